@@ -1,0 +1,28 @@
+"""What a call costs: send and recv in one thread, multipart, options, import. Calls a second."""
+
+from common import alone, arguments, in_turns, rivals, save, show, summary
+
+WORK = [
+    ("PAIR over inproc in one thread, 8 B", "pair", 8, 1_000_000, ("zmqcy", "C", "pyzmq", "pyomq")),
+    ("three parts, send and recv in one thread", "multipart", 8, 200_000, ("zmqcy", "C", "pyzmq", "pyomq")),
+    ("read an option by attribute", "get", 0, 500_000, ("zmqcy", "pyzmq", "pyomq")),
+    ("set an option by attribute", "set", 0, 500_000, ("zmqcy", "pyzmq", "pyomq")),
+    ("import", "import", 0, 0, ("zmqcy", "pyzmq", "pyomq")),
+]
+
+
+def main():
+    options = arguments(__doc__)
+    tables = {}
+    for title, work, size, count, names in WORK:
+        count = int(count * options.scale)
+        runs = {
+            name: lambda c=command: alone(c, work, size, count) for name, command in rivals(*names).items()
+        }  # fmt: skip
+        tables[title] = summary(in_turns(title, runs, options.rounds))
+        show(title, "a second", tables[title])
+    save("calls", tables)
+
+
+if __name__ == "__main__":
+    main()

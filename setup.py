@@ -1,0 +1,78 @@
+"""Build the extension modules: where libzmq is found, and how they are compiled.
+
+Environment:
+    ZMQCY_LIBZMQ=PREFIX   take libzmq from PREFIX/include and PREFIX/lib, not by pkg-config
+    ZMQCY_DEBUG=1         no optimisation, assertions and line numbers kept
+    ZMQCY_SANITIZE=1      the above, with AddressSanitizer and UndefinedBehaviorSanitizer
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+MODULES = ["_core", "_poll", "_proxy"]
+MINIMUM = "4.2"
+MISSING = f"""
+libzmq {MINIMUM} or newer, with its header, was not found ({{reason}}). Install it:
+    Debian, Ubuntu   apt-get install libzmq3-dev pkg-config
+    Fedora           dnf install zeromq-devel pkgconf-pkg-config
+    macOS            brew install zeromq pkg-config
+or name the place of another one: ZMQCY_LIBZMQ=/path/of/prefix
+"""
+
+
+def find_libzmq():
+    """Return the compiler's and linker's settings for libzmq, or end the build with what to install."""
+    prefix = os.environ.get("ZMQCY_LIBZMQ")
+    if prefix:
+        if not Path(prefix, "include", "zmq.h").is_file():
+            raise SystemExit(MISSING.format(reason=f"no include/zmq.h in ZMQCY_LIBZMQ={prefix}"))
+        lib = str(Path(prefix, "lib").resolve())
+        rpath = [] if sys.platform == "win32" else [lib]
+        include = [str(Path(prefix, "include").resolve())]
+        return {"include_dirs": include, "library_dirs": [lib], "runtime_library_dirs": rpath, "libraries": ["zmq"]}
+    command = [os.environ.get("PKG_CONFIG", "pkg-config"), "--cflags", "--libs", f"libzmq >= {MINIMUM}"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, check=True)
+    except OSError as error:
+        raise SystemExit(MISSING.format(reason=f"{command[0]}: {error.strerror}")) from None
+    except subprocess.CalledProcessError as error:
+        raise SystemExit(MISSING.format(reason=error.stderr.strip().splitlines()[0])) from None
+    words = found.stdout.split()
+    settings = {"-I": "include_dirs", "-L": "library_dirs", "-l": "libraries"}
+    result = {name: [w[2:] for w in words if w[:2] == flag] for flag, name in settings.items()}
+    result["extra_compile_args"] = [w for w in words if w[:2] not in settings]
+    return result
+
+
+def extensions():
+    sanitize = bool(os.environ.get("ZMQCY_SANITIZE"))
+    debug = sanitize or bool(os.environ.get("ZMQCY_DEBUG"))
+    settings = find_libzmq()
+    arguments = settings.setdefault("extra_compile_args", [])
+    if sys.platform != "win32":
+        arguments += ["-O0", "-g", "-UNDEBUG"] if debug else ["-O3", "-g0", "-fno-semantic-interposition"]
+    if sanitize:
+        flags = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
+        arguments += flags
+        settings["extra_link_args"] = flags
+    return cythonize(
+        [Extension(f"zmqcy.{name}", [f"zmqcy/{name}.pyx"], **settings) for name in MODULES],
+        compiler_directives={
+            "language_level": 3,
+            "binding": False,  # methods are plain C descriptors: the cheapest call there is
+            "embedsignature": True,
+            "embedsignature.format": "clinic",  # so that inspect.signature works all the same
+            "boundscheck": debug,
+            "wraparound": False,
+            "initializedcheck": debug,
+        },
+    )
+
+
+if __name__ == "__main__":
+    setup(ext_modules=extensions())

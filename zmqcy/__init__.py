@@ -1,0 +1,58 @@
+"""ZeroMQ for Python at the speed of C.
+
+A message is bytes; contexts, sockets, devices and polls are here. ``Context().socket(PUSH)`` is where it begins.
+Nothing is defined in this file: it names what users import, and loads what is not always needed on first use.
+"""
+
+from zmqcy._core import (
+    curve_keypair,
+    curve_public,
+    has,
+    strerror,
+    z85_decode,
+    z85_encode,
+    zmq_errno,
+    zmq_version,
+    zmq_version_info,
+)
+from zmqcy._poll import Poller, select
+from zmqcy._proxy import device, proxy, proxy_steerable
+from zmqcy.context import Context
+from zmqcy.errors import (
+    Again,
+    ContextTerminated,
+    ForkedError,
+    HostUnreachable,
+    IncompatibleProtocol,
+    InterruptedSystemCall,
+    InvalidArgument,
+    NoIOThread,
+    NotSupported,
+    SocketInUse,
+    StateError,
+    TimedOut,
+    ZMQBindError,
+    ZMQError,
+)
+from zmqcy.socket import Socket
+
+__version__ = "0.1.0"
+
+exit_linger = 10_000
+"""Milliseconds that the end of the process waits for unsent messages of sockets whose linger was never set; -1: for ever."""
+
+
+def __getattr__(name):
+    from importlib import import_module
+
+    constants = import_module("zmqcy.constants")
+    if name in constants.__all__:
+        globals().update((each, getattr(constants, each)) for each in constants.__all__)
+        return globals()[name]
+    raise AttributeError(f"module 'zmqcy' has no attribute {name!r}", name=name, obj=constants)
+
+
+def __dir__():
+    from importlib import import_module
+
+    return sorted({*globals(), *import_module("zmqcy.constants").__all__})

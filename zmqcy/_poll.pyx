@@ -1,0 +1,317 @@
+"""Waiting on many sockets and descriptors at once.
+
+libzmq's zmq_poll asks every socket for its events, a system call each. Here each socket's events are remembered: they
+are read again only when its descriptor is readable or somebody has operated on the socket since, for until then they
+cannot have changed. What remains is one poll() over an array that lives as long as the poller.
+"""
+
+from cpython.object cimport PyObject
+from libc.errno cimport EBUSY, EINTR, errno
+from libc.limits cimport INT_MAX
+from libc.stdlib cimport free, realloc
+
+from zmqcy._core cimport (
+    POLLIN, POLLOUT, POLLPRI, Socket, current_generation, deadline_after, error, interrupted, nsec, poll, pollfd, remaining,
+    to_flags)
+from zmqcy.libzmq cimport ENOTSUP, ZMQ_POLLERR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_POLLPRI
+
+cdef struct Item:
+    PyObject *socket          # NULL for a descriptor
+    int wanted
+    int events                # of the socket, when they were read last
+    unsigned int operations   # of the socket, at that time
+    bint known                # whether they were read at all
+
+
+cdef class Poller:
+    """Wait until one of several sockets, descriptors or objects with ``fileno()`` is ready.
+
+    One thread at a time may use it.
+    """
+
+    cdef object __weakref__
+    cdef list objects   # what is registered, in order
+    cdef dict places    # by descriptor, or -1 - id of an object: its place in the arrays
+    cdef pollfd *fds
+    cdef Item *items
+    cdef int count
+    cdef int room
+    cdef bint busy
+    cdef unsigned int generation  # of the process in which the events were read
+
+    def __cinit__(self):
+        self.objects = []
+        self.places = {}
+        self.generation = current_generation()
+
+    def __dealloc__(self):
+        free(self.fds)
+        free(self.items)
+
+    cdef int enter(self, str call) except -1:
+        if self.busy:
+            raise error(EBUSY, call, None, None, "another thread is in a call on this poller")
+        return 0
+
+    cdef int place_of(self, object socket, str call) except -1:
+        place = self.places.get(key_of(socket))
+        if place is None:
+            raise KeyError(f"{call}: {socket!r} is not registered")
+        return place
+
+    def register(self, socket, flags=ZMQ_POLLIN | ZMQ_POLLOUT):
+        """Add a socket or descriptor, or change what it is polled for.
+
+        Parameters
+        ----------
+        socket : Socket, int or object with fileno()
+            What to poll.
+        flags : int, default POLLIN | POLLOUT
+            `POLLIN`, `POLLOUT`, `POLLERR` and `POLLPRI` (for descriptors); 0 takes it out.
+
+        Raises
+        ------
+        TypeError
+            It cannot be polled.
+        ValueError
+            The descriptor is negative.
+        ZMQError
+            ENOTSOCK: the socket is closed.
+        """
+        cdef int wanted = to_flags(flags, "register")
+        cdef int fd
+        self.enter("register")
+        key = key_of(socket)
+        if key in self.places:
+            if wanted:
+                return self.modify(socket, wanted)
+            return self.unregister(socket)
+        if not wanted:
+            return
+        if isinstance(socket, Socket):
+            (<Socket> socket).current_events("register")
+            fd = (<Socket> socket).fd
+            if fd < 0:
+                raise error(ENOTSUP, "register", <Socket> socket)
+        else:
+            fd = to_descriptor(socket)
+        if self.count == self.room:
+            self.grow()
+        self.items[self.count].socket = <PyObject *> socket if isinstance(socket, Socket) else NULL
+        self.items[self.count].wanted = wanted
+        self.items[self.count].known = False
+        self.fds[self.count].fd = fd
+        self.fds[self.count].events = POLLIN if isinstance(socket, Socket) else to_poll(wanted)
+        self.objects.append(socket)
+        self.places[key] = self.count
+        self.count += 1
+
+    def modify(self, socket, flags=ZMQ_POLLIN | ZMQ_POLLOUT):
+        """Change what a registered socket or descriptor is polled for.
+
+        Parameters
+        ----------
+        socket : Socket, int or object with fileno()
+            As it was registered.
+        flags : int, default POLLIN | POLLOUT
+            `POLLIN`, `POLLOUT`, `POLLERR`, `POLLPRI`.
+
+        Raises
+        ------
+        KeyError
+            It is not registered.
+        """
+        cdef int wanted = to_flags(flags, "modify")
+        self.enter("modify")
+        cdef int place = self.place_of(socket, "modify")
+        self.items[place].wanted = wanted
+        if self.items[place].socket is NULL:
+            self.fds[place].events = to_poll(wanted)
+
+    def unregister(self, socket):
+        """Take a socket or descriptor out.
+
+        Parameters
+        ----------
+        socket : Socket, int or object with fileno()
+            As it was registered.
+
+        Raises
+        ------
+        KeyError
+            It is not registered.
+        """
+        self.enter("unregister")
+        cdef int place = self.place_of(socket, "unregister")
+        cdef int i
+        del self.places[key_of(socket)]
+        del self.objects[place]
+        self.count -= 1
+        for i in range(place, self.count):
+            self.fds[i] = self.fds[i + 1]
+            self.items[i] = self.items[i + 1]
+            self.places[key_of(self.objects[i])] = i
+
+    cdef int grow(self) except -1:
+        cdef int room = 2 * self.room or 8
+        cdef void *fds = realloc(self.fds, room * sizeof(pollfd))
+        if fds is not NULL:
+            self.fds = <pollfd *> fds
+        cdef void *items = realloc(self.items, room * sizeof(Item))
+        if items is not NULL:
+            self.items = <Item *> items
+        if fds is NULL or items is NULL:
+            raise MemoryError("register")
+        self.room = room
+        return 0
+
+    def poll(self, timeout=None):
+        """Wait until one of them is ready.
+
+        Parameters
+        ----------
+        timeout : int, float or timedelta, optional
+            Milliseconds to wait; by default, and with -1, for ever.
+
+        Returns
+        -------
+        list of tuple
+            The ready ones only, as registered, each with its events; empty when the time is up.
+
+        Raises
+        ------
+        ZMQError
+            ENOTSOCK: a socket was closed since it was registered.
+        ContextTerminated
+            The context of a socket has ended.
+        SocketInUse
+            Another thread is in a call on one of the sockets, or on the poller.
+        """
+        cdef nsec deadline = deadline_after(timeout, "poll")
+        cdef int number, left = 0
+        cdef list ready
+        self.enter("poll")
+        if self.generation != current_generation():  # each socket is to say ForkedError
+            self.generation = current_generation()
+            for number in range(self.count):
+                self.items[number].known = False
+        while True:
+            # The first look does not wait: a socket may be ready though its descriptor is not.
+            if left == 0:
+                number = errno if poll(self.fds, self.count, 0) < 0 else 0
+            else:
+                self.busy = True
+                with nogil:
+                    number = errno if poll(self.fds, self.count, left) < 0 else 0
+                self.busy = False
+            if number and not interrupted(number):
+                raise error(number, "poll", None)
+            ready = self.collect(number == 0)
+            left = remaining(deadline)
+            if ready or left == 0:
+                return ready
+
+    cdef list collect(self, bint fresh):
+        """List what is ready, reading the events of those sockets alone where they may have changed."""
+        cdef list ready = []
+        cdef Item *item
+        cdef int i, events
+        cdef short happened
+        for i in range(self.count):
+            item = &self.items[i]
+            happened = self.fds[i].revents if fresh else 0
+            if item.socket is NULL:
+                events = from_poll(happened, item.wanted) if happened else 0
+            else:
+                if happened or stale(item):
+                    item.known = False
+                    item.events = (<Socket> item.socket).current_events("poll")
+                    item.operations = (<Socket> item.socket).operations
+                    item.known = not (<Socket> item.socket).shared
+                events = item.events & item.wanted
+            if events:
+                ready.append((self.objects[i], events))
+        return ready
+
+    @property
+    def sockets(self):
+        """list of tuple: what is registered, each with its flags."""
+        return [(socket, self.items[i].wanted) for i, socket in enumerate(self.objects)]
+
+    def __len__(self):
+        return self.count
+
+    def __contains__(self, socket):
+        return key_of(socket) in self.places
+
+
+cdef inline bint stale(Item *item) noexcept:
+    return not item.known or item.operations != (<Socket> item.socket).operations
+
+
+cdef object key_of(object socket):
+    return socket if isinstance(socket, int) else -1 - <object> (<size_t> <PyObject *> socket)
+
+
+cdef int to_descriptor(object socket) except -1:
+    if not isinstance(socket, int):
+        if not hasattr(socket, "fileno"):
+            raise TypeError(f"register: a socket, a descriptor or an object with fileno() is required, not {socket!r:.80}")
+        socket = socket.fileno()
+    if not 0 <= socket <= INT_MAX:
+        raise ValueError(f"register: a descriptor is not negative: {socket}")
+    return socket
+
+
+cdef short to_poll(int wanted) noexcept:
+    cdef short events = 0
+    if wanted & ZMQ_POLLIN:
+        events |= POLLIN
+    if wanted & ZMQ_POLLOUT:
+        events |= POLLOUT
+    if wanted & ZMQ_POLLPRI:
+        events |= POLLPRI
+    return events
+
+
+cdef int from_poll(short happened, int wanted) noexcept:
+    cdef int events = 0
+    if happened & POLLIN:
+        events |= ZMQ_POLLIN
+    if happened & POLLOUT:
+        events |= ZMQ_POLLOUT
+    if happened & POLLPRI and wanted & ZMQ_POLLPRI:
+        events |= ZMQ_POLLPRI
+    if happened & ~(POLLIN | POLLOUT | POLLPRI):  # an error, a hang-up, a closed descriptor: nobody has to ask for it
+        events |= ZMQ_POLLERR
+    return events
+
+
+def select(rlist, wlist, xlist, timeout=None):
+    """Wait as select.select does, on sockets of ZeroMQ, descriptors and objects with ``fileno()``.
+
+    Parameters
+    ----------
+    rlist, wlist, xlist : sequence
+        What to wait for: to receive, to send, an error.
+    timeout : float, optional
+        Seconds (not milliseconds: as select.select has it); by default for ever.
+
+    Returns
+    -------
+    tuple of three lists
+        Those that are ready.
+    """
+    if timeout is not None and not hasattr(timeout, "total_seconds"):
+        timeout = timeout * 1000.0 if timeout >= 0 else None
+    poller = Poller()
+    wanted = {}
+    for sockets, flag in ((rlist, ZMQ_POLLIN), (wlist, ZMQ_POLLOUT), (xlist, ZMQ_POLLERR)):
+        for socket in sockets:
+            key = key_of(socket)
+            wanted[key] = wanted.get(key, 0) | flag
+            poller.register(socket, wanted[key])
+    ready = {key_of(socket): events for socket, events in poller.poll(timeout)}
+    return tuple(
+        [socket for socket in sockets if ready.get(key_of(socket), 0) & flag]
+        for sockets, flag in ((rlist, ZMQ_POLLIN), (wlist, ZMQ_POLLOUT), (xlist, ZMQ_POLLERR)))

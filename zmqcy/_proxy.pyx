@@ -1,0 +1,476 @@
+"""Devices: the loop that forwards messages between two sockets, without the GIL.
+
+It moves bursts in both directions, each message whole, and takes no message from a side before the other one has room
+for the last: the peers of the first feel the high-water mark. A message that is in hand when the loop ends goes back to
+its socket, where the next receive finds it.
+"""
+
+from libc.errno cimport EAGAIN, EINTR, EINVAL, ENOMEM, errno
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport free, malloc, realloc
+from libc.string cimport memcmp, memcpy
+
+from zmqcy._core cimport (
+    BUSY, HELD, POLLIN, Socket, admit, error, events_of, interrupted, now, nsec, poll, pollfd, take_back,
+    to_int)
+from zmqcy.libzmq cimport (
+    ENOTSUP, ZMQ_DONTWAIT, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUB, ZMQ_PULL, ZMQ_PUSH, ZMQ_QUEUE, ZMQ_REP,
+    ZMQ_SNDMORE, ZMQ_STREAMER, ZMQ_SUB, zmq_errno, zmq_msg_close, zmq_msg_copy, zmq_msg_data, zmq_msg_init,
+    zmq_msg_init_size, zmq_msg_more, zmq_msg_recv, zmq_msg_send, zmq_msg_size, zmq_msg_t)
+
+cdef enum:
+    BURST = 1000          # messages in one direction before the other one has its turn
+    SIGNAL_CHECK = 100    # ms after which a busy loop looks for signals
+    LONGEST_SLEEP = 500   # ms after which an idle one does: a signal may come just before the wait begins
+    DOUBTFUL_SLEEP = 10   # ms to wait for a socket that says POLLOUT, but takes no message (ROUTER, one peer full)
+
+cdef enum State:
+    ACTIVE
+    PAUSED
+    TERMINATED
+
+
+cdef struct Way:
+    # One direction, and the message that is on it: `count` parts, received from the source and not yet sent.
+    void *source
+    void *target
+    int target_type
+    zmq_msg_t *parts
+    int count
+    int room
+    bint captured          # the message went to the capture socket already
+    uint64_t parts_moved
+    uint64_t bytes_moved
+
+
+cdef struct Device:
+    Way ways[2]            # frontend to backend, and back
+    int way_count
+    void *capture
+    int capture_type
+    void *control
+    int control_type
+    State state
+    pollfd fds[4]
+    int fd_count
+    bint doubtful          # the last look at the events promised what did not come true
+
+
+cdef int make_room(Way *way) noexcept nogil:
+    """Have a place for one more part. Return 0 or an errno."""
+    cdef zmq_msg_t *grown
+    if way.count == way.room:
+        grown = <zmq_msg_t *> realloc(way.parts, 2 * way.room * sizeof(zmq_msg_t))
+        if grown is NULL:
+            return ENOMEM
+        way.parts = grown
+        way.room = 2 * way.room
+    return 0
+
+
+cdef int take_message(Way *way) noexcept nogil:
+    """Receive a message from the source. Return 0 or an errno."""
+    if zmq_msg_recv(&way.parts[0], way.source, ZMQ_DONTWAIT) < 0:
+        return zmq_errno()
+    way.count = 1
+    return take_rest(way) if zmq_msg_more(&way.parts[0]) else 0
+
+
+cdef int take_rest(Way *way) noexcept nogil:
+    """Receive the parts that follow those in hand. Return 0 or an errno."""
+    cdef int number
+    while zmq_msg_more(&way.parts[way.count - 1]):
+        number = make_room(way)
+        if number:
+            return number
+        <void> zmq_msg_init(&way.parts[way.count])
+        while zmq_msg_recv(&way.parts[way.count], way.source, ZMQ_DONTWAIT) < 0:
+            if zmq_errno() != EINTR:
+                return zmq_errno()
+        way.count += 1
+    return 0
+
+
+cdef int send_copies(zmq_msg_t *parts, int count, void *target, int target_type) noexcept nogil:
+    """Send parts as one message, whole or not at all, and keep them. Return 0, EAGAIN, or another errno."""
+    cdef zmq_msg_t copy
+    cdef int i = 0, number
+    while i < count:
+        <void> zmq_msg_init(&copy)
+        if zmq_msg_copy(&copy, &parts[i]) < 0:
+            return zmq_errno()
+        number = 0
+        if zmq_msg_send(&copy, target, ZMQ_DONTWAIT | (ZMQ_SNDMORE if i < count - 1 else 0)) < 0:
+            number = zmq_errno()
+            <void> zmq_msg_close(&copy)
+        if number == 0:
+            i += 1
+        elif number == EAGAIN and i > 0:
+            number = take_back(target, target_type, count - 1 - i)
+            if number != EAGAIN:
+                return number
+            i = 0
+        elif number != EINTR or i == 0:
+            return number
+    return 0
+
+
+cdef int give_message(Way *way, Device *device) noexcept nogil:
+    """Send the message in hand to the capture socket and to the target. Return 0, EAGAIN, or another errno."""
+    cdef uint64_t size = 0
+    cdef int i, number
+    if device.capture is not NULL and not way.captured:
+        number = send_copies(way.parts, way.count, device.capture, device.capture_type)
+        if number:
+            return number
+        way.captured = True
+    for i in range(way.count):
+        size += zmq_msg_size(&way.parts[i])
+    if way.count == 1:
+        if zmq_msg_send(&way.parts[0], way.target, ZMQ_DONTWAIT) < 0:
+            return zmq_errno()
+    else:
+        number = send_copies(way.parts, way.count, way.target, way.target_type)
+        if number:
+            return number
+        for i in range(way.count):
+            <void> zmq_msg_close(&way.parts[i])
+        <void> zmq_msg_init(&way.parts[0])
+    way.parts_moved += way.count
+    way.bytes_moved += size
+    way.count = 0
+    way.captured = False
+    return 0
+
+
+cdef int forward(Way *way, Device *device, bint *moved) noexcept nogil:
+    """Move a burst in one direction. Return 0, or an errno other than EAGAIN."""
+    cdef int i, number, events
+    for i in range(BURST):
+        if way.count == 0:
+            number = take_message(way)
+            if number:
+                return 0 if number == EAGAIN else number
+        number = give_message(way, device)
+        if number == EAGAIN:
+            # A send without waiting sees room that was made a moment ago only after a look at the events.
+            number = events_of(way.target, &events)
+            if number == 0 and device.capture is not NULL:
+                number = events_of(device.capture, &events)
+            if number == 0:
+                number = give_message(way, device)
+            if number == EAGAIN:
+                return 0
+        if number:
+            return number
+        moved[0] = True
+    return 0
+
+
+cdef int answer(Device *device, const void *data, size_t size, int flags) noexcept nogil:
+    cdef zmq_msg_t msg
+    if zmq_msg_init_size(&msg, size) < 0:
+        return zmq_errno()
+    memcpy(zmq_msg_data(&msg), data, size)
+    if zmq_msg_send(&msg, device.control, flags) < 0:
+        <void> zmq_msg_close(&msg)
+        return zmq_errno()
+    return 0
+
+
+cdef bint is_word(zmq_msg_t *msg, const char *word, size_t size) noexcept nogil:
+    return zmq_msg_size(msg) == size and memcmp(zmq_msg_data(msg), word, size) == 0
+
+
+cdef int obey(Device *device) noexcept nogil:
+    """Carry out one command from the control socket, as zmq_proxy_steerable does. Return 0, EAGAIN, or another errno."""
+    cdef zmq_msg_t msg
+    cdef uint64_t[8] counters
+    cdef int i, number
+    <void> zmq_msg_init(&msg)
+    if zmq_msg_recv(&msg, device.control, ZMQ_DONTWAIT) < 0:
+        return zmq_errno()
+    number = 0
+    if is_word(&msg, b"STATISTICS", 10):
+        # parts and bytes, received and sent, of the frontend and then of the backend
+        counters[0] = counters[6] = device.ways[0].parts_moved
+        counters[1] = counters[7] = device.ways[0].bytes_moved
+        counters[4] = counters[2] = device.ways[1].parts_moved
+        counters[5] = counters[3] = device.ways[1].bytes_moved
+        for i in range(8):
+            if number == 0:
+                number = answer(device, &counters[i], sizeof(uint64_t), ZMQ_SNDMORE if i < 7 else 0)
+    else:
+        if is_word(&msg, b"PAUSE", 5):
+            device.state = PAUSED
+        elif is_word(&msg, b"RESUME", 6):
+            device.state = ACTIVE
+        elif is_word(&msg, b"TERMINATE", 9):
+            device.state = TERMINATED
+        if device.control_type == ZMQ_REP:
+            number = answer(device, b"", 0, 0)
+    <void> zmq_msg_close(&msg)
+    return number
+
+
+cdef int promised(Device *device, bint *possible) noexcept nogil:
+    """Tell whether the events of the sockets promise work, after everything was tried. Return 0 or an errno.
+
+    Every operation on a socket may swallow the wake-up of its descriptor, so this is the last look before the sleep;
+    and every socket is looked at, for a descriptor that stays readable would end the sleep at once.
+    """
+    cdef int i, number, source, target
+    cdef Way *way
+    possible[0] = False
+    if device.control is not NULL:
+        number = events_of(device.control, &source)
+        if number:
+            return number
+        possible[0] = source & ZMQ_POLLIN != 0
+    if device.capture is not NULL:
+        number = events_of(device.capture, &target)
+        if number:
+            return number
+    for i in range(device.way_count):
+        way = &device.ways[i]
+        number = events_of(way.source, &source)
+        if number == 0:
+            number = events_of(way.target, &target)
+        if number:
+            return number
+        if device.state == ACTIVE:
+            possible[0] |= target & ZMQ_POLLOUT != 0 if way.count else source & ZMQ_POLLIN != 0
+    return 0
+
+
+cdef int run(Device *device) noexcept nogil:
+    """Forward until an error (returned as its errno), a signal or the time to look for one (EINTR), or the end (0)."""
+    cdef nsec check = now() + SIGNAL_CHECK * 1000000
+    cdef int i, number, rounds = 0, sleep
+    cdef bint moved, possible
+    while device.state != TERMINATED:
+        moved = False
+        if device.control is not NULL:
+            number = obey(device)
+            if number and number != EAGAIN:
+                return number
+            moved = number == 0
+        if device.state == ACTIVE:
+            for i in range(device.way_count):
+                number = forward(&device.ways[i], device, &moved)
+                if number:
+                    return number
+        if moved:
+            device.doubtful = False
+            rounds += 1
+            if rounds % 16 == 0 and now() > check:
+                return EINTR
+            continue
+        number = promised(device, &possible)
+        if number:
+            return number
+        if possible and not device.doubtful:
+            device.doubtful = True
+            continue
+        sleep = DOUBTFUL_SLEEP if possible else LONGEST_SLEEP
+        device.doubtful = False
+        if poll(device.fds, device.fd_count, sleep) < 0:
+            return errno
+        if now() > check:
+            return EINTR
+    return 0
+
+
+cdef int add_socket(Device *device, Socket socket) except -1:
+    if socket.fd < 0:
+        raise error(ENOTSUP, "proxy", socket, None, "a thread-safe draft socket cannot be forwarded")
+    device.fds[device.fd_count].fd = socket.fd
+    device.fds[device.fd_count].events = POLLIN
+    device.fd_count += 1
+    return 0
+
+
+cdef bint add_way(Device *device, Socket source, Socket target) except -1:
+    """Add a direction, if the types of its sockets have it."""
+    cdef Way *way = &device.ways[device.way_count]
+    cdef zmq_msg_t *parts
+    if source.type_number in (ZMQ_PUSH, ZMQ_PUB) or target.type_number in (ZMQ_PULL, ZMQ_SUB):
+        return False
+    parts = <zmq_msg_t *> malloc(4 * sizeof(zmq_msg_t))
+    if parts is NULL:
+        raise MemoryError("proxy")
+    <void> zmq_msg_init(parts)
+    way.source = source.handle
+    way.target = target.handle
+    way.target_type = target.type_number
+    way.parts = parts
+    way.room = 4
+    device.way_count += 1
+    return True
+
+
+cdef int take_held(Way *way, Socket source) except -1:
+    """Begin with the parts that the source keeps for its next receive: the rest of one message."""
+    cdef int number
+    if not source.state & HELD:
+        return 0
+    while source.state & HELD:
+        if make_room(way):
+            raise MemoryError("proxy")
+        source.unhold(&way.parts[way.count])
+        way.count += 1
+    number = take_rest(way)
+    if number:
+        raise error(number, "proxy", source)
+    return 0
+
+
+cdef int give_back(Way *way, Socket source) except -1:
+    """Leave a message that is still in hand to the next receive of its source."""
+    if way.count:
+        source.hold(way.parts, way.count)
+    free(way.parts)
+    return 0
+
+
+cdef int mark(list sockets, bint busy) except -1:
+    cdef Socket socket
+    for socket in sockets:
+        if busy:
+            admit(socket, "proxy")
+    for socket in sockets:
+        if busy:
+            socket.state |= BUSY
+        else:
+            socket.state &= ~BUSY
+            socket.operations += 1
+    return 0
+
+
+cdef int steer(Socket frontend, Socket backend, Socket capture, Socket control) except -1:
+    """Run a device until it ends, with its sockets marked as in use."""
+    cdef Device device
+    cdef Socket source
+    cdef int i, number = EINTR
+    cdef list sockets = [frontend] if frontend is backend else [frontend, backend]
+    device.way_count = device.fd_count = 0
+    device.capture = device.control = NULL
+    device.state = ACTIVE
+    device.doubtful = False
+    if capture is not None:
+        sockets.append(capture)
+    if control is not None:
+        sockets.append(control)
+    for i in range(2):
+        device.ways[i] = Way(NULL, NULL, 0, NULL, 0, 0, False, 0, 0)
+    for source in sockets:
+        admit(source, "proxy")
+        add_socket(&device, source)
+    if capture is not None:
+        device.capture = capture.handle
+        device.capture_type = capture.type_number
+    if control is not None:
+        device.control = control.handle
+        device.control_type = control.type_number
+    cdef list sources = []
+    try:
+        if add_way(&device, frontend, backend):
+            sources.append(frontend)
+        if frontend is not backend and add_way(&device, backend, frontend):
+            sources.append(backend)
+        if not sources:
+            raise error(EINVAL, "proxy", frontend, f"and {backend!r}", "no message can go between these types")
+        for i, source in enumerate(sources):
+            take_held(&device.ways[i], source)
+        while number == EINTR:
+            mark(sockets, True)
+            try:
+                with nogil:
+                    number = run(&device)
+            finally:
+                mark(sockets, False)
+            interrupted(number)
+    finally:
+        for i, source in enumerate(sources):
+            give_back(&device.ways[i], source)
+    if number:
+        raise error(number, "proxy", frontend, f"and {backend!r}")
+    return 0
+
+
+def proxy(frontend, backend, capture=None):
+    """Forward messages between two sockets, in both directions where their types have them, until the context ends.
+
+    Runs in the calling thread, without the GIL. Nothing is taken from a side while the other is full.
+
+    Parameters
+    ----------
+    frontend, backend : Socket
+        The sockets; they may be the same one.
+    capture : Socket, optional
+        A PUB, PUSH, DEALER or PAIR socket that gets a copy of every message; it holds the rest up where it is full.
+
+    Raises
+    ------
+    ContextTerminated
+        The context was ended.
+    KeyboardInterrupt
+        Or what another signal handler raises. A message that was under way is left to the next receive of its socket.
+    InvalidArgument
+        Nothing can go between sockets of these types.
+    ZMQError
+        ENOTSOCK: a socket is closed.
+    SocketInUse
+        Another thread is in a call on one of the sockets.
+    """
+    steer(frontend, backend, capture, None)
+
+
+def proxy_steerable(frontend, backend, capture=None, control=None):
+    """Forward as `proxy` does, and obey a control socket.
+
+    It takes ``PAUSE``, ``RESUME`` and ``TERMINATE``, each answered by an empty message where it is a REP socket, and
+    ``STATISTICS``, answered by eight parts with a 64-bit number in the machine's order: of the frontend the parts received,
+    bytes received, parts sent, bytes sent, and the same of the backend.
+
+    Parameters
+    ----------
+    frontend, backend : Socket
+        The sockets; they may be the same one.
+    capture : Socket, optional
+        As for `proxy`.
+    control : Socket, optional
+        A PAIR, PULL, SUB or REP socket.
+
+    Returns
+    -------
+    None
+        After ``TERMINATE``.
+
+    Raises
+    ------
+    ContextTerminated, KeyboardInterrupt, InvalidArgument, ZMQError, SocketInUse
+        As `proxy` does.
+    """
+    steer(frontend, backend, capture, control)
+
+
+def device(device_type, frontend, backend):
+    """Run a device: `proxy` under the name of what it is for.
+
+    Parameters
+    ----------
+    device_type : int
+        `STREAMER` (PULL and PUSH), `FORWARDER` (SUB and PUB) or `QUEUE` (ROUTER and DEALER).
+    frontend, backend : Socket
+        The sockets of the device.
+
+    Raises
+    ------
+    ValueError
+        There is no such device.
+    ContextTerminated, KeyboardInterrupt, InvalidArgument, ZMQError, SocketInUse
+        As `proxy` does.
+    """
+    to_int(device_type, "device", "device_type", ZMQ_STREAMER, ZMQ_QUEUE)
+    steer(frontend, backend, None, None)

@@ -1,0 +1,245 @@
+"""The numbers of zmq.h under their names there, grouped in enums; `zmqcy` exports each member by its plain name too."""
+
+from __future__ import annotations
+
+import errno as _errno
+from enum import Enum, IntEnum, IntFlag
+
+from zmqcy.errors import EFSM, EMTHREAD, ENOCOMPATPROTO, ETERM, HAUSNUMERO
+from zmqcy.options import ALIASES, CONTEXT_OPTIONS, SOCKET_OPTIONS
+
+
+class SocketType(IntEnum):
+    """Types of sockets; those from SERVER on are drafts."""
+
+    PAIR = 0
+    PUB = 1
+    SUB = 2
+    REQ = 3
+    REP = 4
+    DEALER = 5
+    ROUTER = 6
+    PULL = 7
+    PUSH = 8
+    XPUB = 9
+    XSUB = 10
+    STREAM = 11
+    SERVER = 12
+    CLIENT = 13
+    RADIO = 14
+    DISH = 15
+    GATHER = 16
+    SCATTER = 17
+    DGRAM = 18
+    PEER = 19
+    CHANNEL = 20
+    XREQ = DEALER
+    XREP = ROUTER
+    UPSTREAM = PULL
+    DOWNSTREAM = PUSH
+
+
+class DeviceType(IntEnum):
+    """Devices that `device` runs."""
+
+    STREAMER = 1
+    FORWARDER = 2
+    QUEUE = 3
+
+
+class Flag(IntFlag):
+    """Flags of send and recv."""
+
+    DONTWAIT = 1
+    SNDMORE = 2
+    NOBLOCK = DONTWAIT
+
+
+class PollEvent(IntFlag):
+    """What a socket or descriptor can be polled for."""
+
+    POLLIN = 1
+    POLLOUT = 2
+    POLLERR = 4
+    POLLPRI = 8
+
+
+class SecurityMechanism(IntEnum):
+    """What the `mechanism` of a socket can be."""
+
+    NULL = 0
+    PLAIN = 1
+    CURVE = 2
+    GSSAPI = 3
+
+
+class MessageOption(IntEnum):
+    """Properties of a message."""
+
+    MORE = 1
+    SRCFD = 2
+    SHARED = 3
+
+
+class Event(IntFlag):
+    """What a monitor reports of a socket."""
+
+    CONNECTED = 0x0001
+    CONNECT_DELAYED = 0x0002
+    CONNECT_RETRIED = 0x0004
+    LISTENING = 0x0008
+    BIND_FAILED = 0x0010
+    ACCEPTED = 0x0020
+    ACCEPT_FAILED = 0x0040
+    CLOSED = 0x0080
+    CLOSE_FAILED = 0x0100
+    DISCONNECTED = 0x0200
+    MONITOR_STOPPED = 0x0400
+    HANDSHAKE_FAILED_NO_DETAIL = 0x0800
+    HANDSHAKE_SUCCEEDED = 0x1000
+    HANDSHAKE_FAILED_PROTOCOL = 0x2000
+    HANDSHAKE_FAILED_AUTH = 0x4000
+    ALL = 0xFFFF
+    ALL_V1 = 0xFFFF
+    PIPES_STATS = 0x10000
+    ALL_V2 = 0x1FFFF
+
+
+class ProtocolError(IntEnum):
+    """The value of an EVENT_HANDSHAKE_FAILED_PROTOCOL."""
+
+    ZMTP_UNSPECIFIED = 0x10000000
+    ZMTP_UNEXPECTED_COMMAND = 0x10000001
+    ZMTP_INVALID_SEQUENCE = 0x10000002
+    ZMTP_KEY_EXCHANGE = 0x10000003
+    ZMTP_MALFORMED_COMMAND_UNSPECIFIED = 0x10000011
+    ZMTP_MALFORMED_COMMAND_MESSAGE = 0x10000012
+    ZMTP_MALFORMED_COMMAND_HELLO = 0x10000013
+    ZMTP_MALFORMED_COMMAND_INITIATE = 0x10000014
+    ZMTP_MALFORMED_COMMAND_ERROR = 0x10000015
+    ZMTP_MALFORMED_COMMAND_READY = 0x10000016
+    ZMTP_MALFORMED_COMMAND_WELCOME = 0x10000017
+    ZMTP_INVALID_METADATA = 0x10000018
+    ZMTP_CRYPTOGRAPHIC = 0x11000001
+    ZMTP_MECHANISM_MISMATCH = 0x11000002
+    ZAP_UNSPECIFIED = 0x20000000
+    ZAP_MALFORMED_REPLY = 0x20000001
+    ZAP_BAD_REQUEST_ID = 0x20000002
+    ZAP_BAD_VERSION = 0x20000003
+    ZAP_INVALID_STATUS_CODE = 0x20000004
+    ZAP_INVALID_METADATA = 0x20000005
+    WS_UNSPECIFIED = 0x30000000
+
+
+class GSSAPINameType(IntEnum):
+    """Kinds of names of GSSAPI principals."""
+
+    NT_HOSTBASED = 0
+    NT_USER_NAME = 1
+    NT_KRB5_PRINCIPAL = 2
+
+
+class ReconnectStop(IntFlag):
+    """When a socket is not to connect again (`reconnect_stop`, draft)."""
+
+    CONN_REFUSED = 0x1
+    HANDSHAKE_FAILED = 0x2
+    AFTER_DISCONNECT = 0x4
+
+
+class RouterNotify(IntFlag):
+    """What a ROUTER socket is told of its peers (`router_notify`, draft)."""
+
+    CONNECT = 1
+    DISCONNECT = 2
+
+
+class NormMode(IntEnum):
+    """Congestion control of NORM (`norm_mode`, draft)."""
+
+    FIXED = 0
+    CC = 1
+    CCL = 2
+    CCE = 3
+    CCE_ECNONLY = 4
+
+
+_rows = {option.name.upper(): option.number for option in SOCKET_OPTIONS}
+SocketOption = IntEnum(  # type: ignore[misc]  # constants.pyi has the members
+    "SocketOption", {**_rows, **{alias.upper(): _rows[name.upper()] for alias, name in ALIASES.items()}}, module=__name__
+)
+SocketOption.__doc__ = "Options of sockets: the numbers of the table in `zmqcy.options`."
+
+ContextOption = IntEnum(  # type: ignore[misc]
+    "ContextOption", {option.name.upper(): option.number for option in CONTEXT_OPTIONS}, module=__name__
+)
+ContextOption.__doc__ = "Options of contexts: the numbers of the table in `zmqcy.options`."
+
+# Where the system has no such errno, libzmq makes up a number (the offsets are zmq.h's).
+_made_up = {
+    "ENOTSUP": 1,
+    "EPROTONOSUPPORT": 2,
+    "ENOBUFS": 3,
+    "ENETDOWN": 4,
+    "EADDRINUSE": 5,
+    "EADDRNOTAVAIL": 6,
+    "ECONNREFUSED": 7,
+    "EINPROGRESS": 8,
+    "ENOTSOCK": 9,
+    "EMSGSIZE": 10,
+    "EAFNOSUPPORT": 11,
+    "ENETUNREACH": 12,
+    "ECONNABORTED": 13,
+    "ECONNRESET": 14,
+    "ENOTCONN": 15,
+    "ETIMEDOUT": 16,
+    "EHOSTUNREACH": 17,
+    "ENETRESET": 18,
+}
+_plain = ("EAGAIN", "EFAULT", "EINTR", "EINVAL", "EMFILE", "ENODEV", "ENOENT", "ENOMEM", "EPROTO")
+Errno = IntEnum(  # type: ignore[misc]
+    "Errno",
+    {name: getattr(_errno, name, HAUSNUMERO + offset) for name, offset in _made_up.items()}
+    | {name: getattr(_errno, name) for name in _plain}
+    | {"EFSM": EFSM, "ENOCOMPATPROTO": ENOCOMPATPROTO, "ETERM": ETERM, "EMTHREAD": EMTHREAD},
+    module=__name__,
+)
+Errno.__doc__ = "Error numbers: libzmq's own, and those of the system that it uses."
+
+ENUMS: tuple[tuple[type[Enum], str], ...] = (
+    (SocketType, ""),
+    (SocketOption, ""),
+    (ContextOption, ""),
+    (DeviceType, ""),
+    (Flag, ""),
+    (PollEvent, ""),
+    (SecurityMechanism, ""),
+    (MessageOption, ""),
+    (Event, "EVENT_"),
+    (ProtocolError, "PROTOCOL_ERROR_"),
+    (GSSAPINameType, "GSSAPI_"),
+    (ReconnectStop, "RECONNECT_STOP_"),
+    (RouterNotify, "NOTIFY_"),
+    (NormMode, "NORM_"),
+    (Errno, ""),
+)
+"""Each enum, and what the plain names of its members begin with."""
+
+IO_THREADS_DFLT = 1
+MAX_SOCKETS_DFLT = 1023
+THREAD_PRIORITY_DFLT = -1
+THREAD_SCHED_POLICY_DFLT = -1
+POLLITEMS_DFLT = 16
+GROUP_MAX_LENGTH = 255
+CURRENT_EVENT_VERSION = 1
+CURRENT_EVENT_VERSION_DRAFT = 2
+MSG_PROPERTY_ROUTING_ID = "Routing-Id"
+MSG_PROPERTY_SOCKET_TYPE = "Socket-Type"
+MSG_PROPERTY_USER_ID = "User-Id"
+MSG_PROPERTY_PEER_ADDRESS = "Peer-Address"
+
+for _enum, _prefix in ENUMS:
+    for _name, _member in _enum.__members__.items():
+        globals().setdefault(_prefix + _name, _member)  # IPV6 is an option of sockets first, then of contexts
+
+__all__ = [_name for _name in globals() if _name[0].isupper() and _name not in ("ALIASES", "CONTEXT_OPTIONS", "ENUMS")]

@@ -1,0 +1,200 @@
+"""Contexts as users see them: options as attributes, defaults for sockets, the context of the process."""
+
+from __future__ import annotations
+
+import os
+
+from zmqcy import _core
+from zmqcy.options import ALIASES, CONTEXT_OPTIONS, SOCKET_OPTIONS
+from zmqcy.socket import Socket
+
+_instance = None
+_instance_pid = None
+
+
+class Context(_core.Context):
+    """A context: libzmq's I/O threads, and the sockets that they serve. It may be used from several threads.
+
+    ``with`` closes its sockets and ends it. Options of the context are attributes; an option of sockets set on a
+    context is the default of the sockets that it makes from then on.
+
+    Parameters
+    ----------
+    io_threads : int, default 1
+        How many threads move messages; 0 is enough for inproc.
+    **options
+        Options, as attributes.
+
+    Raises
+    ------
+    InvalidArgument
+        `io_threads` is negative, or an option is refused.
+    AttributeError
+        There is no such option.
+
+    Examples
+    --------
+    >>> with Context(linger=0) as ctx:
+    ...     ctx.socket(PUSH).linger
+    0
+    """
+
+    _socket_class = Socket
+
+    def __init__(self, io_threads=1, **options):
+        super().__init__(io_threads)
+        self._defaults = {}
+        for name, value in options.items():
+            setattr(self, name, value)
+
+    @classmethod
+    def instance(cls, io_threads=1):
+        """Return the context of this process; it is made when first asked for, after it was ended, and after a fork.
+
+        Parameters
+        ----------
+        io_threads : int, default 1
+            For the context, if it is made now.
+
+        Returns
+        -------
+        Context
+        """
+        global _instance, _instance_pid
+        if _instance is None or _instance.closed or _instance_pid != os.getpid():
+            _instance = cls(io_threads)
+            _instance_pid = os.getpid()
+        return _instance
+
+    @classmethod
+    def shadow(cls, address):
+        """Wrap a context that something else made, and leave it alive when the wrapper goes.
+
+        Parameters
+        ----------
+        address : int or object
+            The address of libzmq's context, or an object that has it as `underlying`.
+
+        Returns
+        -------
+        Context
+        """
+        self = super().shadow(address)
+        self._defaults = {}
+        return self
+
+    def socket(self, socket_type, **options):
+        """Make a socket.
+
+        Parameters
+        ----------
+        socket_type : int
+            One of `zmqcy.SocketType`.
+        **options
+            Options of the socket, as attributes.
+
+        Returns
+        -------
+        Socket
+
+        Raises
+        ------
+        InvalidArgument
+            There is no such type, or an option is refused.
+        ZMQError
+            EMFILE: `max_sockets` are open, or the process has no descriptor left.
+        ContextTerminated
+            The context has ended.
+        """
+        socket = self._socket_class(self, socket_type)
+        try:
+            for option, value in self._defaults.items():
+                _set_default(socket, option, value)
+            for name, value in options.items():
+                setattr(socket, name, value)
+        except BaseException:
+            socket.close(0)
+            raise
+        return socket
+
+    def getsockopt(self, option):
+        """Return the default that `setsockopt` gave to an option of sockets.
+
+        Parameters
+        ----------
+        option : int
+            One of `zmqcy.SocketOption`.
+
+        Raises
+        ------
+        KeyError
+            It has none.
+        """
+        return self._defaults[int(option)]
+
+    def setsockopt(self, option, value):
+        """Give an option of sockets a default for the sockets that this context makes from now on.
+
+        Parameters
+        ----------
+        option : int
+            One of `zmqcy.SocketOption`.
+        value : int, bytes-like or timedelta
+            Its value; a type of socket that does not have the option goes without.
+        """
+        self._defaults[int(option)] = value
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.destroy()
+
+
+def _set_default(socket, option, value):
+    """Set an option that not every type of socket has."""
+    from zmqcy.errors import InvalidArgument, NotSupported
+
+    try:
+        socket.setsockopt(option, value)
+    except (InvalidArgument, NotSupported):
+        # EINVAL says both "not of this type" and "not this value": a socket of a type that has it tells which.
+        if option not in _OF_SOME_TYPES:
+            raise
+
+
+class _Default:
+    """An option of sockets as an attribute of a context: the default of its new sockets."""
+
+    def __init__(self, option):
+        self.name = option.name
+        self.number = option.number
+        self.__doc__ = f"Default of `{option.name}` for new sockets. {option.text}"
+
+    def __get__(self, context, owner=None):
+        if context is None:
+            return self
+        try:
+            return context._defaults[self.number]
+        except KeyError:
+            raise AttributeError(f"{self.name} has no default on this context") from None
+
+    def __set__(self, context, value):
+        context._defaults[self.number] = value
+
+    def __delete__(self, context):
+        self.__get__(context)
+        del context._defaults[self.number]
+
+
+_OF_SOME_TYPES = frozenset(
+    option.number
+    for option in SOCKET_OPTIONS
+    if option.name.startswith(("router_", "xpub_", "xsub_", "req_", "stream_", "probe_", "subscribe", "unsubscribe"))
+)
+
+for _option in SOCKET_OPTIONS:
+    if "w" in _option.access:
+        setattr(Context, _option.name, _Default(_option))
+for _option in CONTEXT_OPTIONS:
+    setattr(Context, _option.name, _core.ContextProperty(_option))

@@ -1,0 +1,293 @@
+"""Sockets as users see them: options as attributes, endpoints that undo themselves, text and JSON.
+
+Nothing here is on the path of a message: send, recv and their kin are those of `_core`.
+"""
+
+from __future__ import annotations
+
+from zmqcy import _core
+from zmqcy.errors import ZMQBindError, ZMQError
+from zmqcy.options import SOCKET_OPTIONS
+
+
+class Endpoint:
+    """What `bind` and `connect` return: a context manager that undoes them.
+
+    Attributes
+    ----------
+    endpoint : str
+        The endpoint, its wildcards resolved.
+    """
+
+    __slots__ = ("_socket", "_undo", "endpoint")
+
+    def __init__(self, socket, undo, endpoint):
+        self._socket = socket
+        self._undo = undo
+        self.endpoint = endpoint
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        if not self._socket.closed:
+            getattr(self._socket, self._undo)(self.endpoint)
+
+    def __repr__(self):
+        return f"<Endpoint {self.endpoint} of {self._socket!r}>"
+
+
+class Socket(_core.Socket):
+    __doc__ = _core.Socket.__doc__
+    __slots__ = ()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    @property
+    def socket_type(self):
+        """SocketType: the type of the socket."""
+        from zmqcy.constants import SocketType
+
+        return SocketType(self.type)
+
+    def bind(self, endpoint):
+        super().bind(endpoint)
+        return Endpoint(self, "unbind", self.last_endpoint)
+
+    def connect(self, endpoint):
+        super().connect(endpoint)
+        return Endpoint(self, "disconnect", self.last_endpoint)
+
+    bind.__doc__ = _core.Socket.bind.__doc__
+    connect.__doc__ = _core.Socket.connect.__doc__
+
+    def bind_to_random_port(self, endpoint, min_port=None, max_port=None, max_tries=100):
+        """Bind to a free port of TCP.
+
+        Parameters
+        ----------
+        endpoint : str
+            The address without a port, as ``tcp://127.0.0.1``.
+        min_port, max_port : int, optional
+            Take one of the ports from `min_port` up to, but without, `max_port`; by default the system chooses.
+        max_tries : int, default 100
+            How many ports are tried.
+
+        Returns
+        -------
+        int
+            The port.
+
+        Raises
+        ------
+        ZMQBindError
+            None of the ports that were tried is free.
+        ValueError
+            There are no ports between the two.
+        """
+        if min_port is None and max_port is None:
+            self.bind(f"{endpoint}:*")
+            return int(self.last_endpoint.rpartition(":")[2])
+        import random
+        from errno import EADDRINUSE
+
+        low = 49152 if min_port is None else min_port
+        high = 65536 if max_port is None else max_port
+        if not 0 < low < high <= 65536:
+            raise ValueError(f"bind_to_random_port: no ports from {low} up to {high}")
+        for port in random.sample(range(low, high), min(max_tries, high - low)):
+            try:
+                self.bind(f"{endpoint}:{port}")
+            except ZMQError as error:
+                if error.errno != EADDRINUSE:
+                    raise
+            else:
+                return port
+        detail = f"{endpoint}, {max_tries} tries from {low} up to {high}"
+        raise ZMQBindError(EADDRINUSE, call="bind_to_random_port", detail=detail, socket_type=self.socket_type.name)
+
+    get = _core.Socket.getsockopt
+    set = _core.Socket.setsockopt
+
+    def getsockopt_string(self, option, encoding="utf-8"):
+        """Read an option of bytes as text.
+
+        Parameters
+        ----------
+        option : int
+            One of `zmqcy.SocketOption`.
+        encoding : str, default "utf-8"
+            Its encoding.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        TypeError
+            The option is no string.
+        """
+        value = self.getsockopt(option)
+        if not isinstance(value, bytes):
+            raise TypeError(f"getsockopt_string: option {option!r} is an int, not a string")
+        return value.decode(encoding)
+
+    def setsockopt_string(self, option, value, encoding="utf-8"):
+        """Set an option of bytes to text.
+
+        Parameters
+        ----------
+        option : int
+            One of `zmqcy.SocketOption`.
+        value : str
+            The text.
+        encoding : str, default "utf-8"
+            Its encoding.
+
+        Raises
+        ------
+        TypeError
+            `value` is no str.
+        """
+        if not isinstance(value, str):
+            raise TypeError(f"setsockopt_string: a str is required, not {value!r}")
+        self.setsockopt(option, value.encode(encoding))
+
+    get_string = getsockopt_string
+    set_string = setsockopt_string
+
+    def send_string(self, text, flags=0, encoding="utf-8", *, timeout=None):
+        """Send text.
+
+        Parameters
+        ----------
+        text : str
+            The message.
+        flags : int, default 0
+            As `send` takes them.
+        encoding : str, default "utf-8"
+            How it is encoded.
+        timeout : int, float or timedelta, optional
+            As `send` takes it.
+
+        Raises
+        ------
+        TypeError
+            `text` is no str.
+        """
+        if not isinstance(text, str):
+            raise TypeError(f"send_string: a str is required, not {text!r:.80}")
+        self.send(text.encode(encoding), flags, timeout=timeout)
+
+    def recv_string(self, flags=0, encoding="utf-8", *, timeout=None):
+        """Receive text.
+
+        Parameters
+        ----------
+        flags : int, default 0
+            As `recv` takes them.
+        encoding : str, default "utf-8"
+            How it is encoded.
+        timeout : int, float or timedelta, optional
+            As `recv` takes it.
+
+        Returns
+        -------
+        str
+
+        Raises
+        ------
+        UnicodeDecodeError
+            The message is no such text; it is in the exception's `object`.
+        """
+        return self.recv(flags, timeout=timeout).decode(encoding)
+
+    def send_json(self, value, flags=0, *, timeout=None, **options):
+        """Send a value as JSON.
+
+        Parameters
+        ----------
+        value : object
+            What json.dumps takes.
+        flags : int, default 0
+            As `send` takes them.
+        timeout : int, float or timedelta, optional
+            As `send` takes it.
+        **options
+            For json.dumps.
+        """
+        import json
+
+        options.setdefault("separators", (",", ":"))
+        self.send(json.dumps(value, **options).encode(), flags, timeout=timeout)
+
+    def recv_json(self, flags=0, *, timeout=None, **options):
+        """Receive a value as JSON.
+
+        Parameters
+        ----------
+        flags : int, default 0
+            As `recv` takes them.
+        timeout : int, float or timedelta, optional
+            As `recv` takes it.
+        **options
+            For json.loads.
+
+        Returns
+        -------
+        object
+
+        Raises
+        ------
+        json.JSONDecodeError
+            The message is no JSON; it is in the exception's `doc`.
+        """
+        import json
+
+        return json.loads(self.recv(flags, timeout=timeout), **options)
+
+    def send_serialized(self, value, serialize, flags=0, *, timeout=None):
+        """Send what a function makes of a value.
+
+        Parameters
+        ----------
+        value : object
+            The value.
+        serialize : callable
+            Takes the value, and returns the parts of the message.
+        flags : int, default 0
+            As `send_multipart` takes them.
+        timeout : int, float or timedelta, optional
+            As `send_multipart` takes it.
+        """
+        self.send_multipart(serialize(value), flags, timeout=timeout)
+
+    def recv_serialized(self, deserialize, flags=0, *, timeout=None):
+        """Receive a message, and return what a function makes of its parts.
+
+        Parameters
+        ----------
+        deserialize : callable
+            Takes the list of parts.
+        flags : int, default 0
+            As `recv_multipart` takes them.
+        timeout : int, float or timedelta, optional
+            As `recv_multipart` takes it.
+
+        Returns
+        -------
+        object
+            What `deserialize` returned.
+        """
+        return deserialize(self.recv_multipart(flags, timeout=timeout))
+
+
+for _option in SOCKET_OPTIONS:
+    if _option.name not in ("subscribe", "unsubscribe"):  # which are methods
+        setattr(Socket, _option.name, _core.SocketProperty(_option))
+Socket.identity = Socket.routing_id
