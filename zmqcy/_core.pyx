@@ -66,6 +66,7 @@ cdef enum:
     SECOND = 1000000000   # in nanoseconds
     BIG = 65536           # bytes from which on a copy is made without the GIL
     LONGEST_VALUE = 4096  # bytes of the longest option value that is read
+    LAST_DRAFT_TYPE = 20  # CHANNEL
 
 
 # --------------------------------------------------------------------------------------------------------------- errors
@@ -841,6 +842,8 @@ cdef class Socket:
         if self.handle is not NULL:
             raise RuntimeError("Socket: already initialised")
         context.enter("socket")
+        if ZMQ_STREAM < number <= LAST_DRAFT_TYPE and not zmq_has(b"draft"):
+            raise error(ENOTSUP, "socket", None, f"type={type_name(number)}", "this libzmq has no draft sockets")
         spare_descriptors(context)
         handle = zmq_socket(context.ending.handle, number)
         if handle is NULL:
@@ -848,8 +851,6 @@ cdef class Socket:
             detail = f"type={type_name(number)}"
             if code == EMFILE:
                 detail += f" max_sockets={zmq_ctx_get(context.ending.handle, ZMQ_MAX_SOCKETS)}"
-            if code == EINVAL and ZMQ_STREAM < number <= 20 and not zmq_has(b"draft"):
-                code = ENOTSUP
             raise error(code, "socket", None, detail)
         self.handle = handle
         self.type_number = number
@@ -1410,6 +1411,9 @@ cdef class Socket:
         """Make one of the four calls that take an endpoint, without the GIL: they may look up names."""
         cdef bytes text = c_string(endpoint, call, "endpoint")
         cdef const char *address = text
+        port = text.rpartition(b":")[2]
+        if not text.startswith((b"inproc:", b"ipc:")) and port.isdigit() and int(port) > 65535:
+            raise error(EINVAL, call, self, text.decode("utf-8", "backslashreplace"))  # libzmq takes it modulo 65536
         cdef int (*function)(void *, const char *) noexcept nogil
         cdef int number
         if call == "bind":
@@ -1660,14 +1664,14 @@ cdef class Socket:
             if not PyObject_CheckBuffer(value):
                 raise TypeError(f"{call}: {option_name(number)} must be bytes, not {value!r:.80}")
             if kind == c's' and b"\0" in bytes(value):
-                raise ValueError(f"{call}: {option_name(number)} has a NUL character: {value!r:.80}")
+                raise ValueError(f"{call}: {option_name(number)} has a NUL character: {shown(number, value)}")
             PyObject_GetBuffer(value, &view, PyBUF_SIMPLE)
             try:
                 enter(self, call)
                 rc = zmq_setsockopt(self.handle, number, view.buf, view.len)
                 if rc >= 0:
                     return rc
-                exception = error(last_errno(), call, self, f"{option_name(number)}={value!r:.80}")
+                exception = error(last_errno(), call, self, f"{option_name(number)}={shown(number, value)}")
             finally:
                 PyBuffer_Release(&view)
             raise exception
@@ -1695,7 +1699,7 @@ cdef class Socket:
         return self.check_set(rc, call, number, value)
 
     cdef int check_set(self, int rc, str call, int number, object value) except -1:
-        return check(rc, call, self, f"{option_name(number)}={value!r:.80}") if rc < 0 else rc
+        return check(rc, call, self, f"{option_name(number)}={shown(number, value)}") if rc < 0 else rc
 
     def subscribe(self, topic):
         """Ask for the messages that begin with a topic (SUB).
@@ -1759,6 +1763,12 @@ cdef str option_name(int number):
     return option_names.get(number) or f"option {number}"
 
 
+cdef str shown(int number, object value):
+    """Return a value for an error's text; a secret is not shown."""
+    name = option_name(number)
+    return f"({len(value)} secret characters)" if "secret" in name or "password" in name else f"{value!r:.80}"
+
+
 cdef str context_option_name(int number):
     return context_option_names.get(number) or f"option {number}"
 
@@ -1787,8 +1797,7 @@ cdef class Property:
         self.readable = "r" in option.access
         self.writable = "w" in option.access
 
-    @property
-    def __doc__(self):
+    cdef str describe(self):
         option = self.option
         what = {"key": "bytes", "string": "str", "duration": "int", "int64": "int", "uint64": "int", "fd": "int"}
         unit = f", in {option.unit}" if option.unit else ""
@@ -1804,6 +1813,10 @@ cdef class Property:
 
 
 cdef class SocketProperty(Property):
+    @property
+    def __doc__(self):
+        return self.describe()
+
     def __get__(self, instance, owner):
         if instance is None:
             return self
@@ -1824,6 +1837,10 @@ cdef class SocketProperty(Property):
 
 
 cdef class ContextProperty(Property):
+    @property
+    def __doc__(self):
+        return self.describe()
+
     def __get__(self, instance, owner):
         if instance is None:
             return self
