@@ -9,6 +9,7 @@ import pytest
 
 import zmqcy
 
+zmqcy.exit_linger = 0  # what tests leave behind is not waited for
 LIMIT = 10_000  # ms that a context may take to end after its sockets were closed
 
 

@@ -5,6 +5,7 @@ import datetime
 import pickle
 import threading
 import time
+import uuid
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -388,8 +389,9 @@ def test_the_rest_of_a_message(pair):
 @given(messages=st.lists(st.lists(st.binary(max_size=100), min_size=1, max_size=8), min_size=1, max_size=20))
 def test_messages_come_whole_and_in_order(ctx, messages):
     with ctx.socket(zmqcy.PULL, linger=0) as pull, ctx.socket(zmqcy.PUSH, linger=0) as push:
-        pull.bind("inproc://property")
-        push.connect("inproc://property")
+        url = f"inproc://{uuid.uuid4()}"  # the last one is given free in the background
+        pull.bind(url)
+        push.connect(url)
         for parts in messages:
             push.send_multipart(parts)
         assert [pull.recv_multipart(timeout=5000) for _ in messages] == messages

@@ -129,7 +129,7 @@ cdef class Socket:
     cdef int fd
     cdef int type_number
     cdef bint linger_set          # by the user
-    cdef readonly Context context
+    cdef Context owner
     cdef object origin            # what a shadow must keep alive
     cdef Ending *ending
     cdef void *previous

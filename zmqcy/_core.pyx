@@ -45,9 +45,10 @@ cdef extern from "Python.h":
 cdef extern from *:
     """
     static const char *const zmqcy_types[] = {
-        "PAIR", "PUB", "SUB", "REQ", "REP", "DEALER", "ROUTER", "PULL", "PUSH", "XPUB", "XSUB", "STREAM"};
+        "PAIR", "PUB", "SUB", "REQ", "REP", "DEALER", "ROUTER", "PULL", "PUSH", "XPUB", "XSUB", "STREAM", "SERVER", "CLIENT",
+        "RADIO", "DISH", "GATHER", "SCATTER", "DGRAM", "PEER", "CHANNEL"};
     """
-    const char *const *type_names "zmqcy_types"  # for the end of the process, when Python is gone
+    const char *const *type_names "zmqcy_types"  # in C, for an error or an exit in which nothing can be imported
 
 cdef extern from "pythread.h":
     void *PyThread_allocate_lock() noexcept nogil
@@ -66,7 +67,7 @@ cdef enum:
     SECOND = 1000000000   # in nanoseconds
     BIG = 65536           # bytes from which on a copy is made without the GIL
     LONGEST_VALUE = 4096  # bytes of the longest option value that is read
-    LAST_DRAFT_TYPE = 20  # CHANNEL
+    LAST_TYPE = 20        # CHANNEL, a draft as all from SERVER on
 
 
 # --------------------------------------------------------------------------------------------------------------- errors
@@ -115,11 +116,7 @@ cdef int spare_descriptors(Context context) except -1:
 
 
 cdef str type_name(int number):
-    from zmqcy.constants import SocketType
-    try:
-        return SocketType(number).name
-    except ValueError:
-        return str(number)
+    return type_names[number].decode() if 0 <= number <= LAST_TYPE else str(number)
 
 
 # ------------------------------------------------------------------------------------------------- arguments and times
@@ -393,7 +390,8 @@ cdef void wait_at_exit(nsec start) noexcept:
                 PyThread_release_lock(ending.done)
                 break
             if deadline != FOREVER and now() > deadline:
-                fprintf(stderr, b"zmqcy: gave up messages that could not be sent: %s\n", ending.last)
+                if told:
+                    fprintf(stderr, b"zmqcy: gave up messages that could not be sent: %s\n", ending.last)
                 break
             if not told and now() - start > SECOND:
                 told = True
@@ -415,7 +413,7 @@ cdef void describe(PyObject *item, Ending *ending) noexcept:
     endpoint[0] = 0
     <void> zmq_getsockopt((<Socket> item).handle, ZMQ_LAST_ENDPOINT, endpoint, &size)
     cdef const char *kind = b"socket"
-    if 0 <= number <= ZMQ_STREAM:
+    if 0 <= number <= LAST_TYPE:
         kind = type_names[number]
     snprintf(ending.last, sizeof(ending.last), b"%s %s", kind, endpoint)
 
@@ -842,7 +840,7 @@ cdef class Socket:
         if self.handle is not NULL:
             raise RuntimeError("Socket: already initialised")
         context.enter("socket")
-        if ZMQ_STREAM < number <= LAST_DRAFT_TYPE and not zmq_has(b"draft"):
+        if ZMQ_STREAM < number <= LAST_TYPE and not zmq_has(b"draft"):
             raise error(ENOTSUP, "socket", None, f"type={type_name(number)}", "this libzmq has no draft sockets")
         spare_descriptors(context)
         handle = zmq_socket(context.ending.handle, number)
@@ -854,7 +852,7 @@ cdef class Socket:
             raise error(code, "socket", None, detail)
         self.handle = handle
         self.type_number = number
-        self.context = context
+        self.owner = context
         self.ending = context.ending
         self.ending.owners += 1
         self.following = self.ending.sockets
@@ -1534,6 +1532,11 @@ cdef class Socket:
                 except errors.ContextTerminated:
                     pass  # libzmq takes no option any more; the socket is closed all the same
         self.release()
+
+    @property
+    def context(self):
+        """Context: the context that serves the socket; None for a shadow."""
+        return self.owner
 
     @property
     def closed(self):

@@ -39,6 +39,7 @@ class Context(_core.Context):
     0
     """
 
+    __slots__ = ("_defaults",)
     _socket_class = Socket
 
     def __init__(self, io_threads=1, **options):

@@ -1,0 +1,416 @@
+"""Contexts: how they begin and end, and what they have when."""
+
+import copy
+import os
+import pickle
+import threading
+import time
+import tracemalloc
+import warnings
+
+import pytest
+
+import zmqcy
+
+
+def test_with_ends_the_context_and_its_sockets():
+    with zmqcy.Context() as context:
+        a = context.socket(zmqcy.PUSH)
+    assert context.closed
+    assert a.closed
+
+
+def test_with_ends_the_context_though_the_body_raises():
+    with pytest.raises(LookupError), zmqcy.Context() as context:
+        context.socket(zmqcy.PUSH, linger=0).connect("tcp://127.0.0.1:1")
+        raise LookupError
+    assert context.closed
+
+
+def test_term_may_be_called_again():
+    context = zmqcy.Context()
+    context.term()
+    context.term(timeout=0)
+    context.destroy()
+    context.shutdown()
+    assert context.closed
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda context: context.socket(zmqcy.PUSH),
+        lambda context: context.io_threads,
+        lambda context: context.get(zmqcy.IO_THREADS),
+        lambda context: context.set(zmqcy.IO_THREADS, 1),
+        lambda context: context.underlying,
+    ],
+)
+def test_what_an_ended_context_says(call):
+    context = zmqcy.Context()
+    context.term()
+    with pytest.raises(zmqcy.ContextTerminated) as caught:
+        call(context)
+    assert caught.value.errno == zmqcy.ETERM
+
+
+def test_term_with_open_sockets_times_out_and_may_be_called_again(socket):
+    context = zmqcy.Context()
+    a = context.socket(zmqcy.PUSH)
+    start = time.monotonic()
+    with pytest.raises(zmqcy.TimedOut, match="term .*PUSH"):
+        context.term(timeout=50)
+    assert time.monotonic() - start >= 0.05
+    assert not context.closed
+    with pytest.raises(zmqcy.ContextTerminated):
+        a.send(b"")
+    with pytest.raises(zmqcy.ContextTerminated):
+        context.socket(zmqcy.PUSH)
+    a.close()
+    context.term(timeout=10_000)
+    assert context.closed
+
+
+def test_term_warns_once_of_open_sockets():
+    context = zmqcy.Context()
+    a = context.socket(zmqcy.PUSH)
+    a.bind("tcp://127.0.0.1:*")
+    endpoint = a.last_endpoint
+    with pytest.warns(RuntimeWarning, match=f"waits for open sockets: <zmqcy.socket.Socket PUSH {endpoint}>") as seen:
+        threading.Timer(2.5, a.close).start()
+        context.term()
+    assert len(seen) == 1
+    assert context.closed
+
+
+def test_the_warning_tells_where_a_socket_was_made():
+    tracemalloc.start()
+    try:
+        context = zmqcy.Context()
+        a = context.socket(zmqcy.PUSH)
+        with pytest.warns(RuntimeWarning, match="PUSH.* made at .*context.py"), pytest.raises(zmqcy.TimedOut):
+            context.term(timeout=1200)
+    finally:
+        tracemalloc.stop()
+    a.close()
+    context.term()
+
+
+def test_a_warning_that_is_an_error_ends_term():
+    context = zmqcy.Context()
+    a = context.socket(zmqcy.PUSH)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(RuntimeWarning, match="open sockets"):
+            context.term()
+    a.close()
+    context.term(timeout=10_000)
+
+
+@pytest.mark.parametrize(("timeout", "error"), [("soon", TypeError), (-2, ValueError), (float("nan"), ValueError)])
+def test_a_timeout_that_is_none(timeout, error):
+    context = zmqcy.Context()
+    with pytest.raises(error, match="term: a time"):
+        context.term(timeout=timeout)
+    assert not context.closed
+    assert context.io_threads == 1  # a bad argument ends nothing
+    context.term()
+
+
+def test_term_wakes_who_waits(ctx):
+    outcome = []
+
+    def receive(pull):
+        try:
+            pull.recv()
+        except zmqcy.ContextTerminated as error:
+            outcome.append(str(error))
+        pull.close()
+
+    context = zmqcy.Context()
+    pull = context.socket(zmqcy.PULL)
+    thread = threading.Thread(target=receive, args=[pull])
+    thread.start()
+    context.term(timeout=10_000)
+    thread.join(10)
+    assert outcome == ["recv (PULL): Context was terminated"]
+
+
+def test_shutdown_wakes_who_waits_and_lets_the_rest_fail():
+    context = zmqcy.Context()
+    pull = context.socket(zmqcy.PULL)
+    started = threading.Event()
+    outcome = []
+
+    def receive():
+        started.set()
+        with pytest.raises(zmqcy.ContextTerminated):
+            pull.recv()
+        outcome.append("woken")
+
+    thread = threading.Thread(target=receive)
+    thread.start()
+    started.wait()
+    context.shutdown()
+    context.shutdown()
+    thread.join(10)
+    assert outcome == ["woken"]
+    with pytest.raises(zmqcy.ContextTerminated):
+        pull.recv()
+    pull.close(linger=5)
+    context.term(timeout=10_000)
+
+
+def test_destroy_takes_sockets_from_other_threads():
+    context = zmqcy.Context()
+    pull = context.socket(zmqcy.PULL)
+    outcome = []
+
+    def receive():
+        with pytest.raises(zmqcy.ContextTerminated):
+            pull.recv()
+        outcome.append("woken")
+
+    thread = threading.Thread(target=receive)
+    thread.start()
+    while not outcome and not in_use(pull):
+        pass
+    context.destroy(linger=0)
+    thread.join(10)
+    assert outcome == ["woken"]
+    assert pull.closed
+    assert context.closed
+
+
+def in_use(socket):
+    try:
+        socket.poll(0)
+    except zmqcy.SocketInUse:
+        return True
+    return False
+
+
+def test_what_was_sent_before_term_arrives(socket):
+    pull = socket(zmqcy.PULL)
+    pull.bind("tcp://127.0.0.1:*")
+    with zmqcy.Context() as context:
+        push = context.socket(zmqcy.PUSH)
+        push.connect(pull.last_endpoint)
+        for i in range(500):
+            push.send(b"%d" % i)
+        push.close()
+    assert [pull.recv() for _ in range(500)] == [b"%d" % i for i in range(500)]
+
+
+def test_a_dropped_context_ends_in_the_background(socket):
+    """With a message for an absent peer, and linger for ever, ending it takes for ever: nobody may wait for that."""
+    context = zmqcy.Context()
+    push = context.socket(zmqcy.PUSH)
+    push.connect("tcp://127.0.0.1:1")
+    push.send(b"never")
+    start = time.monotonic()
+    del push, context
+    assert time.monotonic() - start < 5
+
+
+def test_what_a_dropped_socket_has_queued_arrives(socket):
+    pull = socket(zmqcy.PULL)
+    pull.bind("tcp://127.0.0.1:*")
+    context = zmqcy.Context()
+    push = context.socket(zmqcy.PUSH)
+    push.connect(pull.last_endpoint)
+    push.send(b"kept")
+    del push, context
+    assert pull.recv() == b"kept"
+
+
+def test_sockets_in_a_cycle_are_collected():
+    import gc
+
+    context = zmqcy.Context()
+
+    class Mine(zmqcy.Socket):
+        pass
+
+    before = len(context._open_sockets())
+    a = Mine(context, zmqcy.PUSH)
+    a.me = a
+    del a
+    gc.collect()
+    assert len(context._open_sockets()) == before
+    context.term(timeout=10_000)
+
+
+def test_instance_is_one_a_process():
+    first = zmqcy.Context.instance()
+    assert zmqcy.Context.instance() is first
+    first.term()
+    second = zmqcy.Context.instance()
+    assert second is not first
+    assert not second.closed
+    second.term()
+
+
+def test_shadow_leaves_the_context_alive():
+    context = zmqcy.Context()
+    for shadow in (zmqcy.Context.shadow(context.underlying), zmqcy.Context.shadow(context)):
+        assert shadow.underlying == context.underlying
+        a = shadow.socket(zmqcy.PUSH, linger=0)
+        a.close()
+        del shadow
+    b = context.socket(zmqcy.PUSH)
+    b.close()
+    context.term(timeout=10_000)
+
+
+@pytest.mark.parametrize("address", [0, -1, "x", None])
+def test_shadow_of_nothing(address):
+    with pytest.raises(TypeError, match="shadow: the address of a context"):
+        zmqcy.Context.shadow(address)
+
+
+@pytest.mark.parametrize(("threads", "error"), [(-1, zmqcy.InvalidArgument), ("2", TypeError), (1 << 40, ValueError)])
+def test_io_threads_that_are_none(threads, error):
+    with pytest.raises(error, match=f"Context:? ?io_threads.*{threads}"):
+        zmqcy.Context(threads)
+
+
+def test_options_of_a_new_context():
+    with zmqcy.Context(2, max_sockets=10, ipv6=True, linger=5) as context:
+        assert (context.io_threads, context.max_sockets, context.ipv6) == (2, 10, True)
+        assert context.socket(zmqcy.PUSH).linger == 5
+    with pytest.raises(AttributeError, match="did you mean 'max_sockets'"):
+        zmqcy.Context(max_socket=5)
+
+
+def test_more_sockets_than_max_sockets():
+    with zmqcy.Context(max_sockets=3) as context:
+        sockets = [context.socket(zmqcy.PUSH) for _ in range(3)]
+        with pytest.raises(zmqcy.ZMQError, match="socket type=PUSH max_sockets=3") as caught:
+            context.socket(zmqcy.PUSH)
+        assert caught.value.errno == zmqcy.EMFILE
+        sockets.pop().close()
+        deadline = time.monotonic() + 10
+        while True:  # its place is given free in the background
+            try:
+                context.socket(zmqcy.PUSH)
+                break
+            except zmqcy.ZMQError:
+                assert time.monotonic() < deadline
+
+
+def test_no_descriptors_left(run):
+    """libzmq aborts when its first threads get no descriptors."""
+    done = run("""
+        import errno, os, resource, zmqcy
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        taken = []
+        try:
+            while True:
+                taken.append(os.open("/dev/null", os.O_RDONLY))
+        except OSError:
+            pass
+        for free in range(20):
+            try:
+                context = zmqcy.Context()
+                break
+            except zmqcy.ZMQError as error:
+                assert error.errno == errno.EMFILE, error
+                os.close(taken.pop())
+        for free in range(20):
+            try:
+                socket = context.socket(8)
+                break
+            except zmqcy.ZMQError as error:
+                assert error.errno == errno.EMFILE, error
+                os.close(taken.pop())
+        print("free", free)
+        sockets = [socket]
+        try:
+            while True:
+                sockets.append(context.socket(8))
+        except zmqcy.ZMQError as error:
+            assert error.errno == errno.EMFILE, error
+            print(error)
+        for fd in taken:
+            os.close(fd)
+        context.destroy(0)
+    """)
+    assert "free" in done.stdout
+    assert "socket type=PUSH" in done.stdout
+    assert done.stderr == ""
+
+
+def test_descriptors_are_given_back():
+    def count():
+        return len(os.listdir("/proc/self/fd"))
+
+    with zmqcy.Context() as context:
+        context.socket(zmqcy.PUSH).close()
+    before = count()
+    for _ in range(50):
+        with zmqcy.Context() as context:
+            a, b = context.socket(zmqcy.PULL), context.socket(zmqcy.PUSH)
+            a.bind("tcp://127.0.0.1:*")
+            b.connect(a.last_endpoint)
+            b.send(b"x")
+            assert a.recv() == b"x"
+    assert count() <= before
+
+
+def test_a_context_cannot_be_copied(ctx):
+    for call in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="Context: .*each process"):
+            call(ctx)
+
+
+def test_repr():
+    context = zmqcy.Context()
+    a = context.socket(zmqcy.PUSH)
+    assert repr(context).startswith("<zmqcy.context.Context 1 sockets at 0x")
+    a.close()
+    context.term()
+    assert repr(context).startswith("<zmqcy.context.Context closed at 0x")
+
+
+def test_a_context_that_was_not_initialised():
+    class Mine(zmqcy.Context):
+        def __init__(self):
+            pass
+
+    mine = Mine()
+    assert mine.closed
+    mine.term()
+    with pytest.raises(zmqcy.ZMQError, match="not initialised"):
+        mine.io_threads  # noqa: B018
+    assert repr(mine)
+
+
+def test_a_second_initialisation_is_refused(ctx):
+    with pytest.raises(RuntimeError, match="already initialised"):
+        ctx.__init__()
+
+
+def test_many_contexts_in_many_threads():
+    failures = []
+
+    def work():
+        try:
+            for _ in range(20):
+                with zmqcy.Context() as context:
+                    a, b = context.socket(zmqcy.PAIR), context.socket(zmqcy.PAIR)
+                    a.bind("inproc://x")
+                    b.connect("inproc://x")
+                    a.send(b"x")
+                    assert b.recv(timeout=5000) == b"x"
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+
+
