@@ -28,7 +28,7 @@ def socket(ctx):
     """A function that makes a socket of a type, with options, in `ctx`."""
 
     def make(socket_type, **options):
-        return ctx.socket(socket_type, linger=0, rcvtimeo=LIMIT, sndtimeo=LIMIT, **options)
+        return ctx.socket(socket_type, **{"linger": 0, "rcvtimeo": LIMIT, "sndtimeo": LIMIT, **options})
 
     return make
 

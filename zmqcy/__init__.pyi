@@ -34,3 +34,5 @@ from zmqcy.socket import Socket as Socket
 
 __version__: str
 exit_linger: float | timedelta | None
+
+def __dir__() -> list[str]: ...

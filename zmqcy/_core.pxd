@@ -138,6 +138,7 @@ cdef class Socket:
     cdef int held_first
     cdef int held_count
 
+    cdef int open(self, Context context, object type) except -1
     cdef int refuse(self, str call) except -1
     cdef int put(self, const char *data, size_t size, int flags, object timeout, str call) except -1
     cdef int put_slowly(self, const char *data, size_t size, int flags, object timeout, str call) except -1

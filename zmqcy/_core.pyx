@@ -834,7 +834,12 @@ cdef class Socket:
         self.fd = -1
         self.type_number = -1
 
-    def __init__(self, Context context not None, type):
+    def __init__(self, context, type):
+        if not isinstance(context, Context):
+            raise TypeError(f"Socket: context must be a Context, not {context!r:.80}")
+        self.open(context, type)
+
+    cdef int open(self, Context context, object type) except -1:
         cdef int number = to_int(type, "socket", "type")
         cdef void *handle
         if self.handle is not NULL:

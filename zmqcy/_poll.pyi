@@ -3,12 +3,14 @@ from datetime import timedelta
 from typing import TypeAlias, TypeVar
 
 from _typeshed import HasFileno
+from typing_extensions import disjoint_base
 
 from zmqcy.socket import Socket
 
 _Pollable: TypeAlias = Socket | int | HasFileno
 _T = TypeVar("_T", bound=_Pollable)
 
+@disjoint_base
 class Poller:
     def __init__(self) -> None: ...
     @property

@@ -281,9 +281,9 @@ cdef int run(Device *device) noexcept nogil:
     return 0
 
 
-cdef int add_socket(Device *device, Socket socket) except -1:
+cdef int add_socket(Device *device, Socket socket, str call) except -1:
     if socket.fd < 0:
-        raise error(ENOTSUP, "proxy", socket, None, "a thread-safe draft socket cannot be forwarded")
+        raise error(ENOTSUP, call, socket, None, "a thread-safe draft socket cannot be forwarded")
     device.fds[device.fd_count].fd = socket.fd
     device.fds[device.fd_count].events = POLLIN
     device.fd_count += 1
@@ -309,7 +309,7 @@ cdef bint add_way(Device *device, Socket source, Socket target) except -1:
     return True
 
 
-cdef int take_held(Way *way, Socket source) except -1:
+cdef int take_held(Way *way, Socket source, str call) except -1:
     """Begin with the parts that the source keeps for its next receive: the rest of one message."""
     cdef int number
     if not source.state & HELD:
@@ -321,7 +321,7 @@ cdef int take_held(Way *way, Socket source) except -1:
         way.count += 1
     number = take_rest(way)
     if number:
-        raise error(number, "proxy", source)
+        raise error(number, call, source)
     return 0
 
 
@@ -333,11 +333,11 @@ cdef int give_back(Way *way, Socket source) except -1:
     return 0
 
 
-cdef int mark(list sockets, bint busy) except -1:
+cdef int mark(list sockets, bint busy, str call) except -1:
     cdef Socket socket
     for socket in sockets:
         if busy:
-            admit(socket, "proxy")
+            admit(socket, call)
     for socket in sockets:
         if busy:
             socket.state |= BUSY
@@ -347,8 +347,18 @@ cdef int mark(list sockets, bint busy) except -1:
     return 0
 
 
-cdef int steer(Socket frontend, Socket backend, Socket capture, Socket control) except -1:
+cdef Socket to_socket(object value, str call, str name):
+    if not isinstance(value, Socket):
+        raise TypeError(f"{call}: {name} must be a Socket, not {value!r:.80}")
+    return value
+
+
+cdef int steer(object front, object back, object captor, object controller, str call) except -1:
     """Run a device until it ends, with its sockets marked as in use."""
+    cdef Socket frontend = to_socket(front, call, "frontend")
+    cdef Socket backend = to_socket(back, call, "backend")
+    cdef Socket capture = None if captor is None else to_socket(captor, call, "capture")
+    cdef Socket control = None if controller is None else to_socket(controller, call, "control")
     cdef Device device
     cdef Socket source
     cdef int i, number = EINTR
@@ -364,8 +374,8 @@ cdef int steer(Socket frontend, Socket backend, Socket capture, Socket control) 
     for i in range(2):
         device.ways[i] = Way(NULL, NULL, 0, NULL, 0, 0, False, 0, 0)
     for source in sockets:
-        admit(source, "proxy")
-        add_socket(&device, source)
+        admit(source, call)
+        add_socket(&device, source, call)
     if capture is not None:
         device.capture = capture.handle
         device.capture_type = capture.type_number
@@ -379,22 +389,22 @@ cdef int steer(Socket frontend, Socket backend, Socket capture, Socket control) 
         if frontend is not backend and add_way(&device, backend, frontend):
             sources.append(backend)
         if not sources:
-            raise error(EINVAL, "proxy", frontend, f"and {backend!r}", "no message can go between these types")
+            raise error(EINVAL, call, None, f"{frontend!r} and {backend!r}", "no message can go between these types")
         for i, source in enumerate(sources):
-            take_held(&device.ways[i], source)
+            take_held(&device.ways[i], source, call)
         while number == EINTR:
-            mark(sockets, True)
+            mark(sockets, True, call)
             try:
                 with nogil:
                     number = run(&device)
             finally:
-                mark(sockets, False)
+                mark(sockets, False, call)
             interrupted(number)
     finally:
         for i, source in enumerate(sources):
             give_back(&device.ways[i], source)
     if number:
-        raise error(number, "proxy", frontend, f"and {backend!r}")
+        raise error(number, call, None, f"{frontend!r} and {backend!r}")
     return 0
 
 
@@ -423,7 +433,7 @@ def proxy(frontend, backend, capture=None):
     SocketInUse
         Another thread is in a call on one of the sockets.
     """
-    steer(frontend, backend, capture, None)
+    steer(frontend, backend, capture, None, "proxy")
 
 
 def proxy_steerable(frontend, backend, capture=None, control=None):
@@ -452,7 +462,7 @@ def proxy_steerable(frontend, backend, capture=None, control=None):
     ContextTerminated, KeyboardInterrupt, InvalidArgument, ZMQError, SocketInUse
         As `proxy` does.
     """
-    steer(frontend, backend, capture, control)
+    steer(frontend, backend, capture, control, "proxy_steerable")
 
 
 def device(device_type, frontend, backend):
@@ -473,4 +483,4 @@ def device(device_type, frontend, backend):
         As `proxy` does.
     """
     to_int(device_type, "device", "device_type", ZMQ_STREAMER, ZMQ_QUEUE)
-    steer(frontend, backend, None, None)
+    steer(frontend, backend, None, None, "device")

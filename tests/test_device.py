@@ -1,0 +1,499 @@
+"""Devices: what they forward, and how they end."""
+
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+import zmqcy
+
+
+class Running:
+    """A device in a thread: what ended it."""
+
+    def __init__(self, function, *arguments):
+        self.error = None
+        self.thread = threading.Thread(target=self._run, args=(function, *arguments))
+        self.thread.start()
+
+    def _run(self, function, *arguments):
+        try:
+            function(*arguments)
+        except BaseException as error:
+            self.error = error
+
+    def join(self):
+        self.thread.join(10)
+        assert not self.thread.is_alive()
+        return self.error
+
+
+@pytest.fixture
+def device():
+    """A function that runs a device over new sockets of its own context, and returns where its two sides are bound."""
+    context = zmqcy.Context(linger=0)
+    running = []
+
+    # last_endpoint must be read before the device takes the sockets
+    def start(front, back, function=None, front_options=(), back_options=(), capture=None):
+        sockets = [context.socket(front, **dict(front_options)), context.socket(back, **dict(back_options))]
+        if capture is not None:
+            sockets.append(context.socket(capture))
+        for each in sockets:
+            each.bind("tcp://127.0.0.1:*")
+        endpoints = [each.last_endpoint for each in sockets]
+        running.append(Running(function or zmqcy.proxy, *sockets))
+        start.running = running[-1]
+        start.sockets = sockets
+        return endpoints
+
+    start.context = context
+    yield start
+    context.shutdown()
+    for each in running:
+        each.join()
+    context.destroy()
+
+
+def connected(socket, kind, endpoint, **options):
+    made = socket(kind, **options)
+    made.connect(endpoint)
+    return made
+
+
+def test_streamer(device, socket):
+    front, back = device(zmqcy.PULL, zmqcy.PUSH, lambda a, b: zmqcy.device(zmqcy.STREAMER, a, b))
+    pull, push = connected(socket, zmqcy.PULL, back), connected(socket, zmqcy.PUSH, front)
+    total = 5000
+    sender = threading.Thread(target=lambda: [push.send(b"%d" % i) for i in range(total)])
+    sender.start()
+    assert [pull.recv() for _ in range(total)] == [b"%d" % i for i in range(total)]
+    sender.join()
+
+
+def test_queue(device, socket):
+    front, back = device(zmqcy.ROUTER, zmqcy.DEALER, lambda a, b: zmqcy.device(zmqcy.QUEUE, a, b))
+    workers = [connected(socket, zmqcy.REP, back, rcvtimeo=-1) for _ in range(3)]
+    stop = threading.Event()
+
+    def work(rep):
+        while not stop.is_set():
+            if rep.poll(50):
+                rep.send(b"re: " + rep.recv())
+
+    threads = [threading.Thread(target=work, args=[rep]) for rep in workers]
+    for thread in threads:
+        thread.start()
+    clients = [connected(socket, zmqcy.REQ, front) for _ in range(4)]
+    for i in range(100):
+        for number, client in enumerate(clients):
+            client.send(b"%d %d" % (i, number))
+        for number, client in enumerate(clients):
+            assert client.recv() == b"re: %d %d" % (i, number)
+    stop.set()
+    for thread in threads:
+        thread.join()
+
+
+def test_forwarder_passes_subscriptions_and_messages(device, socket):
+    front, back = device(zmqcy.XSUB, zmqcy.XPUB, lambda a, b: zmqcy.device(zmqcy.FORWARDER, a, b))
+    publisher = connected(socket, zmqcy.XPUB, front)
+    subscriber = connected(socket, zmqcy.SUB, back)
+    subscriber.subscribe(b"topic")
+    assert publisher.recv() == b"\x01topic"
+    publisher.send_multipart([b"other", b"no"])
+    publisher.send_multipart([b"topic", b"yes"])
+    assert subscriber.recv_multipart() == [b"topic", b"yes"]
+
+
+def test_forwarder_of_sub_and_pub(device, socket):
+    front, back = device(zmqcy.SUB, zmqcy.PUB, front_options={"linger": 0})
+    publisher, subscriber = connected(socket, zmqcy.PUB, front), connected(socket, zmqcy.SUB, back)
+    subscriber.subscribe(b"")
+    # The device's SUB asks for nothing: nothing comes through, and the device lives.
+    publisher.send(b"x")
+    with pytest.raises(zmqcy.Again):
+        subscriber.recv(timeout=100)
+    assert device.running.thread.is_alive()
+
+
+def test_messages_stay_whole(device, socket):
+    front, back = device(zmqcy.DEALER, zmqcy.DEALER)
+    a, b = connected(socket, zmqcy.DEALER, front), connected(socket, zmqcy.DEALER, back)
+    for count in (1, 2, 3, 4, 5, 9, 40):
+        parts = [b"%d" % i * i for i in range(count)]
+        a.send_multipart(parts)
+        assert b.recv_multipart() == parts
+        b.send_multipart(parts[::-1])
+        assert a.recv_multipart() == parts[::-1]
+
+
+def test_big_messages(device, socket):
+    front, back = device(zmqcy.PULL, zmqcy.PUSH)
+    pull, push = connected(socket, zmqcy.PULL, back), connected(socket, zmqcy.PUSH, front)
+    for size in (65535, 65536, 10_000_000):
+        push.send_multipart([b"x" * size, b"y" * size])
+        assert pull.recv_multipart() == [b"x" * size, b"y" * size]
+
+
+def test_the_same_socket_twice(device, socket):
+    context = device.context
+    router = context.socket(zmqcy.ROUTER)
+    router.bind("tcp://127.0.0.1:*")
+    endpoint = router.last_endpoint
+    running = Running(zmqcy.proxy, router, router)
+    dealer = connected(socket, zmqcy.DEALER, endpoint, routing_id=b"me")
+    dealer.send(b"to myself")  # the router's own answer: the id in front is that of the sender
+    assert dealer.recv() == b"to myself"
+    context.shutdown()
+    assert isinstance(running.join(), zmqcy.ContextTerminated)
+
+
+def test_the_high_water_mark_is_felt_on_the_other_side(device, socket):
+    """With nobody behind the device its sender must be held up, and later lose nothing."""
+    front, back = device(zmqcy.PULL, zmqcy.PUSH, None, {"rcvhwm": 2}, {"sndhwm": 2})
+    push = connected(socket, zmqcy.PUSH, front, sndhwm=2)
+    data = b"x" * 200_000
+    count = 0
+    with pytest.raises(zmqcy.TimedOut):
+        for count in range(1000):
+            push.send(data, timeout=200)
+    assert count < 1000
+    pull = connected(socket, zmqcy.PULL, back)
+    assert [len(pull.recv()) for _ in range(count)] == [len(data)] * count
+    push.send(b"last")
+    assert pull.recv() == b"last"
+
+
+def test_a_full_side_costs_no_cpu(device, socket):
+    front, _ = device(zmqcy.PULL, zmqcy.PUSH, None, {"rcvhwm": 2}, {"sndhwm": 2})
+    push = connected(socket, zmqcy.PUSH, front, sndhwm=2)
+    with pytest.raises(zmqcy.TimedOut):
+        for _ in range(1000):
+            push.send(b"x" * 200_000, timeout=200)
+    before = time.process_time()
+    time.sleep(1)
+    assert time.process_time() - before < 0.2
+
+
+@pytest.mark.parametrize("capture", [zmqcy.PUSH, zmqcy.PUB, zmqcy.PAIR, zmqcy.DEALER])
+def test_capture(device, socket, capture):
+    front, back, copy = device(zmqcy.ROUTER, zmqcy.DEALER, capture=capture)
+    listener = connected(socket, {zmqcy.PUSH: zmqcy.PULL, zmqcy.PUB: zmqcy.SUB}.get(capture, capture), copy)
+    if capture == zmqcy.PUB:
+        listener.subscribe(b"")
+        time.sleep(0.3)  # a PUB does not tell who has subscribed
+    req, rep = connected(socket, zmqcy.REQ, front, routing_id=b"me"), connected(socket, zmqcy.REP, back)
+    req.send_multipart([b"question", b"part"])
+    assert rep.recv_multipart() == [b"question", b"part"]
+    rep.send(b"answer")
+    assert req.recv() == b"answer"
+    assert listener.recv_multipart() == [b"me", b"", b"question", b"part"]
+    assert listener.recv_multipart() == [b"me", b"", b"answer"]
+
+
+def test_a_capture_that_is_full_holds_the_rest_up_and_loses_nothing(device, socket):
+    front, back, copy = device(zmqcy.PULL, zmqcy.PUSH, capture=zmqcy.PUSH)
+    pull, push = connected(socket, zmqcy.PULL, back), connected(socket, zmqcy.PUSH, front)
+    push.send(b"1")
+    with pytest.raises(zmqcy.TimedOut):
+        pull.recv(timeout=100)  # nobody captures yet
+    listener = connected(socket, zmqcy.PULL, copy)
+    push.send(b"2")
+    assert [pull.recv(), pull.recv()] == [b"1", b"2"]
+    assert [listener.recv(), listener.recv()] == [b"1", b"2"]
+
+
+# ---- the end
+
+
+@pytest.mark.parametrize("end", ["shutdown", "term"])
+@pytest.mark.parametrize("function", [zmqcy.proxy, zmqcy.proxy_steerable])
+def test_the_end_of_the_context_ends_a_device(end, function):
+    context = zmqcy.Context()
+    a, b = context.socket(zmqcy.PULL), context.socket(zmqcy.PUSH)
+    a.bind("inproc://front")
+    b.bind("inproc://back")
+    running = Running(function, a, b)
+    if end == "shutdown":
+        context.shutdown()
+    else:
+        with pytest.raises(zmqcy.TimedOut):
+            context.term(timeout=300)
+    error = running.join()
+    assert isinstance(error, zmqcy.ContextTerminated)
+    assert str(error).startswith(f"{function.__name__} <zmqcy.socket.Socket PULL inproc://front> and <")
+    a.close()
+    b.close()
+    context.term()
+
+
+def test_ctrl_c_ends_a_device_within_a_second(run):
+    for busy in ("idle", "busy"):
+        done = run(
+            """
+            import os, signal, sys, threading, time, zmqcy
+            context = zmqcy.Context(linger=0)
+            a, b = context.socket(zmqcy.PULL), context.socket(zmqcy.PUSH)
+            a.bind("inproc://front")
+            b.bind("inproc://back")
+            stop = threading.Event()
+            def traffic():
+                push, pull = context.socket(zmqcy.PUSH), context.socket(zmqcy.PULL)
+                push.connect("inproc://front")
+                pull.connect("inproc://back")
+                while not stop.is_set():
+                    for _ in range(100):
+                        push.try_send(b"x")
+                    while pull.try_recv():
+                        pass
+                push.close()
+                pull.close()
+            thread = threading.Thread(target=traffic)
+            if sys.argv[1] == "busy":
+                thread.start()
+            sent = []
+            def interrupt():
+                sent.append(time.monotonic())
+                os.kill(os.getpid(), signal.SIGINT)
+            threading.Timer(0.5, interrupt).start()
+            try:
+                zmqcy.proxy(a, b)
+            except KeyboardInterrupt:
+                print("interrupted", time.monotonic() - sent[0] < 1)
+            stop.set()
+            if sys.argv[1] == "busy":
+                thread.join()
+            context.destroy()
+            """,
+            busy,
+        )
+        assert done.stdout == "interrupted True\n"
+        assert done.stderr == ""
+
+
+def test_a_signal_handler_that_returns_lets_the_device_go_on(socket):
+    context = zmqcy.Context(linger=0)
+    a, b = context.socket(zmqcy.PULL), context.socket(zmqcy.PUSH)
+    a.bind("inproc://front")
+    b.bind("inproc://back")
+    calls = []
+
+    def handler(*_):
+        calls.append(1)
+        if len(calls) == 20:
+            context.shutdown()
+
+    previous = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.005, 0.005)
+    try:
+        with pytest.raises(zmqcy.ContextTerminated):
+            zmqcy.proxy(a, b)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, previous)
+    assert len(calls) >= 20
+    context.destroy()
+
+
+@pytest.mark.parametrize("parts", [[b"one"], [b"one", b"two", b"three"]])
+def test_a_message_under_way_goes_back_to_its_socket(parts):
+    """A device that is broken off while its far side is full holds a message: the next receive finds it."""
+    context = zmqcy.Context(linger=0)
+    a, b = context.socket(zmqcy.PULL), context.socket(zmqcy.PUSH)
+    a.bind("inproc://front")
+    b.bind("inproc://back")  # without a peer it takes nothing
+    push = context.socket(zmqcy.PUSH)
+    push.connect("inproc://front")
+    push.send_multipart(parts)
+    push.send(b"next")
+
+    class Broken(Exception):
+        pass
+
+    def handler(*_):
+        raise Broken
+
+    previous = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(Broken):
+            zmqcy.proxy(a, b)
+        assert a.poll(0) == zmqcy.POLLIN
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with pytest.raises(Broken):
+            zmqcy.proxy(a, b)  # once more: it begins with what it left
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    assert a.recv_multipart() == parts
+    assert a.recv_multipart() == [b"next"]
+    context.destroy()
+
+
+def test_a_device_begins_with_the_rest_of_a_message(socket):
+    context = zmqcy.Context(linger=0)
+    a, b, push, pull = (context.socket(kind) for kind in (zmqcy.PULL, zmqcy.PUSH, zmqcy.PUSH, zmqcy.PULL))
+    a.bind("inproc://front")
+    b.bind("inproc://back")
+    push.connect("inproc://front")
+    pull.connect("inproc://back")
+    push.send_multipart([b"12345", b"b", b"c"])
+    with pytest.raises(zmqcy.ZMQError, match="into a buffer"):
+        a.recv_into(bytearray(1))
+    running = Running(zmqcy.proxy, a, b)
+    assert pull.recv_multipart(timeout=5000) == [b"12345", b"b", b"c"]
+    context.shutdown()
+    running.join()
+    context.destroy()
+
+
+def test_closed_sockets(ctx):
+    a, b = ctx.socket(zmqcy.PULL), ctx.socket(zmqcy.PUSH)
+    b.close()
+    for arguments in ((a, b), (b, a), (a, a, b)):
+        with pytest.raises(zmqcy.ZMQError, match="proxy .*the socket is closed") as caught:
+            zmqcy.proxy(*arguments)
+        assert caught.value.errno == zmqcy.ENOTSOCK
+    assert a.poll(0) == 0  # it is free again
+
+
+def test_the_sockets_of_a_device_are_in_use(device):
+    device(zmqcy.PULL, zmqcy.PUSH)
+    for each in device.sockets:
+        deadline = time.monotonic() + 10
+        while time.monotonic() < deadline:
+            try:
+                each.poll(0)
+            except zmqcy.SocketInUse:
+                break
+        else:
+            pytest.fail("never in use")
+        with pytest.raises(zmqcy.SocketInUse, match="close"):
+            each.close()
+
+
+def test_types_between_which_nothing_goes(ctx):
+    with pytest.raises(zmqcy.InvalidArgument, match="proxy .*PUSH.*: no message can go between"):
+        zmqcy.proxy(ctx.socket(zmqcy.PUSH), ctx.socket(zmqcy.PUSH))
+
+
+@pytest.mark.parametrize(("kind", "error"), [(0, ValueError), (4, ValueError), ("STREAMER", TypeError)])
+def test_devices_that_are_none(ctx, kind, error):
+    with pytest.raises(error, match="device: device_type must be"):
+        zmqcy.device(kind, ctx.socket(zmqcy.PULL), ctx.socket(zmqcy.PUSH))
+
+
+@pytest.mark.parametrize("bad", [None, 5, "socket"])
+def test_what_is_no_socket(ctx, bad):
+    a, b = ctx.socket(zmqcy.PULL), ctx.socket(zmqcy.PUSH)
+    for call, function, arguments in (
+        ("proxy: frontend", zmqcy.proxy, (bad, b)),
+        ("proxy: backend", zmqcy.proxy, (a, bad)),
+        ("device: frontend", zmqcy.device, (zmqcy.STREAMER, bad, b)),
+        ("proxy_steerable: backend", zmqcy.proxy_steerable, (a, bad)),
+        ("proxy: capture", zmqcy.proxy, (a, b, bad or 1)),
+        ("proxy_steerable: control", zmqcy.proxy_steerable, (a, b, None, bad or 1)),
+    ):
+        with pytest.raises(TypeError, match=f"{call} must be a Socket, not "):
+            function(*arguments)
+
+
+# ---- steering
+
+
+@pytest.fixture(params=[zmqcy.REP, zmqcy.PAIR])
+def steered(request, device, socket):
+    """A streamer that obeys a control socket: sender, receiver, and a function that gives a command."""
+    context = device.context
+    sockets = [context.socket(kind) for kind in (zmqcy.PULL, zmqcy.PUSH, request.param)]
+    for each in sockets:
+        each.bind("tcp://127.0.0.1:*")
+    endpoints = [each.last_endpoint for each in sockets]
+    running = Running(zmqcy.proxy_steerable, sockets[0], sockets[1], None, sockets[2])
+    control = connected(socket, zmqcy.REQ if request.param == zmqcy.REP else zmqcy.PAIR, endpoints[2])
+
+    def command(word):
+        control.send(word)
+        if request.param == zmqcy.REP or word == b"STATISTICS":
+            return control.recv_multipart()
+        return None
+
+    push, pull = connected(socket, zmqcy.PUSH, endpoints[0]), connected(socket, zmqcy.PULL, endpoints[1])
+    return push, pull, command, running
+
+
+def test_pause_and_resume(steered):
+    push, pull, command, _ = steered
+    push.send(b"1")
+    assert pull.recv() == b"1"
+    command(b"PAUSE")
+    command(b"STATISTICS")  # answered: so PAUSE is obeyed
+    push.send(b"2")
+    with pytest.raises(zmqcy.TimedOut):
+        pull.recv(timeout=200)
+    command(b"RESUME")
+    assert pull.recv() == b"2"
+
+
+def test_terminate(steered):
+    push, pull, command, running = steered
+    push.send(b"1")
+    assert pull.recv() == b"1"
+    answer = command(b"TERMINATE")
+    assert answer in (None, [b""])
+    assert running.join() is None
+
+
+def test_statistics(steered):
+    push, pull, command, _ = steered
+    push.send(b"12345")
+    push.send_multipart([b"1", b"22", b"333"])
+    assert pull.recv_multipart() == [b"12345"]
+    assert pull.recv_multipart() == [b"1", b"22", b"333"]
+    numbers = [struct.unpack("=Q", part)[0] for part in command(b"STATISTICS")]
+    assert numbers == [4, 11, 0, 0, 0, 0, 4, 11]
+
+
+def test_an_unknown_command_changes_nothing(steered):
+    push, pull, command, _ = steered
+    command(b"JUMP")
+    push.send(b"1")
+    assert pull.recv() == b"1"
+
+
+def test_idle_devices_cost_no_cpu():
+    context = zmqcy.Context(linger=0)
+    running = []
+    for i in range(20):
+        a, b = context.socket(zmqcy.PULL), context.socket(zmqcy.PUSH)
+        a.bind(f"inproc://front-{i}")
+        b.bind(f"inproc://back-{i}")
+        running.append(Running(zmqcy.proxy, a, b))
+    before = time.process_time()
+    time.sleep(1)
+    assert time.process_time() - before < 0.2
+    context.shutdown()
+    for each in running:
+        each.join()
+    context.destroy()
+
+
+def test_a_device_in_a_process_ends_by_sigint():
+    code = """
+import zmqcy
+context = zmqcy.Context()
+pull, push = context.socket(zmqcy.PULL), context.socket(zmqcy.PUSH)
+pull.bind("tcp://127.0.0.1:*")
+print(pull.last_endpoint, flush=True)
+zmqcy.proxy(pull, push)
+"""
+    process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout.readline().startswith("tcp://")
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=10)
+    assert "KeyboardInterrupt" in errors
+    assert process.returncode in (-signal.SIGINT, 130)
