@@ -83,7 +83,7 @@ cdef extern from *:
 
 
 cdef enum:
-    BUSY = 1    # a thread is inside a call that has let go of the GIL
+    BUSY = 1    # a thread is in a call that lets go of the GIL
     CLOSED = 2  # the handle is gone
     HELD = 4    # received parts wait in `held` for the next receive
 
@@ -122,6 +122,7 @@ cdef class Socket:
     cdef object __weakref__
     cdef void *handle
     cdef int state
+    cdef bint inside              # libzmq, without the GIL: BUSY lasts until the GIL is back
     cdef unsigned int generation  # of the process that made it
     cdef unsigned int operations  # how many calls touched it: who remembers its events compares
     cdef bint shared              # others may hold the handle, so that the count above is no proof

@@ -356,12 +356,12 @@ cdef void close_at_exit(Ending *ending) noexcept:
     cdef size_t size
     while item is not NULL:
         # No reference is taken or dropped here: the interpreter is gone, the memory of the object is not.
-        if (<Socket> item).state & BUSY:  # a daemon thread waits in it
+        if (<Socket> item).inside:  # a daemon thread waits in it
             zmq_ctx_shutdown(ending.handle)
-            while (<Socket> item).state & BUSY and naps < 200:
+            while (<Socket> item).inside and naps < 200:
                 nap()
                 naps += 1
-            if (<Socket> item).state & BUSY:
+            if (<Socket> item).inside:
                 return
         describe(item, ending)
         size = sizeof(int)
@@ -971,7 +971,7 @@ cdef class Socket:
         cdef int number
         enter(self, call)
         number = transmit(self.handle, self.fd, msg, flags & ~QUIET, EXPIRED)
-        if number == EAGAIN and not flags & ZMQ_DONTWAIT:
+        if (number == EAGAIN or number == EINTR) and not flags & ZMQ_DONTWAIT:
             deadline = self.deadline_of(timeout, ZMQ_SNDTIMEO, call)
             start = now()
         while number:
@@ -982,9 +982,11 @@ cdef class Socket:
                 raise error(number, call, self)
             enter(self, call)  # a signal handler may have closed the socket
             self.state |= BUSY
+            self.inside = True
             with nogil:
                 number = transmit(self.handle, self.fd, msg, flags & ~QUIET, deadline)
-                self.state &= ~BUSY
+                self.inside = False
+            self.state &= ~BUSY
         return 1
 
     cdef int would_block(self, int flags, nsec waited, str call) except -1:
@@ -1136,7 +1138,7 @@ cdef class Socket:
         cdef nsec deadline = EXPIRED
         cdef nsec start = 0
         cdef int number = last_errno()
-        if number == EAGAIN and not flags & ZMQ_DONTWAIT:
+        if (number == EAGAIN or number == EINTR) and not flags & ZMQ_DONTWAIT:
             deadline = self.deadline_of(timeout, ZMQ_RCVTIMEO, call)
             start = now()
         while number:
@@ -1147,9 +1149,11 @@ cdef class Socket:
                 raise error(number, call, self)
             enter(self, call)  # a signal handler may have closed the socket
             self.state |= BUSY
+            self.inside = True
             with nogil:
                 number = receive(self.handle, self.fd, msg, deadline)
-                self.state &= ~BUSY
+                self.inside = False
+            self.state &= ~BUSY
         return 1
 
     cdef int hold(self, zmq_msg_t *parts, int count) except -1:
@@ -1402,9 +1406,11 @@ cdef class Socket:
             if events or remaining(deadline) == 0:
                 return events
             self.state |= BUSY
+            self.inside = True
             with nogil:
                 number = wait_on(self.handle, self.fd, <short> wanted, deadline)
-                self.state &= ~BUSY
+                self.inside = False
+            self.state &= ~BUSY
             if number and number != EAGAIN and not interrupted(number):
                 raise error(number, "poll", self)
 
@@ -1430,9 +1436,11 @@ cdef class Socket:
         while True:
             enter(self, call)
             self.state |= BUSY
+            self.inside = True
             with nogil:
                 number = 0 if function(self.handle, address) >= 0 else last_errno()
-                self.state &= ~BUSY
+                self.inside = False
+            self.state &= ~BUSY
             if not interrupted(number):
                 break
         if number:

@@ -341,6 +341,7 @@ cdef int mark(list sockets, bint busy, str call) except -1:
     for socket in sockets:
         if busy:
             socket.state |= BUSY
+            socket.inside = True
         else:
             socket.state &= ~BUSY
             socket.operations += 1
@@ -363,6 +364,7 @@ cdef int steer(object front, object back, object captor, object controller, str 
     cdef Socket source
     cdef int i, number = EINTR
     cdef list sockets = [frontend] if frontend is backend else [frontend, backend]
+    cdef str sides = f"{frontend!r} and {backend!r}"
     device.way_count = device.fd_count = 0
     device.capture = device.control = NULL
     device.state = ACTIVE
@@ -389,7 +391,7 @@ cdef int steer(object front, object back, object captor, object controller, str 
         if frontend is not backend and add_way(&device, backend, frontend):
             sources.append(backend)
         if not sources:
-            raise error(EINVAL, call, None, f"{frontend!r} and {backend!r}", "no message can go between these types")
+            raise error(EINVAL, call, None, sides, "no message can go between these types")
         for i, source in enumerate(sources):
             take_held(&device.ways[i], source, call)
         while number == EINTR:
@@ -397,6 +399,11 @@ cdef int steer(object front, object back, object captor, object controller, str 
             try:
                 with nogil:
                     number = run(&device)
+                    frontend.inside = backend.inside = False
+                    if capture is not None:
+                        capture.inside = False
+                    if control is not None:
+                        control.inside = False
             finally:
                 mark(sockets, False, call)
             interrupted(number)
@@ -404,7 +411,7 @@ cdef int steer(object front, object back, object captor, object controller, str 
         for i, source in enumerate(sources):
             give_back(&device.ways[i], source)
     if number:
-        raise error(number, call, None, f"{frontend!r} and {backend!r}")
+        raise error(number, call, None, sides)
     return 0
 
 

@@ -7,6 +7,7 @@ from typing_extensions import Buffer, Self
 from zmqcy import _core
 from zmqcy._core import _WriteOnly
 from zmqcy.constants import SocketType
+from zmqcy.context import Context
 
 _T = TypeVar("_T")
 
@@ -127,6 +128,8 @@ class Endpoint:
 class Socket(_core.Socket):
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...
+    @property
+    def context(self) -> Context | None: ...
     @property
     def socket_type(self) -> SocketType: ...
     def bind(self, endpoint: str) -> Endpoint: ...

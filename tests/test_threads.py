@@ -1,0 +1,173 @@
+"""Threads: a socket in two of them says so, and handing it over is free."""
+
+import threading
+import time
+
+import pytest
+
+import zmqcy
+
+
+def blocked(function, *arguments):
+    """Start a call in a thread; return the thread and a list that gets what it returned or raised."""
+    outcome = []
+
+    def call():
+        try:
+            outcome.append(function(*arguments))
+        except BaseException as error:
+            outcome.append(error)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    return thread, outcome
+
+
+def wait_until_in_use(socket):
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        try:
+            socket.poll(0)
+        except zmqcy.SocketInUse:
+            return
+    pytest.fail("the socket is never in use")
+
+
+CALLS = {
+    "send": lambda s: s.send(b""),
+    "try_send": lambda s: s.try_send(b""),
+    "send_multipart": lambda s: s.send_multipart([b"a", b"b"]),
+    "recv": lambda s: s.recv(zmqcy.DONTWAIT),
+    "try_recv": lambda s: s.try_recv(),
+    "recv_multipart": lambda s: s.recv_multipart(),
+    "recv_into": lambda s: s.recv_into(bytearray(1)),
+    "poll": lambda s: s.poll(0),
+    "close": lambda s: s.close(),
+    "bind": lambda s: s.bind("inproc://other"),
+    "connect": lambda s: s.connect("inproc://other"),
+    "set": lambda s: setattr(s, "linger", 0),
+    "get": lambda s: s.linger,
+    "getsockopt": lambda s: s.getsockopt(zmqcy.EVENTS),
+    "underlying": lambda s: s.underlying,
+    "fileno": lambda s: s.fileno(),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_a_second_thread_is_refused(pair, call):
+    a, b = pair(zmqcy.PAIR, zmqcy.PAIR)
+    thread, outcome = blocked(a.recv)
+    wait_until_in_use(a)
+    with pytest.raises(zmqcy.SocketInUse, match=r"\(PAIR\): another thread is in a call on this socket") as caught:
+        CALLS[call](a)
+    assert caught.value.errno == 16
+    b.send(b"unharmed")
+    thread.join(10)
+    assert outcome == [b"unharmed"]
+    assert a.poll(0) == 0
+
+
+@pytest.mark.parametrize("function", [lambda s: s.recv_multipart(), lambda s: s.poll(), lambda s: s.recv_into(bytearray(9))])
+def test_every_call_that_waits_marks_the_socket(pair, function):
+    a, b = pair(zmqcy.PAIR, zmqcy.PAIR)
+    thread, outcome = blocked(function, a)
+    wait_until_in_use(a)
+    b.send(b"x")
+    thread.join(10)
+    assert len(outcome) == 1
+    assert not isinstance(outcome[0], BaseException)
+
+
+def test_a_send_that_waits_marks_the_socket(socket):
+    push = socket(zmqcy.PUSH)
+    push.bind("inproc://late")
+    thread, outcome = blocked(push.send, b"x")
+    wait_until_in_use(push)
+    pull = socket(zmqcy.PULL)
+    pull.connect("inproc://late")
+    assert pull.recv() == b"x"
+    thread.join(10)
+    assert outcome == [None]
+
+
+def test_repr_of_a_socket_in_use(pair):
+    a, b = pair(zmqcy.PAIR, zmqcy.PAIR)
+    thread, _ = blocked(a.recv)
+    wait_until_in_use(a)
+    assert repr(a) == "<zmqcy.socket.Socket PAIR>"
+    b.send(b"")
+    thread.join(10)
+
+
+def test_a_socket_goes_from_thread_to_thread(pair):
+    a, b = pair(zmqcy.PAIR, zmqcy.PAIR)
+    lock = threading.Lock()
+
+    def work(number):
+        for _ in range(200):
+            with lock:
+                b.send(b"%d" % number)
+
+    threads = [threading.Thread(target=work, args=[number]) for number in range(5)]
+    for thread in threads:
+        thread.start()
+    got = [a.recv() for _ in range(1000)]
+    for thread in threads:
+        thread.join()
+    assert sorted(got) == sorted([b"%d" % (i % 5) for i in range(1000)])
+
+
+@pytest.mark.parametrize("size", [8, 100_000])
+def test_many_threads_without_a_lock_lose_and_double_nothing(pair, size):
+    """Each call either does its work once or raises SocketInUse."""
+    pull, push = pair(zmqcy.PULL, zmqcy.PUSH, {"rcvhwm": 0}, {"sndhwm": 0})
+    sent, refused = [], []
+
+    def work(number):
+        for i in range(300):
+            message = b"%d-%d-" % (number, i)
+            try:
+                push.send_multipart([message, message.ljust(size, b".")], timeout=5000)
+                sent.append(message)
+            except zmqcy.SocketInUse:
+                refused.append(message)
+
+    threads = [threading.Thread(target=work, args=[number]) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    got = []
+    for _ in sent:
+        first, second = pull.recv_multipart()
+        assert second == first.ljust(size, b".")
+        got.append(first)
+    assert sorted(got) == sorted(sent)
+    assert pull.try_recv() is None
+    assert len(sent) + len(refused) == 1800
+
+
+@pytest.mark.parametrize("size", [8, 100_000])
+def test_many_receivers_without_a_lock_tear_and_double_nothing(pair, size):
+    pull, push = pair(zmqcy.PULL, zmqcy.PUSH, {"rcvhwm": 0}, {"sndhwm": 0})
+    total = 1000
+    for i in range(total):
+        push.send_multipart([b"%d" % i, (b"%d" % i).ljust(size, b".")])
+    got = []
+    deadline = time.monotonic() + 30
+
+    def work():
+        while len(got) < total and time.monotonic() < deadline:
+            try:
+                first, second = pull.recv_multipart(timeout=100)
+            except (zmqcy.SocketInUse, zmqcy.Again):
+                continue
+            assert second == first.ljust(size, b".")
+            got.append(first)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(got) == sorted(b"%d" % i for i in range(total))
