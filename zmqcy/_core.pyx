@@ -684,6 +684,9 @@ cdef class Context:
         set_attribute(self, name, value)
 
     def __getattr__(self, name):
+        known = getattr(type(self), name, None)  # whose getter raised AttributeError, and has the better words for it
+        if hasattr(known, "__get__"):
+            return known.__get__(self, type(self))
         raise unknown_attribute(self, name)
 
 
@@ -1383,7 +1386,7 @@ cdef class Socket:
             raise error(number, call, self)
         return events | ZMQ_POLLIN if self.state & HELD else events
 
-    def poll(self, timeout=None, flags=ZMQ_POLLIN):
+    def poll(self, timeout=None, flags=1):
         """Wait until the socket can send or receive.
 
         Parameters
@@ -1849,7 +1852,7 @@ cdef class SocketProperty(Property):
         (<Socket?> instance).set_option(self.number, value, "set")
 
     def __delete__(self, instance):
-        self.unwritable()
+        raise AttributeError(f"{self.name} cannot be deleted")
 
 
 cdef class ContextProperty(Property):
@@ -1874,7 +1877,7 @@ cdef class ContextProperty(Property):
         check(zmq_ctx_set((<Context> instance).ending.handle, self.number, setting), "set", None, f"{self.name}={value!r}")
 
     def __delete__(self, instance):
-        self.unwritable()
+        raise AttributeError(f"{self.name} cannot be deleted")
 
 
 # ---------------------------------------------------------------------------------------------------- the rest of libzmq

@@ -59,7 +59,7 @@ cdef class Poller:
             raise KeyError(f"{call}: {socket!r} is not registered")
         return place
 
-    def register(self, socket, flags=ZMQ_POLLIN | ZMQ_POLLOUT):
+    def register(self, socket, flags=3):
         """Add a socket or descriptor, or change what it is polled for.
 
         Parameters
@@ -106,7 +106,7 @@ cdef class Poller:
         self.places[key] = self.count
         self.count += 1
 
-    def modify(self, socket, flags=ZMQ_POLLIN | ZMQ_POLLOUT):
+    def modify(self, socket, flags=3):
         """Change what a registered socket or descriptor is polled for.
 
         Parameters
@@ -302,8 +302,9 @@ def select(rlist, wlist, xlist, timeout=None):
     tuple of three lists
         Those that are ready.
     """
-    if timeout is not None and not hasattr(timeout, "total_seconds"):
+    if isinstance(timeout, (int, float)):
         timeout = timeout * 1000.0 if timeout >= 0 else None
+    rlist, wlist, xlist = list(rlist), list(wlist), list(xlist)
     poller = Poller()
     wanted = {}
     for sockets, flag in ((rlist, ZMQ_POLLIN), (wlist, ZMQ_POLLOUT), (xlist, ZMQ_POLLERR)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno as _errno
 from enum import Enum, IntEnum, IntFlag
 
-from zmqcy.errors import EFSM, EMTHREAD, ENOCOMPATPROTO, ETERM, HAUSNUMERO
+from zmqcy import errors
 from zmqcy.options import ALIASES, CONTEXT_OPTIONS, SOCKET_OPTIONS
 
 
@@ -199,9 +199,9 @@ _made_up = {
 _plain = ("EAGAIN", "EFAULT", "EINTR", "EINVAL", "EMFILE", "ENODEV", "ENOENT", "ENOMEM", "EPROTO")
 Errno = IntEnum(  # type: ignore[misc]
     "Errno",
-    {name: getattr(_errno, name, HAUSNUMERO + offset) for name, offset in _made_up.items()}
+    {name: getattr(_errno, name, errors.HAUSNUMERO + offset) for name, offset in _made_up.items()}
     | {name: getattr(_errno, name) for name in _plain}
-    | {"EFSM": EFSM, "ENOCOMPATPROTO": ENOCOMPATPROTO, "ETERM": ETERM, "EMTHREAD": EMTHREAD},
+    | {name: getattr(errors, name) for name in ("EFSM", "ENOCOMPATPROTO", "ETERM", "EMTHREAD")},
     module=__name__,
 )
 Errno.__doc__ = "Error numbers: libzmq's own, and those of the system that it uses."
@@ -242,4 +242,5 @@ for _enum, _prefix in ENUMS:
     for _name, _member in _enum.__members__.items():
         globals().setdefault(_prefix + _name, _member)  # IPV6 is an option of sockets first, then of contexts
 
-__all__ = [_name for _name in globals() if _name[0].isupper() and _name not in ("ALIASES", "CONTEXT_OPTIONS", "ENUMS")]
+_not_ours = ("ALIASES", "CONTEXT_OPTIONS", "SOCKET_OPTIONS", "ENUMS", "Enum", "IntEnum", "IntFlag")
+__all__ = [_name for _name in globals() if _name[0].isupper() and _name not in _not_ours]

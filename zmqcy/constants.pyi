@@ -290,11 +290,6 @@ class Errno(IntEnum):
     EMTHREAD = ...
 
 ENUMS: Final[tuple[tuple[type[Enum], str], ...]]
-EFSM: Final = 156384763
-EMTHREAD: Final = 156384766
-ENOCOMPATPROTO: Final = 156384764
-ETERM: Final = 156384765
-HAUSNUMERO: Final = 156384712
 IO_THREADS_DFLT: Final = 1
 MAX_SOCKETS_DFLT: Final = 1023
 THREAD_PRIORITY_DFLT: Final = -1
@@ -558,6 +553,10 @@ ENODEV: Final = Errno.ENODEV
 ENOENT: Final = Errno.ENOENT
 ENOMEM: Final = Errno.ENOMEM
 EPROTO: Final = Errno.EPROTO
+EFSM: Final = Errno.EFSM
+ENOCOMPATPROTO: Final = Errno.ENOCOMPATPROTO
+ETERM: Final = Errno.ETERM
+EMTHREAD: Final = Errno.EMTHREAD
 
 __all__ = [
     "AFFINITY",
@@ -652,7 +651,6 @@ __all__ = [
     "GSSAPI_SERVICE_PRINCIPAL",
     "GSSAPI_SERVICE_PRINCIPAL_NAMETYPE",
     "HANDSHAKE_IVL",
-    "HAUSNUMERO",
     "HEARTBEAT_IVL",
     "HEARTBEAT_TIMEOUT",
     "HEARTBEAT_TTL",

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
+from operator import index
 
 from zmqcy import _core
-from zmqcy.options import ALIASES, CONTEXT_OPTIONS, SOCKET_OPTIONS
+from zmqcy.options import CONTEXT_OPTIONS, SOCKET_OPTIONS
 from zmqcy.socket import Socket
 
-_instance = None
-_instance_pid = None
+_instances = {}  # by class, with the process that each was made in
 
 
 class Context(_core.Context):
@@ -50,7 +50,7 @@ class Context(_core.Context):
 
     @classmethod
     def instance(cls, io_threads=1):
-        """Return the context of this process; it is made when first asked for, after it was ended, and after a fork.
+        """Return the context of this process and class, made when first asked for, after it ended, and after a fork.
 
         Parameters
         ----------
@@ -61,11 +61,11 @@ class Context(_core.Context):
         -------
         Context
         """
-        global _instance, _instance_pid
-        if _instance is None or _instance.closed or _instance_pid != os.getpid():
-            _instance = cls(io_threads)
-            _instance_pid = os.getpid()
-        return _instance
+        made, process = _instances.get(cls, (None, None))
+        if made is None or made.closed or process != os.getpid():
+            made = cls(io_threads)
+            _instances[cls] = made, os.getpid()
+        return made
 
     @classmethod
     def shadow(cls, address):
@@ -112,7 +112,10 @@ class Context(_core.Context):
             for option, value in self._defaults.items():
                 _set_default(socket, option, value)
             for name, value in options.items():
-                setattr(socket, name, value)
+                if name in ("subscribe", "unsubscribe"):  # which are methods
+                    getattr(socket, name)(value)
+                else:
+                    setattr(socket, name, value)
         except BaseException:
             socket.close(0)
             raise
@@ -131,7 +134,7 @@ class Context(_core.Context):
         KeyError
             It has none.
         """
-        return self._defaults[int(option)]
+        return self._defaults[index(option)]
 
     def setsockopt(self, option, value):
         """Give an option of sockets a default for the sockets that this context makes from now on.
@@ -143,7 +146,7 @@ class Context(_core.Context):
         value : int, bytes-like or timedelta
             Its value; a type of socket that does not have the option goes without.
         """
-        self._defaults[int(option)] = value
+        self._defaults[index(option)] = value
 
     def __enter__(self):
         return self
@@ -178,7 +181,7 @@ class _Default:
         try:
             return context._defaults[self.number]
         except KeyError:
-            raise AttributeError(f"{self.name} has no default on this context") from None
+            raise AttributeError(f"{self.name} has no default on this Context", name=self.name, obj=context) from None
 
     def __set__(self, context, value):
         context._defaults[self.number] = value
@@ -197,5 +200,6 @@ _OF_SOME_TYPES = frozenset(
 for _option in SOCKET_OPTIONS:
     if "w" in _option.access:
         setattr(Context, _option.name, _Default(_option))
+Context.identity = Context.routing_id
 for _option in CONTEXT_OPTIONS:
     setattr(Context, _option.name, _core.ContextProperty(_option))
