@@ -1,0 +1,112 @@
+"""The build: what is found, what is not, and what it says then."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+Cython = pytest.importorskip("Cython", reason="the build's own requirements are not installed here")
+
+
+def build(tmp_path, *arguments, env):
+    """Run setup.py on a copy of the sources; return the finished process."""
+    source = tmp_path / "source"
+    if not source.exists():
+        ignored = shutil.ignore_patterns("*.so", "*.c", "__pycache__")
+        shutil.copytree(ROOT / "zmqcy", source / "zmqcy", ignore=ignored)
+        for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+            shutil.copy(ROOT / name, source / name)
+    return subprocess.run(
+        [sys.executable, "setup.py", *arguments], cwd=source, env={**os.environ, **env}, capture_output=True, text=True
+    )
+
+
+INSTALL = ["apt-get install libzmq3-dev pkg-config", "dnf install zeromq-devel", "brew install zeromq", "ZMQCY_LIBZMQ="]
+
+
+@pytest.mark.parametrize(
+    ("env", "reason"),
+    [
+        ({"PKG_CONFIG_PATH": "", "PKG_CONFIG_LIBDIR": "/nowhere"}, "libzmq"),
+        ({"PKG_CONFIG": "/nowhere/pkg-config"}, "No such file"),
+        ({"ZMQCY_LIBZMQ": "/nowhere"}, "no include/zmq.h in ZMQCY_LIBZMQ=/nowhere"),
+    ],
+)
+def test_without_libzmq_the_build_says_what_to_install(tmp_path, env, reason):
+    done = build(tmp_path, "build_ext", env=env)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert reason in done.stderr
+    for line in INSTALL:
+        assert line in done.stderr
+
+
+def test_an_old_libzmq_is_refused(tmp_path):
+    (tmp_path / "libzmq.pc").write_text("Name: libzmq\nDescription: old\nVersion: 4.1.9\nLibs: -lzmq\n")
+    done = build(tmp_path, "build_ext", env={"PKG_CONFIG_LIBDIR": str(tmp_path)})
+    assert done.returncode != 0
+    assert "libzmq 4.2 or newer" in done.stderr
+
+
+def include_of_libzmq():
+    found = subprocess.run(["pkg-config", "--variable=includedir", "libzmq"], capture_output=True, text=True, check=True)
+    return Path(found.stdout.strip())
+
+
+def prefix_of(tmp_path, header):
+    """Make a prefix with a header of our own, and the system's library."""
+    prefix = tmp_path / "prefix"
+    (prefix / "include").mkdir(parents=True)
+    (prefix / "include" / "zmq.h").write_text(header)
+    libdir = subprocess.run(["pkg-config", "--variable=libdir", "libzmq"], capture_output=True, text=True, check=True)
+    (prefix / "lib").symlink_to(libdir.stdout.strip())
+    return prefix
+
+
+NEWER = [  # than 4.2.0
+    "ZMQ_HAVE_TIMERS", "zmq_timers_", "zmq_timer_fn", "zmq_stopwatch_intermediate", "ZMQ_GSSAPI_", "ZMQ_BINDTODEVICE",
+    "ZMQ_MSG_T_SIZE", "ZMQ_THREAD_AFFINITY", "ZMQ_THREAD_NAME", "ZMQ_EVENT_HANDSHAKE", "ZMQ_PROTOCOL_ERROR",
+    "ZMQ_POLLITEMS_DFLT", "ZMQ_ZAP_", "ZMQ_GROUP_MAX",
+]  # fmt: skip
+
+
+def test_a_prefix_with_an_older_header_and_without_drafts_builds_and_works(tmp_path):
+    """The oldest header that is supported lacks names; no draft is declared in it either."""
+    header = (include_of_libzmq() / "zmq.h").read_text()
+    header = re.sub(r"#ifdef ZMQ_BUILD_DRAFT_API.*?#endif // ZMQ_BUILD_DRAFT_API", "", header, flags=re.S)
+    header = re.sub(r"/\*.*?\*/", "", header, flags=re.S)
+    statements = re.split(r"(?<=;)\n", header)
+    header = "\n".join(each for each in statements if "#" in each or not any(name in each for name in NEWER))
+    header = "\n".join(
+        line for line in header.splitlines() if not (line.startswith("#define") and any(name in line for name in NEWER))
+    )
+    prefix = prefix_of(tmp_path, header)
+    done = build(tmp_path, "build_ext", "--inplace", env={"ZMQCY_LIBZMQ": str(prefix), "ZMQCY_DEBUG": "1"})
+    assert done.returncode == 0, done.stderr
+    assert "-O0" in done.stdout
+    program = """
+import zmqcy
+with zmqcy.Context() as c:
+    a, b = c.socket(zmqcy.PAIR), c.socket(zmqcy.PAIR)
+    a.bind("inproc://x"); b.connect("inproc://x"); a.send(b"built"); print(b.recv(), zmqcy.__file__)
+"""
+    env = {**os.environ, "PYTHONPATH": str(tmp_path / "source")}
+    ran = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, cwd=tmp_path)
+    assert ran.returncode == 0, ran.stderr
+    assert ran.stdout.startswith("b'built'")
+    assert str(tmp_path) in ran.stdout
+
+
+def test_the_package_requires_nothing_at_run_time():
+    text = (ROOT / "pyproject.toml").read_text()
+    project = text.split("[project]")[1].split("\n[")[0]
+    assert "dependencies" not in project
+
+
+def test_setup_py_is_short():
+    assert len((ROOT / "setup.py").read_text().splitlines()) <= 85
