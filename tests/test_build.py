@@ -54,7 +54,9 @@ def test_an_old_libzmq_is_refused(tmp_path):
 
 
 def include_of_libzmq():
-    found = subprocess.run(["pkg-config", "--variable=includedir", "libzmq"], capture_output=True, text=True, check=True)
+    found = subprocess.run(
+        ["pkg-config", "--variable=includedir", "libzmq"], capture_output=True, text=True, check=True
+    )
     return Path(found.stdout.strip())
 
 

@@ -412,5 +412,3 @@ def test_many_contexts_in_many_threads():
     for thread in threads:
         thread.join()
     assert failures == []
-
-

@@ -34,23 +34,24 @@ def program(run):
     return execute
 
 
+SEND = "c = zmqcy.Context(); s = c.socket(zmqcy.PUSH); s.connect(url); s.send(b'x' * 1000); "
 SENDS = {
-    "plain": "c = zmqcy.Context(); s = c.socket(zmqcy.PUSH); s.connect(url); s.send(b'x' * 1000)",
-    "closed": "c = zmqcy.Context(); s = c.socket(zmqcy.PUSH); s.connect(url); s.send(b'x' * 1000); s.close()",
+    "plain": SEND,
+    "closed": SEND + "s.close()",
     "instance": "s = zmqcy.Context.instance().socket(zmqcy.PUSH); s.connect(url); s.send(b'x' * 1000)",
-    "cycle": "c = zmqcy.Context(); s = c.socket(zmqcy.PUSH); s.connect(url); s.send(b'x' * 1000); l = [s, c]; l.append(l); del s, c, l",
-    "leaked": "import ctypes; c = zmqcy.Context(); s = c.socket(zmqcy.PUSH); s.connect(url); s.send(b'x' * 1000); ctypes.pythonapi.Py_IncRef(ctypes.py_object(s))",
-    "in a thread": """
+    "cycle": SEND + "l = [s, c]; l.append(l); del s, c, l",
+    "leaked": SEND + "import ctypes; ctypes.pythonapi.Py_IncRef(ctypes.py_object(s))",
+    "in a thread": f"""
         def work():
-            s = zmqcy.Context().socket(zmqcy.PUSH); s.connect(url); s.send(b'x' * 1000)
+            {SEND}
         t = threading.Thread(target=work); t.start(); t.join()""",
-    "atexit": """
+    "atexit": f"""
         def work():
-            s = zmqcy.Context().socket(zmqcy.PUSH); s.connect(url); s.send(b'x' * 1000)
+            {SEND}
         atexit.register(work)""",
-    "exception": "c = zmqcy.Context(); s = c.socket(zmqcy.PUSH); s.connect(url); s.send(b'x' * 1000); sys.exit(0)",
-    "linger set": "c = zmqcy.Context(); s = c.socket(zmqcy.PUSH, linger=20000); s.connect(url); s.send(b'x' * 1000)",
-}  # fmt: skip
+    "sys.exit": SEND + "sys.exit(0)",
+    "linger set": SEND.replace("PUSH", "PUSH, linger=20_000"),
+}
 
 
 @pytest.mark.parametrize("how", SENDS)
@@ -90,7 +91,9 @@ def test_an_exit_linger_of_zero_drops_without_a_word(program):
     assert done.stderr == ""
 
 
-@pytest.mark.parametrize("where", ["s.linger = 700", "c.linger = 700; s = c.socket(zmqcy.PUSH)", "s.setsockopt(zmqcy.LINGER, 700)"])
+@pytest.mark.parametrize(
+    "where", ["s.linger = 700", "c.linger = 700; s = c.socket(zmqcy.PUSH)", "s.setsockopt(zmqcy.LINGER, 700)"]
+)
 def test_a_linger_that_was_set_is_kept_to_the_letter(program, where):
     start = time.monotonic()
     done = program(f"""
@@ -108,7 +111,10 @@ def test_a_late_peer_gets_what_was_sent(pull, socket, run):
     """The exit waits for a peer that comes a second later."""
     with socket(zmqcy.PULL) as probe:
         port = probe.bind_to_random_port("tcp://127.0.0.1")
-    code = HEAD + "c = zmqcy.Context(); s = c.socket(zmqcy.PUSH); s.connect(url); s.send(b'kept'); print('sent', flush=True)"
+    code = (
+        HEAD
+        + "c = zmqcy.Context(); s = c.socket(zmqcy.PUSH); s.connect(url); s.send(b'kept'); print('sent', flush=True)"
+    )
     url = f"tcp://127.0.0.1:{port}"
     process = subprocess.Popen([sys.executable, "-c", code, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout.readline() == b"sent\n"
@@ -167,7 +173,9 @@ def test_a_daemon_thread_that_waits_does_not_hold_the_exit_up(program, wait):
 
 
 def test_os_exit_waits_for_nothing(program):
-    done = program("c = zmqcy.Context(); s = c.socket(zmqcy.PUSH); s.connect(url); s.send(b'never'); os._exit(3)", check=False)
+    done = program(
+        "c = zmqcy.Context(); s = c.socket(zmqcy.PUSH); s.connect(url); s.send(b'never'); os._exit(3)", check=False
+    )
     assert done.returncode == 3
     assert done.stderr == ""
 

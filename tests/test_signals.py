@@ -135,7 +135,13 @@ def test_ctrl_c_ends_a_wait(call):
     poller.register(pull, zmqcy.POLLIN)
     threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
     with pytest.raises(KeyboardInterrupt):
-        {"recv": pull.recv, "send": lambda: push.send(b""), "poll": pull.poll, "poller": poller.poll, "term": context.term}[call]()
+        {
+            "recv": pull.recv,
+            "send": lambda: push.send(b""),
+            "poll": pull.poll,
+            "poller": poller.poll,
+            "term": context.term,
+        }[call]()
     pull.close()
     push.close()
     context.term(timeout=10_000)

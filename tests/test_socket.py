@@ -477,7 +477,9 @@ def test_a_message_that_does_not_fit_stays(pair, room):
     push.send_multipart([b"12345", b"more"])
     target = bytearray(3)
     for _ in range(2):
-        with pytest.raises(zmqcy.ZMQError, match=r"recv_into a message of 5 bytes into a buffer of 3 \(PULL\)") as caught:
+        with pytest.raises(
+            zmqcy.ZMQError, match=r"recv_into a message of 5 bytes into a buffer of 3 \(PULL\)"
+        ) as caught:
             pull.recv_into(target, **room)
         assert caught.value.errno == zmqcy.EMSGSIZE
     assert target == b"\0\0\0"
@@ -507,8 +509,14 @@ def test_a_socket_is_closed_with_a_message_that_stayed(pair):
 
 
 @pytest.mark.parametrize(
-    ("buffer", "error"), [(b"const", BufferError), ("text", TypeError), (None, TypeError), (memoryview(bytearray(8))[::2], BufferError)]
-)  # fmt: skip
+    ("buffer", "error"),
+    [
+        (b"const", BufferError),
+        ("text", TypeError),
+        (None, TypeError),
+        (memoryview(bytearray(8))[::2], BufferError),
+    ],
+)
 def test_what_cannot_be_received_into(pair, buffer, error):
     pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
     push.send(b"x")
@@ -748,7 +756,9 @@ def test_a_socket_cannot_be_copied(socket):
             call(socket(zmqcy.PUSH))
 
 
-@pytest.mark.parametrize(("kind", "error"), [(99, zmqcy.InvalidArgument), (-1, zmqcy.InvalidArgument), ("PUSH", TypeError)])
+@pytest.mark.parametrize(
+    ("kind", "error"), [(99, zmqcy.InvalidArgument), (-1, zmqcy.InvalidArgument), ("PUSH", TypeError)]
+)
 def test_types_that_are_none(ctx, kind, error):
     with pytest.raises(error, match=f"socket.*{kind}"):
         ctx.socket(kind)

@@ -67,7 +67,9 @@ def test_a_second_thread_is_refused(pair, call):
     assert a.poll(0) == 0
 
 
-@pytest.mark.parametrize("function", [lambda s: s.recv_multipart(), lambda s: s.poll(), lambda s: s.recv_into(bytearray(9))])
+@pytest.mark.parametrize(
+    "function", [lambda s: s.recv_multipart(), lambda s: s.poll(), lambda s: s.recv_into(bytearray(9))]
+)
 def test_every_call_that_waits_marks_the_socket(pair, function):
     a, b = pair(zmqcy.PAIR, zmqcy.PAIR)
     thread, outcome = blocked(function, a)

@@ -4,7 +4,7 @@ A message is bytes; contexts, sockets, devices and polls are here. ``Context().s
 Nothing is defined in this file: it names what users import, and loads what is not always needed on first use.
 """
 
-from zmqcy._core import (
+from zmqcy._library import (
     curve_keypair,
     curve_public,
     has,
@@ -39,7 +39,7 @@ from zmqcy.socket import Socket
 __version__ = "0.1.0"
 
 exit_linger = 10_000
-"""Milliseconds that the end of the process waits for unsent messages of sockets whose linger was never set; -1: for ever."""
+"""Milliseconds that the end of the process waits for messages of sockets whose linger was never set; -1: for ever."""
 
 
 def __getattr__(name):

@@ -1,14 +1,14 @@
 from datetime import timedelta
 
-from zmqcy._core import curve_keypair as curve_keypair
-from zmqcy._core import curve_public as curve_public
-from zmqcy._core import has as has
-from zmqcy._core import strerror as strerror
-from zmqcy._core import z85_decode as z85_decode
-from zmqcy._core import z85_encode as z85_encode
-from zmqcy._core import zmq_errno as zmq_errno
-from zmqcy._core import zmq_version as zmq_version
-from zmqcy._core import zmq_version_info as zmq_version_info
+from zmqcy._library import curve_keypair as curve_keypair
+from zmqcy._library import curve_public as curve_public
+from zmqcy._library import has as has
+from zmqcy._library import strerror as strerror
+from zmqcy._library import z85_decode as z85_decode
+from zmqcy._library import z85_encode as z85_encode
+from zmqcy._library import zmq_errno as zmq_errno
+from zmqcy._library import zmq_version as zmq_version
+from zmqcy._library import zmq_version_info as zmq_version_info
 from zmqcy._poll import Poller as Poller
 from zmqcy._poll import select as select
 from zmqcy._proxy import device as device

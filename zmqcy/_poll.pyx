@@ -6,13 +6,14 @@ cannot have changed. What remains is one poll() over an array that lives as long
 """
 
 from cpython.object cimport PyObject
-from libc.errno cimport EBUSY, EINTR, errno
+from libc.errno cimport EBUSY, errno
 from libc.limits cimport INT_MAX
 from libc.stdlib cimport free, realloc
 
-from zmqcy._core cimport (
-    POLLIN, POLLOUT, POLLPRI, Socket, current_generation, deadline_after, error, interrupted, nsec, poll, pollfd, remaining,
-    to_flags)
+from zmqcy._context cimport FORKED
+from zmqcy._library cimport NO_TYPE, deadline_after, error, interrupted, remaining, to_flags
+from zmqcy._socket cimport Socket
+from zmqcy._system cimport POLLIN, POLLOUT, POLLPRI, nsec, poll, pollfd
 from zmqcy.libzmq cimport ENOTSUP, ZMQ_POLLERR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_POLLPRI
 
 cdef struct Item:
@@ -37,12 +38,10 @@ cdef class Poller:
     cdef int count
     cdef int room
     cdef bint busy
-    cdef unsigned int generation  # of the process in which the events were read
 
     def __cinit__(self):
         self.objects = []
         self.places = {}
-        self.generation = current_generation()
 
     def __dealloc__(self):
         free(self.fds)
@@ -50,7 +49,7 @@ cdef class Poller:
 
     cdef int enter(self, str call) except -1:
         if self.busy:
-            raise error(EBUSY, call, None, None, "another thread is in a call on this poller")
+            raise error(EBUSY, call, NO_TYPE, None, "another thread is in a call on this poller")
         return 0
 
     cdef int place_of(self, object socket, str call) except -1:
@@ -92,7 +91,7 @@ cdef class Poller:
             (<Socket> socket).current_events("register")
             fd = (<Socket> socket).fd
             if fd < 0:
-                raise error(ENOTSUP, "register", <Socket> socket)
+                raise error(ENOTSUP, "register", (<Socket> socket).record.type)
         else:
             fd = to_descriptor(socket)
         if self.count == self.room:
@@ -191,10 +190,6 @@ cdef class Poller:
         cdef int number, left = 0
         cdef list ready
         self.enter("poll")
-        if self.generation != current_generation():  # each socket is to say ForkedError
-            self.generation = current_generation()
-            for number in range(self.count):
-                self.items[number].known = False
         while True:
             # The first look does not wait: a socket may be ready though its descriptor is not.
             if left == 0:
@@ -205,7 +200,7 @@ cdef class Poller:
                     number = errno if poll(self.fds, self.count, left) < 0 else 0
                 self.busy = False
             if number and not interrupted(number):
-                raise error(number, "poll", None)
+                raise error(number, "poll", NO_TYPE)
             ready = self.collect(number == 0)
             left = remaining(deadline)
             if ready or left == 0:
@@ -246,7 +241,8 @@ cdef class Poller:
 
 
 cdef inline bint stale(Item *item) noexcept:
-    return not item.known or item.operations != (<Socket> item.socket).operations
+    cdef Socket socket = <Socket> item.socket
+    return not item.known or item.operations != socket.operations or socket.record.state & FORKED != 0
 
 
 cdef object key_of(object socket):
@@ -256,7 +252,7 @@ cdef object key_of(object socket):
 cdef int to_descriptor(object socket) except -1:
     if not isinstance(socket, int):
         if not hasattr(socket, "fileno"):
-            raise TypeError(f"register: a socket, a descriptor or an object with fileno() is required, not {socket!r:.80}")
+            raise TypeError(f"register: {socket!r:.80} is no socket, no descriptor, and has no fileno()")
         socket = socket.fileno()
     if not 0 <= socket <= INT_MAX:
         raise ValueError(f"register: a descriptor is not negative: {socket}")

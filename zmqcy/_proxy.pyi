@@ -1,4 +1,4 @@
-from zmqcy._core import Socket
+from zmqcy._socket import Socket
 
 def proxy(frontend: Socket, backend: Socket, capture: Socket | None = None) -> None: ...
 def proxy_steerable(

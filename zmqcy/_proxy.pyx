@@ -10,9 +10,10 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy
 
-from zmqcy._core cimport (
-    BUSY, HELD, POLLIN, Socket, admit, error, events_of, interrupted, now, nsec, poll, pollfd, take_back,
-    to_int)
+from zmqcy._context cimport BUSY, HELD
+from zmqcy._library cimport NO_TYPE, error, interrupted, to_int
+from zmqcy._socket cimport Socket, admit, events_of, take_back
+from zmqcy._system cimport POLLIN, now, nsec, poll, pollfd
 from zmqcy.libzmq cimport (
     ENOTSUP, ZMQ_DONTWAIT, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUB, ZMQ_PULL, ZMQ_PUSH, ZMQ_QUEUE, ZMQ_REP,
     ZMQ_SNDMORE, ZMQ_STREAMER, ZMQ_SUB, zmq_errno, zmq_msg_close, zmq_msg_copy, zmq_msg_data, zmq_msg_init,
@@ -145,8 +146,8 @@ cdef int give_message(Way *way, Device *device) noexcept nogil:
 
 cdef int forward(Way *way, Device *device, bint *moved) noexcept nogil:
     """Move a burst in one direction. Return 0, or an errno other than EAGAIN."""
-    cdef int i, number, events
-    for i in range(BURST):
+    cdef int _, number, events
+    for _ in range(BURST):
         if way.count == 0:
             number = take_message(way)
             if number:
@@ -183,7 +184,7 @@ cdef bint is_word(zmq_msg_t *msg, const char *word, size_t size) noexcept nogil:
 
 
 cdef int obey(Device *device) noexcept nogil:
-    """Carry out one command from the control socket, as zmq_proxy_steerable does. Return 0, EAGAIN, or another errno."""
+    """Carry out a command from the control socket, as zmq_proxy_steerable does. Return 0, EAGAIN, or another errno."""
     cdef zmq_msg_t msg
     cdef uint64_t[8] counters
     cdef int i, number
@@ -283,7 +284,7 @@ cdef int run(Device *device) noexcept nogil:
 
 cdef int add_socket(Device *device, Socket socket, str call) except -1:
     if socket.fd < 0:
-        raise error(ENOTSUP, call, socket, None, "a thread-safe draft socket cannot be forwarded")
+        raise error(ENOTSUP, call, socket.record.type, None, "a thread-safe draft socket cannot be forwarded")
     device.fds[device.fd_count].fd = socket.fd
     device.fds[device.fd_count].events = POLLIN
     device.fd_count += 1
@@ -294,15 +295,15 @@ cdef bint add_way(Device *device, Socket source, Socket target) except -1:
     """Add a direction, if the types of its sockets have it."""
     cdef Way *way = &device.ways[device.way_count]
     cdef zmq_msg_t *parts
-    if source.type_number in (ZMQ_PUSH, ZMQ_PUB) or target.type_number in (ZMQ_PULL, ZMQ_SUB):
+    if source.record.type in (ZMQ_PUSH, ZMQ_PUB) or target.record.type in (ZMQ_PULL, ZMQ_SUB):
         return False
     parts = <zmq_msg_t *> malloc(4 * sizeof(zmq_msg_t))
     if parts is NULL:
         raise MemoryError("proxy")
     <void> zmq_msg_init(parts)
-    way.source = source.handle
-    way.target = target.handle
-    way.target_type = target.type_number
+    way.source = source.record.handle
+    way.target = target.record.handle
+    way.target_type = target.record.type
     way.parts = parts
     way.room = 4
     device.way_count += 1
@@ -312,16 +313,16 @@ cdef bint add_way(Device *device, Socket source, Socket target) except -1:
 cdef int take_held(Way *way, Socket source, str call) except -1:
     """Begin with the parts that the source keeps for its next receive: the rest of one message."""
     cdef int number
-    if not source.state & HELD:
+    if not source.record.state & HELD:
         return 0
-    while source.state & HELD:
+    while source.record.state & HELD:
         if make_room(way):
             raise MemoryError("proxy")
         source.unhold(&way.parts[way.count])
         way.count += 1
     number = take_rest(way)
     if number:
-        raise error(number, call, source)
+        raise error(number, call, source.record.type)
     return 0
 
 
@@ -340,10 +341,10 @@ cdef int mark(list sockets, bint busy, str call) except -1:
             admit(socket, call)
     for socket in sockets:
         if busy:
-            socket.state |= BUSY
-            socket.inside = True
+            socket.record.state |= BUSY
+            socket.record.inside = True
         else:
-            socket.state &= ~BUSY
+            socket.record.state &= ~BUSY
             socket.operations += 1
     return 0
 
@@ -379,11 +380,11 @@ cdef int steer(object front, object back, object captor, object controller, str 
         admit(source, call)
         add_socket(&device, source, call)
     if capture is not None:
-        device.capture = capture.handle
-        device.capture_type = capture.type_number
+        device.capture = capture.record.handle
+        device.capture_type = capture.record.type
     if control is not None:
-        device.control = control.handle
-        device.control_type = control.type_number
+        device.control = control.record.handle
+        device.control_type = control.record.type
     cdef list sources = []
     try:
         if add_way(&device, frontend, backend):
@@ -391,7 +392,7 @@ cdef int steer(object front, object back, object captor, object controller, str 
         if frontend is not backend and add_way(&device, backend, frontend):
             sources.append(backend)
         if not sources:
-            raise error(EINVAL, call, None, sides, "no message can go between these types")
+            raise error(EINVAL, call, NO_TYPE, sides, "no message can go between these types")
         for i, source in enumerate(sources):
             take_held(&device.ways[i], source, call)
         while number == EINTR:
@@ -399,11 +400,11 @@ cdef int steer(object front, object back, object captor, object controller, str 
             try:
                 with nogil:
                     number = run(&device)
-                    frontend.inside = backend.inside = False
+                    frontend.record.inside = backend.record.inside = False
                     if capture is not None:
-                        capture.inside = False
+                        capture.record.inside = False
                     if control is not None:
-                        control.inside = False
+                        control.record.inside = False
             finally:
                 mark(sockets, False, call)
             interrupted(number)
@@ -411,7 +412,7 @@ cdef int steer(object front, object back, object captor, object controller, str 
         for i, source in enumerate(sources):
             give_back(&device.ways[i], source)
     if number:
-        raise error(number, call, None, sides)
+        raise error(number, call, NO_TYPE, sides)
     return 0
 
 
@@ -447,8 +448,8 @@ def proxy_steerable(frontend, backend, capture=None, control=None):
     """Forward as `proxy` does, and obey a control socket.
 
     It takes ``PAUSE``, ``RESUME`` and ``TERMINATE``, each answered by an empty message where it is a REP socket, and
-    ``STATISTICS``, answered by eight parts with a 64-bit number in the machine's order: of the frontend the parts received,
-    bytes received, parts sent, bytes sent, and the same of the backend.
+    ``STATISTICS``, answered by eight parts with a 64-bit number in the machine's order: of the frontend the parts
+    received, bytes received, parts sent, bytes sent, and the same of the backend.
 
     Parameters
     ----------

@@ -166,7 +166,9 @@ class NormMode(IntEnum):
 
 _rows = {option.name.upper(): option.number for option in SOCKET_OPTIONS}
 SocketOption = IntEnum(  # type: ignore[misc]  # constants.pyi has the members
-    "SocketOption", {**_rows, **{alias.upper(): _rows[name.upper()] for alias, name in ALIASES.items()}}, module=__name__
+    "SocketOption",
+    {**_rows, **{alias.upper(): _rows[name.upper()] for alias, name in ALIASES.items()}},
+    module=__name__,
 )
 SocketOption.__doc__ = "Options of sockets: the numbers of the table in `zmqcy.options`."
 

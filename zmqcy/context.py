@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from operator import index
 
-from zmqcy import _core
+from zmqcy import _context
 from zmqcy.options import CONTEXT_OPTIONS, SOCKET_OPTIONS
 from zmqcy.socket import Socket
 
 _instances = {}  # by class, with the process that each was made in
 
 
-class Context(_core.Context):
+class Context(_context.Context):
     """A context: libzmq's I/O threads, and the sockets that they serve. It may be used from several threads.
 
     ``with`` closes its sockets and ends it. Options of the context are attributes; an option of sockets set on a
@@ -202,4 +202,4 @@ for _option in SOCKET_OPTIONS:
         setattr(Context, _option.name, _Default(_option))
 Context.identity = Context.routing_id
 for _option in CONTEXT_OPTIONS:
-    setattr(Context, _option.name, _core.ContextProperty(_option))
+    setattr(Context, _option.name, _context.ContextProperty(_option))

@@ -3,12 +3,13 @@ from typing import Any, TypedDict, type_check_only
 
 from typing_extensions import Buffer, Self, Unpack
 
-from zmqcy import _core
-from zmqcy._core import _WriteOnly
+from zmqcy import _context
+from zmqcy._context import _WriteOnly
 from zmqcy.socket import Socket, _SocketOptions
 
 @type_check_only
 class _ContextOptions(TypedDict, total=False):
+    identity: Buffer
     # generated: begin keywords
     max_sockets: int
     thread_priority: int
@@ -125,7 +126,7 @@ class _ContextOptions(TypedDict, total=False):
     norm_push: bool
     # generated: end
 
-class Context(_core.Context):
+class Context(_context.Context):
     def __init__(self, io_threads: int = 1, **options: Unpack[_ContextOptions]) -> None: ...
     @classmethod
     def instance(cls, io_threads: int = 1) -> Self: ...
@@ -279,3 +280,4 @@ class Context(_core.Context):
     norm_num_autoparity: int
     norm_push: bool
     # generated: end
+    identity: Buffer

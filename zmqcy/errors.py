@@ -38,10 +38,10 @@ class ZMQError(OSError):
         socket_type: str | None = None,
     ) -> None:
         if errno is None or strerror is None:
-            from zmqcy import _core
+            from zmqcy import _library
 
-            errno = _core.zmq_errno() if errno is None else errno
-            strerror = _core.strerror(errno) if strerror is None else strerror
+            errno = _library.zmq_errno() if errno is None else errno
+            strerror = _library.strerror(errno) if strerror is None else strerror
         super().__init__(errno, strerror)
         self.call = call
         self.detail = detail

@@ -67,7 +67,7 @@ SOCKET_OPTIONS = (
     Option(11, "sndbuf", "int", "rw", "bytes", "Send buffer of the kernel; -1 leaves the system's."),
     Option(12, "rcvbuf", "int", "rw", "bytes", "Receive buffer of the kernel; -1 leaves the system's."),
     Option(13, "rcvmore", "bool", "r", "", "Whether the part that was received last has parts after it."),
-    Option(14, "fd", "fd", "r", "", "Descriptor that becomes readable when `events` may have changed (edge-triggered)."),
+    Option(14, "fd", "fd", "r", "", "Descriptor, readable when `events` may have changed (edge-triggered)."),
     Option(15, "events", "int", "r", "bitmap", "What can be done now without waiting: POLLIN, POLLOUT."),
     Option(16, "type", "int", "r", "", "Type of the socket, one of SocketType."),
     Option(17, "linger", "duration", "rw", "ms", "How long unsent messages are kept after close; -1 is for ever."),

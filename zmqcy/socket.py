@@ -1,11 +1,11 @@
 """Sockets as users see them: options as attributes, endpoints that undo themselves, text and JSON.
 
-Nothing here is on the path of a message: send, recv and their kin are those of `_core`.
+Nothing here is on the path of a message: send, recv and their kin are those of `_socket`.
 """
 
 from __future__ import annotations
 
-from zmqcy import _core
+from zmqcy import _socket
 from zmqcy.errors import ZMQBindError, ZMQError
 from zmqcy.options import SOCKET_OPTIONS
 
@@ -37,8 +37,8 @@ class Endpoint:
         return f"<Endpoint {self.endpoint} of {self._socket!r}>"
 
 
-class Socket(_core.Socket):
-    __doc__ = _core.Socket.__doc__
+class Socket(_socket.Socket):
+    __doc__ = _socket.Socket.__doc__
     __slots__ = ()
 
     def __enter__(self):
@@ -62,8 +62,8 @@ class Socket(_core.Socket):
         super().connect(endpoint)
         return Endpoint(self, "disconnect", self.last_endpoint)
 
-    bind.__doc__ = _core.Socket.bind.__doc__
-    connect.__doc__ = _core.Socket.connect.__doc__
+    bind.__doc__ = _socket.Socket.bind.__doc__
+    connect.__doc__ = _socket.Socket.connect.__doc__
 
     def bind_to_random_port(self, endpoint, min_port=None, max_port=None, max_tries=100):
         """Bind to a free port of TCP.
@@ -110,8 +110,8 @@ class Socket(_core.Socket):
         detail = f"{endpoint}, {max_tries} tries from {low} up to {high}"
         raise ZMQBindError(EADDRINUSE, call="bind_to_random_port", detail=detail, socket_type=self.socket_type.name)
 
-    get = _core.Socket.getsockopt
-    set = _core.Socket.setsockopt
+    get = _socket.Socket.getsockopt
+    set = _socket.Socket.setsockopt
 
     def getsockopt_string(self, option, encoding="utf-8"):
         """Read an option of bytes as text.
@@ -289,5 +289,5 @@ class Socket(_core.Socket):
 
 for _option in SOCKET_OPTIONS:
     if _option.name not in ("subscribe", "unsubscribe"):  # which are methods
-        setattr(Socket, _option.name, _core.SocketProperty(_option))
+        setattr(Socket, _option.name, _socket.SocketProperty(_option))
 Socket.identity = Socket.routing_id

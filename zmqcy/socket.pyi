@@ -4,8 +4,8 @@ from typing import Any, TypedDict, TypeVar, type_check_only
 
 from typing_extensions import Buffer, Self
 
-from zmqcy import _core
-from zmqcy._core import _WriteOnly
+from zmqcy import _socket
+from zmqcy._context import _WriteOnly
 from zmqcy.constants import SocketType
 from zmqcy.context import Context
 
@@ -14,6 +14,8 @@ _T = TypeVar("_T")
 @type_check_only
 class _SocketOptions(TypedDict, total=False):
     identity: Buffer
+    subscribe: Buffer | str
+    unsubscribe: Buffer | str
     # generated: begin keywords
     affinity: int
     routing_id: Buffer
@@ -125,7 +127,7 @@ class Endpoint:
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...
 
-class Socket(_core.Socket):
+class Socket(_socket.Socket):
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...
     @property
@@ -137,8 +139,8 @@ class Socket(_core.Socket):
     def bind_to_random_port(
         self, endpoint: str, min_port: int | None = None, max_port: int | None = None, max_tries: int = 100
     ) -> int: ...
-    get = _core.Socket.getsockopt
-    set = _core.Socket.setsockopt
+    get = _socket.Socket.getsockopt
+    set = _socket.Socket.setsockopt
     def getsockopt_string(self, option: int, encoding: str = "utf-8") -> str: ...
     def setsockopt_string(self, option: int, value: str, encoding: str = "utf-8") -> None: ...
     get_string = getsockopt_string

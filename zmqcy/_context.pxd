@@ -1,0 +1,71 @@
+# The C side of contexts: the records of their sockets, and what outlives them.
+
+from zmqcy._system cimport nsec
+
+cdef enum:
+    BUSY = 1    # a thread is in a call that lets go of the GIL
+    CLOSED = 2  # the handle is gone
+    HELD = 4    # received parts wait in the socket for the next receive
+    FORKED = 8  # it is the parent's
+
+
+cdef struct SocketRecord:
+    # What the end of a context, of the process and a fork must know of a socket. It stands in the socket's object.
+    void *handle
+    void *owner            # that object
+    int type
+    int state
+    bint inside            # libzmq, without the GIL: BUSY lasts until the GIL is back
+    bint linger_set        # by the user
+    Ending *ending
+    SocketRecord *previous
+    SocketRecord *following
+
+
+cdef struct Ending:
+    # What a context shares with the thread that ends it. It outlives both, and is freed when neither can touch it.
+    void *handle
+    void *done             # a lock, held until zmq_ctx_term has returned
+    bint started           # the thread runs: the handle belongs to it
+    bint finished          # zmq_ctx_term has returned
+    bint abandoned         # the user broke off the wait: nobody waits for it at exit
+    bint warned
+    bint running           # a socket was made, so that libzmq's threads run
+    bint foreign           # a shadow: another library ends it
+    bint forked            # it is the parent's
+    int owners             # the context and its sockets
+    nsec linger            # the longest that the user asked for among the sockets closed so far
+    SocketRecord *sockets  # the open ones
+    char[256] last         # the socket closed last that may have messages left, in words
+    Ending *next
+
+
+cdef void enlist(SocketRecord *record, Ending *ending) noexcept
+cdef void delist(SocketRecord *record) noexcept
+cdef void note_last(SocketRecord *record) noexcept
+
+
+cdef class Context:
+    cdef object __weakref__
+    cdef Ending *ending
+    cdef bint is_shadow
+
+    cdef int enter(self, str call) except -1
+    cdef int warn_open(self) except -1
+
+
+cdef int spare_descriptors(Context context) except -1
+cdef char kind_of(object option) except -1
+
+
+cdef class Property:
+    cdef int number
+    cdef char kind
+    cdef bint readable
+    cdef bint writable
+    cdef readonly str name
+    cdef readonly object option
+
+    cdef str describe(self)
+    cdef int unreadable(self) except -1
+    cdef int unwritable(self) except -1

@@ -1,0 +1,575 @@
+"""Contexts, and how they end: with the program, with the process, and in a forked child."""
+
+from libc.errno cimport EAGAIN, ECHILD, EINTR, EMFILE, ENOMEM, ENOTSOCK
+from libc.limits cimport INT_MAX
+from libc.stdio cimport fprintf, snprintf, stderr
+from libc.stdlib cimport calloc, free
+
+from zmqcy._library cimport (
+    FOREVER, NO_TYPE, SECOND, c_type_name, check, deadline_after, error, fail, interrupted, set_attribute, to_int,
+    to_milliseconds, unknown_attribute)
+from zmqcy._system cimport at_fork, block_signals, nap, now, nsec, probe_descriptors, restore_signals, sigset
+from zmqcy.libzmq cimport (
+    ETERM, ZMQ_IO_THREADS, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_PULL, ZMQ_SUB, zmq_close, zmq_ctx_get, zmq_ctx_new,
+    zmq_ctx_set, zmq_ctx_shutdown, zmq_ctx_term, zmq_errno as last_errno, zmq_getsockopt, zmq_setsockopt)
+
+import atexit
+import sys
+
+from zmqcy import errors
+from zmqcy.options import CONTEXT_OPTIONS
+
+cdef extern from "Python.h":
+    int Py_AtExit(void (*func)() noexcept) noexcept
+
+cdef extern from "pythread.h":
+    void *PyThread_allocate_lock() noexcept nogil
+    void PyThread_free_lock(void *lock) noexcept nogil
+    int PyThread_acquire_lock(void *lock, int wait) noexcept nogil
+    int PyThread_acquire_lock_timed(void *lock, long long microseconds, int interruptible) noexcept nogil
+    void PyThread_release_lock(void *lock) noexcept nogil
+    unsigned long PyThread_start_new_thread(void (*func)(void *) noexcept nogil, void *arg) noexcept
+    unsigned long PYTHREAD_INVALID_THREAD_ID
+    int PY_LOCK_ACQUIRED
+    int PY_LOCK_INTR
+
+
+# ---------------------------------------------------------------------------------------------------- fork and the end
+
+cdef Ending *endings = NULL  # of all contexts of this process
+cdef SocketRecord *strays = NULL  # the sockets that are shadows, and belong to no context of ours
+cdef nsec exit_linger = 10 * <nsec> SECOND
+
+
+cdef void enlist(SocketRecord *record, Ending *ending) noexcept:
+    """Put a socket in front of the list of its context, or of the strays."""
+    cdef SocketRecord **head = &strays if ending is NULL else &ending.sockets
+    record.ending = ending
+    record.previous = NULL
+    record.following = head[0]
+    if head[0] is not NULL:
+        head[0].previous = record
+    head[0] = record
+    if ending is not NULL:
+        ending.owners += 1
+
+
+cdef void delist(SocketRecord *record) noexcept:
+    """Take a socket that is about to be closed out of its list."""
+    cdef SocketRecord **head = &strays if record.ending is NULL else &record.ending.sockets
+    if record.following is not NULL:
+        record.following.previous = record.previous
+    if record.previous is not NULL:
+        record.previous.following = record.following
+    elif head[0] is record:
+        head[0] = record.following
+    record.previous = record.following = NULL
+
+
+cdef void disown(SocketRecord *record) noexcept nogil:
+    while record is not NULL:
+        record.state |= FORKED
+        record = record.following
+
+
+cdef void after_fork_in_child() noexcept nogil:
+    """Mark all that was the parent's: neither its sockets nor its threads are ours."""
+    global endings, strays
+    cdef Ending *ending = endings
+    while ending is not NULL:
+        ending.forked = True
+        disown(ending.sockets)
+        ending = ending.next
+    disown(strays)
+    endings = NULL
+    strays = NULL
+
+
+cdef Ending *new_ending(void *handle) except NULL:
+    """Register a context, and free what is left of those that are gone."""
+    global endings
+    cdef Ending *ending
+    cdef Ending **link = &endings
+    while link[0] is not NULL:
+        ending = link[0]
+        if ending.owners == 0 and (ending.finished if ending.started else ending.foreign):
+            link[0] = ending.next
+            PyThread_acquire_lock(ending.done, 1)  # its thread has let go of the lock, too
+            PyThread_release_lock(ending.done)
+            PyThread_free_lock(ending.done)
+            free(ending)
+        else:
+            link = &ending.next
+    ending = <Ending *> calloc(1, sizeof(Ending))
+    if ending is not NULL:
+        ending.done = PyThread_allocate_lock()
+    if ending is NULL or ending.done is NULL:
+        free(ending)
+        raise MemoryError("Context")
+    ending.handle = handle
+    ending.owners = 1
+    ending.next = endings
+    endings = ending
+    return ending
+
+
+cdef void run_ending(void *argument) noexcept nogil:
+    """End a context in a thread without Python: zmq_ctx_term takes no timeout, and may wait for ever."""
+    cdef Ending *ending = <Ending *> argument
+    cdef void *done = ending.done
+    while zmq_ctx_term(ending.handle) < 0 and last_errno() == EINTR:
+        pass
+    ending.finished = True
+    PyThread_release_lock(done)
+
+
+cdef bint start_ending(Ending *ending) noexcept:
+    """Start the thread that ends a context, once. Return whether it runs."""
+    cdef sigset mask
+    cdef unsigned long thread
+    if ending.started:
+        return True
+    PyThread_acquire_lock(ending.done, 0)
+    block_signals(&mask)  # the thread inherits the mask: signals are for the threads that wait for it
+    thread = PyThread_start_new_thread(run_ending, ending)
+    restore_signals(&mask)
+    ending.started = thread != PYTHREAD_INVALID_THREAD_ID
+    if not ending.started:
+        PyThread_release_lock(ending.done)
+    return ending.started
+
+
+cdef void end_process() noexcept:
+    """End every context when the interpreter is gone; its sockets keep what they owe within their linger."""
+    cdef Ending *ending = endings
+    cdef bint waiting = False
+    while ending is not NULL:
+        if not ending.started:
+            close_at_exit(ending)
+        waiting |= ending.started and not (ending.finished or ending.abandoned)
+        ending = ending.next
+    if waiting:
+        wait_at_exit(now())
+
+
+cdef void close_at_exit(Ending *ending) noexcept:
+    """Close what is still open, so that the context can end."""
+    cdef SocketRecord *record = ending.sockets
+    cdef int linger = 0
+    cdef int naps = 0
+    cdef size_t size
+    while record is not NULL:
+        # The interpreter is gone, but not the memory of an object that still refers to an open socket.
+        if record.inside:  # a daemon thread waits in it
+            zmq_ctx_shutdown(ending.handle)
+            while record.inside and naps < 200:
+                nap()
+                naps += 1
+            if record.inside:
+                return
+        note_last(record)
+        size = sizeof(int)
+        <void> zmq_getsockopt(record.handle, ZMQ_LINGER, &linger, &size)
+        if linger == FOREVER and not record.linger_set:
+            linger = FOREVER if exit_linger == FOREVER else <int> min(exit_linger // 1000000, INT_MAX)
+            <void> zmq_setsockopt(record.handle, ZMQ_LINGER, &linger, sizeof(int))
+        <void> zmq_close(record.handle)
+        record = record.following
+    ending.sockets = NULL
+    if not ending.foreign:
+        start_ending(ending)
+
+
+cdef void wait_at_exit(nsec start) noexcept:
+    """Wait for the contexts that have messages left; after a second, say so."""
+    cdef Ending *ending = endings
+    cdef nsec deadline, limit
+    cdef bint told = False
+    while ending is not NULL:
+        limit = FOREVER if FOREVER in (ending.linger, exit_linger) else max(ending.linger, exit_linger)
+        deadline = FOREVER if limit == FOREVER else start + limit
+        while ending.started and not ending.finished and not ending.abandoned:
+            if PyThread_acquire_lock_timed(ending.done, 50000, 0) == PY_LOCK_ACQUIRED:
+                PyThread_release_lock(ending.done)
+                break
+            if deadline != FOREVER and now() > deadline:
+                if told:
+                    fprintf(stderr, b"zmqcy: gave up messages that could not be sent: %s\n", ending.last)
+                break
+            if not told and now() - start > SECOND:
+                told = True
+                fprintf(
+                    stderr,
+                    b"zmqcy: exit waits for messages not yet sent: %s. It waits %.0f s at most (zmqcy.exit_linger) "
+                    b"where no linger was set; linger=0 on a socket drops them, Ctrl-C ends the wait.\n",
+                    ending.last, <double> exit_linger / SECOND)
+        ending = ending.next
+
+
+cdef void note_last(SocketRecord *record) noexcept:
+    """Note of a socket that is about to be closed what the end of the process must know: its name and its linger."""
+    cdef Ending *ending = record.ending
+    cdef char[200] endpoint
+    cdef size_t size = sizeof(endpoint)
+    cdef int linger = 0
+    if ending is NULL:
+        return
+    if record.type != ZMQ_PULL and record.type != ZMQ_SUB:  # which send nothing
+        endpoint[0] = 0
+        <void> zmq_getsockopt(record.handle, ZMQ_LAST_ENDPOINT, endpoint, &size)
+        snprintf(ending.last, sizeof(ending.last), b"%s %s", c_type_name(record.type), endpoint)
+    if record.linger_set and ending.linger != FOREVER:  # which is honoured to the letter
+        size = sizeof(int)
+        <void> zmq_getsockopt(record.handle, ZMQ_LINGER, &linger, &size)
+        ending.linger = FOREVER if linger == FOREVER else max(ending.linger, <nsec> linger * 1000000)
+
+
+def read_exit_linger():
+    """Take note of `zmqcy.exit_linger`, while there is still a Python to read it."""
+    global exit_linger
+    limit = to_milliseconds(getattr(sys.modules.get("zmqcy"), "exit_linger", 10000), "exit_linger")
+    exit_linger = FOREVER if limit == FOREVER else <nsec> (min(limit, 1e12) * 1000000)
+
+
+# ------------------------------------------------------------------------------------------------------------- contexts
+
+cdef class Context:
+    """A context: libzmq's I/O threads, and the sockets that they serve. It may be used from several threads.
+
+    Parameters
+    ----------
+    io_threads : int, default 1
+        How many threads move messages; 0 is enough for inproc.
+
+    Raises
+    ------
+    InvalidArgument
+        `io_threads` is negative.
+    """
+
+    def __init__(self, io_threads=1):
+        cdef void *handle
+        cdef int threads = to_int(io_threads, "Context", "io_threads")
+        if self.ending is not NULL:
+            raise RuntimeError("Context: already initialised")
+        handle = zmq_ctx_new()
+        if handle is NULL:
+            fail("Context", NO_TYPE, None)
+        if zmq_ctx_set(handle, ZMQ_IO_THREADS, threads) < 0:
+            exception = error(last_errno(), "Context", NO_TYPE, f"io_threads={threads}")
+            <void> zmq_ctx_term(handle)
+            raise exception
+        self.ending = new_ending(handle)
+
+    def __dealloc__(self):
+        if self.ending is NULL or self.ending.forked:
+            return
+        self.ending.owners -= 1
+        if not self.is_shadow:
+            start_ending(self.ending)
+
+    cdef int enter(self, str call) except -1:
+        if self.ending is NULL:
+            raise error(ENOTSOCK, call, NO_TYPE, "of a Context that was not initialised")
+        if self.ending.forked:
+            raise error(ECHILD, call, NO_TYPE, None, "the context was made before the fork: make one in this process")
+        if self.ending.started:
+            raise error(ETERM, call, NO_TYPE)
+        return 0
+
+    @property
+    def closed(self):
+        """bool: whether the context has ended."""
+        return self.ending is NULL or self.ending.forked or self.ending.finished
+
+    @property
+    def underlying(self):
+        """int: the address of libzmq's context, for `shadow`."""
+        self.enter("underlying")
+        return <size_t> self.ending.handle
+
+    @classmethod
+    def shadow(cls, address):
+        """Wrap a context that something else made, and leave it alive when the wrapper goes.
+
+        Parameters
+        ----------
+        address : int or object
+            The address of libzmq's context, or an object that has it as `underlying`.
+
+        Returns
+        -------
+        Context
+        """
+        cdef Context self = cls.__new__(cls)
+        address = getattr(address, "underlying", address)
+        if not isinstance(address, int) or address <= 0:
+            raise TypeError(f"shadow: the address of a context is a positive int, not {address!r}")
+        self.is_shadow = True
+        self.ending = new_ending(<void *> <size_t> address)
+        self.ending.foreign = True
+        return self
+
+    def get(self, option):
+        """Read an option of the context.
+
+        Parameters
+        ----------
+        option : int
+            One of `zmqcy.ContextOption`.
+
+        Returns
+        -------
+        int
+
+        Raises
+        ------
+        InvalidArgument
+            This libzmq has no such option.
+        ContextTerminated
+            The context has ended.
+        """
+        cdef int number = to_int(option, "get", "option")
+        self.enter("get")
+        return check(zmq_ctx_get(self.ending.handle, number), "get", NO_TYPE, option_name(number))
+
+    def set(self, option, value):
+        """Set an option of the context.
+
+        Parameters
+        ----------
+        option : int
+            One of `zmqcy.ContextOption`.
+        value : int
+            Its value.
+
+        Raises
+        ------
+        InvalidArgument
+            This libzmq has no such option, or refuses the value.
+        ContextTerminated
+            The context has ended.
+        """
+        cdef int number = to_int(option, "set", "option")
+        cdef str name = option_name(number)
+        cdef int setting = to_int(value, "set", name)
+        self.enter("set")
+        check(zmq_ctx_set(self.ending.handle, number, setting), "set", NO_TYPE, f"{name}={value}")
+
+    def shutdown(self):
+        """Wake every call that waits in a socket of this context, and let each further one fail.
+
+        The sockets stay to be closed. May be called from any thread, and again.
+        """
+        if self.ending is NULL or self.ending.forked or self.ending.started:
+            return
+        check(zmq_ctx_shutdown(self.ending.handle), "shutdown", NO_TYPE, None)
+
+    def term(self, timeout=None):
+        """End the context: wait until its sockets are closed and what they owe is sent, or their linger is over.
+
+        After a second with open sockets a RuntimeWarning names them. Calls in other threads end with
+        ContextTerminated. Ending an ended context does nothing.
+
+        Parameters
+        ----------
+        timeout : int, float or timedelta, optional
+            Milliseconds to wait; by default for ever.
+
+        Raises
+        ------
+        TimedOut
+            It has not ended within `timeout`; call again to wait on.
+        """
+        cdef Ending *ending = self.ending
+        cdef nsec deadline, warning, limit
+        cdef long long microseconds
+        cdef int got
+        if self.closed:
+            return
+        deadline = deadline_after(timeout, "term")
+        if not start_ending(ending):
+            raise error(ENOMEM, "term", NO_TYPE, "no thread could be started")
+        warning = now() + SECOND
+        while True:
+            limit = deadline if ending.warned else warning if deadline == FOREVER else min(deadline, warning)
+            microseconds = -1 if limit == FOREVER else max(0, (limit - now() + 999) // 1000)
+            with nogil:
+                got = PyThread_acquire_lock_timed(ending.done, microseconds, 1)
+            if got == PY_LOCK_ACQUIRED:
+                PyThread_release_lock(ending.done)
+                return
+            if got == PY_LOCK_INTR:
+                try:
+                    interrupted(EINTR)
+                except BaseException:
+                    ending.abandoned = True
+                    raise
+            elif deadline != FOREVER and now() >= deadline:
+                raise errors.TimedOut(EAGAIN, call="term", detail=self._name_open() or f"timeout={timeout}")
+            elif not ending.warned and now() >= warning:
+                ending.warned = True
+                self.warn_open()
+
+    def destroy(self, linger=None):
+        """Close every open socket of the context, then end it.
+
+        Parameters
+        ----------
+        linger : int or timedelta, optional
+            Milliseconds that the sockets keep unsent messages; by default as each was set.
+
+        Raises
+        ------
+        SocketInUse
+            Another thread did not leave a socket within a second after `shutdown` had woken it.
+        """
+        cdef SocketRecord *record
+        cdef int naps
+        if self.closed:
+            return
+        while self.ending.sockets is not NULL:
+            record = self.ending.sockets
+            socket = <object> record.owner
+            if record.state & BUSY:
+                self.shutdown()
+                naps = 0
+                with nogil:
+                    while record.state & BUSY and naps < 1000:
+                        nap()
+                        naps += 1
+            socket.close(linger)
+        self.term()
+
+    def _open_sockets(self):
+        """Return the sockets of this context that are not closed."""
+        cdef list sockets = []
+        cdef SocketRecord *record = self.ending.sockets if self.ending is not NULL else NULL
+        while record is not NULL:
+            sockets.append(<object> record.owner)
+            record = record.following
+        return sockets
+
+    def _name_open(self):
+        """Return the open sockets in words: type, endpoint, and where each was made if tracemalloc runs."""
+        import tracemalloc
+        names = []
+        for socket in self._open_sockets():
+            made = tracemalloc.get_object_traceback(socket) if tracemalloc.is_tracing() else None
+            names.append(f"{socket!r} made at {made[len(made) - 1]}" if made else repr(socket))
+        return ", ".join(names)
+
+    cdef int warn_open(self) except -1:
+        import warnings
+        names = self._name_open()
+        if names:
+            warnings.warn(f"Context.term waits for open sockets: {names}", RuntimeWarning, stacklevel=2)
+        return 0
+
+    def __repr__(self):
+        state = "closed" if self.closed else f"{len(self._open_sockets())} sockets"
+        return f"<{type(self).__module__}.{type(self).__qualname__} {state} at {id(self):#x}>"
+
+    def __reduce__(self):
+        raise TypeError("Context: a context cannot be pickled or copied; make one in each process, or shadow() it")
+
+    def __setattr__(self, name, value):
+        set_attribute(self, name, value)
+
+    def __getattr__(self, name):
+        known = getattr(type(self), name, None)  # whose getter raised AttributeError, and has the better words for it
+        if hasattr(known, "__get__"):
+            return known.__get__(self, type(self))
+        raise unknown_attribute(self, name)
+
+
+cdef int spare_descriptors(Context context) except -1:
+    """Raise where a new socket would find no descriptors: libzmq aborts when its first threads get none."""
+    cdef int need, got
+    if not context.ending.running:
+        need = min(64, 2 * zmq_ctx_get(context.ending.handle, ZMQ_IO_THREADS) + 8)
+        got = probe_descriptors(need)
+        if got < need:
+            raise error(EMFILE, "socket", NO_TYPE, f"needs {need} descriptors, and {got} are left")
+        context.ending.running = True
+    return 0
+
+
+# ------------------------------------------------------------------------------------------------ options as attributes
+
+cdef dict KINDS = {
+    "int": c"i", "bool": c"b", "int64": c"l", "uint64": c"u", "fd": c"i", "duration": c"d", "bytes": c"y",
+    "string": c"s", "key": c"k"}
+cdef dict option_names = {option.number: option.name for option in reversed(CONTEXT_OPTIONS)}
+
+
+cdef str option_name(int number):
+    return option_names.get(number) or f"option {number}"
+
+
+cdef char kind_of(object option) except -1:
+    """Return the letter of an option's kind."""
+    return KINDS[option.kind]
+
+
+cdef class Property:
+    """An option as an attribute: what the properties of sockets and of contexts share.
+
+    Parameters
+    ----------
+    option : zmqcy.options.Option
+        Its row of the table.
+    """
+
+    def __init__(self, option):
+        self.option = option
+        self.number = option.number
+        self.kind = kind_of(option)
+        self.name = option.name
+        self.readable = "r" in option.access
+        self.writable = "w" in option.access
+
+    cdef str describe(self):
+        option = self.option
+        what = {"key": "bytes", "string": "str", "duration": "int", "int64": "int", "uint64": "int", "fd": "int"}
+        unit = f", in {option.unit}" if option.unit else ""
+        access = {"r": "; read only", "w": "; write only", "rw": ""}[option.access]
+        draft = " Draft: has('draft') tells whether this libzmq has it." if option.draft else ""
+        return f"{what.get(option.kind, option.kind)}{unit}{access}: {option.text}{draft}"
+
+    cdef int unreadable(self) except -1:
+        raise AttributeError(f"{self.name} cannot be read, only set")
+
+    cdef int unwritable(self) except -1:
+        raise AttributeError(f"{self.name} cannot be set, only read")
+
+
+cdef class ContextProperty(Property):
+    @property
+    def __doc__(self):
+        return self.describe()
+
+    def __get__(self, instance, owner):
+        if instance is None:
+            return self
+        if not self.readable:
+            self.unreadable()
+        (<Context?> instance).enter("get")
+        value = check(zmq_ctx_get((<Context> instance).ending.handle, self.number), "get", NO_TYPE, self.name)
+        return value != 0 if self.kind == c"b" else value
+
+    def __set__(self, instance, value):
+        if not self.writable:
+            self.unwritable()
+        cdef int setting = to_int(value, "set", self.name)
+        (<Context?> instance).enter("set")
+        cdef Ending *ending = (<Context> instance).ending
+        check(zmq_ctx_set(ending.handle, self.number, setting), "set", NO_TYPE, f"{self.name}={setting}")
+
+    def __delete__(self, instance):
+        raise AttributeError(f"{self.name} cannot be deleted")
+
+
+if at_fork(after_fork_in_child) or Py_AtExit(end_process) < 0:
+    raise ImportError("zmqcy: the handlers for fork and exit could not be registered")
+atexit.register(read_exit_linger)

@@ -1,0 +1,53 @@
+# The gate, arguments and times, for the other extension modules.
+
+from libc.limits cimport INT_MAX, INT_MIN
+
+from zmqcy._system cimport nsec
+
+cdef extern from *:
+    """
+    static const char *const zmqcy_types[] = {
+        "PAIR", "PUB", "SUB", "REQ", "REP", "DEALER", "ROUTER", "PULL", "PUSH", "XPUB", "XSUB", "STREAM", "SERVER",
+        "CLIENT", "RADIO", "DISH", "GATHER", "SCATTER", "DGRAM", "PEER", "CHANNEL"};
+    static inline const char *zmqcy_type_name(int type) {
+        return type >= 0 && type <= 20 ? zmqcy_types[type] : "socket";
+    }
+    """
+    const char *c_type_name "zmqcy_type_name"(int type) noexcept nogil  # for errors and exits without an import
+
+cdef enum:
+    NO_TYPE = -1          # of a socket: the error is about none
+    LAST_TYPE = 20        # CHANNEL, a draft as all from SERVER on
+    FOREVER = -1
+    EXPIRED = 0           # a deadline that has passed: do not wait at all
+    SECOND = 1000000000   # in nanoseconds
+
+
+cdef inline int check(int rc, str call, int socket_type, str detail) except -1:
+    # The gate: pass on what a call of libzmq returned, or raise for its errno.
+    if rc < 0:
+        return fail(call, socket_type, detail)
+    return rc
+
+
+cdef object error(int number, str call, int socket_type, str detail=*, str text=*)
+cdef int fail(str call, int socket_type, str detail) except -1
+cdef int interrupted(int number) except -1
+cdef str type_name(int number)
+cdef object to_integer(object value, str call, str name, object low, object high)
+cdef int to_int(object value, str call, str name, int low=*, int high=*) except? -1
+cdef int to_flag_bits(object flags, str call) except -1
+cdef object to_milliseconds(object time, str call)
+cdef object round_up(object milliseconds)
+cdef nsec deadline_after(object timeout, str call) except -2
+cdef int remaining(nsec deadline) noexcept nogil
+cdef bytes c_string(object text, str call, str name)
+cdef object to_buffer(object data, str call, object place)
+cdef int set_attribute(object owner, object name, object value) except -1
+cdef object unknown_attribute(object owner, str name)
+
+
+cdef inline int to_flags(object flags, str call) except -1:
+    if flags is 0:
+        return 0
+    return to_flag_bits(flags, call)

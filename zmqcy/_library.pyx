@@ -1,0 +1,320 @@
+"""The gate that turns an errno into an exception, arguments and times, and what of libzmq needs no context."""
+
+from cpython.buffer cimport PyObject_CheckBuffer
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport EINTR, EINVAL, errno
+from libc.limits cimport INT_MAX
+from libc.stdint cimport uint8_t
+
+from zmqcy._system cimport now, nsec
+from zmqcy.libzmq cimport (
+    zmq_curve_keypair, zmq_curve_public, zmq_errno as last_errno, zmq_has, zmq_strerror, zmq_version as libzmq_version,
+    zmq_z85_decode, zmq_z85_encode)
+
+from zmqcy import errors
+
+cdef extern from "Python.h":
+    int PyObject_GenericSetAttr(object self, object name, object value) except -1
+
+
+# --------------------------------------------------------------------------------------------------------------- errors
+
+cdef object error(int number, str call, int socket_type, str detail=None, str text=None):
+    """Return the exception for an errno, with the words that tell where it happened."""
+    cdef str kind = None if socket_type == NO_TYPE else type_name(socket_type)
+    cls = errors.CLASSES.get(number, errors.ZMQError)
+    return cls(number, text or strerror(number), call=call, detail=detail, socket_type=kind)
+
+
+cdef int fail(str call, int socket_type, str detail) except -1:
+    cdef int number = last_errno()
+    raise error(number, call, socket_type, detail)
+
+
+cdef int interrupted(int number) except -1:
+    """Tell whether a call is to be made again: it met a signal, and no handler raised (PEP 475)."""
+    if number != EINTR:
+        return False
+    PyErr_CheckSignals()
+    return True
+
+
+cdef str type_name(int number):
+    return c_type_name(number).decode() if 0 <= number <= LAST_TYPE else str(number)
+
+
+# ------------------------------------------------------------------------------------------------- arguments and times
+
+cdef object to_integer(object value, str call, str name, object low, object high):
+    """Convert an argument to an int between two bounds, or say which argument of which call it was."""
+    if type(value) is not int:
+        try:
+            value = value.__index__()
+        except AttributeError:
+            raise TypeError(f"{call}: {name} must be an int, not {value!r:.80}") from None
+    if not low <= value <= high:
+        raise ValueError(f"{call}: {name} must be between {low} and {high}, not {value}")
+    return value
+
+
+cdef int to_int(object value, str call, str name, int low=INT_MIN, int high=INT_MAX) except? -1:
+    return to_integer(value, call, name, low, high)
+
+
+cdef int to_flag_bits(object flags, str call) except -1:
+    return to_int(flags, call, "flags", 0, 0xFFFF)
+
+
+cdef object to_milliseconds(object time, str call):
+    """Convert a time: an int or float of milliseconds, a timedelta, or None for ever. Return milliseconds, or -1."""
+    if time is None:
+        return FOREVER
+    if type(time) is int and time >= 0:
+        return time
+    if hasattr(time, "total_seconds"):
+        time = time.total_seconds() * 1000
+        if time < 0:
+            raise ValueError(f"{call}: a time cannot be negative: {time} ms")
+    if isinstance(time, float):
+        if time != time:
+            raise ValueError(f"{call}: a time cannot be nan")
+        if time == float("inf"):
+            return FOREVER
+        return time if time >= 0 else FOREVER
+    try:
+        time = time.__index__()
+    except AttributeError:
+        raise TypeError(f"{call}: a time is a number of milliseconds, a timedelta or None, not {time!r}") from None
+    if time < -1:
+        raise ValueError(f"{call}: a time is -1 (for ever), 0 or more, not {time}")
+    return time
+
+
+cdef object round_up(object milliseconds):
+    return milliseconds if isinstance(milliseconds, int) else -int(-milliseconds // 1)
+
+
+cdef nsec deadline_after(object timeout, str call) except -2:
+    """Return the moment at which a timeout ends: FOREVER, EXPIRED, or a time of the monotonic clock."""
+    cdef object milliseconds = to_milliseconds(timeout, call)
+    if milliseconds == FOREVER:
+        return FOREVER
+    if milliseconds == 0:
+        return EXPIRED
+    if milliseconds > 1e12:  # thirty years: the sum below must fit
+        return FOREVER
+    return now() + <nsec> (milliseconds * 1000000)
+
+
+cdef int remaining(nsec deadline) noexcept nogil:
+    """Return the milliseconds until a deadline, rounded up, in the form that poll() takes."""
+    cdef nsec left
+    if deadline == FOREVER:
+        return -1
+    if deadline == EXPIRED:
+        return 0
+    left = deadline - now()
+    if left <= 0:
+        return 0
+    left = (left + 999999) // 1000000
+    return <int> left if left < INT_MAX else INT_MAX
+
+
+cdef bytes c_string(object text, str call, str name):
+    """Encode a string for libzmq, which ends it at its first NUL."""
+    if isinstance(text, str):
+        text = text.encode()
+    elif not isinstance(text, bytes):
+        raise TypeError(f"{call}: {name} must be a str, not {text!r:.80}")
+    if b"\0" in text:
+        raise ValueError(f"{call}: {name} has a NUL character: {text!r:.80}")
+    return text
+
+
+cdef object to_buffer(object data, str call, object place):
+    """Return bytes as they are, and a memoryview of any other buffer."""
+    if type(data) is bytes:
+        return data
+    where = "" if place is None else f"part {place}: "
+    if not PyObject_CheckBuffer(data):
+        hint = "; send_string() encodes text" if isinstance(data, str) else ""
+        raise TypeError(f"{call}: {where}a bytes-like object is required, not {type(data).__name__} {data!r:.80}{hint}")
+    view = memoryview(data)
+    if not view.c_contiguous:
+        raise BufferError(f"{call}: {where}the buffer is not contiguous: {data!r:.80}; send bytes() of it")
+    return view
+
+
+cdef int set_attribute(object owner, object name, object value) except -1:
+    try:
+        return PyObject_GenericSetAttr(owner, name, value)
+    except AttributeError:
+        if hasattr(type(owner), name):
+            raise
+        raise unknown_attribute(owner, name) from None
+
+
+cdef object unknown_attribute(object owner, str name):
+    """Return the AttributeError for a name that is not there, with the nearest one that is."""
+    import difflib
+    names = [known for known in dir(type(owner)) if not known.startswith("_")]
+    near = difflib.get_close_matches(name.lower(), names, 1)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return AttributeError(f"{type(owner).__name__} has no attribute {name!r}{hint}", name=name, obj=owner)
+
+
+# ------------------------------------------------------------------------ what of libzmq needs no context
+
+def zmq_errno():
+    """Return the errno that libzmq met last in this thread."""
+    return errno
+
+
+def strerror(number):
+    """Return an errno in words, those of libzmq included.
+
+    Parameters
+    ----------
+    number : int
+        An errno.
+
+    Returns
+    -------
+    str
+    """
+    cdef int code = to_int(number, "strerror", "number")
+    return zmq_strerror(code).decode("utf-8", "replace")
+
+
+def zmq_version_info():
+    """Return the version of the libzmq that is loaded as three ints."""
+    cdef int major, minor, patch
+    libzmq_version(&major, &minor, &patch)
+    return major, minor, patch
+
+
+def zmq_version():
+    """Return the version of the libzmq that is loaded, as ``'4.3.5'``."""
+    return ".".join(map(str, zmq_version_info()))
+
+
+def has(capability):
+    """Tell whether the libzmq that is loaded has a capability.
+
+    Parameters
+    ----------
+    capability : str
+        ``"ipc"``, ``"curve"``, ``"gssapi"``, ``"pgm"``, ``"tipc"``, ``"norm"``, ``"vmci"``, ``"ws"``, ``"wss"`` or
+        ``"draft"``.
+
+    Returns
+    -------
+    bool
+    """
+    cdef bytes name = c_string(capability, "has", "capability")
+    return zmq_has(name) != 0
+
+
+def curve_keypair():
+    """Make a pair of CURVE keys.
+
+    Returns
+    -------
+    tuple of bytes
+        The public and the secret key, 40 characters of Z85 each.
+
+    Raises
+    ------
+    NotSupported
+        This libzmq has no CURVE.
+    """
+    cdef char[41] public
+    cdef char[41] secret
+    check(zmq_curve_keypair(public, secret), "curve_keypair", NO_TYPE, None)
+    return public[:40], secret[:40]
+
+
+def curve_public(secret):
+    """Return the public key of a secret key.
+
+    Parameters
+    ----------
+    secret : bytes or str
+        40 characters of Z85.
+
+    Returns
+    -------
+    bytes
+        40 characters of Z85.
+
+    Raises
+    ------
+    ValueError
+        `secret` is no such key.
+    NotSupported
+        This libzmq has no CURVE.
+    """
+    cdef char[41] public
+    cdef bytes text = c_string(secret, "curve_public", "secret")
+    if len(text) != 40:
+        raise ValueError(f"curve_public: a secret key has 40 characters of Z85, not {len(text)}")
+    check(zmq_curve_public(public, text), "curve_public", NO_TYPE, None)
+    return public[:40]
+
+
+def z85_encode(data):
+    """Encode binary data as Z85 text.
+
+    Parameters
+    ----------
+    data : bytes-like
+        A multiple of 4 bytes.
+
+    Returns
+    -------
+    bytes
+        5 characters for each 4 bytes.
+
+    Raises
+    ------
+    ValueError
+        The length is no multiple of 4.
+    """
+    cdef bytes source = bytes(to_buffer(data, "z85_encode", None))
+    cdef size_t size = len(source)
+    if size % 4:
+        raise ValueError(f"z85_encode: the length must be a multiple of 4, not {size}")
+    cdef bytearray text = bytearray(size * 5 // 4 + 1)
+    if zmq_z85_encode(text, <const uint8_t *> <const char *> source, size) is NULL:
+        fail("z85_encode", NO_TYPE, None)
+    return bytes(text[:size * 5 // 4])
+
+
+def z85_decode(text):
+    """Decode Z85 text.
+
+    Parameters
+    ----------
+    text : bytes or str
+        A multiple of 5 characters.
+
+    Returns
+    -------
+    bytes
+        4 bytes for each 5 characters.
+
+    Raises
+    ------
+    ValueError
+        The length is no multiple of 5, or a character is not of Z85.
+    """
+    cdef bytes source = c_string(text, "z85_decode", "text")
+    cdef size_t size = len(source)
+    if size % 5:
+        raise ValueError(f"z85_decode: the length must be a multiple of 5, not {size}")
+    if not source:
+        return b""
+    cdef bytearray data = bytearray(size * 4 // 5)
+    if zmq_z85_decode(<uint8_t *> <char *> data, source) is NULL:
+        raise errors.InvalidArgument(EINVAL, "not Z85", call="z85_decode", detail=repr(text))
+    return bytes(data)

@@ -1,0 +1,79 @@
+# What the system has under other names on other systems: waiting on a descriptor, the monotonic clock, fork, signals.
+
+ctypedef long long nsec  # a time in nanoseconds, or a moment of the monotonic clock
+
+cdef extern from *:
+    """
+    #ifdef _WIN32
+    #include <winsock2.h>
+    typedef WSAPOLLFD zmqcy_pollfd;
+    static inline int zmqcy_poll(zmqcy_pollfd *fds, unsigned long n, int timeout) {
+        int rc = WSAPoll(fds, n, timeout);
+        if (rc < 0) errno = EINVAL;
+        return rc;
+    }
+    static inline long long zmqcy_now(void) { return (long long) GetTickCount64() * 1000000; }
+    #define zmqcy_at_fork(handler) 0
+    #define zmqcy_block_signals(saved) ((void) (saved))
+    #define zmqcy_restore_signals(saved) ((void) (saved))
+    typedef int zmqcy_sigset;
+    #define zmqcy_nap() Sleep(1)
+    #define zmqcy_probe_descriptors(need) (need)
+    #else
+    #include <poll.h>
+    #include <pthread.h>
+    #include <signal.h>
+    #include <time.h>
+    typedef struct pollfd zmqcy_pollfd;
+    #define zmqcy_poll poll
+    static inline long long zmqcy_now(void) {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return (long long) now.tv_sec * 1000000000 + now.tv_nsec;
+    }
+    #define zmqcy_at_fork(handler) pthread_atfork(NULL, NULL, handler)
+    typedef sigset_t zmqcy_sigset;
+    static inline void zmqcy_block_signals(zmqcy_sigset *saved) {
+        sigset_t all;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, saved);
+    }
+    #define zmqcy_restore_signals(saved) pthread_sigmask(SIG_SETMASK, saved, NULL)
+    static inline void zmqcy_nap(void) {
+        struct timespec one = {0, 1000000};
+        nanosleep(&one, NULL);
+    }
+    #include <errno.h>
+    #include <fcntl.h>
+    #include <unistd.h>
+    static inline int zmqcy_probe_descriptors(int need) {
+        int fds[64], got = 0, i;
+        while (got < need && got < 64) {
+            int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+            if (fd < 0 && errno != EMFILE && errno != ENFILE) return need;
+            if (fd < 0) break;
+            fds[got++] = fd;
+        }
+        for (i = 0; i < got; i++) close(fds[i]);
+        return got;
+    }
+    #endif
+    """
+    short POLLIN
+    short POLLOUT
+    short POLLERR
+    short POLLPRI
+    short POLLNVAL
+    ctypedef struct pollfd "zmqcy_pollfd":
+        int fd
+        short events
+        short revents
+    ctypedef struct sigset "zmqcy_sigset":
+        pass
+    int poll "zmqcy_poll"(pollfd *fds, unsigned long n, int timeout) noexcept nogil
+    nsec now "zmqcy_now"() noexcept nogil
+    int at_fork "zmqcy_at_fork"(void (*child)() noexcept nogil) noexcept nogil
+    void block_signals "zmqcy_block_signals"(sigset *saved) noexcept nogil
+    void restore_signals "zmqcy_restore_signals"(sigset *saved) noexcept nogil
+    void nap "zmqcy_nap"() noexcept nogil
+    int probe_descriptors "zmqcy_probe_descriptors"(int need) noexcept nogil  # how many could be had
