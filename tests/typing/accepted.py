@@ -1,0 +1,264 @@
+"""Programs that are right: what each call takes and gives. mypy reads this file; nothing runs it."""
+
+import select
+import socket as sockets
+import sys
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any, Literal
+
+from _typeshed import HasFileno
+from typing_extensions import Buffer, assert_type
+
+import zmqcy
+from zmqcy import constants, errors
+from zmqcy.constants import (
+    ContextOption,
+    DeviceType,
+    Errno,
+    Event,
+    Flag,
+    PollEvent,
+    SecurityMechanism,
+    SocketOption,
+    SocketType,
+)
+from zmqcy.socket import Endpoint
+
+SECOND = timedelta(seconds=1)
+
+
+def names() -> None:
+    assert_type(zmqcy.PUSH, Literal[SocketType.PUSH])
+    assert_type(zmqcy.XREP, Literal[SocketType.ROUTER])
+    assert_type(zmqcy.LINGER, Literal[SocketOption.LINGER])
+    assert_type(zmqcy.IDENTITY, Literal[SocketOption.ROUTING_ID])
+    assert_type(zmqcy.IPV6, Literal[SocketOption.IPV6])
+    assert_type(zmqcy.IO_THREADS, Literal[ContextOption.IO_THREADS])
+    assert_type(zmqcy.EAGAIN, Literal[Errno.EAGAIN])
+    assert_type(zmqcy.DONTWAIT | zmqcy.SNDMORE, Flag)
+    assert_type(zmqcy.POLLIN | zmqcy.POLLOUT, PollEvent)
+    assert_type(zmqcy.EVENT_CONNECTED | Event.CLOSED, Event)
+    assert_type(zmqcy.CURVE, Literal[SecurityMechanism.CURVE])
+    assert_type(zmqcy.QUEUE, Literal[DeviceType.QUEUE])
+    assert_type(SocketType(8), SocketType)
+    assert_type(SocketOption["LINGER"], SocketOption)
+    assert_type(Errno.EAGAIN.value, int)
+    assert_type(SocketType.PUSH.name, Literal["PUSH"])
+    assert_type(zmqcy.ETERM == errors.ETERM, bool)
+    assert_type(constants.PUSH, Literal[SocketType.PUSH])
+    number: int = zmqcy.SNDMORE
+    zmqcy.exit_linger = SECOND
+    zmqcy.exit_linger = None
+    zmqcy.exit_linger = number
+    assert_type(zmqcy.__version__, str)
+
+
+def contexts(address: int) -> None:
+    assert_type(zmqcy.Context(), zmqcy.Context)
+    assert_type(zmqcy.Context(0, max_sockets=10, ipv6=True, linger=0), zmqcy.Context)
+    assert_type(zmqcy.Context(io_threads=2, thread_priority=1, rcvtimeo=SECOND, subscribe=b""), zmqcy.Context)
+    assert_type(zmqcy.Context.instance(), zmqcy.Context)
+    assert_type(zmqcy.Context.shadow(address), zmqcy.Context)
+    with zmqcy.Context() as context:
+        assert_type(context, zmqcy.Context)
+        assert_type(context.closed, bool)
+        assert_type(context.underlying, int)
+        assert_type(zmqcy.Context.shadow(context), zmqcy.Context)
+        assert_type(context.socket(zmqcy.PUSH), zmqcy.Socket)
+        context.socket(8, linger=None, sndhwm=10, identity=b"me", xpub_verbose=True, plain_username="user")
+        assert_type(context.get(zmqcy.MAX_SOCKETS), int)
+        context.set(zmqcy.MAX_SOCKETS, 10)
+        assert_type(context.io_threads, int)
+        assert_type(context.socket_limit, int)
+        assert_type(context.ipv6, bool)
+        context.max_msgsz = 1000
+        context.blocky = False
+        context.thread_priority = 1
+        context.setsockopt(zmqcy.LINGER, SECOND)
+        context.linger = SECOND
+        assert_type(context.rcvhwm, int)
+        assert_type(context.sndtimeo, float | timedelta | None)
+        assert_type(context.xpub_verbose, bool)
+        del context.linger
+        context.shutdown()
+        context.term()
+        context.term(timeout=1.5)
+        context.destroy(linger=0)
+
+
+class Mine(zmqcy.Context):
+    pass
+
+
+def subclasses(mine: Mine) -> None:
+    assert_type(Mine.instance(), Mine)
+    assert_type(Mine.shadow(mine), Mine)
+    with mine as same:
+        assert_type(same, Mine)
+
+
+def messages(socket: zmqcy.Socket, array: memoryview, parts: Sequence[Buffer]) -> None:
+    socket.send(b"")
+    socket.send(bytearray(b""), zmqcy.SNDMORE)
+    socket.send(array, flags=zmqcy.DONTWAIT | zmqcy.SNDMORE, timeout=10)
+    socket.send(array, timeout=SECOND)
+    assert_type(socket.try_send(b""), bool)
+    socket.send_multipart([b"", bytearray(), array])
+    socket.send_multipart(parts, zmqcy.DONTWAIT, timeout=None)
+    socket.send_multipart(bytes(n) for n in range(3))
+    assert_type(socket.recv(), bytes)
+    assert_type(socket.recv(zmqcy.DONTWAIT, timeout=0.5), bytes)
+    assert_type(socket.try_recv(), bytes | None)
+    assert_type(socket.recv_into(bytearray(10), nbytes=5, timeout=SECOND), int)
+    assert_type(socket.recv_multipart(), list[bytes])
+    head, *rest = socket.recv_multipart(timeout=-1)
+    assert_type(head, bytes)
+    assert_type(rest, list[bytes])
+    assert_type(next(socket), bytes)
+    for message in socket:
+        assert_type(message, bytes)
+    while (received := socket.try_recv()) is not None:
+        assert_type(received, bytes)
+    socket.send_string("text", encoding="latin-1", timeout=SECOND)
+    assert_type(socket.recv_string(), str)
+    socket.send_json({"a": [1, None]}, zmqcy.DONTWAIT, sort_keys=True)
+    assert_type(socket.recv_json(parse_float=str), Any)
+    socket.send_serialized(3, lambda n: [bytes(n)])
+    assert_type(socket.recv_serialized(len), int)
+    assert_type(socket.recv_serialized(lambda parts: parts[0].decode()), str)
+    assert_type(socket.poll(), int)
+    assert_type(socket.poll(SECOND, zmqcy.POLLIN | zmqcy.POLLOUT), int)
+
+
+def endpoints(context: zmqcy.Context, address: int) -> None:
+    with context.socket(zmqcy.REP) as socket:
+        assert_type(socket, zmqcy.Socket)
+        assert_type(socket.bind("tcp://127.0.0.1:*"), Endpoint)
+        with socket.connect("tcp://127.0.0.1:5555") as endpoint:
+            assert_type(endpoint.endpoint, str)
+        assert_type(socket.bind_to_random_port("tcp://127.0.0.1", min_port=5000), int)
+        socket.unbind(socket.last_endpoint)
+        socket.disconnect(socket.last_endpoint)
+        assert_type(socket.fileno(), int)
+        assert_type(socket.underlying, int)
+        assert_type(socket.closed, bool)
+        assert_type(socket.context, zmqcy.Context | None)
+        assert_type(socket.socket_type, SocketType)
+        assert_type(zmqcy.Socket.shadow(address), zmqcy.Socket)
+        assert_type(zmqcy.Socket.shadow(socket), zmqcy.Socket)
+        socket.close()
+        socket.close(linger=SECOND)
+    zmqcy.Socket(context, zmqcy.PUSH)
+
+
+def options(socket: zmqcy.Socket) -> None:
+    assert_type(socket.rcvhwm, int)  # int
+    socket.rcvhwm = 10
+    assert_type(socket.ipv6, bool)  # bool
+    socket.ipv6 = True
+    assert_type(socket.maxmsgsize, int)  # int64
+    socket.maxmsgsize = 2**40
+    assert_type(socket.affinity, int)  # uint64
+    socket.affinity = 3
+    assert_type(socket.use_fd, int)  # fd
+    socket.use_fd = 3
+    socket.linger = SECOND  # duration
+    assert_type(socket.linger, int)
+    socket.linger = None
+    socket.linger = 1.5
+    socket.linger = 0
+    socket.routing_id = bytearray(b"me")  # bytes
+    assert_type(socket.routing_id, bytes)
+    socket.identity = b"me"
+    assert_type(socket.identity, bytes)
+    socket.plain_username = "me"  # string
+    assert_type(socket.plain_username, str)
+    socket.plain_username = b"me"
+    socket.plain_username = None
+    socket.curve_publickey = "x" * 40  # key
+    assert_type(socket.curve_publickey, bytes)
+    socket.curve_publickey = bytes(32)
+    socket.xpub_verbose = True  # write only
+    socket.connect_routing_id = b"peer"
+    assert_type(socket.type, int)  # read only
+    assert_type(socket.rcvmore, bool)
+    assert_type(socket.events, int)
+    assert_type(socket.last_endpoint, str)
+    socket.subscribe(b"topic")
+    socket.subscribe("topic")
+    socket.unsubscribe(memoryview(b"topic"))
+
+
+def options_by_number(socket: zmqcy.Socket, number: int, option: SocketOption) -> None:
+    assert_type(socket.getsockopt(zmqcy.LINGER), int)
+    assert_type(socket.getsockopt(SocketOption.RCVHWM), int)
+    assert_type(socket.getsockopt(zmqcy.IDENTITY), bytes)
+    assert_type(socket.getsockopt(SocketOption.IDENTITY), bytes)
+    assert_type(socket.getsockopt(zmqcy.LAST_ENDPOINT), bytes)
+    assert_type(socket.getsockopt(number), int | bytes)
+    assert_type(socket.getsockopt(option), int | bytes)
+    assert_type(socket.get(zmqcy.EVENTS), int)
+    socket.setsockopt(zmqcy.LINGER, SECOND)
+    socket.setsockopt(zmqcy.LINGER, 0)
+    socket.setsockopt(zmqcy.SUBSCRIBE, b"topic")
+    socket.setsockopt(zmqcy.PLAIN_PASSWORD, None)
+    socket.setsockopt(zmqcy.CURVE_SERVERKEY, "x" * 40)
+    socket.setsockopt(number, 3)
+    socket.setsockopt(option, b"")
+    socket.set(zmqcy.RCVHWM, 3)
+    assert_type(socket.getsockopt_string(zmqcy.LAST_ENDPOINT), str)
+    assert_type(socket.get_string(zmqcy.LAST_ENDPOINT, encoding="ascii"), str)
+    socket.setsockopt_string(zmqcy.SUBSCRIBE, "topic")
+    socket.set_string(zmqcy.SUBSCRIBE, "topic")
+
+
+def polls(socket: zmqcy.Socket, other: sockets.socket, fd: int) -> None:
+    poller = zmqcy.Poller()
+    poller.register(socket)
+    poller.register(socket, zmqcy.POLLIN)
+    poller.register(other, zmqcy.POLLIN | zmqcy.POLLOUT)
+    poller.register(fd, select.POLLIN)
+    poller.modify(fd, zmqcy.POLLERR)
+    poller.unregister(other)
+    assert_type(poller.poll(SECOND), list[tuple[zmqcy.Socket | int | HasFileno, int]])
+    assert_type(poller.sockets, list[tuple[zmqcy.Socket | int | HasFileno, int]])
+    for ready, events in poller.poll():
+        assert_type(events, int)
+        if isinstance(ready, zmqcy.Socket):
+            assert_type(ready.recv(), bytes)
+    if socket in dict(poller.poll(0.5)):
+        assert_type(len(poller), int)
+    readable, writable, _ = zmqcy.select([socket], [], [], timeout=0.5)
+    assert_type(readable, list[zmqcy.Socket])
+    assert_type(writable, list[zmqcy.Socket])
+    zmqcy.select([socket, fd], (other,), {fd}, SECOND)
+    zmqcy.select([socket, sys.stdin], [], [])
+
+
+def devices(frontend: zmqcy.Socket, backend: zmqcy.Socket, control: zmqcy.Socket) -> None:
+    zmqcy.proxy(frontend, backend)
+    zmqcy.proxy(frontend, backend, capture=control)
+    zmqcy.proxy_steerable(frontend, backend, None, control)
+    zmqcy.device(zmqcy.QUEUE, frontend, backend)
+
+
+def the_rest(socket: zmqcy.Socket) -> None:
+    assert_type(zmqcy.zmq_version(), str)
+    assert_type(zmqcy.zmq_version_info(), tuple[int, int, int])
+    assert_type(zmqcy.has("curve"), bool)
+    assert_type(zmqcy.strerror(zmqcy.EAGAIN), str)
+    assert_type(zmqcy.zmq_errno(), int)
+    public, secret = zmqcy.curve_keypair()
+    assert_type(zmqcy.curve_public(secret), bytes)
+    assert_type(zmqcy.z85_encode(bytearray(zmqcy.z85_decode(public))), bytes)
+    try:
+        socket.recv(timeout=0)
+    except zmqcy.TimedOut as error:
+        assert_type(error.call, str | None)
+        both: BlockingIOError | TimeoutError = error
+        print(both)
+    except zmqcy.Again as error:
+        assert_type(error.errno, int | None)
+    except zmqcy.ZMQError as error:
+        assert_type(error.socket_type, str | None)

@@ -1,0 +1,103 @@
+"""Programs that are wrong. mypy must find an error in each marked line, with the words of the mark, and in no other."""
+
+import zmqcy
+
+
+def names() -> None:
+    print(zmqcy.PUSCH)  # error: Module has no attribute "PUSCH"
+    print(zmqcy.SocketType.PUSCH)  # error: has no attribute "PUSCH"
+    zmqcy.PUSH = zmqcy.PULL  # error: Cannot assign to final name "PUSH"
+    print(zmqcy.IntEnum)  # error: Module has no attribute "IntEnum"
+    zmqcy.exit_linger = "for ever"  # error: [assignment]
+
+
+def contexts() -> None:
+    zmqcy.Context(lingr=0)  # error: Unexpected keyword argument "lingr"
+    zmqcy.Context(linger="0")  # error: [arg-type]
+    zmqcy.Context(io_threads=None)  # error: [arg-type]
+    context = zmqcy.Context()
+    context.lingr = 0  # error: has no attribute "lingr"
+    context.socket(zmqcy.PUSH, rcvhwn=3)  # error: Unexpected keyword argument "rcvhwn"
+    context.socket(zmqcy.PUSH, rcvhwm=b"3")  # error: [arg-type]
+    context.socket(zmqcy.PUSH, last_endpoint="inproc://a")  # error: Unexpected keyword argument "last_endpoint"
+    context.socket("PUSH")  # error: [arg-type]
+    context.socket_limit = 3  # error: read-only
+    print(context.thread_sched_policy)  # error: "__get__" of "_WriteOnly"
+    context.set(zmqcy.MAX_SOCKETS, "3")  # error: [arg-type]
+    context.term("1")  # error: [arg-type]
+    context.closed = True  # error: read-only
+
+
+def messages(socket: zmqcy.Socket) -> None:
+    socket.send("text")  # error: expected "Buffer"
+    socket.send(3)  # error: expected "Buffer"
+    socket.send(b"", timeout="1")  # error: [arg-type]
+    socket.send(b"", 0, 10)  # error: Too many positional arguments
+    socket.send(b"", flags=None)  # error: [arg-type]
+    socket.try_send("text")  # error: expected "Buffer"
+    socket.send_multipart(b"one")  # error: expected "Iterable[Buffer]"
+    socket.send_multipart(["a", "b"])  # error: expected "Buffer"
+    socket.send_multipart("text")  # error: expected "Iterable[Buffer]"
+    text: str = socket.recv()  # error: [assignment]
+    size = len(socket.try_recv())  # error: [arg-type]
+    socket.recv_into("text")  # error: expected "Buffer"
+    for part in socket.recv_multipart():
+        part.encode()  # error: "bytes" has no attribute "encode"
+    socket.send_string(b"bytes")  # error: expected "str"
+    socket.send_serialized(3, lambda n: n)  # error: Incompatible return value
+    socket.poll("1")  # error: [arg-type]
+    print(text, size)
+
+
+def endpoints(context: zmqcy.Context, socket: zmqcy.Socket) -> None:
+    socket.bind(5555)  # error: expected "str"
+    with socket.connect("inproc://a") as endpoint:
+        endpoint.send(b"")  # error: "Endpoint" has no attribute "send"
+    zmqcy.Socket("PUSH", zmqcy.PUSH)  # error: expected "Context"
+    socket.context.term()  # error: [union-attr]
+    socket.close(linger="0")  # error: [arg-type]
+
+
+def options(socket: zmqcy.Socket) -> None:
+    socket.rcvhwm = "3"  # error: [assignment]
+    socket.rcvhwm = None  # error: [assignment]
+    socket.ipv6 = None  # error: [assignment]
+    socket.linger = "0"  # error: [assignment]
+    socket.routing_id = "me"  # error: variable has type "Buffer"
+    socket.plain_username = 3  # error: [assignment]
+    socket.curve_publickey = None  # error: [assignment]
+    socket.last_endpoint = "inproc://a"  # error: read-only
+    socket.events = 3  # error: read-only
+    socket.xpub_verbose = b""  # error: [assignment]
+    verbose: bool = socket.xpub_verbose  # error: "__get__" of "_WriteOnly"
+    socket.subscribe = b""  # error: Cannot assign to a method
+    socket.subscribe(3)  # error: [arg-type]
+    print(socket.rcvhvm)  # error: maybe "rcvhwm"
+    socket.rcvhvm = 3  # error: has no attribute "rcvhvm"
+    socket.setsockopt(zmqcy.LINGER, "0")  # error: No overload variant
+    socket.setsockopt(zmqcy.ROUTING_ID, "me")  # error: No overload variant
+    socket.setsockopt("LINGER", 0)  # error: No overload variant
+    socket.getsockopt("LINGER")  # error: No overload variant
+    name: str = socket.getsockopt(zmqcy.LAST_ENDPOINT)  # error: [assignment]
+    print(verbose, name)
+
+
+def polls(socket: zmqcy.Socket) -> None:
+    poller = zmqcy.Poller()
+    poller.register("socket")  # error: [arg-type]
+    poller.register(socket, "POLLIN")  # error: [arg-type]
+    poller.poll("1")  # error: [arg-type]
+    for ready, _ in poller.poll():
+        ready.recv()  # error: [union-attr]
+    zmqcy.select(iter([socket]), [], [])  # error: No overload variant
+    zmqcy.select(["socket"], [], [])  # error: [type-var]
+
+
+def devices(frontend: zmqcy.Socket) -> None:
+    zmqcy.proxy(frontend)  # error: Missing positional argument "backend"
+    zmqcy.proxy(frontend, 3)  # error: [arg-type]
+    zmqcy.device("QUEUE", frontend, frontend)  # error: [arg-type]
+
+
+class Both(zmqcy.Context, zmqcy.Socket):  # error: incompatible disjoint bases
+    pass
