@@ -1,0 +1,218 @@
+"""Each example, run as a user runs it: a process of its own, and exactly what it prints."""
+
+import os
+import re
+import signal
+import socket as sockets
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
+LIMIT = 45  # seconds that an example may take
+ANY_PORT = "tcp://127.0.0.1:*"
+ENDPOINT = r"tcp://127\.0\.0\.1:\d+"
+
+TEN = [f"msg {number}" for number in range(10)]
+
+
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """Let Ctrl-C work: a shell that runs the tests in the background has them, and what they start, ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
+def started(name, *arguments):
+    """Start an example; it is killed when it takes too long, and at the end."""
+    process = subprocess.Popen(
+        [sys.executable, EXAMPLES / f"{name}.py", *arguments],
+        env={**os.environ, "PYTHONWARNINGS": "error"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        late = threading.Timer(LIMIT, process.kill)
+        late.start()
+        try:
+            yield process
+        finally:
+            late.cancel()
+            process.kill()
+
+
+def ended(process, code=0, errors=""):
+    """Wait for the end of an example; return the lines that it printed."""
+    out, err = process.communicate()
+    assert (process.returncode, err) == (code, errors), f"{out}\n{err}"
+    return out.splitlines()
+
+
+def run(name, *arguments):
+    with started(name, *arguments) as process:
+        return ended(process)
+
+
+def interrupted(process):
+    """Press Ctrl-C; return the lines printed since those that were read."""
+    process.send_signal(signal.SIGINT)
+    return ended(process)
+
+
+def endpoint(process, label):
+    """Read the line in which a process tells where it is bound."""
+    line = process.stdout.readline()
+    assert re.fullmatch(rf"{label} {ENDPOINT}\n", line), line + process.stderr.read()
+    return line.split()[-1]
+
+
+@contextmanager
+def taken(port):
+    """Hold a port of this machine, unless somebody else does."""
+    with sockets.socket() as holder:
+        holder.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
+        try:
+            holder.bind(("127.0.0.1", port))
+            holder.listen()
+        except OSError:
+            pass
+        yield
+
+
+# ----------------------------------------------------------------------------------------------------------- the echo
+
+
+def test_echo_pair_answers_ten_messages_over_two_ports():
+    with started("echo_server", ANY_PORT, ANY_PORT) as server:
+        endpoints = [endpoint(server, "ready on"), endpoint(server, "ready on")]
+        assert run("echo_client", *endpoints) == [f"reply {text}" for text in TEN]
+        assert interrupted(server) == [f"got {text}" for text in TEN]
+
+
+def test_echo_client_asks_its_servers_in_turn():
+    with started("echo_server", ANY_PORT) as even, started("echo_server", ANY_PORT) as odd:
+        endpoints = [endpoint(even, "ready on"), endpoint(odd, "ready on")]
+        assert run("echo_client", *endpoints) == [f"reply {text}" for text in TEN]
+        assert interrupted(even) == [f"got {text}" for text in TEN[::2]]
+        assert interrupted(odd) == [f"got {text}" for text in TEN[1::2]]
+
+
+def test_echo_server_says_which_endpoint_is_taken():
+    with started("echo_server", ANY_PORT) as first:
+        used = endpoint(first, "ready on")
+        with started("echo_server", used) as second:
+            assert ended(second, 1, f"bind {used} (REP): Address already in use\n") == []
+
+
+def test_echo_client_without_a_server_ends_on_ctrl_c():
+    with sockets.socket() as listener:  # it takes the connection, and never speaks
+        listener.bind(("127.0.0.1", 0))
+        listener.listen()
+        with started("echo_client", f"tcp://127.0.0.1:{listener.getsockname()[1]}") as client:
+            listener.accept()[0].close()
+            assert interrupted(client) == []
+
+
+# ---------------------------------------------------------------------------------------- publishers and subscribers
+
+
+def numbered(topic):
+    return [f"{topic} {number}" for number in range(5)]
+
+
+PUBLISHED = "published 5 messages on each of 2 topics"
+
+
+def test_pubsub_in_one_process_loses_nothing():
+    assert run("pubsub") == [PUBLISHED, *numbered("cats"), *numbered("dogs")]
+
+
+@pytest.mark.parametrize("order", ["publisher first", "subscribers first"])
+def test_pubsub_in_four_processes_loses_nothing(order):
+    with started("pubsub", "forwarder", ANY_PORT, ANY_PORT) as forwarder:
+        frontend, backend = endpoint(forwarder, "frontend"), endpoint(forwarder, "backend")
+        roles = [["publisher", frontend], ["subscriber", backend, "cats"], ["subscriber", backend, "dogs"]]
+        if order == "subscribers first":
+            roles.reverse()
+        with started("pubsub", *roles[0]) as a, started("pubsub", *roles[1]) as b, started("pubsub", *roles[2]) as c:
+            printed = [ended(a), ended(b), ended(c)]
+        if order == "subscribers first":
+            printed.reverse()
+        assert printed == [[PUBLISHED], numbered("cats"), numbered("dogs")]
+        assert interrupted(forwarder) == []
+
+
+def test_pubsub_shows_its_roles_when_it_does_not_know_one():
+    with started("pubsub", "reader") as process:
+        _, errors = process.communicate()
+        assert process.returncode == 1
+        assert "pubsub.py forwarder FRONTEND BACKEND" in errors
+
+
+# ------------------------------------------------------------------------------------------------- pipelines, queues
+
+
+@pytest.mark.parametrize(("limit", "chunks", "primes"), [(100_000, 20, 9592), (1, 1, 0), (5_001, 2, 669)])
+def test_pipeline_counts_primes(limit, chunks, primes):
+    assert run("pipeline", str(limit)) == [
+        f"{chunks} chunks, 4 workers: {primes} primes below {limit}",
+        "the sieve finds as many",
+    ]
+
+
+def test_workers_answer_each_request_of_each_client_once():
+    lines = run("workers", "4", "3")
+    asked = [f"client {client}, request {number}" for client in range(4) for number in range(5)]
+    assert [line.partition(":")[0] for line in lines] == asked
+    assert {line.partition(": ")[2] for line in lines} <= {f"answered by worker {number}" for number in range(3)}
+
+
+# ----------------------------------------------------------------------------------------------------------- the demo
+
+
+DIALOGUE = "".join(f"    server: got {text}\n    client: reply {text}\n" for text in TEN)
+FIGURE = r" +[\d,]+ "
+REST = rf"""
+1,000 messages of 8 bytes through a streamer device, between three processes
+    all came, once each, in order and unchanged:{FIGURE}messages/s
+
+One message of 8 bytes a call, one run each \(`make bench` measures with care\)
+    PUSH to PULL over tcp, two processes {FIGURE}messages/s
+    PUSH to PULL over inproc, two threads {FIGURE}messages/s
+    PAIR to PAIR over inproc, one thread {FIGURE}messages/s
+    REQ to REP over tcp, two processes {FIGURE}round trips/s
+"""
+HEAD = r"zmqcy \S+, Python 3\.\S+, libzmq 4\.\d+\.\d+\n\nAn echo between two processes, on two ports\n"
+REFUSED = rf"    bind {ENDPOINT} \(REP\): Address already in use: so it takes two free ports\n"
+READY = rf"    server: ready on {ENDPOINT}\n"
+
+
+def demo():
+    return "\n".join(run("demo", "--messages", "1000")) + "\n"
+
+
+def test_demo_shows_everything():
+    printed = demo()
+    assert re.fullmatch(f"{HEAD}({REFUSED})?({READY}){{2}}{DIALOGUE}{REST}", printed), printed
+
+
+@pytest.mark.parametrize("port", [5000, 6000])
+def test_demo_takes_other_ports_when_one_is_taken_and_says_so(port):
+    with taken(port):
+        printed = demo()
+    assert re.fullmatch(f"{HEAD}{REFUSED}({READY}){{2}}{DIALOGUE}{REST}", printed), printed
+    assert f"server: ready on tcp://127.0.0.1:{port}\n" not in printed
+
+
+def test_demo_wants_a_message_at_least():
+    with started("demo", "--messages", "0") as process:
+        _, errors = process.communicate()
+        assert process.returncode == 2
+        assert "--messages: one at least" in errors
