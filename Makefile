@@ -1,0 +1,58 @@
+# PYTHON=python3.12   the interpreter that .venv is made with (python3 by default)
+# ARGS="-k poll -x"   arguments for pytest
+# QUICK=1             shorter benchmarks
+
+BIN := .venv/bin
+SOURCES := $(wildcard zmqcy/*.pyx zmqcy/*.pxd) setup.py pyproject.toml
+
+help:  ## list the targets
+	@sed -n '1,3s/^# //p' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+
+demo: .venv/.built  ## show an echo, a million messages through a device, and some figures
+	$(BIN)/python examples/demo.py
+
+test: .venv/.built  ## run the tests
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/.lint  ## check style, spelling, and that imports go down only
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	PATH="$(BIN):$$PATH" cython-lint zmqcy
+	$(BIN)/codespell
+	$(BIN)/lint-imports
+
+types: .venv/.lint  ## check the types
+	$(BIN)/mypy
+
+bench: .venv/.built .venv/.bench  ## measure, in turns with rivals
+	set -e; for file in benchmarks/bench_*.py; do $(BIN)/python $$file $(if $(QUICK),--quick); done
+
+stubs: .venv/.built  ## write the stubs of options and constants from their tables
+	$(BIN)/python tools/stubs.py
+
+clean:  ## remove what make made
+	rm -rf .venv build dist *.egg-info zmqcy/*.c zmqcy/*.so .hypothesis .*_cache
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+.PHONY: help demo test lint types bench stubs clean
+
+# The environment is made anew for another PYTHON than it was made with.
+ifdef PYTHON
+identity = $(shell $(1) -c 'import sys; print(sys.base_prefix, sys.version)' 2>/dev/null)
+ifneq ($(call identity,$(PYTHON)),$(call identity,$(BIN)/python))
+.PHONY: .venv/.ready
+endif
+endif
+
+.venv/.ready: tools/setup.sh pyproject.toml
+	tools/setup.sh $(PYTHON)
+	@touch $@
+
+.venv/.built: .venv/.ready $(SOURCES)
+	$(BIN)/python -m pip install -qq --no-build-isolation -e .
+	@touch $@
+
+.venv/.lint .venv/.bench: .venv/.%: .venv/.ready
+	$(BIN)/python -m pip install -q --group $*
+	@touch $@

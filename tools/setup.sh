@@ -1,0 +1,88 @@
+#!/bin/sh
+# Make .venv with what the build and the tests need, after installing what this system lacks (apt-get, dnf or brew).
+# usage: tools/setup.sh [PYTHON]   by default the Python of .venv or, where there is none, python3
+set -eu
+cd "$(dirname "$0")/.."
+python=python3
+[ -x .venv/bin/python ] && python=.venv/bin/python
+python=${1:-$python}
+
+fail() {
+    echo "setup: $*" >&2
+    exit 1
+}
+
+command -v "$python" >/dev/null || fail "$python is not there: install Python 3.10 or newer, or name one by PYTHON="
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail "$python is older than 3.10: name another by PYTHON="
+
+# ---- what is missing
+
+says() { # says EXPRESSION: what Python prints for it
+    "$python" -c "import sys, sysconfig; print($1)"
+}
+
+missing=
+echo "#include <stdlib.h>" | ${CC:-cc} -E -x c - >/dev/null 2>&1 || missing="$missing compiler"
+"$python" -c 'import ensurepip, venv' 2>/dev/null || missing="$missing venv"
+[ -f "$(says 'sysconfig.get_path("include")')/Python.h" ] || missing="$missing headers"
+if [ -z "${ZMQCY_LIBZMQ:-}" ]; then
+    command -v "${PKG_CONFIG:-pkg-config}" >/dev/null || missing="$missing pkg-config"
+    "${PKG_CONFIG:-pkg-config}" --exists 'libzmq >= 4.2' 2>/dev/null || missing="$missing libzmq"
+fi
+
+# ---- the packages that have it
+
+root() {
+    if [ "$(id -u)" = 0 ]; then
+        "$@"
+    elif command -v sudo >/dev/null; then
+        sudo "$@"
+    else
+        fail "not root, and no sudo; run as root: $*"
+    fi
+}
+
+packages() { # packages COMPILER VENV HEADERS PKG-CONFIG LIBZMQ: those that are missing
+    for what in $missing; do
+        case $what in
+            compiler) echo "$1" ;;
+            venv) echo "$2" ;;
+            headers) echo "$3" ;;
+            pkg-config) echo "$4" ;;
+            libzmq) echo "$5" ;;
+        esac
+    done
+}
+
+if [ -n "$missing" ]; then
+    echo "setup: to be installed:$missing"
+    version=$(says '"%d.%d" % sys.version_info[:2]')
+    if command -v apt-get >/dev/null; then
+        root env DEBIAN_FRONTEND=noninteractive apt-get update -q
+        # shellcheck disable=SC2046  # words
+        root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
+            $(packages "gcc libc6-dev" "python$version-venv" "python$version-dev" pkg-config libzmq3-dev)
+    elif command -v dnf >/dev/null; then
+        # shellcheck disable=SC2046
+        root dnf install -q -y $(packages gcc "" python3-devel pkgconf-pkg-config zeromq-devel)
+    elif command -v brew >/dev/null; then
+        case $missing in
+            *compiler*) fail "no C compiler: run xcode-select --install" ;;
+            *venv* | *headers*) fail "$python has no venv or no headers: brew install python, and name it by PYTHON=" ;;
+        esac
+        # shellcheck disable=SC2046
+        brew install -q $(packages "" "" "" pkgconf zeromq)
+    else
+        fail "no apt-get, dnf or brew here: install by hand what is missing:$missing"
+    fi
+fi
+
+# ---- the environment
+
+identity() {
+    "$1" -c 'import sys; print(sys.base_prefix, sys.version)' 2>/dev/null || true
+}
+
+[ "$(identity .venv/bin/python)" = "$(identity "$python")" ] || "$python" -m venv --clear .venv
+.venv/bin/python -m pip install -q "pip >= 25.1" # the first that knows --group
+.venv/bin/python -m pip install -q --group build --group test
