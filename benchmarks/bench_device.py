@@ -26,7 +26,8 @@ def main():
     for size, count in WORK:
         count = int(count * options.scale)
         runs = {
-            name: lambda d=command: through(d, c, size, count) for name, command in rivals("zmqcy", "C", "pyzmq").items()
+            name: lambda d=command: through(d, c, size, count)
+            for name, command in rivals("zmqcy", "C", "pyzmq").items()
         }
         title = f"streamer device between C and C, tcp {size} B"
         tables[title] = summary(in_turns(title, runs, options.rounds))

@@ -33,7 +33,9 @@ def baseline() -> str:
     source = HERE / "baseline.c"
     RESULTS.mkdir(exist_ok=True)
     if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
-        flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libzmq"], capture_output=True, text=True, check=True)
+        flags = subprocess.run(
+            ["pkg-config", "--cflags", "--libs", "libzmq"], capture_output=True, text=True, check=True
+        )
         subprocess.run(["cc", "-O2", "-o", target, source, *flags.stdout.split()], check=True)
     return str(target)
 
@@ -128,7 +130,7 @@ def summary(rates: dict[str, list[float]], ours: str = "zmqcy") -> list[dict]:
     mine = statistics.median(rates[ours])
     rows = []
     for rival, values in rates.items():
-        paired = [a / b for a, b in zip(rates[ours], values)]
+        paired = [a / b for a, b in zip(rates[ours], values, strict=False)]
         rows.append({
             "rival": rival,
             "median": statistics.median(values),
@@ -153,7 +155,9 @@ def machine() -> dict:
     """Return what the figures depend on: CPU, Python, libraries and commit."""
     import zmqcy
 
-    model = next((line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")), "")
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
     commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True).stdout.strip()
     facts = {
         "cpu": model or platform.processor(),
