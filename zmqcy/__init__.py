@@ -46,6 +46,8 @@ def __getattr__(name):
     from importlib import import_module
 
     constants = import_module("zmqcy.constants")
+    if name == "__all__":  # of a star import
+        return [*_PUBLIC, *constants.__all__]
     if name in constants.__all__:
         globals().update((each, getattr(constants, each)) for each in constants.__all__)
         return globals()[name]
@@ -56,3 +58,6 @@ def __dir__():
     from importlib import import_module
 
     return sorted({*globals(), *import_module("zmqcy.constants").__all__})
+
+
+_PUBLIC = [name for name in globals() if not name.startswith("_")]

@@ -1,5 +1,6 @@
 """Contexts, and how they end: with the program, with the process, and in a forked child."""
 
+from libc cimport errno
 from libc.errno cimport EAGAIN, ECHILD, EINTR, EMFILE, ENOMEM, ENOTSOCK
 from libc.limits cimport INT_MAX
 from libc.stdio cimport fprintf, snprintf, stderr
@@ -331,7 +332,7 @@ cdef class Context:
         """
         cdef int number = to_int(option, "get", "option")
         self.enter("get")
-        return check(zmq_ctx_get(self.ending.handle, number), "get", NO_TYPE, option_name(number))
+        return read_option(self.ending.handle, number, option_name(number))
 
     def set(self, option, value):
         """Set an option of the context.
@@ -483,6 +484,14 @@ cdef class Context:
         raise unknown_attribute(self, name)
 
 
+cdef int read_option(void *handle, int number, str name) except? -1:
+    """Read an option of a context, whose value may be -1 as well as say that there is an error."""
+    cdef int value
+    errno.errno = 0
+    value = zmq_ctx_get(handle, number)
+    return value if value == -1 and last_errno() == 0 else check(value, "get", NO_TYPE, name)
+
+
 cdef int spare_descriptors(Context context) except -1:
     """Raise where a new socket would find no descriptors: libzmq aborts when its first threads get none."""
     cdef int need, got
@@ -534,7 +543,7 @@ cdef class Property:
         what = {"key": "bytes", "string": "str", "duration": "int", "int64": "int", "uint64": "int", "fd": "int"}
         unit = f", in {option.unit}" if option.unit else ""
         access = {"r": "; read only", "w": "; write only", "rw": ""}[option.access]
-        draft = " Draft: has('draft') tells whether this libzmq has it." if option.draft else ""
+        draft = " A draft of libzmq: it may change." if option.draft else ""
         return f"{what.get(option.kind, option.kind)}{unit}{access}: {option.text}{draft}"
 
     cdef int unreadable(self) except -1:
@@ -555,7 +564,7 @@ cdef class ContextProperty(Property):
         if not self.readable:
             self.unreadable()
         (<Context?> instance).enter("get")
-        value = check(zmq_ctx_get((<Context> instance).ending.handle, self.number), "get", NO_TYPE, self.name)
+        value = read_option((<Context> instance).ending.handle, self.number, self.name)
         return value != 0 if self.kind == c"b" else value
 
     def __set__(self, instance, value):

@@ -72,15 +72,16 @@ cdef object to_milliseconds(object time, str call):
     if type(time) is int and time >= 0:
         return time
     if hasattr(time, "total_seconds"):
-        time = time.total_seconds() * 1000
-        if time < 0:
-            raise ValueError(f"{call}: a time cannot be negative: {time} ms")
+        if time.total_seconds() < 0:
+            raise ValueError(f"{call}: a time cannot be negative: {time}")
+        whole, part = divmod(time, type(time)(milliseconds=1))
+        return whole + 1 if part else whole
     if isinstance(time, float):
-        if time != time:
-            raise ValueError(f"{call}: a time cannot be nan")
         if time == float("inf"):
             return FOREVER
-        return time if time >= 0 else FOREVER
+        if time >= 0 or time == FOREVER:
+            return time
+        raise ValueError(f"{call}: a time is -1 (for ever), 0 or more, not {time}")
     try:
         time = time.__index__()
     except AttributeError:
@@ -212,7 +213,7 @@ def has(capability):
     bool
     """
     cdef bytes name = c_string(capability, "has", "capability")
-    return zmq_has(name) != 0
+    return zmq_has(name) != 0 or zmq_has(name.upper()) != 0  # libzmq knows ws and wss in capitals alone
 
 
 def curve_keypair():

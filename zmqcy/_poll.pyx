@@ -11,7 +11,7 @@ from libc.limits cimport INT_MAX
 from libc.stdlib cimport free, realloc
 
 from zmqcy._context cimport FORKED
-from zmqcy._library cimport NO_TYPE, deadline_after, error, interrupted, remaining, to_flags
+from zmqcy._library cimport NO_TYPE, deadline_after, error, interrupted, remaining, to_flags, to_int
 from zmqcy._socket cimport Socket
 from zmqcy._system cimport POLLIN, POLLOUT, POLLPRI, nsec, poll, pollfd
 from zmqcy.libzmq cimport ENOTSUP, ZMQ_POLLERR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_POLLPRI
@@ -209,21 +209,26 @@ cdef class Poller:
     cdef list collect(self, bint fresh):
         """List what is ready, reading the events of those sockets alone where they may have changed."""
         cdef list ready = []
-        cdef Item *item
+        cdef Socket socket
         cdef int i, events
         cdef short happened
+        # Any Python code may run in here, a signal handler or a finalizer, and change the arrays: hold no pointer.
         for i in range(self.count):
-            item = &self.items[i]
+            if i >= self.count:
+                break
             happened = self.fds[i].revents if fresh else 0
-            if item.socket is NULL:
-                events = from_poll(happened, item.wanted) if happened else 0
+            if self.items[i].socket is NULL:
+                events = from_poll(happened, self.items[i].wanted) if happened else 0
             else:
-                if happened or stale(item):
-                    item.known = False
-                    item.events = (<Socket> item.socket).current_events("poll")
-                    item.operations = (<Socket> item.socket).operations
-                    item.known = not (<Socket> item.socket).shared
-                events = item.events & item.wanted
+                if happened or stale(&self.items[i]):
+                    socket = <Socket> self.items[i].socket
+                    events = socket.current_events("poll")
+                    if i >= self.count or self.items[i].socket is not <PyObject *> socket:
+                        break
+                    self.items[i].events = events
+                    self.items[i].operations = socket.operations
+                    self.items[i].known = not socket.shared
+                events = self.items[i].events & self.items[i].wanted
             if events:
                 ready.append((self.objects[i], events))
         return ready
@@ -254,9 +259,9 @@ cdef int to_descriptor(object socket) except -1:
         if not hasattr(socket, "fileno"):
             raise TypeError(f"register: {socket!r:.80} is no socket, no descriptor, and has no fileno()")
         socket = socket.fileno()
-    if not 0 <= socket <= INT_MAX:
+    if isinstance(socket, int) and socket < 0:
         raise ValueError(f"register: a descriptor is not negative: {socket}")
-    return socket
+    return to_int(socket, "register", "the descriptor", 0, INT_MAX)
 
 
 cdef short to_poll(int wanted) noexcept:
@@ -298,17 +303,26 @@ def select(rlist, wlist, xlist, timeout=None):
     tuple of three lists
         Those that are ready.
     """
-    if isinstance(timeout, (int, float)):
-        timeout = timeout * 1000.0 if timeout >= 0 else None
-    rlist, wlist, xlist = list(rlist), list(wlist), list(xlist)
+    lists = []
+    for name, sockets in (("rlist", rlist), ("wlist", wlist), ("xlist", xlist)):
+        if isinstance(sockets, Socket):  # to iterate it would be to receive
+            raise TypeError(f"select: {name} must be a sequence of sockets, not one: {sockets!r}")
+        lists.append(list(sockets))
+    if isinstance(timeout, (int, float)) and not timeout < 0:
+        timeout = timeout * 1000.0
+    elif timeout is not None and not hasattr(timeout, "total_seconds"):
+        if not isinstance(timeout, (int, float)):
+            raise TypeError(f"select: a time is a number of seconds, a timedelta or None, not {timeout!r:.80}")
+        timeout = None
     poller = Poller()
     wanted = {}
-    for sockets, flag in ((rlist, ZMQ_POLLIN), (wlist, ZMQ_POLLOUT), (xlist, ZMQ_POLLERR)):
+    for sockets, flag in zip(lists, (ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_POLLERR)):
         for socket in sockets:
             key = key_of(socket)
             wanted[key] = wanted.get(key, 0) | flag
             poller.register(socket, wanted[key])
     ready = {key_of(socket): events for socket, events in poller.poll(timeout)}
+    # What has ended, or failed, can be read and written without waiting, as select.select has it.
     return tuple(
-        [socket for socket in sockets if ready.get(key_of(socket), 0) & flag]
-        for sockets, flag in ((rlist, ZMQ_POLLIN), (wlist, ZMQ_POLLOUT), (xlist, ZMQ_POLLERR)))
+        [socket for socket in sockets if ready.get(key_of(socket), 0) & flags]
+        for sockets, flags in zip(lists, (ZMQ_POLLIN | ZMQ_POLLERR, ZMQ_POLLOUT | ZMQ_POLLERR, ZMQ_POLLERR)))

@@ -1002,8 +1002,8 @@ cdef class Socket:
         cdef char kind = kinds[number] if 0 <= number < MOST_OPTIONS else 0
         cdef char[LONGEST_VALUE] text
         cdef int value = 0
-        cdef int64_t signed = 0
-        cdef uint64_t unsigned = 0
+        cdef int64_t int64 = 0
+        cdef uint64_t uint64 = 0
         cdef size_t size
         enter(self, call)
         if kind == c'y' or kind == c's':
@@ -1017,13 +1017,13 @@ cdef class Socket:
             self.check_option(zmq_getsockopt(self.record.handle, number, text, &size), call, number)
             return text[:40]
         if kind == c'l':
-            size = sizeof(signed)
-            self.check_option(zmq_getsockopt(self.record.handle, number, &signed, &size), call, number)
-            return signed
+            size = sizeof(int64)
+            self.check_option(zmq_getsockopt(self.record.handle, number, &int64, &size), call, number)
+            return int64
         if kind == c'u':
-            size = sizeof(unsigned)
-            self.check_option(zmq_getsockopt(self.record.handle, number, &unsigned, &size), call, number)
-            return unsigned
+            size = sizeof(uint64)
+            self.check_option(zmq_getsockopt(self.record.handle, number, &uint64, &size), call, number)
+            return uint64
         if number == ZMQ_EVENTS:
             return self.current_events(call)
         size = sizeof(value)
@@ -1042,8 +1042,8 @@ cdef class Socket:
         cdef char kind = kinds[number] if 0 <= number < MOST_OPTIONS else 0
         cdef Py_buffer view
         cdef int setting = 0
-        cdef int64_t signed = 0
-        cdef uint64_t unsigned = 0
+        cdef int64_t int64 = 0
+        cdef uint64_t uint64 = 0
         cdef int rc
         if kind == 0:
             kind = c'i' if isinstance(value, int) else c'y'
@@ -1054,7 +1054,7 @@ cdef class Socket:
             if kind != c'y' and isinstance(value, str):
                 value = value.encode()
             if not PyObject_CheckBuffer(value):
-                raise TypeError(f"{call}: {option_name(number)} must be bytes, not {value!r:.80}")
+                raise TypeError(f"{call}: {option_name(number)} must be bytes, not {shown(number, value)}")
             if kind == c's' and b"\0" in bytes(value):
                 raise ValueError(f"{call}: {option_name(number)} has a NUL character: {shown(number, value)}")
             PyObject_GetBuffer(value, &view, PyBUF_SIMPLE)
@@ -1068,13 +1068,13 @@ cdef class Socket:
                 PyBuffer_Release(&view)
             raise exception
         if kind == c'l':
-            signed = to_integer(value, call, option_name(number), -(1 << 63), (1 << 63) - 1)
+            int64 = to_integer(value, call, option_name(number), -(1 << 63), (1 << 63) - 1)
             enter(self, call)
-            rc = zmq_setsockopt(self.record.handle, number, &signed, sizeof(signed))
+            rc = zmq_setsockopt(self.record.handle, number, &int64, sizeof(int64))
         elif kind == c'u':
-            unsigned = to_integer(value, call, option_name(number), 0, (1 << 64) - 1)
+            uint64 = to_integer(value, call, option_name(number), 0, (1 << 64) - 1)
             enter(self, call)
-            rc = zmq_setsockopt(self.record.handle, number, &unsigned, sizeof(unsigned))
+            rc = zmq_setsockopt(self.record.handle, number, &uint64, sizeof(uint64))
         else:
             if type(value) is int:
                 pass
@@ -1151,7 +1151,9 @@ cdef str option_name(int number):
 cdef str shown(int number, object value):
     """Return a value for an error's text; a secret is not shown."""
     name = option_name(number)
-    return f"({len(value)} secret characters)" if "secret" in name or "password" in name else f"{value!r:.80}"
+    if isinstance(value, int) or not ("secret" in name or "password" in name):
+        return f"{value!r:.80}"
+    return f"({len(value)} secret characters)" if isinstance(value, (str, bytes)) else type(value).__name__
 
 
 cdef class SocketProperty(Property):

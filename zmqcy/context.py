@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from operator import index
 
-from zmqcy import _context
-from zmqcy.options import CONTEXT_OPTIONS, SOCKET_OPTIONS
+from zmqcy import _context, _socket
+from zmqcy.options import CONTEXT_OPTIONS, OWNERS, SOCKET_OPTIONS
 from zmqcy.socket import Socket
 
 _instances = {}  # by class, with the process that each was made in
@@ -110,7 +110,8 @@ class Context(_context.Context):
         socket = self._socket_class(self, socket_type)
         try:
             for option, value in self._defaults.items():
-                _set_default(socket, option, value)
+                if option not in OWNERS or socket.socket_type.name in OWNERS[option]:
+                    socket.setsockopt(option, value)
             for name, value in options.items():
                 if name in ("subscribe", "unsubscribe"):  # which are methods
                     getattr(socket, name)(value)
@@ -134,7 +135,7 @@ class Context(_context.Context):
         KeyError
             It has none.
         """
-        return self._defaults[index(option)]
+        return self._defaults[_number("getsockopt", option)]
 
     def setsockopt(self, option, value):
         """Give an option of sockets a default for the sockets that this context makes from now on.
@@ -146,7 +147,7 @@ class Context(_context.Context):
         value : int, bytes-like or timedelta
             Its value; a type of socket that does not have the option goes without.
         """
-        self._defaults[index(option)] = value
+        self._defaults[_number("setsockopt", option)] = value
 
     def __enter__(self):
         return self
@@ -155,25 +156,24 @@ class Context(_context.Context):
         self.destroy()
 
 
-def _set_default(socket, option, value):
-    """Set an option that not every type of socket has."""
-    from zmqcy.errors import InvalidArgument, NotSupported
-
+def _number(call, option):
     try:
-        socket.setsockopt(option, value)
-    except (InvalidArgument, NotSupported):
-        # EINVAL says both "not of this type" and "not this value": a socket of a type that has it tells which.
-        if option not in _OF_SOME_TYPES:
-            raise
+        return index(option)
+    except TypeError:
+        raise TypeError(f"{call}: option must be an int, not {option!r}") from None
 
 
 class _Default:
     """An option of sockets as an attribute of a context: the default of its new sockets."""
 
     def __init__(self, option):
+        self.option = option
         self.name = option.name
         self.number = option.number
-        self.__doc__ = f"Default of `{option.name}` for new sockets. {option.text}"
+
+    @property
+    def __doc__(self):
+        return f"For new sockets: {_socket.SocketProperty(self.option).__doc__}"
 
     def __get__(self, context, owner=None):
         if context is None:
@@ -190,12 +190,6 @@ class _Default:
         self.__get__(context)
         del context._defaults[self.number]
 
-
-_OF_SOME_TYPES = frozenset(
-    option.number
-    for option in SOCKET_OPTIONS
-    if option.name.startswith(("router_", "xpub_", "xsub_", "req_", "stream_", "probe_", "subscribe", "unsubscribe"))
-)
 
 for _option in SOCKET_OPTIONS:
     if "w" in _option.access:

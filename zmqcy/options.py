@@ -190,6 +190,27 @@ CONTEXT_OPTIONS = (
 )
 """Options of contexts, by number; `socket_limit` is for reading what `thread_priority` is for writing."""
 
+_OWNERS = {
+    "SUB": ("subscribe", "unsubscribe"),
+    "XPUB PUB": (
+        "xpub_verbose", "xpub_verboser", "xpub_nodrop", "xpub_manual", "xpub_manual_last_value", "xpub_welcome_msg",
+        "topics_count", "only_first_subscribe",
+    ),
+    "XSUB": ("xsub_verbose_unsubscribe", "only_first_subscribe"),
+    "ROUTER": ("router_mandatory", "router_raw", "router_handover", "router_notify", "probe_router", "connect_routing_id"),
+    "REP": ("router_mandatory", "router_raw", "router_handover", "router_notify", "probe_router", "connect_routing_id"),
+    "STREAM": ("stream_notify", "connect_routing_id"),
+    "DEALER REQ": ("probe_router",),
+    "REQ": ("req_correlate", "req_relaxed"),
+}  # fmt: skip
+
+OWNERS = {}
+"""The types of sockets that have an option, where not all of them do: names of types, by the option's number."""
+for _types, _names in _OWNERS.items():
+    for _option in SOCKET_OPTIONS:
+        if _option.name in _names:
+            OWNERS[_option.number] = OWNERS.get(_option.number, frozenset()).union(_types.split())
+
 ALIASES = {
     "identity": "routing_id",
     "connect_rid": "connect_routing_id",
