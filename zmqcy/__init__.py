@@ -60,4 +60,4 @@ def __dir__():
     return sorted({*globals(), *import_module("zmqcy.constants").__all__})
 
 
-_PUBLIC = [name for name in globals() if not name.startswith("_")]
+_PUBLIC = [name for name, value in globals().items() if name[0] != "_" and not hasattr(value, "__spec__")]

@@ -1151,7 +1151,7 @@ cdef str option_name(int number):
 cdef str shown(int number, object value):
     """Return a value for an error's text; a secret is not shown."""
     name = option_name(number)
-    if isinstance(value, int) or not ("secret" in name or "password" in name):
+    if isinstance(value, (int, float)) or not ("secret" in name or "password" in name):
         return f"{value!r:.80}"
     return f"({len(value)} secret characters)" if isinstance(value, (str, bytes)) else type(value).__name__
 

@@ -190,19 +190,17 @@ CONTEXT_OPTIONS = (
 )
 """Options of contexts, by number; `socket_limit` is for reading what `thread_priority` is for writing."""
 
+_ROUTER = ("router_mandatory", "router_raw", "router_handover", "router_notify", "probe_router", "connect_routing_id")
+_XPUB = ("xpub_verbose", "xpub_verboser", "xpub_nodrop", "xpub_manual", "xpub_manual_last_value", "xpub_welcome_msg")
 _OWNERS = {
     "SUB": ("subscribe", "unsubscribe"),
-    "XPUB PUB": (
-        "xpub_verbose", "xpub_verboser", "xpub_nodrop", "xpub_manual", "xpub_manual_last_value", "xpub_welcome_msg",
-        "topics_count", "only_first_subscribe",
-    ),
+    "XPUB PUB": (*_XPUB, "topics_count", "only_first_subscribe"),
     "XSUB": ("xsub_verbose_unsubscribe", "only_first_subscribe"),
-    "ROUTER": ("router_mandatory", "router_raw", "router_handover", "router_notify", "probe_router", "connect_routing_id"),
-    "REP": ("router_mandatory", "router_raw", "router_handover", "router_notify", "probe_router", "connect_routing_id"),
+    "ROUTER REP": _ROUTER,
     "STREAM": ("stream_notify", "connect_routing_id"),
-    "DEALER REQ": ("probe_router",),
-    "REQ": ("req_correlate", "req_relaxed"),
-}  # fmt: skip
+    "DEALER": ("probe_router",),
+    "REQ": ("probe_router", "req_correlate", "req_relaxed"),
+}
 
 OWNERS = {}
 """The types of sockets that have an option, where not all of them do: names of types, by the option's number."""

@@ -18,3 +18,4 @@ class Option:
 SOCKET_OPTIONS: Final[tuple[Option, ...]]
 CONTEXT_OPTIONS: Final[tuple[Option, ...]]
 ALIASES: Final[dict[str, str]]
+OWNERS: dict[int, frozenset[str]]
