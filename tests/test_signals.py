@@ -174,3 +174,30 @@ def test_a_signal_for_another_thread_does_not_disturb(pair):
     finally:
         signal.signal(signal.SIGUSR1, previous)
     assert got == [b"after"]
+
+
+@pytest.mark.parametrize("call", ["recv", "send", "poll", "poller", "term", "proxy"])
+def test_a_signal_that_another_thread_took_ends_a_wait(call):
+    """Nothing interrupts the wait of the main thread then; the same holds for a signal just before the wait begins."""
+    context = zmqcy.Context()
+    pull, push = context.socket(zmqcy.PULL), context.socket(zmqcy.PUSH)
+    poller = zmqcy.Poller()
+    poller.register(pull, zmqcy.POLLIN)
+    done = threading.Event()
+    other = threading.Thread(target=done.wait)
+    other.start()
+    threading.Timer(0.2, signal.pthread_kill, (other.ident, signal.SIGINT)).start()
+    with pytest.raises(KeyboardInterrupt):
+        {
+            "recv": pull.recv,
+            "send": lambda: push.send(b""),
+            "poll": pull.poll,
+            "poller": poller.poll,
+            "term": context.term,
+            "proxy": lambda: zmqcy.proxy(pull, push),
+        }[call]()
+    done.set()
+    other.join()
+    pull.close()
+    push.close()
+    context.term(timeout=10_000)

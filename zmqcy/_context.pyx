@@ -7,8 +7,8 @@ from libc.stdio cimport fprintf, snprintf, stderr
 from libc.stdlib cimport calloc, free
 
 from zmqcy._library cimport (
-    FOREVER, NO_TYPE, SECOND, c_type_name, check, deadline_after, error, fail, interrupted, set_attribute, to_int,
-    to_milliseconds, unknown_attribute)
+    FOREVER, NO_TYPE, SECOND, c_type_name, check, deadline_after, error, fail, interrupted, set_attribute, slice_of,
+    to_int, to_milliseconds, unknown_attribute)
 from zmqcy._system cimport at_fork, block_signals, nap, now, nsec, probe_descriptors, restore_signals, sigset
 from zmqcy.libzmq cimport (
     ETERM, ZMQ_IO_THREADS, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_PULL, ZMQ_SUB, zmq_close, zmq_ctx_get, zmq_ctx_new,
@@ -32,7 +32,6 @@ cdef extern from "pythread.h":
     unsigned long PyThread_start_new_thread(void (*func)(void *) noexcept nogil, void *arg) noexcept
     unsigned long PYTHREAD_INVALID_THREAD_ID
     int PY_LOCK_ACQUIRED
-    int PY_LOCK_INTR
 
 
 # ---------------------------------------------------------------------------------------------------- fork and the end
@@ -394,19 +393,18 @@ cdef class Context:
         warning = now() + SECOND
         while True:
             limit = deadline if ending.warned else warning if deadline == FOREVER else min(deadline, warning)
-            microseconds = -1 if limit == FOREVER else max(0, (limit - now() + 999) // 1000)
+            microseconds = 1000 * slice_of(limit)
             with nogil:
                 got = PyThread_acquire_lock_timed(ending.done, microseconds, 1)
             if got == PY_LOCK_ACQUIRED:
                 PyThread_release_lock(ending.done)
                 return
-            if got == PY_LOCK_INTR:
-                try:
-                    interrupted(EINTR)
-                except BaseException:
-                    ending.abandoned = True
-                    raise
-            elif deadline != FOREVER and now() >= deadline:
+            try:
+                interrupted(EINTR)
+            except BaseException:
+                ending.abandoned = True
+                raise
+            if deadline != FOREVER and now() >= deadline:
                 raise errors.TimedOut(EAGAIN, call="term", detail=self._name_open() or f"timeout={timeout}")
             elif not ending.warned and now() >= warning:
                 ending.warned = True

@@ -21,6 +21,7 @@ cdef enum:
     FOREVER = -1
     EXPIRED = 0           # a deadline that has passed: do not wait at all
     SECOND = 1000000000   # in nanoseconds
+    SLICE = 500           # ms after which a wait looks for signals: one may come just before it, or to another thread
 
 
 cdef inline int check(int rc, str call, int socket_type, str detail) except -1:
@@ -41,6 +42,7 @@ cdef object to_milliseconds(object time, str call)
 cdef object round_up(object milliseconds)
 cdef nsec deadline_after(object timeout, str call) except -2
 cdef int remaining(nsec deadline) noexcept nogil
+cdef int slice_of(nsec deadline) noexcept nogil
 cdef bytes c_string(object text, str call, str name)
 cdef object to_buffer(object data, str call, object place)
 cdef int set_attribute(object owner, object name, object value) except -1

@@ -121,6 +121,12 @@ cdef int remaining(nsec deadline) noexcept nogil:
     return <int> left if left < INT_MAX else INT_MAX
 
 
+cdef int slice_of(nsec deadline) noexcept nogil:
+    """Return the milliseconds that may be waited at a stretch."""
+    cdef int left = remaining(deadline)
+    return left if 0 <= left < SLICE else SLICE
+
+
 cdef bytes c_string(object text, str call, str name):
     """Encode a string for libzmq, which ends it at its first NUL."""
     if isinstance(text, str):

@@ -6,12 +6,12 @@ cannot have changed. What remains is one poll() over an array that lives as long
 """
 
 from cpython.object cimport PyObject
-from libc.errno cimport EBUSY, errno
+from libc.errno cimport EBUSY, EINTR, errno
 from libc.limits cimport INT_MAX
 from libc.stdlib cimport free, realloc
 
 from zmqcy._context cimport FORKED
-from zmqcy._library cimport NO_TYPE, deadline_after, error, interrupted, remaining, to_flags, to_int
+from zmqcy._library cimport NO_TYPE, deadline_after, error, interrupted, slice_of, to_flags, to_int
 from zmqcy._socket cimport Socket
 from zmqcy._system cimport POLLIN, POLLOUT, POLLPRI, nsec, poll, pollfd
 from zmqcy.libzmq cimport ENOTSUP, ZMQ_POLLERR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_POLLPRI
@@ -202,9 +202,10 @@ cdef class Poller:
             if number and not interrupted(number):
                 raise error(number, "poll", NO_TYPE)
             ready = self.collect(number == 0)
-            left = remaining(deadline)
+            left = slice_of(deadline)
             if ready or left == 0:
                 return ready
+            interrupted(EINTR)
 
     cdef list collect(self, bint fresh):
         """List what is ready, reading the events of those sockets alone where they may have changed."""
@@ -224,7 +225,7 @@ cdef class Poller:
                     socket = <Socket> self.items[i].socket
                     events = socket.current_events("poll")
                     if i >= self.count or self.items[i].socket is not <PyObject *> socket:
-                        break
+                        return self.collect(False)  # what is readable still is at the next look
                     self.items[i].events = events
                     self.items[i].operations = socket.operations
                     self.items[i].known = not socket.shared
@@ -313,7 +314,7 @@ def select(rlist, wlist, xlist, timeout=None):
     elif timeout is not None and not hasattr(timeout, "total_seconds"):
         if not isinstance(timeout, (int, float)):
             raise TypeError(f"select: a time is a number of seconds, a timedelta or None, not {timeout!r:.80}")
-        timeout = None
+        raise ValueError(f"select: a time is not negative: {timeout}")
     poller = Poller()
     wanted = {}
     for sockets, flag in zip(lists, (ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_POLLERR)):

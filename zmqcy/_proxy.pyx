@@ -11,7 +11,7 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy
 
 from zmqcy._context cimport BUSY, HELD
-from zmqcy._library cimport NO_TYPE, error, interrupted, to_int
+from zmqcy._library cimport NO_TYPE, SLICE, error, interrupted, to_int
 from zmqcy._socket cimport Socket, admit, events_of, take_back
 from zmqcy._system cimport POLLIN, now, nsec, poll, pollfd
 from zmqcy.libzmq cimport (
@@ -22,7 +22,6 @@ from zmqcy.libzmq cimport (
 cdef enum:
     BURST = 1000          # messages in one direction before the other one has its turn
     SIGNAL_CHECK = 100    # ms after which a busy loop looks for signals
-    LONGEST_SLEEP = 500   # ms after which an idle one does: a signal may come just before the wait begins
     DOUBTFUL_SLEEP = 10   # ms to wait for a socket that says POLLOUT, but takes no message (ROUTER, one peer full)
 
 cdef enum State:
@@ -273,7 +272,7 @@ cdef int run(Device *device) noexcept nogil:
         if possible and not device.doubtful:
             device.doubtful = True
             continue
-        sleep = DOUBTFUL_SLEEP if possible else LONGEST_SLEEP
+        sleep = DOUBTFUL_SLEEP if possible else SLICE
         device.doubtful = False
         if poll(device.fds, device.fd_count, sleep) < 0:
             return errno

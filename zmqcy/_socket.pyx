@@ -20,7 +20,7 @@ from zmqcy._context cimport (
     BUSY, CLOSED, FORKED, HELD, Context, Property, delist, enlist, kind_of, note_last, spare_descriptors)
 from zmqcy._library cimport (
     EXPIRED, FOREVER, LAST_TYPE, NO_TYPE, c_string, check, deadline_after, error, fail, interrupted, remaining,
-    round_up, set_attribute, to_buffer, to_flags, to_int, to_integer, to_milliseconds, type_name)
+    round_up, set_attribute, slice_of, to_buffer, to_flags, to_int, to_integer, to_milliseconds, type_name)
 from zmqcy._system cimport POLLIN, now, nsec, poll, pollfd
 from zmqcy.libzmq cimport (
     ENOTSUP, ZMQ_DEALER, ZMQ_DONTWAIT, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS,
@@ -54,14 +54,14 @@ cdef int events_of(void *handle, int *events) noexcept nogil:
 
 
 cdef int wait_on(void *handle, int fd, short events, nsec deadline) noexcept nogil:
-    """Wait until the socket may have changed. Return 0, EAGAIN at the deadline, EINTR, or another errno.
+    """Wait until the socket may have changed. Return 0, EAGAIN at the deadline, EINTR (look for signals), or an errno.
 
     The descriptor is edge-triggered: only who has just seen the operation fail, after libzmq had looked at its
     commands, may wait on it.
     """
     cdef pollfd item
     cdef zmq_pollitem_t safe
-    cdef int rc, left = remaining(deadline)
+    cdef int rc, left = slice_of(deadline)
     if left == 0:
         return EAGAIN
     if fd >= 0:
@@ -76,8 +76,8 @@ cdef int wait_on(void *handle, int fd, short events, nsec deadline) noexcept nog
         rc = zmq_poll(&safe, 1, left)
         if rc < 0:
             return last_errno()
-    if rc == 0 and remaining(deadline) == 0:
-        return EAGAIN
+    if rc == 0:
+        return EAGAIN if remaining(deadline) == 0 else EINTR
     return 0
 
 
@@ -992,7 +992,7 @@ cdef class Socket:
             This libzmq has no such option, or refuses the value.
         TypeError
             The value is of another kind.
-        OverflowError
+        ValueError
             The value does not fit the option's integer.
         """
         cdef int number = to_int(option, "setsockopt", "option")
@@ -1054,7 +1054,8 @@ cdef class Socket:
             if kind != c'y' and isinstance(value, str):
                 value = value.encode()
             if not PyObject_CheckBuffer(value):
-                raise TypeError(f"{call}: {option_name(number)} must be bytes, not {shown(number, value)}")
+                wanted = "bytes" if kind == c"y" else "str or bytes"
+                raise TypeError(f"{call}: {option_name(number)} must be {wanted}, not {shown(number, value)}")
             if kind == c's' and b"\0" in bytes(value):
                 raise ValueError(f"{call}: {option_name(number)} has a NUL character: {shown(number, value)}")
             PyObject_GetBuffer(value, &view, PyBUF_SIMPLE)
