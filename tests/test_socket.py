@@ -1,5 +1,6 @@
 """Sockets: sending and receiving over each transport, by each pattern, and what bad input gets."""
 
+import contextlib
 import copy
 import datetime
 import pickle
@@ -447,6 +448,39 @@ def test_a_peer_that_goes_in_the_middle_tears_no_message(ctx, kind):
         sender.close()
     assert not torn
     assert len(whole) > 3
+
+
+@pytest.mark.parametrize("kind", ["PUSH", "DEALER", "PAIR"])
+def test_a_peer_that_goes_in_the_middle_costs_no_message(ctx, kind):
+    """What went to the peer that is gone goes to the next one, with the rest."""
+    receiver = {"PUSH": zmqcy.PULL, "DEALER": zmqcy.DEALER, "PAIR": zmqcy.PAIR}[kind]
+    parts = [bytes([i]) * 30_000_000 for i in range(8)]  # each is copied without the GIL: there is time to go
+    for _ in range(5):
+        sender = ctx.socket(zmqcy.SocketType[kind], linger=0, sndtimeo=20_000)
+        sender.bind("tcp://127.0.0.1:*")
+        endpoint = sender.last_endpoint
+        first = ctx.socket(receiver, linger=0)
+        first.connect(endpoint)
+        assert sender.poll(10_000, zmqcy.POLLOUT)
+        thread = threading.Thread(target=sender.send_multipart, args=[parts])
+        thread.start()
+        with contextlib.suppress(zmqcy.SocketInUse):
+            while thread.is_alive():
+                sender.poll(0)
+        first.close()
+        for _ in range(5):  # a PAIR turns peers away until it has seen the first one go
+            with ctx.socket(receiver, linger=0) as second:
+                second.connect(endpoint)
+                if second.poll(1000):
+                    assert second.recv_multipart() == parts
+                    thread.join()
+                    sender.close()
+                    return
+            if not thread.is_alive():  # the first was too slow to go: the whole message went to it
+                break
+        thread.join()
+        sender.close()
+    pytest.fail("the second peer never got the message")
 
 
 # ---- into a buffer
