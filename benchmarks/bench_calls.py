@@ -1,5 +1,9 @@
 """What a call costs: send and recv in one thread, multipart, options, import. Calls a second."""
 
+import compileall
+from pathlib import Path
+
+import zmqcy
 from common import alone, arguments, in_turns, rivals, save, show, summary
 
 WORK = [
@@ -8,12 +12,14 @@ WORK = [
     ("read an option by attribute", "get", 0, 500_000, ("zmqcy", "pyzmq", "pyomq")),
     ("set an option by attribute", "set", 0, 500_000, ("zmqcy", "pyzmq", "pyomq")),
     ("import", "import", 0, 0, ("zmqcy", "pyzmq", "pyomq")),
+    ("import, context and first socket", "first", 0, 0, ("zmqcy", "pyzmq", "pyomq")),
 ]
 
 
 def main():
     options = arguments(__doc__)
     tables = {}
+    compileall.compile_dir(Path(zmqcy.__file__).parent, quiet=1)  # as pip has done for the others
     for title, work, size, count, names in WORK:
         count = int(count * options.scale)
         runs = {

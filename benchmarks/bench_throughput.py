@@ -2,7 +2,7 @@
 
 from common import arguments, in_turns, ipc_directory, rivals, save, show, summary, two
 
-WORK = [("tcp", 8, 2_000_000)]
+WORK = [("tcp", 8, 3_000_000), ("tcp", 1024, 500_000), ("tcp", 65536, 30_000), ("ipc", 8, 3_000_000)]
 
 
 def main():

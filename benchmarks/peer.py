@@ -135,8 +135,10 @@ def set(zmq, ctx, size, count):
 def main(library, work, *arguments):
     start = time.perf_counter()
     zmq = importlib.import_module(library)
+    if work == "first":
+        zmq.Context().socket(zmq.PUSH)
     stop = time.perf_counter()
-    if work == "import":
+    if work in ("import", "first"):
         rate = 1 / (stop - start)
     else:
         arguments = [int(argument) if argument.isdigit() else argument for argument in arguments]

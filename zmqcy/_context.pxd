@@ -14,6 +14,9 @@ cdef struct SocketRecord:
     void *handle
     void *owner            # that object
     int type
+    int fd                 # its descriptor; -1 for thread-safe types, which have none
+    nsec spin              # how long a wait tries again before it sleeps
+    bint eager             # its last waits were short: it pays to try
     int state
     bint inside            # libzmq, without the GIL: BUSY lasts until the GIL is back
     bint linger_set        # by the user
@@ -49,6 +52,7 @@ cdef class Context:
     cdef object __weakref__
     cdef Ending *ending
     cdef bint is_shadow
+    cdef nsec spin_bound   # of new sockets
 
     cdef int enter(self, str call) except -1
     cdef int warn_open(self) except -1

@@ -8,7 +8,7 @@ from libc.stdlib cimport calloc, free
 
 from zmqcy._library cimport (
     FOREVER, NO_TYPE, SECOND, c_type_name, check, deadline_after, error, fail, interrupted, set_attribute, slice_of,
-    to_int, to_milliseconds, unknown_attribute)
+    to_int, to_milliseconds, to_spin, unknown_attribute)
 from zmqcy._system cimport at_fork, block_signals, nap, now, nsec, probe_descriptors, restore_signals, sigset
 from zmqcy.libzmq cimport (
     ETERM, ZMQ_IO_THREADS, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_PULL, ZMQ_SUB, zmq_close, zmq_ctx_get, zmq_ctx_new,
@@ -19,6 +19,9 @@ import sys
 
 from zmqcy import errors
 from zmqcy.options import CONTEXT_OPTIONS
+
+cdef enum:
+    DEFAULT_SPIN = 50000  # nanoseconds: above a round trip between two processes that are awake
 
 cdef extern from "Python.h":
     int Py_AtExit(void (*func)() noexcept) noexcept
@@ -259,6 +262,7 @@ cdef class Context:
             exception = error(last_errno(), "Context", NO_TYPE, f"io_threads={threads}")
             <void> zmq_ctx_term(handle)
             raise exception
+        self.spin_bound = DEFAULT_SPIN
         self.ending = new_ending(handle)
 
     def __dealloc__(self):
@@ -281,6 +285,15 @@ cdef class Context:
     def closed(self):
         """bool: whether the context has ended."""
         return self.ending is NULL or self.ending.forked or self.ending.finished
+
+    @property
+    def spin(self):
+        """float: the `spin` of new sockets, in microseconds."""
+        return self.spin_bound / 1000
+
+    @spin.setter
+    def spin(self, microseconds):
+        self.spin_bound = to_spin(microseconds)
 
     @property
     def underlying(self):
@@ -306,6 +319,7 @@ cdef class Context:
         if not isinstance(address, int) or address <= 0:
             raise TypeError(f"shadow: the address of a context is a positive int, not {address!r}")
         self.is_shadow = True
+        self.spin_bound = DEFAULT_SPIN
         self.ending = new_ending(<void *> <size_t> address)
         self.ending.foreign = True
         return self

@@ -41,6 +41,7 @@ cdef int to_flag_bits(object flags, str call) except -1
 cdef object to_milliseconds(object time, str call)
 cdef object round_up(object milliseconds)
 cdef nsec deadline_after(object timeout, str call) except -2
+cdef nsec to_spin(object microseconds) except -1
 cdef int remaining(nsec deadline) noexcept nogil
 cdef int slice_of(nsec deadline) noexcept nogil
 cdef bytes c_string(object text, str call, str name)

@@ -107,6 +107,15 @@ cdef nsec deadline_after(object timeout, str call) except -2:
     return now() + <nsec> (milliseconds * 1000000)
 
 
+cdef nsec to_spin(object microseconds) except -1:
+    """Convert the bound of a spin to nanoseconds."""
+    if not isinstance(microseconds, (int, float)):
+        raise TypeError(f"spin: a number of microseconds is required, not {microseconds!r:.80}")
+    if not 0 <= microseconds <= 1e6:
+        raise ValueError(f"spin: the microseconds must be between 0 and 1,000,000, not {microseconds}")
+    return <nsec> (microseconds * 1000)
+
+
 cdef int remaining(nsec deadline) noexcept nogil:
     """Return the milliseconds until a deadline, rounded up, in the form that poll() takes."""
     cdef nsec left

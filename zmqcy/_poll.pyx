@@ -89,7 +89,7 @@ cdef class Poller:
             return
         if isinstance(socket, Socket):
             (<Socket> socket).current_events("register")
-            fd = (<Socket> socket).fd
+            fd = (<Socket> socket).record.fd
             if fd < 0:
                 raise error(ENOTSUP, "register", (<Socket> socket).record.type)
         else:

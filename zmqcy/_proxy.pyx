@@ -282,9 +282,9 @@ cdef int run(Device *device) noexcept nogil:
 
 
 cdef int add_socket(Device *device, Socket socket, str call) except -1:
-    if socket.fd < 0:
+    if socket.record.fd < 0:
         raise error(ENOTSUP, call, socket.record.type, None, "a thread-safe draft socket cannot be forwarded")
-    device.fds[device.fd_count].fd = socket.fd
+    device.fds[device.fd_count].fd = socket.record.fd
     device.fds[device.fd_count].events = POLLIN
     device.fd_count += 1
     return 0

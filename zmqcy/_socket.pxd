@@ -11,7 +11,6 @@ cdef enum:
 cdef class Socket:
     cdef object __weakref__
     cdef SocketRecord record
-    cdef int fd
     cdef unsigned int operations  # how many calls touched it: who remembers its events compares
     cdef bint shared              # others may hold the handle, so that the count above is no proof
     cdef bint is_shadow
@@ -47,4 +46,3 @@ cdef class Socket:
 cdef int admit(Socket socket, str call) except -1
 cdef int take_back(void *handle, int type, Py_ssize_t left) noexcept nogil
 cdef int events_of(void *handle, int *events) noexcept nogil
-cdef int wait_on(void *handle, int fd, short events, nsec deadline) noexcept nogil

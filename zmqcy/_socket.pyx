@@ -17,11 +17,11 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from zmqcy._context cimport (
-    BUSY, CLOSED, FORKED, HELD, Context, Property, delist, enlist, kind_of, note_last, spare_descriptors)
+    BUSY, CLOSED, FORKED, HELD, Context, Property, SocketRecord, delist, enlist, kind_of, note_last, spare_descriptors)
 from zmqcy._library cimport (
     EXPIRED, FOREVER, LAST_TYPE, NO_TYPE, c_string, check, deadline_after, error, fail, interrupted, remaining,
-    round_up, set_attribute, slice_of, to_buffer, to_flags, to_int, to_integer, to_milliseconds, type_name)
-from zmqcy._system cimport POLLIN, now, nsec, poll, pollfd
+    round_up, set_attribute, slice_of, to_buffer, to_flags, to_int, to_integer, to_milliseconds, to_spin, type_name)
+from zmqcy._system cimport POLLIN, now, nsec, poll, pollfd, yield_processor
 from zmqcy.libzmq cimport (
     ENOTSUP, ZMQ_DEALER, ZMQ_DONTWAIT, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS,
     ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUSH, ZMQ_RCVTIMEO, ZMQ_REQ, ZMQ_SNDMORE, ZMQ_SNDTIMEO, ZMQ_STREAM, ZMQ_TYPE,
@@ -41,6 +41,7 @@ cdef enum:
     BIG = 65536           # bytes from which on a copy is made without the GIL
     LONGEST_VALUE = 4096  # bytes of the longest option value that is read
     MOST_OPTIONS = 256    # above the largest number of an option
+    SHORT_WAIT = 4        # times the spin: a wait that was no longer makes the next one try first
 
 
 # -------------------------------------------------------------------------------------------------- waiting, in plain C
@@ -53,25 +54,33 @@ cdef int events_of(void *handle, int *events) noexcept nogil:
     return 0
 
 
-cdef int wait_on(void *handle, int fd, short events, nsec deadline) noexcept nogil:
+cdef int wait_on(SocketRecord *record, short events, nsec deadline) noexcept nogil:
     """Wait until the socket may have changed. Return 0, EAGAIN at the deadline, EINTR (look for signals), or an errno.
 
     The descriptor is edge-triggered: only who has just seen the operation fail, after libzmq had looked at its
-    commands, may wait on it.
+    commands, may wait on it. Where the last waits were short, it is tried for a while before the thread sleeps, for
+    to be woken costs more than that; `sched_yield` lets libzmq's own threads run meanwhile.
     """
     cdef pollfd item
     cdef zmq_pollitem_t safe
+    cdef nsec start
     cdef int rc, left = slice_of(deadline)
     if left == 0:
         return EAGAIN
-    if fd >= 0:
-        item.fd = fd
+    if record.fd >= 0:
+        item.fd = record.fd
         item.events = POLLIN
+        start = now() if record.spin else 0
+        while record.eager and now() - start < record.spin:
+            yield_processor()
+            if poll(&item, 1, 0) > 0:
+                return 0
         rc = poll(&item, 1, left)
         if rc < 0:
             return errno
-    else:  # a thread-safe socket has no descriptor
-        safe.socket = handle
+        record.eager = record.spin != 0 and now() - start < SHORT_WAIT * record.spin
+    else:
+        safe.socket = record.handle
         safe.events = events
         rc = zmq_poll(&safe, 1, left)
         if rc < 0:
@@ -81,38 +90,38 @@ cdef int wait_on(void *handle, int fd, short events, nsec deadline) noexcept nog
     return 0
 
 
-cdef int transmit(void *handle, int fd, zmq_msg_t *msg, int flags, nsec deadline) noexcept nogil:
+cdef int transmit(SocketRecord *record, zmq_msg_t *msg, int flags, nsec deadline) noexcept nogil:
     """Send a message, waiting until the deadline. Return 0, EAGAIN, EINTR, or another errno; then it is not sent."""
     cdef int number, events
     while True:
-        if zmq_msg_send(msg, handle, flags | ZMQ_DONTWAIT) >= 0:
+        if zmq_msg_send(msg, record.handle, flags | ZMQ_DONTWAIT) >= 0:
             return 0
         number = last_errno()
         if number != EAGAIN:
             return number
         # A send without waiting looks at libzmq's commands only once a millisecond or so: room that the peer has made
         # since then is not seen until ZMQ_EVENTS is read.
-        number = events_of(handle, &events)
+        number = events_of(record.handle, &events)
         if number:
             return number
-        if zmq_msg_send(msg, handle, flags | ZMQ_DONTWAIT) >= 0:
+        if zmq_msg_send(msg, record.handle, flags | ZMQ_DONTWAIT) >= 0:
             return 0
         number = last_errno()
         if number == EAGAIN:
-            number = wait_on(handle, fd, ZMQ_POLLOUT, deadline)
+            number = wait_on(record, ZMQ_POLLOUT, deadline)
         if number:
             return number
 
 
-cdef int receive(void *handle, int fd, zmq_msg_t *msg, nsec deadline) noexcept nogil:
+cdef int receive(SocketRecord *record, zmq_msg_t *msg, nsec deadline) noexcept nogil:
     """Receive a message, waiting until the deadline. Return 0, EAGAIN, EINTR, or another errno; then none was taken."""
     cdef int number
     while True:
-        if zmq_msg_recv(msg, handle, ZMQ_DONTWAIT) >= 0:
+        if zmq_msg_recv(msg, record.handle, ZMQ_DONTWAIT) >= 0:
             return 0
         number = last_errno()
         if number == EAGAIN:
-            number = wait_on(handle, fd, ZMQ_POLLIN, deadline)
+            number = wait_on(record, ZMQ_POLLIN, deadline)
         if number:
             return number
 
@@ -218,7 +227,7 @@ cdef class Socket:
     def __cinit__(self):
         self.record.state = CLOSED
         self.record.owner = <void *> self
-        self.fd = -1
+        self.record.fd = -1
         self.record.type = -1
 
     def __init__(self, context, type):
@@ -245,6 +254,8 @@ cdef class Socket:
         self.record.handle = handle
         self.record.type = number
         self.owner = context
+        self.record.spin = context.spin_bound
+        self.record.eager = self.record.spin != 0
         enlist(&self.record, context.ending)
         self.find_descriptor()
         self.record.state = 0
@@ -270,7 +281,7 @@ cdef class Socket:
         cdef zmq_fd_t fd
         cdef size_t size = sizeof(fd)
         if zmq_getsockopt(self.record.handle, ZMQ_FD, &fd, &size) == 0:
-            self.fd = <int> fd
+            self.record.fd = <int> fd
 
     @classmethod
     def shadow(cls, address):
@@ -340,7 +351,7 @@ cdef class Socket:
         cdef nsec start = 0
         cdef int number
         enter(self, call)
-        number = transmit(self.record.handle, self.fd, msg, flags & ~QUIET, EXPIRED)
+        number = transmit(&self.record, msg, flags & ~QUIET, EXPIRED)
         if (number == EAGAIN or number == EINTR) and not flags & ZMQ_DONTWAIT:
             deadline = self.deadline_of(timeout, ZMQ_SNDTIMEO, call)
             start = now()
@@ -354,7 +365,7 @@ cdef class Socket:
             self.record.state |= BUSY
             self.record.inside = True
             with nogil:
-                number = transmit(self.record.handle, self.fd, msg, flags & ~QUIET, deadline)
+                number = transmit(&self.record, msg, flags & ~QUIET, deadline)
                 self.record.inside = False
             self.record.state &= ~BUSY
         return 1
@@ -521,7 +532,7 @@ cdef class Socket:
             self.record.state |= BUSY
             self.record.inside = True
             with nogil:
-                number = receive(self.record.handle, self.fd, msg, deadline)
+                number = receive(&self.record, msg, deadline)
                 self.record.inside = False
             self.record.state &= ~BUSY
         return 1
@@ -779,7 +790,7 @@ cdef class Socket:
             self.record.state |= BUSY
             self.record.inside = True
             with nogil:
-                number = wait_on(self.record.handle, self.fd, <short> wanted, deadline)
+                number = wait_on(&self.record, <short> wanted, deadline)
                 self.record.inside = False
             self.record.state &= ~BUSY
             if number and number != EAGAIN and not interrupted(number):
@@ -933,6 +944,19 @@ cdef class Socket:
         return bool(self.record.state & CLOSED)
 
     @property
+    def spin(self):
+        """float: for how many microseconds a call that must wait tries again before its thread sleeps.
+
+        Only while the waits of this socket are short: an idle one sleeps at once. 0 turns it off.
+        """
+        return self.record.spin / 1000
+
+    @spin.setter
+    def spin(self, microseconds):
+        self.record.spin = to_spin(microseconds)
+        self.record.eager = self.record.spin != 0
+
+    @property
     def underlying(self):
         """int: the address of libzmq's socket, for `shadow`."""
         enter(self, "underlying")
@@ -949,9 +973,9 @@ cdef class Socket:
         int
         """
         enter(self, "fileno")
-        if self.fd < 0:
+        if self.record.fd < 0:
             raise error(ENOTSUP, "fileno", self.record.type)
-        return self.fd
+        return self.record.fd
 
     # ---- options
 

@@ -18,6 +18,7 @@ cdef extern from *:
     #define zmqcy_restore_signals(saved) ((void) (saved))
     typedef int zmqcy_sigset;
     #define zmqcy_nap() Sleep(1)
+    #define zmqcy_yield() SwitchToThread()
     #define zmqcy_probe_descriptors(need) (need)
     #else
     #include <poll.h>
@@ -45,7 +46,9 @@ cdef extern from *:
     }
     #include <errno.h>
     #include <fcntl.h>
+    #include <sched.h>
     #include <unistd.h>
+    #define zmqcy_yield() sched_yield()
     static inline int zmqcy_probe_descriptors(int need) {
         int fds[64], got = 0, i;
         while (got < need && got < 64) {
@@ -76,4 +79,5 @@ cdef extern from *:
     void block_signals "zmqcy_block_signals"(sigset *saved) noexcept nogil
     void restore_signals "zmqcy_restore_signals"(sigset *saved) noexcept nogil
     void nap "zmqcy_nap"() noexcept nogil
+    void yield_processor "zmqcy_yield"() noexcept nogil
     int probe_descriptors "zmqcy_probe_descriptors"(int need) noexcept nogil  # how many could be had

@@ -1,7 +1,5 @@
 """Contexts as users see them: options as attributes, defaults for sockets, the context of the process."""
 
-from __future__ import annotations
-
 import os
 from operator import index
 

@@ -10,6 +10,7 @@ from zmqcy.socket import Socket, _SocketOptions
 @type_check_only
 class _ContextOptions(TypedDict, total=False):
     identity: Buffer
+    spin: float
     # generated: begin keywords
     max_sockets: int
     thread_priority: int

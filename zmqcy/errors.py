@@ -1,7 +1,5 @@
 """Exceptions, and the table that maps an errno to its class."""
 
-from __future__ import annotations
-
 import errno as _errno
 
 HAUSNUMERO = 156384712  # where libzmq's own error numbers begin

@@ -3,8 +3,6 @@
 Nothing here is on the path of a message: send, recv and their kin are those of `_socket`.
 """
 
-from __future__ import annotations
-
 from zmqcy import _socket
 from zmqcy.errors import ZMQBindError, ZMQError
 from zmqcy.options import SOCKET_OPTIONS

@@ -14,6 +14,7 @@ _T = TypeVar("_T")
 @type_check_only
 class _SocketOptions(TypedDict, total=False):
     identity: Buffer
+    spin: float
     subscribe: Buffer | str
     unsubscribe: Buffer | str
     # generated: begin keywords
