@@ -12,6 +12,7 @@ import signal
 import statistics
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from pathlib import Path
@@ -38,6 +39,14 @@ def baseline() -> str:
         )
         subprocess.run(["cc", "-O2", "-o", target, source, *flags.stdout.split()], check=True)
     return str(target)
+
+
+def bare(command: list[str]) -> list[str]:
+    """Return a Python rival's command, to be run by an interpreter that has loaded nothing for its site-packages."""
+    import zmqcy
+
+    places = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), str(Path(zmqcy.__file__).parent.parent)]
+    return ["env", "PYTHONPATH=" + os.pathsep.join(dict.fromkeys(places)), command[0], "-S", *command[1:]]
 
 
 def rivals(*names: str) -> dict[str, list[str]]:

@@ -1,7 +1,6 @@
 """Contexts as users see them: options as attributes, defaults for sockets, the context of the process."""
 
 import os
-from operator import index
 
 from zmqcy import _context, _socket
 from zmqcy.options import CONTEXT_OPTIONS, OWNERS, SOCKET_OPTIONS
@@ -156,8 +155,8 @@ class Context(_context.Context):
 
 def _number(call, option):
     try:
-        return index(option)
-    except TypeError:
+        return option.__index__()
+    except AttributeError:
         raise TypeError(f"{call}: option must be an int, not {option!r}") from None
 
 
