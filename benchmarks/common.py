@@ -45,7 +45,7 @@ def bare(command: list[str]) -> list[str]:
     """Return a Python rival's command, to be run by an interpreter that has loaded nothing for its site-packages."""
     import zmqcy
 
-    places = [sysconfig.get_path("purelib"), sysconfig.get_path("platlib"), str(Path(zmqcy.__file__).parent.parent)]
+    places = [str(Path(zmqcy.__file__).parent.parent), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
     return ["env", "PYTHONPATH=" + os.pathsep.join(dict.fromkeys(places)), command[0], "-S", *command[1:]]
 
 

