@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,21 @@ with zmqcy.Context() as c:
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.startswith("b'built'")
     assert str(tmp_path) in ran.stdout
+
+
+def test_what_a_wheel_has(tmp_path):
+    """The modules, the types, what other Cython projects cimport; no generated C, and nothing left of other builds."""
+    source = tmp_path / "source"
+    assert build(tmp_path, "--version", env={}).returncode == 0  # which copies the sources
+    done = build(tmp_path, "bdist_wheel", "--dist-dir", str(tmp_path), env={"ZMQCY_DEBUG": "1"})
+    assert done.returncode == 0, done.stderr
+    [wheel] = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        names = {Path(name).name.split(".cpython")[0] for name in archive.namelist() if name.startswith("zmqcy/")}
+        metadata = archive.read(next(name for name in archive.namelist() if name.endswith("/METADATA"))).decode()
+    expected = {path.name for path in (source / "zmqcy").iterdir() if path.suffix in {".py", ".pyi", ".pxd", ".typed"}}
+    assert names == expected | {path.stem for path in (source / "zmqcy").glob("*.pyx")}
+    assert "Requires-Dist" not in metadata
 
 
 def test_the_package_requires_nothing_at_run_time():

@@ -182,6 +182,30 @@ def test_destroy_takes_sockets_from_other_threads():
     assert context.closed
 
 
+def receive_until_the_end(pull, started, outcome):
+    try:
+        while True:
+            pull.try_recv()
+            started.set()
+    except zmqcy.ZMQError as error:
+        outcome.append(type(error))
+
+
+def test_a_thread_between_two_calls_sees_the_end_of_the_context_too():
+    for _ in range(20):
+        context = zmqcy.Context()
+        pull = context.socket(zmqcy.PULL)
+        started, outcome = threading.Event(), []
+        thread = threading.Thread(target=receive_until_the_end, args=[pull, started, outcome])
+        thread.start()
+        started.wait()
+        context.destroy()
+        thread.join(10)
+        assert outcome == [zmqcy.ContextTerminated]
+        assert pull.closed
+        pull.close()
+
+
 def in_use(socket):
     try:
         socket.poll(0)

@@ -7,6 +7,7 @@ cdef enum:
     CLOSED = 2  # the handle is gone
     HELD = 4    # received parts wait in the socket for the next receive
     FORKED = 8  # it is the parent's
+    ENDED = 16  # its context closed it
 
 
 cdef struct SocketRecord:

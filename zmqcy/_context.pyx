@@ -452,6 +452,7 @@ cdef class Context:
                         nap()
                         naps += 1
             socket.close(linger)
+            record.state |= ENDED
         self.term()
 
     def _open_sockets(self):

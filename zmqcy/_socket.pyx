@@ -17,13 +17,14 @@ from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from zmqcy._context cimport (
-    BUSY, CLOSED, FORKED, HELD, Context, Property, SocketRecord, delist, enlist, kind_of, note_last, spare_descriptors)
+    BUSY, CLOSED, ENDED, FORKED, HELD, Context, Property, SocketRecord, delist, enlist, kind_of, note_last,
+    spare_descriptors)
 from zmqcy._library cimport (
     EXPIRED, FOREVER, LAST_TYPE, NO_TYPE, c_string, check, deadline_after, error, fail, interrupted, remaining,
     round_up, set_attribute, slice_of, to_buffer, to_flags, to_int, to_integer, to_milliseconds, to_spin, type_name)
 from zmqcy._system cimport POLLIN, now, nsec, poll, pollfd, yield_processor
 from zmqcy.libzmq cimport (
-    ENOTSUP, ZMQ_DEALER, ZMQ_DONTWAIT, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS,
+    ENOTSUP, ETERM, ZMQ_DEALER, ZMQ_DONTWAIT, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS,
     ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUSH, ZMQ_RCVTIMEO, ZMQ_REQ, ZMQ_SNDMORE, ZMQ_SNDTIMEO, ZMQ_STREAM, ZMQ_TYPE,
     zmq_bind, zmq_close, zmq_connect, zmq_ctx_get, zmq_disconnect, zmq_errno as last_errno, zmq_fd_t,
     zmq_getsockopt, zmq_has, zmq_msg_close, zmq_msg_data, zmq_msg_init, zmq_msg_init_size, zmq_msg_more,
@@ -315,6 +316,8 @@ cdef class Socket:
 
     cdef int refuse(self, str call) except -1:
         """Raise what `enter` found."""
+        if self.record.state & ENDED:
+            raise error(ETERM, call, self.record.type)
         if self.record.state & CLOSED:
             raise error(ENOTSOCK, call, self.record.type, None, "the socket is closed")
         if self.record.state & FORKED:
