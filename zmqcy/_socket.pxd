@@ -25,9 +25,9 @@ cdef class Socket:
     cdef int put(self, const char *data, size_t size, int flags, object timeout, str call) except -1
     cdef int put_slowly(self, const char *data, size_t size, int flags, object timeout, str call) except -1
     cdef int send_message(self, zmq_msg_t *msg, int flags, object timeout, str call) except -1
+    cdef int complete(self, bint out, zmq_msg_t *msg, int flags, object timeout, str call, int number) except -1
     cdef int put_parts(self, list parts, int flags, object timeout) except -1
     cdef int get(self, zmq_msg_t *msg, int flags, object timeout, str call) except -1
-    cdef int get_slowly(self, zmq_msg_t *msg, int flags, object timeout, str call) except -1
     cdef int would_block(self, int flags, nsec waited, str call) except -1
     cdef nsec deadline_of(self, object timeout, int option, str call) except -2
     cdef int current_events(self, str call) except -1

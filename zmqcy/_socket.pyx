@@ -350,13 +350,19 @@ cdef class Socket:
 
     cdef int send_message(self, zmq_msg_t *msg, int flags, object timeout, str call) except -1:
         """Send a message, waiting where that is allowed. Return 1, or 0 for QUIET; else the message is not sent."""
+        enter(self, call)
+        cdef int number = transmit(&self.record, msg, flags & ~QUIET, EXPIRED)
+        return self.complete(True, msg, flags, timeout, call, number)
+
+    cdef int complete(self, bint out, zmq_msg_t *msg, int flags, object timeout, str call, int number) except -1:
+        """Go on after a first attempt to send or receive, that ended with an errno or 0: wait where that is allowed.
+
+        Return 1, or 0 for QUIET; where it raises nothing was sent or taken.
+        """
         cdef nsec deadline = EXPIRED
         cdef nsec start = 0
-        cdef int number
-        enter(self, call)
-        number = transmit(&self.record, msg, flags & ~QUIET, EXPIRED)
         if (number == EAGAIN or number == EINTR) and not flags & ZMQ_DONTWAIT:
-            deadline = self.deadline_of(timeout, ZMQ_SNDTIMEO, call)
+            deadline = self.deadline_of(timeout, ZMQ_SNDTIMEO if out else ZMQ_RCVTIMEO, call)
             start = now()
         while number:
             if number == EAGAIN:
@@ -368,7 +374,10 @@ cdef class Socket:
             self.record.state |= BUSY
             self.record.inside = True
             with nogil:
-                number = transmit(&self.record, msg, flags & ~QUIET, deadline)
+                if out:
+                    number = transmit(&self.record, msg, flags & ~QUIET, deadline)
+                else:
+                    number = receive(&self.record, msg, deadline)
                 self.record.inside = False
             self.record.state &= ~BUSY
         return 1
@@ -516,29 +525,7 @@ cdef class Socket:
             return 1
         if zmq_msg_recv(msg, self.record.handle, ZMQ_DONTWAIT) >= 0:
             return 1
-        return self.get_slowly(msg, flags, timeout, call)
-
-    cdef int get_slowly(self, zmq_msg_t *msg, int flags, object timeout, str call) except -1:
-        cdef nsec deadline = EXPIRED
-        cdef nsec start = 0
-        cdef int number = last_errno()
-        if (number == EAGAIN or number == EINTR) and not flags & ZMQ_DONTWAIT:
-            deadline = self.deadline_of(timeout, ZMQ_RCVTIMEO, call)
-            start = now()
-        while number:
-            if number == EAGAIN:
-                if deadline == EXPIRED or remaining(deadline) == 0:
-                    return self.would_block(flags, start, call)
-            elif not interrupted(number):
-                raise error(number, call, self.record.type)
-            enter(self, call)  # a signal handler may have closed the socket
-            self.record.state |= BUSY
-            self.record.inside = True
-            with nogil:
-                number = receive(&self.record, msg, deadline)
-                self.record.inside = False
-            self.record.state &= ~BUSY
-        return 1
+        return self.complete(False, msg, flags, timeout, call, last_errno())
 
     cdef int hold(self, zmq_msg_t *parts, int count) except -1:
         """Keep parts that could not be handed over, in front of what the next receives get."""
