@@ -160,6 +160,25 @@ def show(name: str, unit: str, rows: list[dict]) -> None:
         print(f"{row['rival']:10}{row['median']:14,.0f}{row['min']:14,.0f}{row['max']:14,.0f}   {ratio}")
 
 
+def between(
+    name: str, unit: str, works: tuple[str, str], plan: list[tuple[str, int, int]], options: argparse.Namespace
+) -> dict[str, list[dict]]:
+    """Run a pair of works for each transport, size and count of a plan; show and return the tables."""
+    folder = ipc_directory()
+    tables = {}
+    for transport, size, count in plan:
+        count = int(count * options.scale)
+        url = "tcp://127.0.0.1:*" if transport == "tcp" else f"ipc://{folder}/bench"
+        runs = {
+            rival: lambda c=command: two(c, c, works, url, size, count)
+            for rival, command in rivals("zmqcy", "C", "pyzmq", "pyomq").items()
+        }
+        title = f"{name} {transport} {size} B"
+        tables[title] = summary(in_turns(title, runs, options.rounds))
+        show(title, unit, tables[title])
+    return tables
+
+
 def machine() -> dict:
     """Return what the figures depend on: CPU, Python, libraries and commit."""
     import zmqcy
