@@ -27,6 +27,7 @@ from zmqcy._library import (
     zmq_version,
     zmq_version_info,
 )
+from zmqcy._message import COPY_THRESHOLD, Frame, MessageTracker
 from zmqcy._poll import Poller, select
 from zmqcy._proxy import device, proxy, proxy_steerable
 from zmqcy.context import Context
@@ -39,6 +40,7 @@ from zmqcy.errors import (
     InterruptedSystemCall,
     InvalidArgument,
     NoIOThread,
+    NotDone,
     NotSupported,
     SocketInUse,
     StateError,

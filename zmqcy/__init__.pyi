@@ -9,6 +9,8 @@ from zmqcy._library import z85_encode as z85_encode
 from zmqcy._library import zmq_errno as zmq_errno
 from zmqcy._library import zmq_version as zmq_version
 from zmqcy._library import zmq_version_info as zmq_version_info
+from zmqcy._message import Frame as Frame
+from zmqcy._message import MessageTracker as MessageTracker
 from zmqcy._poll import Poller as Poller
 from zmqcy._poll import select as select
 from zmqcy._proxy import device as device
@@ -24,6 +26,7 @@ from zmqcy.errors import IncompatibleProtocol as IncompatibleProtocol
 from zmqcy.errors import InterruptedSystemCall as InterruptedSystemCall
 from zmqcy.errors import InvalidArgument as InvalidArgument
 from zmqcy.errors import NoIOThread as NoIOThread
+from zmqcy.errors import NotDone as NotDone
 from zmqcy.errors import NotSupported as NotSupported
 from zmqcy.errors import SocketInUse as SocketInUse
 from zmqcy.errors import StateError as StateError
@@ -33,6 +36,7 @@ from zmqcy.errors import ZMQError as ZMQError
 from zmqcy.socket import Socket as Socket
 
 __version__: str
+COPY_THRESHOLD: int
 exit_linger: float | timedelta | None
 
 def __dir__() -> list[str]: ...

@@ -1,5 +1,7 @@
 # The C side of contexts: the records of their sockets, and what outlives them.
 
+from libc.stdint cimport uint64_t
+
 from zmqcy._system cimport nsec
 
 cdef enum:
@@ -8,6 +10,15 @@ cdef enum:
     HELD = 4    # received parts wait in the socket for the next receive
     FORKED = 8  # it is the parent's
     ENDED = 16  # its context closed it
+
+
+cdef struct Stats:
+    uint64_t messages_sent
+    uint64_t bytes_sent
+    uint64_t messages_received
+    uint64_t bytes_received
+    uint64_t waits
+    uint64_t would_blocks
 
 
 cdef struct SocketRecord:
@@ -21,6 +32,7 @@ cdef struct SocketRecord:
     int state
     bint inside            # libzmq, without the GIL: BUSY lasts until the GIL is back
     bint linger_set        # by the user
+    Stats stats
     Ending *ending
     SocketRecord *previous
     SocketRecord *following

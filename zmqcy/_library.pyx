@@ -151,7 +151,7 @@ cdef object to_buffer(object data, str call, object place):
     """Return bytes as they are, and a memoryview of any other buffer."""
     if type(data) is bytes:
         return data
-    where = "" if place is None else f"part {place}: "
+    where = "" if place is None else f"{place}: "
     if not PyObject_CheckBuffer(data):
         hint = "; send_string() encodes text" if isinstance(data, str) else ""
         raise TypeError(f"{call}: {where}a bytes-like object is required, not {type(data).__name__} {data!r:.80}{hint}")

@@ -1,11 +1,39 @@
 # The C side of sockets, for the other extension modules.
 
 from zmqcy._context cimport Context, SocketRecord
+from zmqcy._message cimport MessageTracker
 from zmqcy._system cimport nsec
 from zmqcy.libzmq cimport zmq_msg_t
 
 cdef enum:
     QUIET = 1 << 30  # beside ZMQ_DONTWAIT: return 0 instead of raising Again
+
+
+cdef struct Part:
+    # A part that is to be sent: bytes to be copied or, where `message` is not NULL, a message that was made of them.
+    const char *data
+    size_t size
+    zmq_msg_t *message
+    int flags              # ZMQ_SNDMORE or 0
+    bint last              # of those that go together or not at all
+
+
+cdef struct Batch:
+    Part *parts
+    Py_ssize_t count       # of parts
+    Py_ssize_t following   # the first part that has not been sent
+    Py_ssize_t sent        # messages, or runs of parts that go together
+
+
+cdef struct Catch:
+    # Parts that were received, and how many are wanted.
+    zmq_msg_t *parts
+    Py_ssize_t count
+    Py_ssize_t room
+    bint grown             # `parts` was allocated
+    Py_ssize_t taken       # since the beginning: parts or, if `whole`, messages
+    Py_ssize_t limit
+    bint whole
 
 
 cdef class Socket:
@@ -19,15 +47,30 @@ cdef class Socket:
     cdef zmq_msg_t *held          # parts that were received and could not be handed over
     cdef int held_first
     cdef int held_count
+    cdef size_t threshold         # bytes of this many bytes and more are lent, not copied
+    cdef size_t quick_size        # what is shorter is sent at once, with the GIL
 
     cdef int open(self, Context context, object type) except -1
     cdef int refuse(self, str call) except -1
-    cdef int put(self, const char *data, size_t size, int flags, object timeout, str call) except -1
-    cdef int put_slowly(self, const char *data, size_t size, int flags, object timeout, str call) except -1
-    cdef int send_message(self, zmq_msg_t *msg, int flags, object timeout, str call) except -1
-    cdef int complete(self, bint out, zmq_msg_t *msg, int flags, object timeout, str call, int number) except -1
-    cdef int put_parts(self, list parts, int flags, object timeout) except -1
+    cdef int put(self, object data, int flags, object timeout, str call) except -1
+    cdef object put_tracked(self, list parts, int flags, object copy, object track, object timeout, str call)
+    cdef object put_many(self, object messages, bint nested, object flags, object timeout, str call)
+    cdef Py_ssize_t put_parts(
+        self, list parts, list ends, int flags, object copy, MessageTracker tracker, object timeout,
+        str call) except -1
+    cdef int load(
+        self, Batch *batch, list parts, list ends, int flags, object copy, MessageTracker tracker, str call) except -1
+    cdef int prepare(self, Part *part, object data, bint copied, MessageTracker tracker, str call) except -1
+    cdef int complete(
+        self, Batch *batch, zmq_msg_t *msg, int flags, object timeout, str call, int number) except -1
     cdef int get(self, zmq_msg_t *msg, int flags, object timeout, str call) except -1
+    cdef object keep(self, zmq_msg_t *msg, str call)
+    cdef list gather(
+        self, Py_ssize_t limit, bint whole, bint nested, bint framed, int flags, object timeout, str call)
+    cdef int catch_held(self, Catch *haul) noexcept
+    cdef bint unpack(self, Catch *haul, list result, bint nested, bint framed, str call) except -1
+    cdef int hold_frames(self, list frames) except -1
+    cdef void set_threshold(self, size_t size) noexcept
     cdef int would_block(self, int flags, nsec waited, str call) except -1
     cdef nsec deadline_of(self, object timeout, int option, str call) except -2
     cdef int current_events(self, str call) except -1

@@ -5,7 +5,9 @@ from typing import Any, Literal, NoReturn, TypeAlias, overload
 from typing_extensions import Buffer, Self, disjoint_base
 
 from zmqcy._context import Context, Property, _HasUnderlying
+from zmqcy._message import Frame, MessageTracker
 from zmqcy.constants import SocketOption
+from zmqcy.stats import SocketStats
 
 # generated: begin kinds
 _DurationOption: TypeAlias = Literal[
@@ -152,17 +154,154 @@ class Socket:
     def spin(self, microseconds: float) -> None: ...
     @classmethod
     def shadow(cls, address: int | _HasUnderlying) -> Self: ...
-    def send(self, data: Buffer, flags: int = 0, *, timeout: float | timedelta | None = None) -> None: ...
-    def try_send(self, data: Buffer) -> bool: ...
-    def send_multipart(
-        self, parts: Iterable[Buffer], flags: int = 0, *, timeout: float | timedelta | None = None
+    @property
+    def copy_threshold(self) -> int: ...
+    @copy_threshold.setter
+    def copy_threshold(self, size: int) -> None: ...
+    @property
+    def stats(self) -> SocketStats: ...
+    @overload
+    def send(
+        self,
+        data: Buffer,
+        flags: int = 0,
+        copy: bool | None = None,
+        track: Literal[False] = False,
+        *,
+        timeout: float | timedelta | None = None,
     ) -> None: ...
-    def recv(self, flags: int = 0, *, timeout: float | timedelta | None = None) -> bytes: ...
+    @overload
+    def send(
+        self,
+        data: Buffer,
+        flags: int,
+        copy: bool | None,
+        track: Literal[True],
+        *,
+        timeout: float | timedelta | None = None,
+    ) -> MessageTracker: ...
+    @overload
+    def send(
+        self,
+        data: Buffer,
+        flags: int = 0,
+        copy: bool | None = None,
+        *,
+        track: Literal[True],
+        timeout: float | timedelta | None = None,
+    ) -> MessageTracker: ...
+    @overload
+    def send(
+        self,
+        data: Buffer,
+        flags: int = 0,
+        copy: bool | None = None,
+        track: bool = False,
+        *,
+        timeout: float | timedelta | None = None,
+    ) -> MessageTracker | None: ...
+    def try_send(self, data: Buffer) -> bool: ...
+    @overload
+    def send_multipart(
+        self,
+        parts: Iterable[Buffer],
+        flags: int = 0,
+        copy: bool | None = None,
+        track: Literal[False] = False,
+        *,
+        timeout: float | timedelta | None = None,
+    ) -> None: ...
+    @overload
+    def send_multipart(
+        self,
+        parts: Iterable[Buffer],
+        flags: int,
+        copy: bool | None,
+        track: Literal[True],
+        *,
+        timeout: float | timedelta | None = None,
+    ) -> MessageTracker: ...
+    @overload
+    def send_multipart(
+        self,
+        parts: Iterable[Buffer],
+        flags: int = 0,
+        copy: bool | None = None,
+        *,
+        track: Literal[True],
+        timeout: float | timedelta | None = None,
+    ) -> MessageTracker: ...
+    @overload
+    def send_multipart(
+        self,
+        parts: Iterable[Buffer],
+        flags: int = 0,
+        copy: bool | None = None,
+        track: bool = False,
+        *,
+        timeout: float | timedelta | None = None,
+    ) -> MessageTracker | None: ...
+    def send_many(
+        self, messages: Iterable[Buffer], *, flags: int = 0, timeout: float | timedelta | None = None
+    ) -> int: ...
+    def send_multipart_many(
+        self, messages: Iterable[Iterable[Buffer]], *, flags: int = 0, timeout: float | timedelta | None = None
+    ) -> int: ...
+    @overload
+    def recv(
+        self,
+        flags: int = 0,
+        copy: Literal[True] = True,
+        track: bool = False,
+        *,
+        timeout: float | timedelta | None = None,
+    ) -> bytes: ...
+    @overload
+    def recv(
+        self, flags: int, copy: Literal[False], track: bool = False, *, timeout: float | timedelta | None = None
+    ) -> Frame: ...
+    @overload
+    def recv(
+        self, flags: int = 0, *, copy: Literal[False], track: bool = False, timeout: float | timedelta | None = None
+    ) -> Frame: ...
+    @overload
+    def recv(
+        self, flags: int = 0, copy: bool = True, track: bool = False, *, timeout: float | timedelta | None = None
+    ) -> bytes | Frame: ...
     def try_recv(self) -> bytes | None: ...
     def recv_into(
         self, buffer: Buffer, *, nbytes: int = 0, flags: int = 0, timeout: float | timedelta | None = None
     ) -> int: ...
-    def recv_multipart(self, flags: int = 0, *, timeout: float | timedelta | None = None) -> list[bytes]: ...
+    @overload
+    def recv_multipart(
+        self,
+        flags: int = 0,
+        copy: Literal[True] = True,
+        track: bool = False,
+        *,
+        timeout: float | timedelta | None = None,
+    ) -> list[bytes]: ...
+    @overload
+    def recv_multipart(
+        self, flags: int, copy: Literal[False], track: bool = False, *, timeout: float | timedelta | None = None
+    ) -> list[Frame]: ...
+    @overload
+    def recv_multipart(
+        self, flags: int = 0, *, copy: Literal[False], track: bool = False, timeout: float | timedelta | None = None
+    ) -> list[Frame]: ...
+    @overload
+    def recv_multipart(
+        self, flags: int = 0, copy: bool = True, track: bool = False, *, timeout: float | timedelta | None = None
+    ) -> list[bytes] | list[Frame]: ...
+    def recv_multipart_into(
+        self, buffers: Iterable[Buffer], *, flags: int = 0, timeout: float | timedelta | None = None
+    ) -> list[int]: ...
+    def recv_many(
+        self, limit: int = 1000, *, flags: int = 0, timeout: float | timedelta | None = None
+    ) -> list[bytes]: ...
+    def recv_multipart_many(
+        self, limit: int = 1000, *, flags: int = 0, timeout: float | timedelta | None = None
+    ) -> list[list[bytes]]: ...
     def __iter__(self) -> Self: ...
     def __next__(self) -> bytes: ...
     def poll(self, timeout: float | timedelta | None = None, flags: int = ...) -> int: ...

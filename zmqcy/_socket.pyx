@@ -5,45 +5,43 @@ EAGAIN and the caller may wait lets go of the GIL and waits on the socket's desc
 through the gate (`check`), which turns an errno into an exception.
 """
 
-from cpython.buffer cimport PyBUF_CONTIG, PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.memoryview cimport PyMemoryView_GET_BUFFER
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF
-from libc.errno cimport EAGAIN, EBUSY, ECHILD, EINTR, EINVAL, EMFILE, EMSGSIZE, ENOTSOCK, errno
+from libc.errno cimport EAGAIN, EBUSY, ECHILD, EINTR, EINVAL, EMFILE, EMSGSIZE, ENOMEM, ENOTSOCK, errno
 from libc.limits cimport INT_MAX, INT_MIN
 from libc.stdint cimport int64_t, uint64_t
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 from zmqcy._context cimport (
-    BUSY, CLOSED, ENDED, FORKED, HELD, Context, Property, SocketRecord, delist, enlist, kind_of, note_last,
+    BUSY, CLOSED, ENDED, FORKED, HELD, Context, Property, SocketRecord, Stats, delist, enlist, kind_of, note_last,
     spare_descriptors)
 from zmqcy._library cimport (
-    EXPIRED, FOREVER, LAST_TYPE, NO_TYPE, c_string, check, deadline_after, error, fail, interrupted, remaining,
-    round_up, set_attribute, slice_of, to_buffer, to_flags, to_int, to_integer, to_milliseconds, to_spin, type_name)
+    EXPIRED, FOREVER, LAST_TYPE, NO_TYPE, c_string, check, deadline_after, error, interrupted, remaining, round_up,
+    set_attribute, slice_of, to_flags, to_int, to_integer, to_milliseconds, to_spin, type_name)
+from zmqcy._message cimport (
+    BIG, Frame, MessageTracker, collect, copy_in, default_threshold, lend, new_frame, new_tracker, size_of, start_of,
+    take, to_content, to_threshold)
 from zmqcy._system cimport POLLIN, now, nsec, poll, pollfd, yield_processor
 from zmqcy.libzmq cimport (
     ENOTSUP, ETERM, ZMQ_DEALER, ZMQ_DONTWAIT, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS,
     ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUSH, ZMQ_RCVTIMEO, ZMQ_REQ, ZMQ_SNDMORE, ZMQ_SNDTIMEO, ZMQ_STREAM, ZMQ_TYPE,
     zmq_bind, zmq_close, zmq_connect, zmq_ctx_get, zmq_disconnect, zmq_errno as last_errno, zmq_fd_t,
-    zmq_getsockopt, zmq_has, zmq_msg_close, zmq_msg_data, zmq_msg_init, zmq_msg_init_size, zmq_msg_more,
-    zmq_msg_recv, zmq_msg_send, zmq_msg_size, zmq_msg_t, zmq_poll, zmq_pollitem_t, zmq_send, zmq_setsockopt,
-    zmq_socket, zmq_unbind)
+    zmq_getsockopt, zmq_has, zmq_msg_close, zmq_msg_copy, zmq_msg_data, zmq_msg_init, zmq_msg_more, zmq_msg_recv,
+    zmq_msg_send, zmq_msg_size, zmq_msg_t, zmq_poll, zmq_pollitem_t, zmq_send, zmq_setsockopt, zmq_socket, zmq_unbind)
 
 from zmqcy import errors
 from zmqcy.options import SOCKET_OPTIONS
 
-cdef extern from "Python.h":
-    PyObject *new_bytes "PyBytes_FromStringAndSize"(const char *data, Py_ssize_t size) noexcept
-    void PyErr_Clear()
-
 cdef enum:
-    BIG = 65536           # bytes from which on a copy is made without the GIL
+    FEW = 8               # messages of a batch up to which the GIL is kept, for to let go of it costs more
+    CHUNK = 256           # messages received before they are made objects: 16 KiB of the stack
     LONGEST_VALUE = 4096  # bytes of the longest option value that is read
     MOST_OPTIONS = 256    # above the largest number of an option
     SHORT_WAIT = 4        # times the spin: a wait that was no longer makes the next one try first
 
+
+cdef list ONE_EACH = []  # the ends of messages of one part
 
 # -------------------------------------------------------------------------------------------------- waiting, in plain C
 
@@ -68,6 +66,7 @@ cdef int wait_on(SocketRecord *record, short events, nsec deadline) noexcept nog
     cdef int rc, left = slice_of(deadline)
     if left == 0:
         return EAGAIN
+    record.stats.waits += 1
     if record.fd >= 0:
         item.fd = record.fd
         item.events = POLLIN
@@ -91,98 +90,24 @@ cdef int wait_on(SocketRecord *record, short events, nsec deadline) noexcept nog
     return 0
 
 
-cdef int transmit(SocketRecord *record, zmq_msg_t *msg, int flags, nsec deadline) noexcept nogil:
-    """Send a message, waiting until the deadline. Return 0, EAGAIN, EINTR, or another errno; then it is not sent."""
-    cdef int number, events
-    while True:
-        if zmq_msg_send(msg, record.handle, flags | ZMQ_DONTWAIT) >= 0:
-            return 0
-        number = last_errno()
-        if number != EAGAIN:
-            return number
-        # A send without waiting looks at libzmq's commands only once a millisecond or so: room that the peer has made
-        # since then is not seen until ZMQ_EVENTS is read.
-        number = events_of(record.handle, &events)
-        if number:
-            return number
-        if zmq_msg_send(msg, record.handle, flags | ZMQ_DONTWAIT) >= 0:
-            return 0
-        number = last_errno()
-        if number == EAGAIN:
-            number = wait_on(record, ZMQ_POLLOUT, deadline)
-        if number:
-            return number
-
-
-cdef int receive(SocketRecord *record, zmq_msg_t *msg, nsec deadline) noexcept nogil:
-    """Receive a message, waiting until the deadline. Return 0, EAGAIN, EINTR, or another errno; then none was taken."""
-    cdef int number
-    while True:
-        if zmq_msg_recv(msg, record.handle, ZMQ_DONTWAIT) >= 0:
-            return 0
-        number = last_errno()
-        if number == EAGAIN:
-            number = wait_on(record, ZMQ_POLLIN, deadline)
-        if number:
-            return number
-
-
-# -------------------------------------------------------------------------------------------------------------- sockets
-
-cdef inline int enter(Socket socket, str call) except -1:
-    if socket.record.state & (BUSY | CLOSED | FORKED):
-        return socket.refuse(call)
-    socket.operations += 1
-    return 0
-
-
-cdef int admit(Socket socket, str call) except -1:
-    return enter(socket, call)
-
-
-cdef inline object take(zmq_msg_t *msg):
-    """Make bytes of a message, at their final size and filled once, and close it. None: no memory; it stays."""
-    cdef size_t size = zmq_msg_size(msg)
-    cdef PyObject *data
-    cdef char *target
-    if size < BIG:
-        data = new_bytes(<const char *> zmq_msg_data(msg), size)
-    else:
-        data = new_bytes(NULL, size)
-        if data is not NULL:
-            target = PyBytes_AS_STRING(<object> data)
-            with nogil:
-                memcpy(target, zmq_msg_data(msg), size)
-    if data is NULL:
-        PyErr_Clear()
-        return None
-    <void> zmq_msg_close(msg)
-    result = <object> data
-    Py_DECREF(result)
-    return result
-
-
-cdef inline const char *start_of(object data):
-    if type(data) is bytes:
-        return PyBytes_AS_STRING(data)
-    return <const char *> PyMemoryView_GET_BUFFER(data).buf
-
-
-cdef inline size_t size_of(object data):
-    if type(data) is bytes:
-        return PyBytes_GET_SIZE(data)
-    return PyMemoryView_GET_BUFFER(data).len
-
-
-cdef int send_part(void *handle, const char *data, size_t size, int flags) noexcept:
-    """Send a part after the first, which never waits. Return 0 or an errno."""
-    cdef int rc
-    if size < BIG:
-        rc = zmq_send(handle, data, size, flags)
-    else:
-        with nogil:
-            rc = zmq_send(handle, data, size, flags)
-    return 0 if rc >= 0 else last_errno()
+cdef int give_part(void *handle, Part *part, bint alone) noexcept nogil:
+    """Send a part without waiting. Return 0 or an errno."""
+    cdef zmq_msg_t copy
+    cdef int number = 0
+    if part.message is NULL:
+        if zmq_send(handle, part.data, part.size, part.flags | ZMQ_DONTWAIT) < 0:
+            number = last_errno()
+    elif alone:
+        if zmq_msg_send(part.message, handle, part.flags | ZMQ_DONTWAIT) < 0:
+            number = last_errno()
+    else:  # the message may have to be sent again
+        <void> zmq_msg_init(&copy)
+        if zmq_msg_copy(&copy, part.message) < 0:
+            return last_errno()
+        if zmq_msg_send(&copy, handle, part.flags | ZMQ_DONTWAIT) < 0:
+            number = last_errno()
+            <void> zmq_msg_close(&copy)
+    return number
 
 
 cdef int take_back(void *handle, int type_number, Py_ssize_t left) noexcept nogil:
@@ -199,6 +124,193 @@ cdef int take_back(void *handle, int type_number, Py_ssize_t left) noexcept nogi
             if zmq_send(handle, b"", 0, ZMQ_DONTWAIT | (ZMQ_SNDMORE if left else 0)) < 0 and last_errno() != EINTR:
                 return last_errno()
     return EAGAIN
+
+
+cdef int give_message(SocketRecord *record, Batch *batch) noexcept nogil:
+    """Send the next message without waiting, whole or not at all. Return 0 or an errno; with EAGAIN none of it went.
+
+    Only its first part may have no room; a later one meets EAGAIN where the peer that got the first has gone.
+    """
+    cdef Py_ssize_t first = batch.following, i = first, end
+    cdef uint64_t size = 0
+    cdef int number
+    while True:
+        number = give_part(record.handle, &batch.parts[i], batch.parts[first].last)
+        if number == 0:
+            size += batch.parts[i].size
+            i += 1
+            if batch.parts[i - 1].last:
+                break
+        elif i == first or number != EAGAIN and number != EINTR:
+            return number
+        elif number == EAGAIN:
+            end = i + 1
+            while not batch.parts[end - 1].last:
+                end += 1
+            number = take_back(record.handle, record.type, end - 1 - i)
+            if number == 0:
+                i = end
+                break
+            if number != EAGAIN:
+                return number
+            i = first
+            size = 0
+    batch.following = i
+    batch.sent += 1
+    record.stats.bytes_sent += size
+    if not batch.parts[i - 1].flags:
+        record.stats.messages_sent += 1
+    return 0
+
+
+cdef int transmit(SocketRecord *record, Batch *batch, nsec deadline) noexcept nogil:
+    """Send messages, waiting until the deadline. Return 0, EAGAIN, EINTR, or another errno; `batch` says what went."""
+    cdef int number, events
+    while batch.following < batch.count:
+        number = give_message(record, batch)
+        if number == EAGAIN:
+            # A send without waiting looks at libzmq's commands only once a millisecond or so: room that the peer has
+            # made since then is not seen until ZMQ_EVENTS is read.
+            number = events_of(record.handle, &events)
+            if number == 0:
+                number = give_message(record, batch)
+            if number == EAGAIN:
+                number = wait_on(record, ZMQ_POLLOUT, deadline)
+        if number:
+            return number
+    return 0
+
+
+cdef int receive(SocketRecord *record, zmq_msg_t *msg, nsec deadline) noexcept nogil:
+    """Receive a message, waiting until the deadline. Return 0, EAGAIN, EINTR, or another errno; then none was taken."""
+    cdef int number
+    while True:
+        if zmq_msg_recv(msg, record.handle, ZMQ_DONTWAIT) >= 0:
+            return 0
+        number = last_errno()
+        if number == EAGAIN:
+            number = wait_on(record, ZMQ_POLLIN, deadline)
+        if number:
+            return number
+
+
+cdef inline bint is_full(Catch *haul) noexcept nogil:
+    return haul.taken >= haul.limit and (haul.count == 0 or not zmq_msg_more(&haul.parts[haul.count - 1]))
+
+
+cdef inline void caught(Catch *haul) noexcept nogil:
+    """Count the part that was just received."""
+    haul.taken += not haul.whole or not zmq_msg_more(&haul.parts[haul.count])
+    haul.count += 1
+
+
+cdef int make_room(Catch *haul) noexcept nogil:
+    """Double the room for parts. Return 0 or ENOMEM."""
+    cdef zmq_msg_t *parts = <zmq_msg_t *> malloc(2 * haul.room * sizeof(zmq_msg_t))
+    if parts is NULL:
+        return ENOMEM
+    memcpy(parts, haul.parts, haul.count * sizeof(zmq_msg_t))  # libzmq moves messages by value too
+    if haul.grown:
+        free(haul.parts)
+    haul.parts = parts
+    haul.room *= 2
+    haul.grown = True
+    return 0
+
+
+cdef int catch_more(void *handle, Catch *haul) noexcept nogil:
+    """Receive what is there, until it is enough or, at the end of a message, there is no more room.
+
+    Return 0, or the errno that ended it: EAGAIN where nothing is left.
+    """
+    cdef bint more = haul.count and zmq_msg_more(&haul.parts[haul.count - 1])
+    while more or haul.taken < haul.limit:
+        if haul.count == haul.room:
+            if not more:
+                return 0
+            if make_room(haul):
+                return ENOMEM
+        <void> zmq_msg_init(&haul.parts[haul.count])
+        while zmq_msg_recv(&haul.parts[haul.count], handle, ZMQ_DONTWAIT) < 0:
+            if last_errno() != EINTR or not more:
+                return last_errno()
+        more = zmq_msg_more(&haul.parts[haul.count])
+        caught(haul)
+    return 0
+
+
+# -------------------------------------------------------------------------------------------------------------- sockets
+
+cdef inline int enter(Socket socket, str call) except -1:
+    if socket.record.state & (BUSY | CLOSED | FORKED):
+        return socket.refuse(call)
+    socket.operations += 1
+    return 0
+
+
+cdef int admit(Socket socket, str call) except -1:
+    return enter(socket, call)
+
+
+cdef inline void count_in(SocketRecord *record, zmq_msg_t *msg) noexcept:
+    record.stats.bytes_received += zmq_msg_size(msg)
+    record.stats.messages_received += not zmq_msg_more(msg)
+
+
+cdef inline void uncount_in(SocketRecord *record, zmq_msg_t *msg) noexcept:
+    record.stats.bytes_received -= zmq_msg_size(msg)
+    record.stats.messages_received -= not zmq_msg_more(msg)
+
+
+cdef int copy_out(zmq_msg_t *msg, void *target) except -1:
+    cdef size_t size = zmq_msg_size(msg)
+    if size < BIG:
+        memcpy(target, zmq_msg_data(msg), size)
+    else:
+        with nogil:
+            memcpy(target, zmq_msg_data(msg), size)
+    return 0
+
+
+cdef void unload(Batch *batch) noexcept:
+    """Let go of the messages that were made for a batch."""
+    cdef Py_ssize_t i
+    for i in range(batch.count):
+        if batch.parts[i].message is not NULL:
+            <void> zmq_msg_close(batch.parts[i].message)
+            free(batch.parts[i].message)
+
+
+cdef list to_list(object items, str call, str name):
+    if isinstance(items, (bytes, str, bytearray, memoryview, Frame)):
+        raise TypeError(f"{call}: {name} must be a list of buffers, not one: {items!r:.80}")
+    try:
+        iterator = iter(items)
+    except TypeError:
+        raise TypeError(f"{call}: {name} must be an iterable of buffers, not {items!r:.80}") from None
+    return list(iterator)
+
+
+cdef list to_contents(object items, str call, str name, str place):
+    """Return the buffers of an iterable in a list of our own, each as bytes, a Frame or a memoryview."""
+    cdef list contents = to_list(items, call, name)
+    cdef Py_ssize_t i
+    for i in range(len(contents)):
+        if type(contents[i]) is not bytes:
+            contents[i] = to_content(contents[i], call, f"{place} {i}")
+    return contents
+
+
+cdef object to_target(object buffer, str call, object place):
+    """Return a memoryview of a buffer that can be written to."""
+    where = call if place is None else f"{call}: buffer {place}"
+    if not PyObject_CheckBuffer(buffer):
+        raise TypeError(f"{where}: a writable buffer is required, not {buffer!r:.80}")
+    view = memoryview(buffer)
+    if view.readonly or not view.c_contiguous:
+        fault = "read-only" if view.readonly else "not contiguous"
+        raise BufferError(f"{where}: the buffer is {fault}: {buffer!r:.80}")
+    return view
 
 
 cdef class Socket:
@@ -257,6 +369,7 @@ cdef class Socket:
         self.owner = context
         self.record.spin = context.spin_bound
         self.record.eager = self.record.spin != 0
+        self.set_threshold(default_threshold())
         enlist(&self.record, context.ending)
         self.find_descriptor()
         self.record.state = 0
@@ -309,6 +422,7 @@ cdef class Socket:
         check(zmq_getsockopt(self.record.handle, ZMQ_TYPE, &number, &size), "shadow", NO_TYPE, hex(address))
         self.record.type = number
         self.is_shadow = self.shared = True
+        self.set_threshold(default_threshold())
         enlist(&self.record, NULL)
         self.find_descriptor()
         self.record.state = 0
@@ -326,63 +440,153 @@ cdef class Socket:
 
     # ---- sending
 
-    cdef int put(self, const char *data, size_t size, int flags, object timeout, str call) except -1:
+    cdef int put(self, object data, int flags, object timeout, str call) except -1:
         """Send one part. Return 1, or 0 where it would wait and the flags have QUIET."""
+        cdef const char *start = start_of(data)
+        cdef size_t size = size_of(data)
         enter(self, call)
-        if size < BIG and zmq_send(self.record.handle, data, size, flags & ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0:
-            return 1
-        return self.put_slowly(data, size, flags, timeout, call)
+        if size < self.quick_size:
+            if zmq_send(self.record.handle, start, size, flags & ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0:
+                self.record.stats.bytes_sent += size
+                self.record.stats.messages_sent += not flags & ZMQ_SNDMORE
+                return 1
+        return self.put_parts([data], None, flags, None, None, timeout, call)
 
-    cdef int put_slowly(self, const char *data, size_t size, int flags, object timeout, str call) except -1:
-        """Send one part that is big, or was refused once: it is copied one time, however long it waits."""
-        cdef zmq_msg_t msg
-        if zmq_msg_init_size(&msg, size) < 0:
-            return fail(call, self.record.type, f"size={size}")
-        if size < BIG:
-            memcpy(zmq_msg_data(&msg), data, size)
-        else:
-            with nogil:
-                memcpy(zmq_msg_data(&msg), data, size)
+    cdef Py_ssize_t put_parts(
+            self, list parts, list ends, int flags, object copy, MessageTracker tracker, object timeout,
+            str call) except -1:
+        """Send parts: as one message or, where `ends` has the number of parts of each, as several.
+
+        Return how many messages went: fewer where it would wait but may not, 0 only with QUIET. What is raised then
+        has `sent`, if there may be several.
+        """
+        cdef Part[FEW] few
+        cdef Batch batch
+        cdef int number
+        batch.parts = few
+        batch.count = batch.following = batch.sent = 0
+        collect()  # which may run any code
         try:
-            return self.send_message(&msg, flags, timeout, call)
+            enter(self, call)
+            if len(parts) > FEW:
+                batch.parts = <Part *> malloc(len(parts) * sizeof(Part))
+                if batch.parts is NULL:
+                    raise MemoryError(call)
+            self.load(&batch, parts, ends, flags & ZMQ_SNDMORE, copy, tracker, call)
+            enter(self, call)  # the GIL was let go for big copies
+            if batch.count <= FEW:
+                number = transmit(&self.record, &batch, EXPIRED)
+            else:
+                self.record.state |= BUSY
+                self.record.inside = True
+                with nogil:
+                    number = transmit(&self.record, &batch, EXPIRED)
+                    self.record.inside = False
+                self.record.state &= ~BUSY
+            if number:
+                self.complete(&batch, NULL, flags, timeout, call, number)
+            return batch.sent
+        except BaseException as exception:
+            if ends is not None:
+                exception.sent = batch.sent
+            raise
         finally:
-            <void> zmq_msg_close(&msg)
+            unload(&batch)
+            if batch.parts is not few:
+                free(batch.parts)
 
-    cdef int send_message(self, zmq_msg_t *msg, int flags, object timeout, str call) except -1:
-        """Send a message, waiting where that is allowed. Return 1, or 0 for QUIET; else the message is not sent."""
-        enter(self, call)
-        cdef int number = transmit(&self.record, msg, flags & ~QUIET, EXPIRED)
-        return self.complete(True, msg, flags, timeout, call, number)
+    cdef int load(
+            self, Batch *batch, list parts, list ends, int flags, object copy, MessageTracker tracker,
+            str call) except -1:
+        """Describe parts for `transmit`: which are copied when they are sent, and which are messages already."""
+        cdef Py_ssize_t i, left = 0, message = 0
+        cdef size_t size
+        cdef Part *part
+        cdef object data
+        for i in range(len(parts)):
+            data = parts[i]
+            part = &batch.parts[i]
+            part.message = NULL
+            batch.count = i + 1
+            if left == 0:
+                left = len(parts) if ends is None else 1 if ends is ONE_EACH else ends[message]
+                message += 1
+            left -= 1
+            part.last = left == 0
+            part.flags = ZMQ_SNDMORE if left else flags
+            if type(data) is Frame:
+                part.size = zmq_msg_size(&(<Frame> data).msg)
+                self.prepare(part, data, False, tracker, call)
+                continue
+            part.data = start_of(data)
+            part.size = size = size_of(data)
+            if tracker is not None:
+                self.prepare(part, data, copy is None and type(data) is not bytes or copy, tracker, call)
+            elif copy is None and type(data) is bytes:
+                if size >= self.threshold:
+                    self.prepare(part, data, False, None, call)
+                elif size >= BIG:
+                    self.prepare(part, data, True, None, call)
+            elif copy is None or copy:
+                if size >= BIG:
+                    self.prepare(part, data, True, None, call)
+            elif type(data) is not bytes or size >= self.threshold:  # nobody sees whether short bytes are copied
+                self.prepare(part, data, False, None, call)
+        return 0
 
-    cdef int complete(self, bint out, zmq_msg_t *msg, int flags, object timeout, str call, int number) except -1:
+    cdef int prepare(
+            self, Part *part, object data, bint copied, MessageTracker tracker, str call) except -1:
+        """Make the message of a part: a copy, or of the memory of its buffer or frame."""
+        cdef zmq_msg_t *msg = <zmq_msg_t *> malloc(sizeof(zmq_msg_t))
+        if msg is NULL:
+            raise MemoryError(call)
+        try:
+            if type(data) is Frame and tracker is None:
+                (<Frame> data).share(msg, call)
+            elif tracker is not None:
+                lend(msg, bytes(data) if copied else data, tracker, call)
+            elif copied:
+                copy_in(msg, part.data, part.size, call)
+            else:
+                lend(msg, data, None, call)
+        except BaseException:
+            free(msg)
+            raise
+        part.message = msg
+        return 0
+
+    cdef int complete(
+            self, Batch *batch, zmq_msg_t *msg, int flags, object timeout, str call, int number) except -1:
         """Go on after a first attempt to send or receive, that ended with an errno or 0: wait where that is allowed.
 
-        Return 1, or 0 for QUIET; where it raises nothing was sent or taken.
+        Return 1, or 0 for QUIET and where some messages of a batch went; where it raises no part of the message in
+        turn was sent or taken.
         """
         cdef nsec deadline = EXPIRED
         cdef nsec start = 0
         if (number == EAGAIN or number == EINTR) and not flags & ZMQ_DONTWAIT:
-            deadline = self.deadline_of(timeout, ZMQ_SNDTIMEO if out else ZMQ_RCVTIMEO, call)
+            deadline = self.deadline_of(timeout, ZMQ_RCVTIMEO if batch is NULL else ZMQ_SNDTIMEO, call)
             start = now()
         while number:
             if number == EAGAIN:
                 if deadline == EXPIRED or remaining(deadline) == 0:
-                    return self.would_block(flags, start, call)
+                    return 0 if batch is not NULL and batch.sent else self.would_block(flags, start, call)
             elif not interrupted(number):
                 raise error(number, call, self.record.type)
             enter(self, call)  # a signal handler may have closed the socket
             self.record.state |= BUSY
             self.record.inside = True
             with nogil:
-                if out:
-                    number = transmit(&self.record, msg, flags & ~QUIET, deadline)
-                else:
+                if batch is NULL:
                     number = receive(&self.record, msg, deadline)
+                else:
+                    number = transmit(&self.record, batch, deadline)
                 self.record.inside = False
             self.record.state &= ~BUSY
         return 1
 
     cdef int would_block(self, int flags, nsec waited, str call) except -1:
+        self.record.stats.would_blocks += 1
         if flags & QUIET:
             return 0
         if waited:
@@ -400,47 +604,28 @@ cdef class Socket:
         check(zmq_getsockopt(self.record.handle, option, &milliseconds, &size), call, self.record.type, None)
         return deadline_after(milliseconds, call)
 
-    cdef int put_parts(self, list parts, int flags, object timeout) except -1:
-        """Send parts as one message, whole or not at all: only the first may have to wait."""
-        cdef Py_ssize_t count = len(parts), i
-        cdef int sent, more, number = 0
-        cdef object part
-        while True:
-            part = parts[0]
-            more = ZMQ_SNDMORE if count > 1 else 0
-            sent = self.put(start_of(part), size_of(part), flags | more, timeout, "send_multipart")
-            if not sent or count == 1:
-                return sent
-            self.record.state |= BUSY  # nobody may put a part of his own between ours while a big one is copied
-            i = 1
-            while i < count:
-                part = parts[i]
-                more = ZMQ_SNDMORE if i < count - 1 else flags & ZMQ_SNDMORE
-                number = send_part(self.record.handle, start_of(part), size_of(part), more | ZMQ_DONTWAIT)
-                if number == 0:
-                    i += 1
-                elif number != EINTR:
-                    break
-            if number == EAGAIN:
-                number = take_back(self.record.handle, self.record.type, count - 1 - i)
-            self.record.state &= ~BUSY
-            if number != EAGAIN:
-                break
-        if number:
-            raise error(number, "send_multipart", self.record.type)
-        return 1
-
-    def send(self, data, flags=0, *, timeout=None):
+    def send(self, data, flags=0, copy=None, track=False, *, timeout=None):
         """Send a message, or one part of it. Waits where no peer can take it.
 
         Parameters
         ----------
-        data : bytes-like
-            The message. It is copied, and may change once the call is back.
+        data : bytes-like or Frame
+            The message.
         flags : int, default 0
             `SNDMORE`: more parts of the same message follow. `DONTWAIT`: raise Again instead of waiting.
+        copy : bool, optional
+            True: copy the content. False: lend libzmq the buffer's own memory; a bytearray cannot be resized, and
+            should not be written to, until it lets go. By default bytes of `copy_threshold` and more are lent, the
+            content of a Frame is shared, and anything else is copied and may change once the call is back.
+        track : bool, default False
+            Whether to return a tracker.
         timeout : int, float or timedelta, optional
             Milliseconds to wait, -1 for ever; by default `sndtimeo` of the socket.
+
+        Returns
+        -------
+        MessageTracker or None
+            With `track`, what tells when libzmq has let go of the message, whatever its size.
 
         Raises
         ------
@@ -458,18 +643,31 @@ cdef class Socket:
             Another thread is in a call on this socket.
         TypeError, BufferError
             `data` is not bytes-like, or not contiguous.
+        ValueError
+            `data` is a Frame that was released.
         """
         cdef int f = to_flags(flags, "send")
         if type(data) is not bytes:
-            data = to_buffer(data, "send", None)
-        self.put(start_of(data), size_of(data), f, timeout, "send")
+            data = to_content(data, "send", None)
+        if copy is None and track is False and type(data) is not Frame:
+            self.put(data, f, timeout, "send")
+            return None
+        return self.put_tracked([data], f, copy, track, timeout, "send")
+
+    cdef object put_tracked(self, list parts, int flags, object copy, object track, object timeout, str call):
+        """Send one message, in one part or several, and return its tracker if there shall be one."""
+        cdef MessageTracker tracker = new_tracker() if track else None
+        self.put_parts(parts, None, flags, copy, tracker, timeout, call)
+        if tracker is not None:
+            tracker.seal()
+        return tracker
 
     def try_send(self, data):
         """Send a message if that needs no waiting.
 
         Parameters
         ----------
-        data : bytes-like
+        data : bytes-like or Frame
             The message.
 
         Returns
@@ -477,21 +675,33 @@ cdef class Socket:
         bool
             Whether it was sent.
         """
+        cdef int flags = ZMQ_DONTWAIT | QUIET
         if type(data) is not bytes:
-            data = to_buffer(data, "try_send", None)
-        return self.put(start_of(data), size_of(data), ZMQ_DONTWAIT | QUIET, None, "try_send") == 1
+            data = to_content(data, "try_send", None)
+            if type(data) is Frame:
+                return self.put_parts([data], None, flags, None, None, None, "try_send") == 1
+        return self.put(data, flags, None, "try_send") == 1
 
-    def send_multipart(self, parts, flags=0, *, timeout=None):
+    def send_multipart(self, parts, flags=0, copy=None, track=False, *, timeout=None):
         """Send a message of several parts. All are checked before the first goes; it is sent whole or not at all.
 
         Parameters
         ----------
-        parts : iterable of bytes-like
+        parts : iterable of bytes-like or Frame
             The parts, one at least.
         flags : int, default 0
             `DONTWAIT`: raise Again instead of waiting.
+        copy : bool, optional
+            As `send` takes it, for each part.
+        track : bool, default False
+            Whether to return a tracker.
         timeout : int, float or timedelta, optional
             Milliseconds to wait, -1 for ever; by default `sndtimeo` of the socket.
+
+        Returns
+        -------
+        MessageTracker or None
+            With `track`, what tells when libzmq has let go of all parts.
 
         Raises
         ------
@@ -500,20 +710,94 @@ cdef class Socket:
         TypeError, BufferError
             A part is not bytes-like, or not contiguous. Nothing was sent.
         ValueError
-            There are no parts.
+            There are no parts, or one is a Frame that was released.
         """
         cdef int f = to_flags(flags, "send_multipart")
-        cdef list items
-        cdef Py_ssize_t i
-        if isinstance(parts, (bytes, str, bytearray, memoryview)):
-            raise TypeError(f"send_multipart: parts must be a list of buffers, not one: {parts!r:.80}")
-        items = list(parts)
+        cdef list items = to_contents(parts, "send_multipart", "parts", "part")
         if not items:
             raise ValueError("send_multipart: a message has one part at least")
-        for i in range(len(items)):
-            if type(items[i]) is not bytes:
-                items[i] = to_buffer(items[i], "send_multipart", i)
-        self.put_parts(items, f, timeout)
+        return self.put_tracked(items, f, copy, track, timeout, "send_multipart")
+
+    def send_many(self, messages, *, flags=0, timeout=None):
+        """Send many messages of one part with one call. All are checked before the first goes.
+
+        Parameters
+        ----------
+        messages : iterable of bytes-like or Frame
+            The messages. Lists and tuples are fastest; a generator is run to its end first.
+        flags : int, default 0
+            `DONTWAIT`: send what needs no waiting.
+        timeout : int, float or timedelta, optional
+            Milliseconds to wait in all, -1 for ever; by default `sndtimeo` of the socket.
+
+        Returns
+        -------
+        int
+            How many were sent: the first so many. Fewer than all only where the rest would have to wait and may not,
+            or the time is up.
+
+        Raises
+        ------
+        Again
+            Not one could be sent without waiting, and it may not; TimedOut where a time was given.
+        TypeError, BufferError
+            A message is not bytes-like, or not contiguous. Nothing was sent.
+        ValueError
+            `flags` has SNDMORE.
+        ContextTerminated, StateError, HostUnreachable, NotSupported, SocketInUse
+            As `send` does. An error, and whatever a signal handler or `messages` raises, says in its attribute `sent`
+            how many messages went before it.
+        """
+        return self.put_many(messages, False, flags, timeout, "send_many")
+
+    def send_multipart_many(self, messages, *, flags=0, timeout=None):
+        """Send many messages of several parts with one call. All are checked before the first goes.
+
+        Parameters
+        ----------
+        messages : iterable of iterables of bytes-like or Frame
+            The messages, each as `send_multipart` takes it; each goes whole or not at all.
+        flags : int, default 0
+            `DONTWAIT`: send what needs no waiting.
+        timeout : int, float or timedelta, optional
+            Milliseconds to wait in all, -1 for ever; by default `sndtimeo` of the socket.
+
+        Returns
+        -------
+        int
+            How many messages were sent, as `send_many` says.
+
+        Raises
+        ------
+        Again, TypeError, BufferError, ValueError, ContextTerminated, StateError, HostUnreachable, NotSupported
+            As `send_many` does, with `sent`; ValueError for a message without parts, too.
+        """
+        return self.put_many(messages, True, flags, timeout, "send_multipart_many")
+
+    cdef object put_many(self, object messages, bint nested, object flags, object timeout, str call):
+        cdef int f
+        cdef list parts, ends = []
+        try:
+            f = to_flags(flags, call)
+            if f & ZMQ_SNDMORE:
+                raise ValueError(f"{call}: SNDMORE cannot be among the flags: the messages are whole")
+            if nested:
+                parts = []
+                for i, message in enumerate(to_list(messages, call, "messages")):
+                    message = to_contents(message, call, f"message {i}", f"message {i}, part")
+                    if not message:
+                        raise ValueError(f"{call}: message {i} has no parts")
+                    parts += message
+                    ends.append(len(message))
+            else:
+                parts = to_contents(messages, call, "messages", "message")
+            if not parts:
+                self.current_events(call)  # or it is closed, or its context has ended
+                return 0
+        except BaseException as exception:
+            exception.sent = 0
+            raise
+        return self.put_parts(parts, ends if nested else ONE_EACH, f, None, None, timeout, call)
 
     # ---- receiving
 
@@ -525,7 +809,111 @@ cdef class Socket:
             return 1
         if zmq_msg_recv(msg, self.record.handle, ZMQ_DONTWAIT) >= 0:
             return 1
-        return self.complete(False, msg, flags, timeout, call, last_errno())
+        return self.complete(NULL, msg, flags, timeout, call, last_errno())
+
+    cdef object keep(self, zmq_msg_t *msg, str call):
+        """Make bytes of a part that was received, and close it; where there is no memory, it waits."""
+        data = take(msg)
+        if data is None:
+            self.hold(msg, 1)
+            raise MemoryError(f"{call}: no memory for {zmq_msg_size(self.held)} bytes; the message waits")
+        count_in(&self.record, msg)
+        <void> zmq_msg_close(msg)
+        return data
+
+    cdef list gather(
+            self, Py_ssize_t limit, bint whole, bint nested, bint framed, int flags, object timeout, str call):
+        """Receive the first message, waiting for it, and what is there after it.
+
+        To a number of parts or, if `whole`, of messages; it never ends within a message. The list has the parts or, if
+        `nested`, a list of parts for each message.
+        """
+        cdef zmq_msg_t[CHUNK] chunk
+        cdef Catch haul
+        cdef list result = []
+        cdef Py_ssize_t tail
+        cdef int number
+        haul.parts = chunk
+        haul.room = CHUNK
+        haul.grown = False
+        haul.limit = limit
+        haul.whole = whole
+        haul.count = haul.taken = 0
+        <void> zmq_msg_init(chunk)
+        self.get(chunk, flags, timeout, call)
+        caught(&haul)
+        self.record.state |= BUSY  # nobody may take a part of ours while a big one is copied
+        try:
+            while True:
+                number = self.catch_held(&haul)
+                if number == 0 and not (self.record.state & HELD):
+                    if limit > FEW:
+                        self.record.inside = True
+                        with nogil:
+                            number = catch_more(self.record.handle, &haul)
+                            self.record.inside = False
+                    else:
+                        number = catch_more(self.record.handle, &haul)
+                if number and haul.count and zmq_msg_more(&haul.parts[haul.count - 1]):
+                    tail = haul.count - 1
+                    while tail and zmq_msg_more(&haul.parts[tail - 1]):
+                        tail -= 1
+                    self.hold(&haul.parts[tail], haul.count - tail)
+                    haul.count = tail
+                    if not tail and not result:
+                        raise error(number, call, self.record.type)
+                if not self.unpack(&haul, result, nested, framed, call) or number or haul.taken >= limit:
+                    return result
+        finally:
+            self.record.state &= ~BUSY
+            if haul.grown:
+                free(haul.parts)
+
+    cdef int catch_held(self, Catch *haul) noexcept:
+        """Take of the parts that are held what is wanted. Return 0 or ENOMEM."""
+        while self.record.state & HELD and not is_full(haul):
+            if haul.count == haul.room and make_room(haul):
+                return ENOMEM
+            self.unhold(&haul.parts[haul.count])
+            caught(haul)
+        return 0
+
+    cdef bint unpack(self, Catch *haul, list result, bint nested, bint framed, str call) except -1:
+        """Add what was caught to a list. Return whether that was all; where memory ends, the rest waits."""
+        cdef Py_ssize_t i, first = 0, made = len(result)
+        cdef list message = result
+        cdef object item
+        try:
+            for i in range(haul.count):
+                if nested and i == first:
+                    message = []
+                item = new_frame() if framed else take(&haul.parts[i])
+                if item is None:
+                    size = zmq_msg_size(&haul.parts[i])
+                    raise MemoryError(f"{call}: no memory for {size} bytes; the message waits")
+                message.append(item)
+                if zmq_msg_more(&haul.parts[i]):
+                    continue
+                if nested:
+                    result.append(message)
+                while first <= i:
+                    count_in(&self.record, &haul.parts[first])
+                    if framed:
+                        memcpy(&(<Frame> message[len(message) - 1 - i + first]).msg, &haul.parts[first],
+                               sizeof(zmq_msg_t))
+                    else:
+                        <void> zmq_msg_close(&haul.parts[first])
+                    first += 1
+                made = len(result)
+        except MemoryError:
+            del result[made:]
+            self.hold(&haul.parts[first], haul.count - first)
+            haul.count = 0
+            if not result:
+                raise
+            return False
+        haul.count = 0
+        return True
 
     cdef int hold(self, zmq_msg_t *parts, int count) except -1:
         """Keep parts that could not be handed over, in front of what the next receives get."""
@@ -553,20 +941,24 @@ cdef class Socket:
             self.held_first = self.held_count = 0
             self.record.state &= ~HELD
 
-    def recv(self, flags=0, *, timeout=None):
+    def recv(self, flags=0, copy=True, track=False, *, timeout=None):
         """Receive a message, or one part of it. Waits for one.
 
         Parameters
         ----------
         flags : int, default 0
             `DONTWAIT`: raise Again instead of waiting.
+        copy : bool, default True
+            False: return a Frame, which is libzmq's own memory.
+        track : bool, default False
+            Nothing: what was received needs no tracker. It is here for code that was written for pyzmq.
         timeout : int, float or timedelta, optional
             Milliseconds to wait, -1 for ever; by default `rcvtimeo` of the socket.
 
         Returns
         -------
-        bytes
-            The part; `rcvmore` tells whether another one follows.
+        bytes or Frame
+            The part; `rcvmore`, or `more` of the Frame, tells whether another one follows.
 
         Raises
         ------
@@ -584,14 +976,16 @@ cdef class Socket:
             The message does not fit into memory; it stays for the next receive.
         """
         cdef zmq_msg_t msg
+        cdef Frame frame
         cdef int f = to_flags(flags, "recv")
+        if copy is not True and not copy:
+            frame = new_frame()
+            self.get(&frame.msg, f, timeout, "recv")
+            count_in(&self.record, &frame.msg)
+            return frame
         <void> zmq_msg_init(&msg)
         self.get(&msg, f, timeout, "recv")
-        data = take(&msg)
-        if data is None:
-            self.hold(&msg, 1)
-            raise MemoryError(f"recv: no memory for {zmq_msg_size(self.held)} bytes; the message waits")
-        return data
+        return self.keep(&msg, "recv")
 
     def try_recv(self):
         """Receive a message if one is there.
@@ -605,11 +999,7 @@ cdef class Socket:
         <void> zmq_msg_init(&msg)
         if not self.get(&msg, ZMQ_DONTWAIT | QUIET, None, "try_recv"):
             return None
-        data = take(&msg)
-        if data is None:
-            self.hold(&msg, 1)
-            raise MemoryError(f"try_recv: no memory for {zmq_msg_size(self.held)} bytes; the message waits")
-        return data
+        return self.keep(&msg, "try_recv")
 
     def recv_into(self, buffer, *, nbytes=0, flags=0, timeout=None):
         """Receive a message, or one part of it, into a buffer. Waits for one.
@@ -639,52 +1029,44 @@ cdef class Socket:
         ValueError
             `nbytes` is negative, or more than the buffer has.
         """
-        cdef Py_buffer view
         cdef zmq_msg_t msg
         cdef int f = to_flags(flags, "recv_into")
+        cdef Py_buffer *view
         cdef size_t size, room
-        cdef bint fits
-        if not PyObject_CheckBuffer(buffer):
-            raise TypeError(f"recv_into: a writable buffer is required, not {buffer!r:.80}")
-        try:
-            PyObject_GetBuffer(buffer, &view, PyBUF_CONTIG)
-        except BufferError as exception:
-            raise BufferError(f"recv_into: {exception}: {buffer!r:.80}") from None
-        try:
-            if not isinstance(nbytes, int) or not 0 <= nbytes <= view.len:
-                raise ValueError(f"recv_into: nbytes must be an int from 0 to {view.len}, not {nbytes!r}")
-            room = nbytes or view.len
-            <void> zmq_msg_init(&msg)
-            self.get(&msg, f, timeout, "recv_into")
-            size = zmq_msg_size(&msg)
-            fits = size <= room
-            if not fits:
-                self.hold(&msg, 1)
-                detail = f"a message of {size} bytes into a buffer of {room}"
-                raise error(EMSGSIZE, "recv_into", self.record.type, detail)
-            if size < BIG:
-                memcpy(view.buf, zmq_msg_data(&msg), size)
-            else:
-                with nogil:
-                    memcpy(view.buf, zmq_msg_data(&msg), size)
-            <void> zmq_msg_close(&msg)
-            return size
-        finally:
-            PyBuffer_Release(&view)
+        target = to_target(buffer, "recv_into", None)
+        view = PyMemoryView_GET_BUFFER(target)
+        if not isinstance(nbytes, int) or not 0 <= nbytes <= view.len:
+            raise ValueError(f"recv_into: nbytes must be an int from 0 to {view.len}, not {nbytes!r}")
+        room = nbytes or view.len
+        <void> zmq_msg_init(&msg)
+        self.get(&msg, f, timeout, "recv_into")
+        size = zmq_msg_size(&msg)
+        if size > room:
+            self.hold(&msg, 1)
+            detail = f"a message of {size} bytes into a buffer of {room}"
+            raise error(EMSGSIZE, "recv_into", self.record.type, detail)
+        copy_out(&msg, view.buf)
+        count_in(&self.record, &msg)
+        <void> zmq_msg_close(&msg)
+        return size
 
-    def recv_multipart(self, flags=0, *, timeout=None):
+    def recv_multipart(self, flags=0, copy=True, track=False, *, timeout=None):
         """Receive a message with all its parts. Waits for one.
 
         Parameters
         ----------
         flags : int, default 0
             `DONTWAIT`: raise Again instead of waiting.
+        copy : bool, default True
+            False: return Frames, which are libzmq's own memory.
+        track : bool, default False
+            Nothing, as for `recv`.
         timeout : int, float or timedelta, optional
             Milliseconds to wait, -1 for ever; by default `rcvtimeo` of the socket.
 
         Returns
         -------
-        list of bytes
+        list of bytes or of Frame
             The parts, one at least.
 
         Raises
@@ -692,43 +1074,123 @@ cdef class Socket:
         Again
             There is none, and it may not wait; TimedOut where a time was given.
         MemoryError
-            The parts do not fit into memory; the message is dropped, and the next one comes whole.
+            The parts do not fit into memory; the message stays for the next receive.
         """
-        cdef zmq_msg_t msg
-        cdef list parts = []
-        cdef int number, more
         cdef int f = to_flags(flags, "recv_multipart")
-        cdef bint whole = True
-        <void> zmq_msg_init(&msg)
-        self.get(&msg, f, timeout, "recv_multipart")
-        self.record.state |= BUSY  # nobody may take a part of ours while a big one is copied
-        number = 0
-        while True:
-            more = zmq_msg_more(&msg)
-            part = take(&msg) if whole else None
-            if part is None:
-                whole = False
-                <void> zmq_msg_close(&msg)
-            else:
-                parts.append(part)
-            if not more:
+        return self.gather(1, True, False, not copy, f, timeout, "recv_multipart")
+
+    def recv_multipart_into(self, buffers, *, flags=0, timeout=None):
+        """Receive a message with all its parts, each into a buffer. Waits for one.
+
+        Parameters
+        ----------
+        buffers : iterable of writable bytes-like
+            Where the parts are copied to; there may be more than parts.
+        flags : int, default 0
+            `DONTWAIT`: raise Again instead of waiting.
+        timeout : int, float or timedelta, optional
+            Milliseconds to wait, -1 for ever; by default `rcvtimeo` of the socket.
+
+        Returns
+        -------
+        list of int
+            The size of each part in bytes.
+
+        Raises
+        ------
+        ZMQError
+            EMSGSIZE: a part does not fit into its buffer, or there are more parts than buffers. The message stays for
+            the next receive, and no buffer was written to.
+        TypeError, BufferError
+            One is no buffer, cannot be written, or is not contiguous.
+        """
+        cdef str call = "recv_multipart_into"
+        cdef int f = to_flags(flags, call)
+        cdef list targets = [to_target(buffer, call, i) for i, buffer in enumerate(to_list(buffers, call, "buffers"))]
+        cdef list frames = self.gather(1, True, False, True, f, timeout, call)
+        cdef list sizes = [zmq_msg_size(&(<Frame> frame).msg) for frame in frames]
+        cdef Py_ssize_t i
+        cdef str detail = None
+        if len(frames) > len(targets):
+            detail = f"a message of {len(frames)} parts into {len(targets)} buffers"
+        for i in range(min(len(frames), len(targets))):
+            if sizes[i] > PyMemoryView_GET_BUFFER(targets[i]).len:
+                detail = f"part {i} of {sizes[i]} bytes into a buffer of {PyMemoryView_GET_BUFFER(targets[i]).len}"
                 break
-            <void> zmq_msg_init(&msg)
-            if self.record.state & HELD:
-                self.unhold(&msg)
-                continue
-            while True:
-                number = 0 if zmq_msg_recv(&msg, self.record.handle, ZMQ_DONTWAIT) >= 0 else last_errno()
-                if number != EINTR:
-                    break
-            if number:
-                break
-        self.record.state &= ~BUSY
-        if number:
-            raise error(number, "recv_multipart", self.record.type)
-        if not whole:
-            raise MemoryError("recv_multipart: no memory for the parts of a message")
-        return parts
+        if detail:
+            self.hold_frames(frames)
+            raise error(EMSGSIZE, call, self.record.type, detail)
+        for i in range(len(frames)):
+            copy_out(&(<Frame> frames[i]).msg, PyMemoryView_GET_BUFFER(targets[i]).buf)
+        return sizes
+
+    cdef int hold_frames(self, list frames) except -1:
+        """Keep the parts of frames that nobody else has for the next receive."""
+        cdef Frame frame
+        for frame in reversed(frames):
+            uncount_in(&self.record, &frame.msg)
+            self.hold(&frame.msg, 1)
+            <void> zmq_msg_init(&frame.msg)
+        return 0
+
+    def recv_many(self, limit=1000, *, flags=0, timeout=None):
+        """Receive many messages with one call: wait for the first, then take what is there.
+
+        Parameters
+        ----------
+        limit : int, default 1000
+            How many parts to take at most; a message of several parts is not cut, though, so that the list may be
+            longer by the rest of its last message.
+        flags : int, default 0
+            `DONTWAIT`: raise Again instead of waiting.
+        timeout : int, float or timedelta, optional
+            Milliseconds to wait for the first, -1 for ever; by default `rcvtimeo` of the socket.
+
+        Returns
+        -------
+        list of bytes
+            The messages, one at least.
+
+        Raises
+        ------
+        Again
+            There is none, and it may not wait; TimedOut where a time was given.
+        ValueError
+            `limit` is 0 or negative.
+        StateError, NotSupported, ContextTerminated, SocketInUse
+            As `recv` does.
+        MemoryError
+            The first message does not fit into memory. What does not fit stays for the next receive.
+        """
+        cdef int f = to_flags(flags, "recv_many")
+        cdef int most = to_int(limit, "recv_many", "limit", 1)
+        return self.gather(most, False, False, False, f, timeout, "recv_many")
+
+    def recv_multipart_many(self, limit=1000, *, flags=0, timeout=None):
+        """Receive many messages with all their parts with one call: wait for the first, then take what is there.
+
+        Parameters
+        ----------
+        limit : int, default 1000
+            How many messages to take at most.
+        flags : int, default 0
+            `DONTWAIT`: raise Again instead of waiting.
+        timeout : int, float or timedelta, optional
+            Milliseconds to wait for the first, -1 for ever; by default `rcvtimeo` of the socket.
+
+        Returns
+        -------
+        list of list of bytes
+            The parts of each message, one at least.
+
+        Raises
+        ------
+        Again, ValueError, StateError, NotSupported, ContextTerminated, SocketInUse, MemoryError
+            As `recv_many` does.
+        """
+        cdef int f = to_flags(flags, "recv_multipart_many")
+        cdef int most = to_int(limit, "recv_multipart_many", "limit", 1)
+        return self.gather(most, True, True, False, f, timeout, "recv_multipart_many")
 
     def __iter__(self):
         return self
@@ -945,6 +1407,28 @@ cdef class Socket:
     def spin(self, microseconds):
         self.record.spin = to_spin(microseconds)
         self.record.eager = self.record.spin != 0
+
+    cdef void set_threshold(self, size_t size) noexcept:
+        self.threshold = size
+        self.quick_size = min(size, <size_t> BIG)
+
+    @property
+    def copy_threshold(self):
+        """int: from how many bytes on a send lends libzmq the memory of bytes instead of copying it."""
+        return self.threshold
+
+    @copy_threshold.setter
+    def copy_threshold(self, size):
+        self.set_threshold(to_threshold(size, "copy_threshold"))
+
+    @property
+    def stats(self):
+        """SocketStats: what went through the socket since it was made; its own counts, which are cheap to read."""
+        from zmqcy.stats import SocketStats
+        cdef Stats *stats = &self.record.stats
+        return SocketStats(
+            stats.messages_sent, stats.bytes_sent, stats.messages_received, stats.bytes_received, stats.waits,
+            stats.would_blocks)
 
     @property
     def underlying(self):

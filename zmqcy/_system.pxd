@@ -1,4 +1,5 @@
-# What the system has under other names on other systems: waiting on a descriptor, the monotonic clock, fork, signals.
+# What the system has under other names on other systems: waiting on a descriptor, the monotonic clock, fork, signals,
+# atomic operations.
 
 ctypedef long long nsec  # a time in nanoseconds, or a moment of the monotonic clock
 
@@ -19,6 +20,11 @@ cdef extern from *:
     typedef int zmqcy_sigset;
     #define zmqcy_nap() Sleep(1)
     #define zmqcy_yield() SwitchToThread()
+    #define zmqcy_poke(fd) ((void) send((SOCKET) (fd), "", 1, 0))
+    #define zmqcy_swap(place, value) InterlockedExchangePointer((void *volatile *) (place), value)
+    #define zmqcy_replace(place, old, value) \
+        (InterlockedCompareExchangePointer((void *volatile *) (place), value, old) == (old))
+    #define zmqcy_add(place, value) (InterlockedExchangeAdd((long volatile *) (place), value) + (value))
     #define zmqcy_probe_descriptors(need) (need)
     #else
     #include <poll.h>
@@ -49,6 +55,14 @@ cdef extern from *:
     #include <sched.h>
     #include <unistd.h>
     #define zmqcy_yield() sched_yield()
+    static inline void zmqcy_poke(int fd) {
+        ssize_t rc = write(fd, "", 1);
+        (void) rc;  /* full: it is readable already */
+    }
+    #define zmqcy_swap(place, value) __atomic_exchange_n(place, value, __ATOMIC_SEQ_CST)
+    #define zmqcy_replace(place, old, value) \
+        __sync_bool_compare_and_swap(place, old, value)
+    #define zmqcy_add(place, value) __atomic_add_fetch(place, value, __ATOMIC_SEQ_CST)
     static inline int zmqcy_probe_descriptors(int need) {
         int fds[64], got = 0, i;
         while (got < need && got < 64) {
@@ -81,3 +95,7 @@ cdef extern from *:
     void nap "zmqcy_nap"() noexcept nogil
     void yield_processor "zmqcy_yield"() noexcept nogil
     int probe_descriptors "zmqcy_probe_descriptors"(int need) noexcept nogil  # how many could be had
+    void poke "zmqcy_poke"(int fd) noexcept nogil  # make the other end readable
+    void *swap "zmqcy_swap"(void **place, void *value) noexcept nogil
+    bint replace "zmqcy_replace"(void **place, void *old, void *value) noexcept nogil
+    long add "zmqcy_add"(long *place, long value) noexcept nogil  # gives the sum

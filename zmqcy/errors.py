@@ -104,6 +104,10 @@ class ZMQBindError(ZMQError):
     """No port could be had for `Socket.bind_to_random_port` (EADDRINUSE)."""
 
 
+class NotDone(TimeoutError):
+    """libzmq has not let go of a message within the time that `MessageTracker.wait` was given."""
+
+
 CLASSES: dict[int, type[ZMQError]] = {
     _errno.EAGAIN: Again,
     _errno.EINTR: InterruptedSystemCall,  # a signal

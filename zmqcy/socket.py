@@ -249,7 +249,7 @@ class Socket(_socket.Socket):
 
         return json.loads(self.recv(flags, timeout=timeout), **options)
 
-    def send_serialized(self, value, serialize, flags=0, *, timeout=None):
+    def send_serialized(self, value, serialize, flags=0, copy=None, *, timeout=None):
         """Send what a function makes of a value.
 
         Parameters
@@ -260,12 +260,14 @@ class Socket(_socket.Socket):
             Takes the value, and returns the parts of the message.
         flags : int, default 0
             As `send_multipart` takes them.
+        copy : bool, optional
+            As `send_multipart` takes it.
         timeout : int, float or timedelta, optional
             As `send_multipart` takes it.
         """
-        self.send_multipart(serialize(value), flags, timeout=timeout)
+        self.send_multipart(serialize(value), flags, copy, timeout=timeout)
 
-    def recv_serialized(self, deserialize, flags=0, *, timeout=None):
+    def recv_serialized(self, deserialize, flags=0, copy=True, *, timeout=None):
         """Receive a message, and return what a function makes of its parts.
 
         Parameters
@@ -274,6 +276,8 @@ class Socket(_socket.Socket):
             Takes the list of parts.
         flags : int, default 0
             As `recv_multipart` takes them.
+        copy : bool, default True
+            False: the parts are Frames.
         timeout : int, float or timedelta, optional
             As `recv_multipart` takes it.
 
@@ -282,7 +286,7 @@ class Socket(_socket.Socket):
         object
             What `deserialize` returned.
         """
-        return deserialize(self.recv_multipart(flags, timeout=timeout))
+        return deserialize(self.recv_multipart(flags, copy, timeout=timeout))
 
 
 for _option in SOCKET_OPTIONS:

@@ -1,11 +1,12 @@
 from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Any, TypedDict, TypeVar, type_check_only
+from typing import Any, Literal, TypedDict, TypeVar, overload, type_check_only
 
 from typing_extensions import Buffer, Self
 
 from zmqcy import _socket
 from zmqcy._context import _WriteOnly
+from zmqcy._message import Frame
 from zmqcy.constants import SocketType
 from zmqcy.context import Context
 
@@ -161,11 +162,27 @@ class Socket(_socket.Socket):
         value: _T,
         serialize: Callable[[_T], Iterable[Buffer]],
         flags: int = 0,
+        copy: bool | None = None,
         *,
         timeout: float | timedelta | None = None,
     ) -> None: ...
+    @overload
     def recv_serialized(
-        self, deserialize: Callable[[list[bytes]], _T], flags: int = 0, *, timeout: float | timedelta | None = None
+        self,
+        deserialize: Callable[[list[bytes]], _T],
+        flags: int = 0,
+        copy: Literal[True] = True,
+        *,
+        timeout: float | timedelta | None = None,
+    ) -> _T: ...
+    @overload
+    def recv_serialized(
+        self,
+        deserialize: Callable[[list[Frame]], _T],
+        flags: int = 0,
+        *,
+        copy: Literal[False],
+        timeout: float | timedelta | None = None,
     ) -> _T: ...
     # generated: begin properties
     @property

@@ -54,6 +54,44 @@ def names() -> None:
     assert_type(zmqcy.__version__, str)
 
 
+def batches(socket: zmqcy.Socket) -> None:
+    assert_type(socket.send_many([b"a", bytearray(b"b"), zmqcy.Frame(b"c")]), int)
+    assert_type(socket.send_many((b"%d" % i for i in range(3)), flags=zmqcy.DONTWAIT, timeout=SECOND), int)
+    assert_type(socket.send_multipart_many([[b"a", b"b"], (b"c",)]), int)
+    assert_type(socket.recv_many(), list[bytes])
+    assert_type(socket.recv_many(10, timeout=1.5), list[bytes])
+    assert_type(socket.recv_multipart_many(10), list[list[bytes]])
+
+
+async def frames(socket: zmqcy.Socket, copy: bool) -> None:
+    frame = socket.recv(copy=False)
+    assert_type(frame, zmqcy.Frame)
+    assert_type(socket.recv(0, False), zmqcy.Frame)
+    assert_type(socket.recv(copy=copy), bytes | zmqcy.Frame)
+    assert_type(socket.recv(), bytes)
+    assert_type(socket.recv_multipart(copy=False), list[zmqcy.Frame])
+    assert_type(socket.recv_multipart(), list[bytes])
+    assert_type(socket.recv_multipart_into([bytearray(10), memoryview(bytearray(10))]), list[int])
+    assert_type(frame.bytes, bytes)
+    assert_type(frame.buffer, memoryview)
+    assert_type(frame.more, bool)
+    assert_type(frame.get("Peer-Address"), str)
+    assert_type(frame.get(zmqcy.SocketOption.TYPE), int)
+    assert_type(zmqcy.Frame(b"x", track=True).tracker, zmqcy.MessageTracker | None)
+    with frame as same:
+        memoryview(same)
+    tracker = socket.send(frame, track=True)
+    assert_type(tracker, zmqcy.MessageTracker)
+    assert_type(socket.send_multipart([frame, b"x"], copy=False, track=True), zmqcy.MessageTracker)
+    tracker.wait(SECOND)
+    tracker.add_done_callback(print)
+    assert_type(tracker.done, bool)
+    await tracker
+    socket.copy_threshold = zmqcy.COPY_THRESHOLD
+    assert_type(socket.stats.messages_sent, int)
+    zmqcy.COPY_THRESHOLD = 0
+
+
 def contexts(address: int) -> None:
     assert_type(zmqcy.Context(), zmqcy.Context)
     assert_type(zmqcy.Context(0, max_sockets=10, ipv6=True, linger=0), zmqcy.Context)

@@ -29,17 +29,26 @@ def contexts() -> None:
 
 
 def messages(socket: zmqcy.Socket) -> None:
-    socket.send("text")  # error: expected "Buffer"
-    socket.send(3)  # error: expected "Buffer"
-    socket.send(b"", timeout="1")  # error: [arg-type]
-    socket.send(b"", 0, 10)  # error: Too many positional arguments
-    socket.send(b"", flags=None)  # error: [arg-type]
+    socket.send("text")  # error: [call-overload]
+    socket.send(3)  # error: [call-overload]
+    socket.send(b"", timeout="1")  # error: [call-overload]
+    socket.send(b"", 0, 10)  # error: [call-overload]
+    socket.send(b"", flags=None)  # error: [call-overload]
     socket.try_send("text")  # error: expected "Buffer"
     socket.send_multipart(b"one")  # error: expected "Iterable[Buffer]"
     socket.send_multipart(["a", "b"])  # error: expected "Buffer"
     socket.send_multipart("text")  # error: expected "Iterable[Buffer]"
     text: str = socket.recv()  # error: [assignment]
     size = len(socket.try_recv())  # error: [arg-type]
+    socket.send_many(b"one")  # error: expected "Iterable[Buffer]"
+    socket.send_many([1])  # error: expected "Buffer"
+    socket.send_multipart_many([b"one"])  # error: expected "Iterable[Buffer]"
+    many: list[str] = socket.recv_many()  # error: [assignment]
+    socket.recv_many("1")  # error: [arg-type]
+    frame: bytes = socket.recv(copy=False)  # error: [assignment]
+    socket.send(b"").done  # error: "None" has no attribute "done"
+    socket.copy_threshold = None  # error: [assignment]
+    zmqcy.MessageTracker(1)  # error: [arg-type]
     socket.recv_into("text")  # error: expected "Buffer"
     for part in socket.recv_multipart():
         part.encode()  # error: "bytes" has no attribute "encode"

@@ -1,0 +1,63 @@
+# The C side of messages: how a buffer is lent to libzmq, and the frames that it delivers.
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.memoryview cimport PyMemoryView_GET_BUFFER
+
+from zmqcy.libzmq cimport zmq_msg_t
+
+cdef enum:
+    BIG = 65536  # bytes from which on a copy is made without the GIL
+
+
+cdef struct Tracking:
+    # What the thread that lets go of a lent buffer tells a tracker, whose object it stands in.
+    long pending  # how many buffers libzmq still has
+    void *done    # a lock, held until there are none
+    long waker    # the descriptor of a socket that is written to then; -1: nobody awaits it
+
+
+cdef class MessageTracker:
+    cdef object __weakref__
+    cdef Tracking tracking
+    cdef list callbacks
+    cdef tuple wakers
+
+    cdef int seal(self) except -1
+    cdef int call_back(self) except -1
+    cdef object waker(self)
+
+
+cdef class Frame:
+    cdef zmq_msg_t msg
+    cdef bint released
+    cdef int exports
+    cdef readonly MessageTracker tracker
+
+    cdef int share(self, zmq_msg_t *copy, str call) except -1
+    cdef int refuse(self, str call) except -1
+    cdef bint writable(self) noexcept
+
+
+# Where the content of bytes, or of the memoryview that `to_buffer` makes of anything else, begins and how long it is.
+
+cdef inline const char *start_of(object data):
+    if type(data) is bytes:
+        return PyBytes_AS_STRING(data)
+    return <const char *> PyMemoryView_GET_BUFFER(data).buf
+
+
+cdef inline size_t size_of(object data):
+    if type(data) is bytes:
+        return PyBytes_GET_SIZE(data)
+    return PyMemoryView_GET_BUFFER(data).len
+
+
+cdef MessageTracker new_tracker()
+cdef size_t default_threshold() except? 0
+cdef size_t to_threshold(object size, str name) except? 0
+cdef int copy_in(zmq_msg_t *msg, const char *data, size_t size, str call) except -1
+cdef int lend(zmq_msg_t *msg, object data, MessageTracker tracker, str call) except -1
+cdef object take(zmq_msg_t *msg)
+cdef Frame new_frame()
+cdef object to_content(object data, str call, str place)
+cdef int collect() except -1

@@ -1,0 +1,572 @@
+"""Messages: buffers lent to libzmq, and the frames that it delivers.
+
+A buffer is lent by a message that points to its memory. libzmq lets go of it in one of its own threads, which may not
+take the GIL: it pushes the lease on a lock-free stack, and asks for a pending call of the interpreter. That call, or an
+earlier one of zmqcy, empties the stack and drops the references.
+"""
+
+cimport cython
+from cpython.buffer cimport (
+    PyBUF_CONTIG_RO, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer)
+from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.errno cimport EINTR
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
+
+from zmqcy._library cimport (
+    NO_TYPE, c_string, deadline_after, error, fail, interrupted, remaining, slice_of, to_buffer, to_int, to_integer)
+from zmqcy._system cimport add, at_fork, nap, nsec, poke, replace, swap
+from zmqcy.libzmq cimport (
+    ENOTSUP, zmq_has, zmq_msg_close, zmq_msg_copy, zmq_msg_data, zmq_msg_get, zmq_msg_gets, zmq_msg_group,
+    zmq_msg_init, zmq_msg_init_data, zmq_msg_init_size, zmq_msg_more, zmq_msg_routing_id, zmq_msg_size, zmq_msg_t)
+
+import atexit
+import sys
+
+from zmqcy.errors import NotDone
+
+cdef extern from "Python.h":
+    PyObject *new_bytes "PyBytes_FromStringAndSize"(const char *data, Py_ssize_t size) noexcept
+    void PyErr_Clear()
+    void PyErr_WriteUnraisable(object where)
+    Py_ssize_t PY_SSIZE_T_MAX
+    int Py_AddPendingCall(int (*func)(void *) noexcept, void *arg) noexcept nogil
+
+cdef extern from "pythread.h":
+    void *PyThread_allocate_lock() noexcept nogil
+    void PyThread_free_lock(void *lock) noexcept nogil
+    int PyThread_acquire_lock(void *lock, int wait) noexcept nogil
+    int PyThread_acquire_lock_timed(void *lock, long long microseconds, int interruptible) noexcept nogil
+    void PyThread_release_lock(void *lock) noexcept nogil
+    int PY_LOCK_ACQUIRED
+
+COPY_THRESHOLD = 65536
+
+cdef enum:
+    ZMQ_SHARED = 3  # of zmq_msg_get: others have the content, too
+
+
+# ------------------------------------------------------------------------------------------------------- lent buffers
+
+cdef struct Lease:
+    Lease *following     # on the stack of those that libzmq has let go of
+    PyObject *owner      # bytes, whose memory never moves; NULL: a view
+    Py_buffer view       # of any other buffer, which its export keeps where it is
+    PyObject *tracker
+    Tracking *tracking   # inside of the tracker
+
+
+cdef void *let_go_of = NULL  # the top of the stack
+cdef void *scheduled = NULL  # something: a pending call has been asked for
+cdef long inside = 0         # threads that are about to ask for one
+cdef long finishing = 0      # the interpreter ends: there will be no more pending calls
+
+
+cdef void let_go(void *data, void *hint) noexcept nogil:
+    """Take note that libzmq needs a buffer no more. Runs in any thread, with the GIL or without."""
+    cdef Lease *lease = <Lease *> hint
+    cdef Tracking *tracking = lease.tracking
+    cdef void *top
+    cdef long waker
+    if tracking is not NULL and add(&tracking.pending, -1) == 0:
+        PyThread_release_lock(tracking.done)
+        waker = add(&tracking.waker, 0)
+        if waker >= 0:
+            poke(<int> waker)
+    while True:  # the lease belongs to whoever empties the stack once it is on it
+        top = let_go_of
+        lease.following = <Lease *> top
+        if replace(&let_go_of, top, lease):
+            break
+    add(&inside, 1)
+    if add(&finishing, 0) == 0 and replace(&scheduled, NULL, &scheduled):
+        if Py_AddPendingCall(collect_pending, NULL) < 0:
+            swap(&scheduled, NULL)  # its queue is full: the next one asks again
+    add(&inside, -1)
+
+
+cdef int collect_pending(void *argument) noexcept:
+    try:
+        collect()
+    except BaseException:
+        PyErr_WriteUnraisable(collect_pending_name)
+    return 0
+
+
+cdef str collect_pending_name = "zmqcy: buffers that libzmq has let go of"
+
+
+cdef int collect() except -1:
+    """Drop the references to buffers that libzmq has let go of. Any Python code may run here."""
+    cdef Lease *lease
+    cdef Lease *following
+    cdef list trackers
+    cdef MessageTracker tracker
+    if let_go_of is NULL:
+        return 0
+    trackers = []
+    swap(&scheduled, NULL)
+    lease = <Lease *> swap(&let_go_of, NULL)
+    while lease is not NULL:
+        following = lease.following
+        if lease.tracker is not NULL:
+            trackers.append(<object> lease.tracker)
+        release_lease(lease)
+        lease = following
+    for tracker in trackers:
+        if tracker.callbacks is not None and tracker.tracking.pending == 0:
+            tracker.call_back()
+    return 0
+
+
+cdef int release_lease(Lease *lease) except -1:
+    if lease.owner is not NULL:
+        Py_DECREF(<object> lease.owner)
+    else:
+        PyBuffer_Release(&lease.view)
+    if lease.tracker is not NULL:
+        Py_DECREF(<object> lease.tracker)
+    free(lease)
+    return 0
+
+
+cdef int lend(zmq_msg_t *msg, object data, MessageTracker tracker, str call) except -1:
+    """Make a message of a buffer's own memory, which is kept as it is until libzmq lets go of the message."""
+    cdef Lease *lease = <Lease *> malloc(sizeof(Lease))
+    cdef void *start
+    cdef size_t size
+    if lease is NULL:
+        raise MemoryError(call)
+    lease.owner = lease.tracker = NULL
+    lease.tracking = NULL
+    try:
+        if type(data) is bytes:
+            start = PyBytes_AS_STRING(data)
+            size = len(<bytes> data)
+        else:
+            PyObject_GetBuffer(data, &lease.view, PyBUF_CONTIG_RO)
+            start = lease.view.buf
+            size = lease.view.len
+    except BaseException:
+        free(lease)
+        raise
+    if type(data) is bytes:
+        Py_INCREF(data)
+        lease.owner = <PyObject *> data
+    if tracker is not None:
+        Py_INCREF(tracker)
+        lease.tracker = <PyObject *> tracker
+        lease.tracking = &tracker.tracking
+        add(&tracker.tracking.pending, 1)
+    if zmq_msg_init_data(msg, start, size, let_go, lease) < 0:
+        if tracker is not None:
+            add(&tracker.tracking.pending, -1)
+        release_lease(lease)
+        return fail(call, NO_TYPE, f"size={size}")
+    return 0
+
+
+cdef int copy_in(zmq_msg_t *msg, const char *data, size_t size, str call) except -1:
+    """Make a message of a copy of some bytes."""
+    if zmq_msg_init_size(msg, size) < 0:
+        return fail(call, NO_TYPE, f"size={size}")
+    if size < BIG:
+        memcpy(zmq_msg_data(msg), data, size)
+    else:
+        with nogil:
+            memcpy(zmq_msg_data(msg), data, size)
+    return 0
+
+
+cdef void after_fork_in_child() noexcept nogil:
+    """Go on without the parent's threads: one of them may have been about to ask for a pending call."""
+    global inside, scheduled
+    inside = 0
+    scheduled = NULL
+
+
+def _finish():
+    """Ask for no more pending calls: the interpreter is about to go."""
+    add(&finishing, 1)
+    while add(&inside, 0):
+        nap()
+
+
+cdef class MessageTracker:
+    """Tell when libzmq has let go of a message: it is sent, as far as libzmq knows, or was dropped.
+
+    A send with ``track=True`` returns one. It may be awaited by coroutines of asyncio.
+    """
+
+    def __cinit__(self):
+        self.tracking.done = PyThread_allocate_lock()
+        if self.tracking.done is NULL:
+            raise MemoryError("MessageTracker")
+        PyThread_acquire_lock(self.tracking.done, 1)
+        self.tracking.waker = -1
+        self.tracking.pending = 1  # until `seal`
+
+    def __init__(self):
+        raise TypeError("MessageTracker: a send with track=True makes one")
+
+    def __dealloc__(self):
+        if self.tracking.done is not NULL:
+            PyThread_free_lock(self.tracking.done)
+
+    cdef int seal(self) except -1:
+        """Take note that all buffers of the message have been lent."""
+        if add(&self.tracking.pending, -1) == 0:
+            PyThread_release_lock(self.tracking.done)
+        return 0
+
+    cdef int call_back(self) except -1:
+        callbacks = self.callbacks
+        self.callbacks = None
+        for callback in callbacks:
+            try:
+                callback(self)
+            except Exception:
+                PyErr_WriteUnraisable(callback)
+        return 0
+
+    @property
+    def done(self):
+        """bool: whether libzmq has let go of all of the message."""
+        cdef bint done = add(&self.tracking.pending, 0) == 0
+        if done:
+            collect()
+        return done
+
+    def wait(self, timeout=None):
+        """Wait until libzmq has let go of all of the message.
+
+        Parameters
+        ----------
+        timeout : float or timedelta, optional
+            Seconds (not milliseconds: as pyzmq has it); by default, and with -1, for ever.
+
+        Raises
+        ------
+        NotDone
+            The time is up.
+        """
+        if isinstance(timeout, (int, float)) and timeout > 0:
+            timeout = timeout * 1000.0
+        cdef nsec deadline = deadline_after(timeout, "wait")
+        cdef int rc
+        while add(&self.tracking.pending, 0):
+            with nogil:
+                rc = PyThread_acquire_lock_timed(self.tracking.done, <long long> slice_of(deadline) * 1000, 1)
+            if rc == PY_LOCK_ACQUIRED:
+                PyThread_release_lock(self.tracking.done)
+                break
+            interrupted(EINTR)
+            if remaining(deadline) == 0 and add(&self.tracking.pending, 0):
+                raise NotDone()
+        collect()
+
+    def add_done_callback(self, callback):
+        """Call a function when libzmq has let go of all of the message; at once if it has.
+
+        Parameters
+        ----------
+        callback : callable
+            Takes the tracker. It runs in the thread that next sends a message of this kind or asks a tracker, or in
+            the main thread as soon as that runs Python code. What it raises goes to `sys.unraisablehook`.
+        """
+        if not callable(callback):
+            raise TypeError(f"add_done_callback: a callable is required, not {callback!r:.80}")
+        if self.callbacks is None:
+            self.callbacks = []
+        self.callbacks.append(callback)
+        if add(&self.tracking.pending, 0) == 0:
+            collect()
+            if self.callbacks is not None:  # `collect` had nothing of ours
+                self.call_back()
+
+    def __await__(self):
+        return _wait_in_loop(self).__await__()
+
+    cdef object waker(self):
+        """Return a socket that becomes readable when all is done, and stays so."""
+        import socket
+        if self.wakers is None:
+            self.wakers = socket.socketpair()  # lives as long as the tracker: let_go may be writing to it at any time
+            self.wakers[1].setblocking(False)
+            add(&self.tracking.waker, self.wakers[1].fileno() + 1)
+            if add(&self.tracking.pending, 0) == 0:
+                poke(<int> self.tracking.waker)
+        return self.wakers[0].dup()  # each loop, and each task, watches its own
+
+    def __repr__(self):
+        return f"<MessageTracker {'done' if self.done else 'not done'}>"
+
+
+async def _wait_in_loop(MessageTracker tracker):
+    """Wait for a tracker in a coroutine of asyncio."""
+    import asyncio
+    if tracker.done:
+        return
+    loop = asyncio.get_running_loop()
+    future = loop.create_future()
+    with tracker.waker() as waker:
+        loop.add_reader(waker, lambda: future.done() or future.set_result(None))
+        try:
+            await future
+        finally:
+            loop.remove_reader(waker)
+    collect()
+
+
+cdef MessageTracker new_tracker():
+    return MessageTracker.__new__(MessageTracker)
+
+
+# ------------------------------------------------------------------------------------------------------------- frames
+
+cdef size_t default_threshold() except? 0:
+    """Return `zmqcy.COPY_THRESHOLD`, as the user has it now."""
+    return to_threshold(getattr(sys.modules.get("zmqcy"), "COPY_THRESHOLD", COPY_THRESHOLD), "COPY_THRESHOLD")
+
+
+cdef size_t to_threshold(object size, str name) except? 0:
+    return to_integer(size, "send", name, 0, PY_SSIZE_T_MAX)
+
+
+cdef object take(zmq_msg_t *msg):
+    """Make bytes of a message, at their final size and filled once. None: no memory."""
+    cdef size_t size = zmq_msg_size(msg)
+    cdef PyObject *data
+    cdef char *target
+    if size < BIG:
+        data = new_bytes(<const char *> zmq_msg_data(msg), size)
+    else:
+        data = new_bytes(NULL, size)
+        if data is not NULL:
+            target = PyBytes_AS_STRING(<object> data)
+            with nogil:
+                memcpy(target, zmq_msg_data(msg), size)
+    if data is NULL:
+        PyErr_Clear()
+        return None
+    result = <object> data
+    Py_DECREF(result)
+    return result
+
+
+cdef Frame new_frame():
+    """Return a frame whose message is empty, for libzmq to fill."""
+    return Frame.__new__(Frame)
+
+
+@cython.no_gc  # it refers to nothing but a tracker
+@cython.freelist(32)
+cdef class Frame:
+    """A message, or a part of one, in the memory where libzmq has it: a buffer that is not copied.
+
+    `recv(copy=False)` gives one; it may also be made, to be sent several times. It is freed with its last reference.
+    A message of up to 33 bytes or so, and one that came over a connection (not inproc), belongs to the frame alone:
+    such a buffer is writable until the frame is sent on. Messages above 8 KiB begin at a multiple of 8 bytes; smaller
+    ones begin where they lay among what was received with them.
+
+    Parameters
+    ----------
+    data : bytes-like, default b""
+        The content.
+    track : bool, default False
+        Whether `tracker` shall tell when libzmq and all frames have let go of it.
+    copy : bool, optional
+        True: copy the content. False: lend it, be it bytes or another buffer, which cannot be resized meanwhile.
+        By default bytes of `COPY_THRESHOLD` and more are lent.
+
+    Attributes
+    ----------
+    tracker : MessageTracker or None
+        With ``track=True``.
+    """
+
+    def __cinit__(self):
+        <void> zmq_msg_init(&self.msg)
+
+    def __init__(self, data=b"", track=False, copy=None):
+        cdef MessageTracker tracker = None
+        cdef zmq_msg_t msg
+        if self.exports or self.tracker is not None or zmq_msg_size(&self.msg):
+            raise RuntimeError("Frame: already initialised")
+        data = to_buffer(data, "Frame", None)
+        if copy is None:
+            copy = type(data) is not bytes or size_of(data) < default_threshold()
+        if track:
+            tracker = new_tracker()
+            data = bytes(data) if copy else data
+        if track or not copy:
+            lend(&msg, data, tracker, "Frame")
+        else:
+            copy_in(&msg, start_of(data), size_of(data), "Frame")
+        <void> zmq_msg_close(&self.msg)
+        memcpy(&self.msg, &msg, sizeof(msg))  # libzmq moves messages by value too
+        if track:
+            tracker.seal()
+            self.tracker = tracker
+
+    def __dealloc__(self):
+        <void> zmq_msg_close(&self.msg)
+
+    cdef int refuse(self, str call) except -1:
+        if self.released:
+            raise ValueError(f"{call}: the Frame was released")
+        return 0
+
+    cdef bint writable(self) noexcept:
+        """Tell whether nobody else can see the content.
+
+        Over inproc a message may be the memory of what a sender has lent; one that came over a connection has
+        properties of the peer, and was made by libzmq.
+        """
+        cdef char *data = <char *> zmq_msg_data(&self.msg)
+        if zmq_msg_get(&self.msg, ZMQ_SHARED) == 1:
+            return False
+        if <char *> &self.msg <= data < <char *> (&self.msg + 1):
+            return True
+        return zmq_msg_gets(&self.msg, b"Socket-Type") is not NULL
+
+    cdef int share(self, zmq_msg_t *copy, str call) except -1:
+        """Make another message of the same content, for libzmq to send."""
+        self.refuse(call)
+        if self.exports and self.writable():  # who has the view may go on writing
+            return copy_in(copy, <const char *> zmq_msg_data(&self.msg), zmq_msg_size(&self.msg), call)
+        <void> zmq_msg_init(copy)
+        if zmq_msg_copy(copy, &self.msg) < 0:
+            return fail(call, NO_TYPE, None)
+        return 0
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        self.refuse("buffer")
+        PyBuffer_FillInfo(
+            view, self, zmq_msg_data(&self.msg), zmq_msg_size(&self.msg), not self.writable(), flags)
+        self.exports += 1
+
+    def __releasebuffer__(self, Py_buffer *view):
+        self.exports -= 1
+
+    def release(self):
+        """Free the message now. Releasing it again does nothing.
+
+        Raises
+        ------
+        BufferError
+            There are views of it.
+        """
+        if self.exports:
+            raise BufferError(f"release: {self.exports} views of the Frame exist")
+        if not self.released:
+            self.released = True
+            <void> zmq_msg_close(&self.msg)
+            <void> zmq_msg_init(&self.msg)
+
+    def __enter__(self):
+        self.refuse("with")
+        return self
+
+    def __exit__(self, *exception):
+        self.release()
+
+    @property
+    def bytes(self):
+        """bytes: a copy of the content."""
+        self.refuse("bytes")
+        data = take(&self.msg)
+        if data is None:
+            raise MemoryError(f"bytes: no memory for {zmq_msg_size(&self.msg)} bytes")
+        return data
+
+    @property
+    def buffer(self):
+        """memoryview: the content, not copied."""
+        return memoryview(self)
+
+    @property
+    def more(self):
+        """bool: whether a part of the same message follows."""
+        self.refuse("more")
+        return zmq_msg_more(&self.msg) != 0
+
+    @property
+    def group(self):
+        """str: the group that it was sent to (DISH); a draft of libzmq."""
+        cdef const char *group
+        self.refuse("group")
+        need_drafts("group")
+        group = zmq_msg_group(&self.msg)
+        return "" if group is NULL else group.decode("utf-8", "surrogateescape")
+
+    @property
+    def routing_id(self):
+        """int: the peer that it came from (SERVER, PEER), 0 otherwise; a draft of libzmq."""
+        self.refuse("routing_id")
+        need_drafts("routing_id")
+        return zmq_msg_routing_id(&self.msg)
+
+    def get(self, name):
+        """Read a property of the message.
+
+        Parameters
+        ----------
+        name : str or int
+            A property of the connection that it came over: ``"Peer-Address"``, ``"Socket-Type"``, ``"User-Id"``,
+            ``"Identity"`` (or ``"Routing-Id"``), ``"X-..."``; or a number, such as 1 (MORE).
+
+        Returns
+        -------
+        str or int
+
+        Raises
+        ------
+        InvalidArgument
+            The message has no such property.
+        """
+        cdef const char *text
+        cdef int value
+        self.refuse("get")
+        if isinstance(name, str):
+            text = zmq_msg_gets(&self.msg, c_string(name, "get", "name"))
+            if text is NULL:
+                fail("get", NO_TYPE, repr(name))
+            return text.decode("utf-8", "surrogateescape")
+        value = zmq_msg_get(&self.msg, to_int(name, "get", "name"))
+        if value < 0:
+            fail("get", NO_TYPE, f"property {name}")
+        return value
+
+    def __len__(self):
+        self.refuse("len")
+        return zmq_msg_size(&self.msg)
+
+    def __repr__(self):
+        if self.released:
+            return "<Frame, released>"
+        return f"<Frame of {zmq_msg_size(&self.msg)} bytes{', more' if zmq_msg_more(&self.msg) else ''}>"
+
+    def __reduce__(self):
+        raise TypeError("Frame: a frame cannot be pickled; take bytes() of it")
+
+
+cdef object to_content(object data, str call, str place):
+    """Return what can be sent as bytes, a Frame, or a memoryview."""
+    if type(data) is Frame:
+        (<Frame> data).refuse(call)
+        return data
+    return to_buffer(data, call, place)
+
+
+cdef int need_drafts(str name) except -1:
+    if not zmq_has(b"draft"):
+        raise error(ENOTSUP, name, NO_TYPE, None, "this libzmq has no draft sockets")
+    return 0
+
+
+if at_fork(after_fork_in_child):
+    raise ImportError("zmqcy: the handler for fork could not be registered")
+atexit.register(_finish)
