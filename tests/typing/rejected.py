@@ -43,10 +43,10 @@ def messages(socket: zmqcy.Socket) -> None:
     socket.send_many(b"one")  # error: expected "Iterable[Buffer]"
     socket.send_many([1])  # error: expected "Buffer"
     socket.send_multipart_many([b"one"])  # error: expected "Iterable[Buffer]"
-    many: list[str] = socket.recv_many()  # error: [assignment]
+    socket.recv_many()[0].encode()  # error: "bytes" has no attribute "encode"
     socket.recv_many("1")  # error: [arg-type]
-    frame: bytes = socket.recv(copy=False)  # error: [assignment]
-    socket.send(b"").done  # error: "None" has no attribute "done"
+    socket.recv(copy=False).decode()  # error: "Frame" has no attribute "decode"
+    socket.send(b"").wait()  # error: "None" has no attribute "wait"
     socket.copy_threshold = None  # error: [assignment]
     zmqcy.MessageTracker(1)  # error: [arg-type]
     socket.recv_into("text")  # error: expected "Buffer"
