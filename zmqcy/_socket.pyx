@@ -500,7 +500,7 @@ cdef class Socket:
             str call) except -1:
         """Describe parts for `transmit`: which are copied when they are sent, and which are messages already."""
         cdef Py_ssize_t i, left = 0, message = 0
-        cdef size_t size
+        cdef bint lent, chosen = copy is not None, copied = chosen and copy
         cdef Part *part
         cdef object data
         for i in range(len(parts)):
@@ -519,19 +519,12 @@ cdef class Socket:
                 self.prepare(part, data, False, tracker, call)
                 continue
             part.data = start_of(data)
-            part.size = size = size_of(data)
-            if tracker is not None:
-                self.prepare(part, data, copy is None and type(data) is not bytes or copy, tracker, call)
-            elif copy is None and type(data) is bytes:
-                if size >= self.threshold:
-                    self.prepare(part, data, False, None, call)
-                elif size >= BIG:
-                    self.prepare(part, data, True, None, call)
-            elif copy is None or copy:
-                if size >= BIG:
-                    self.prepare(part, data, True, None, call)
-            elif type(data) is not bytes or size >= self.threshold:  # nobody sees whether short bytes are copied
-                self.prepare(part, data, False, None, call)
+            part.size = size_of(data)
+            lent = not copied if chosen else type(data) is bytes
+            if tracker is None and type(data) is bytes and part.size < self.threshold:
+                lent = False  # nobody sees whether short bytes are copied
+            if lent or tracker is not None or part.size >= BIG:
+                self.prepare(part, data, not lent, tracker, call)
         return 0
 
     cdef int prepare(
@@ -541,10 +534,10 @@ cdef class Socket:
         if msg is NULL:
             raise MemoryError(call)
         try:
-            if type(data) is Frame and tracker is None:
-                (<Frame> data).share(msg, call)
-            elif tracker is not None:
+            if tracker is not None:
                 lend(msg, bytes(data) if copied else data, tracker, call)
+            elif type(data) is Frame:
+                (<Frame> data).share(msg, call)
             elif copied:
                 copy_in(msg, part.data, part.size, call)
             else:
