@@ -1,13 +1,14 @@
 # PYTHON=python3.12   the interpreter that .venv is made with (python3 by default)
 # ARGS="-k poll -x"   arguments for pytest
 # QUICK=1             shorter benchmarks
+# BASE=v0.1.0         the commit that bench-guard compares with (HEAD, or its parent where nothing has changed)
 
 BIN := .venv/bin
 SOURCES := $(wildcard zmqcy/*.pyx zmqcy/*.pxd) setup.py pyproject.toml
 
 help:  ## list the targets
-	@sed -n '1,3s/^# //p' Makefile
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-6s %s\n", $$1, $$2}' Makefile
+	@sed -n '1,4s/^# //p' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/.built  ## show an echo, a million messages through a device, and some figures
 	$(BIN)/python examples/demo.py
@@ -28,6 +29,10 @@ types: .venv/.lint  ## check the types
 bench: .venv/.built .venv/.bench  ## measure, in turns with rivals
 	set -e; for file in benchmarks/bench_*.py; do $(BIN)/python $$file $(if $(QUICK),--quick); done
 
+bench-guard: .venv/.ready  ## compare with a commit by instructions a call, which noise does not touch
+	command -v valgrind >/dev/null || TOOLS=valgrind tools/setup.sh
+	$(BIN)/python benchmarks/guard.py $(BASE)
+
 stubs: .venv/.built  ## write the stubs of options and constants from their tables
 	$(BIN)/python tools/stubs.py
 
@@ -35,7 +40,7 @@ clean:  ## remove what make made
 	rm -rf .venv build dist *.egg-info zmqcy/*.c zmqcy/*.so .hypothesis .*_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint types bench stubs clean
+.PHONY: help demo test lint types bench bench-guard stubs clean
 
 # The environment is made anew for another PYTHON than it was made with.
 ifdef PYTHON

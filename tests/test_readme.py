@@ -19,5 +19,5 @@ def test_what_it_names_is_there():
 
 
 def test_its_make_targets_are_there():
-    targets = re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), re.M)
-    assert set(re.findall(r"(?:`|^ {4})make ([a-z]+)", README, re.M)) <= set(targets)
+    targets = re.findall(r"^([a-z-]+):.*##", (ROOT / "Makefile").read_text(), re.M)
+    assert set(re.findall(r"(?:`|^ {4})make ([a-z-]+)", README, re.M)) <= set(targets)

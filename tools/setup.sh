@@ -1,6 +1,7 @@
 #!/bin/sh
 # Make .venv with what the build and the tests need, after installing what this system lacks (apt-get, dnf or brew).
 # usage: tools/setup.sh [PYTHON]   by default the Python of .venv or, where there is none, python3
+# TOOLS="valgrind": commands that are wanted too, and are in packages of their names
 set -eu
 cd "$(dirname "$0")/.."
 python=python3
@@ -29,6 +30,9 @@ if [ -z "${ZMQCY_LIBZMQ:-}" ]; then
     command -v "${PKG_CONFIG:-pkg-config}" >/dev/null || missing="$missing pkg-config"
     "${PKG_CONFIG:-pkg-config}" --exists 'libzmq >= 4.2' 2>/dev/null || missing="$missing libzmq"
 fi
+for tool in ${TOOLS:-}; do
+    command -v "$tool" >/dev/null || missing="$missing $tool"
+done
 
 # ---- the packages that have it
 
@@ -50,6 +54,7 @@ packages() { # packages COMPILER VENV HEADERS PKG-CONFIG LIBZMQ: those that are 
             headers) echo "$3" ;;
             pkg-config) echo "$4" ;;
             libzmq) echo "$5" ;;
+            *) echo "$what" ;;
         esac
     done
 }

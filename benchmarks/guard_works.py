@@ -1,0 +1,146 @@
+"""The works that guard.py counts, each in a process of its own under callgrind: guard_works.py NAME COUNT.
+
+A work takes the module and returns what is to be repeated. Each uses one thread, and inproc without I/O threads.
+"""
+
+import functools
+import gc
+import importlib
+import os
+import sys
+
+LACKING = 3  # the exit code where the tree has no such call
+
+
+def pair(zmqcy):
+    ctx = zmqcy.Context(io_threads=0)
+    a, b = ctx.socket(zmqcy.PAIR), ctx.socket(zmqcy.PAIR)
+    a.bind("inproc://pair")
+    b.connect("inproc://pair")
+    return a, b
+
+
+def single(zmqcy, size):
+    a, b = pair(zmqcy)
+    data = b"x" * size
+
+    def run(count):
+        for _ in range(count):
+            a.send(data)
+            b.recv()
+
+    return run
+
+
+def multipart(zmqcy):
+    a, b = pair(zmqcy)
+    parts = [b"x" * 8] * 3
+
+    def run(count):
+        for _ in range(count):
+            a.send_multipart(parts)
+            b.recv_multipart()
+
+    return run
+
+
+def attempts(zmqcy):
+    a, b = pair(zmqcy)
+    data = b"x" * 8
+
+    def run(count):
+        for _ in range(count):
+            a.try_send(data)
+            b.try_recv()
+
+    return run
+
+
+def batches(zmqcy):
+    a, b = pair(zmqcy)
+    messages = [b"x" * 8] * 100
+
+    def run(count):
+        for _ in range(count):
+            a.send_many(messages)
+            b.recv_many(100)
+
+    return run
+
+
+def option_read(zmqcy):
+    a, _ = pair(zmqcy)
+
+    def run(count):
+        for _ in range(count):
+            a.rcvhwm  # noqa: B018
+
+    return run
+
+
+def option_set(zmqcy):
+    a, _ = pair(zmqcy)
+
+    def run(count):
+        for _ in range(count):
+            a.rcvhwm = 10
+
+    return run
+
+
+def poll(zmqcy):
+    ctx = zmqcy.Context(io_threads=0)
+    poller = zmqcy.Poller()
+    peers = []
+    for number in range(10):
+        a, b = ctx.socket(zmqcy.PAIR), ctx.socket(zmqcy.PAIR)
+        a.bind(f"inproc://poll-{number}")
+        b.connect(f"inproc://poll-{number}")
+        poller.register(a, zmqcy.POLLIN)
+        peers.append(b)
+    peers[5].send(b"x")
+
+    def run(count):
+        for _ in range(count):
+            poller.poll(1000)
+
+    run.peers = peers  # a peer that is closed would make its socket ready
+    return run
+
+
+# name: (what makes it, how often it is run for a sample)
+WORKS = {
+    "send, recv 8 B": (functools.partial(single, size=8), 1024),
+    "send, recv 64 KB": (functools.partial(single, size=65536), 128),
+    "send_multipart, recv_multipart 3 x 8 B": (multipart, 512),
+    "try_send, try_recv 8 B": (attempts, 1024),
+    "send_many, recv_many 100 x 8 B": (batches, 32),
+    "read an option": (option_read, 1024),
+    "set an option": (option_set, 1024),
+    "Poller.poll, 1 of 10 sockets ready": (poll, 256),
+}
+SAMPLES = 5
+
+
+def main(name, count):
+    """Run a work, with a call of getppid after each sample: there callgrind dumps what it has counted."""
+    make, _ = WORKS[name]
+    gc.disable()
+    try:
+        run = make(importlib.import_module("zmqcy"))
+        run(count)  # warms up
+    except AttributeError as error:
+        print(error, file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(LACKING)
+    os.getppid()
+    run(0)
+    os.getppid()
+    for _ in range(SAMPLES):
+        run(count)
+        os.getppid()
+    os._exit(0)  # what is counted is over
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
