@@ -2,8 +2,15 @@
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_GET_BUFFER
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF
+from libc.string cimport memcpy
 
-from zmqcy.libzmq cimport zmq_msg_t
+from zmqcy.libzmq cimport zmq_msg_data, zmq_msg_t
+
+cdef extern from "Python.h":
+    PyObject *new_bytes "PyBytes_FromStringAndSize"(const char *data, Py_ssize_t size) noexcept
+    void PyErr_Clear()
 
 cdef enum:
     BIG = 65536  # bytes from which on a copy is made without the GIL
@@ -52,12 +59,31 @@ cdef inline size_t size_of(object data):
     return PyMemoryView_GET_BUFFER(data).len
 
 
+cdef inline object take(zmq_msg_t *msg, size_t size):
+    # Make bytes of a message, at their final size and filled once. None: no memory.
+    cdef PyObject *data
+    cdef char *target
+    if size < BIG:
+        data = new_bytes(<const char *> zmq_msg_data(msg), size)
+    else:
+        data = new_bytes(NULL, size)
+        if data is not NULL:
+            target = PyBytes_AS_STRING(<object> data)
+            with nogil:
+                memcpy(target, zmq_msg_data(msg), size)
+    if data is NULL:
+        PyErr_Clear()
+        return None
+    result = <object> data
+    Py_DECREF(result)
+    return result
+
+
 cdef MessageTracker new_tracker()
 cdef size_t default_threshold() except? 0
 cdef size_t to_threshold(object size, str name) except? 0
 cdef int copy_in(zmq_msg_t *msg, const char *data, size_t size, str call) except -1
 cdef int lend(zmq_msg_t *msg, object data, MessageTracker tracker, str call) except -1
-cdef object take(zmq_msg_t *msg)
 cdef Frame new_frame()
 cdef object to_content(object data, str call, str place)
 cdef int collect() except -1

@@ -28,8 +28,6 @@ import sys
 from zmqcy.errors import NotDone
 
 cdef extern from "Python.h":
-    PyObject *new_bytes "PyBytes_FromStringAndSize"(const char *data, Py_ssize_t size) noexcept
-    void PyErr_Clear()
     void PyErr_WriteUnraisable(object where)
     Py_ssize_t PY_SSIZE_T_MAX
     int Py_AddPendingCall(int (*func)(void *) noexcept, void *arg) noexcept nogil
@@ -335,27 +333,6 @@ cdef size_t to_threshold(object size, str name) except? 0:
     return to_integer(size, "send", name, 0, PY_SSIZE_T_MAX)
 
 
-cdef object take(zmq_msg_t *msg):
-    """Make bytes of a message, at their final size and filled once. None: no memory."""
-    cdef size_t size = zmq_msg_size(msg)
-    cdef PyObject *data
-    cdef char *target
-    if size < BIG:
-        data = new_bytes(<const char *> zmq_msg_data(msg), size)
-    else:
-        data = new_bytes(NULL, size)
-        if data is not NULL:
-            target = PyBytes_AS_STRING(<object> data)
-            with nogil:
-                memcpy(target, zmq_msg_data(msg), size)
-    if data is NULL:
-        PyErr_Clear()
-        return None
-    result = <object> data
-    Py_DECREF(result)
-    return result
-
-
 cdef Frame new_frame():
     """Return a frame whose message is empty, for libzmq to fill."""
     return Frame.__new__(Frame)
@@ -477,9 +454,10 @@ cdef class Frame:
     def bytes(self):
         """bytes: a copy of the content."""
         self.refuse("bytes")
-        data = take(&self.msg)
+        size = zmq_msg_size(&self.msg)
+        data = take(&self.msg, size)
         if data is None:
-            raise MemoryError(f"bytes: no memory for {zmq_msg_size(&self.msg)} bytes")
+            raise MemoryError(f"bytes: no memory for {size} bytes")
         return data
 
     @property
@@ -555,6 +533,8 @@ cdef class Frame:
 
 cdef object to_content(object data, str call, str place):
     """Return what can be sent as bytes, a Frame, or a memoryview."""
+    if type(data) is bytes:
+        return data
     if type(data) is Frame:
         (<Frame> data).refuse(call)
         return data

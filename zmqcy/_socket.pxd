@@ -31,6 +31,7 @@ cdef struct Catch:
     Py_ssize_t count
     Py_ssize_t room
     bint grown             # `parts` was allocated
+    bint more              # of the same message follow
     Py_ssize_t taken       # since the beginning: parts or, if `whole`, messages
     Py_ssize_t limit
     bint whole
@@ -52,7 +53,7 @@ cdef class Socket:
 
     cdef int open(self, Context context, object type) except -1
     cdef int refuse(self, str call) except -1
-    cdef int put(self, object data, int flags, object timeout, str call) except -1
+    cdef bint put_quickly(self, const char *data, size_t size, int flags) noexcept
     cdef object put_tracked(self, list parts, int flags, object copy, object track, object timeout, str call)
     cdef object put_many(self, object messages, bint nested, object flags, object timeout, str call)
     cdef Py_ssize_t put_parts(

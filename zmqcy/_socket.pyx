@@ -7,6 +7,8 @@ through the gate (`check`), which turns an errno into an exception.
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.memoryview cimport PyMemoryView_GET_BUFFER
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.memoryview cimport PyMemoryView_GET_BUFFER
 from libc.errno cimport EAGAIN, EBUSY, ECHILD, EINTR, EINVAL, EMFILE, EMSGSIZE, ENOMEM, ENOTSOCK, errno
 from libc.limits cimport INT_MAX, INT_MIN
 from libc.stdint cimport int64_t, uint64_t
@@ -194,13 +196,10 @@ cdef int receive(SocketRecord *record, zmq_msg_t *msg, nsec deadline) noexcept n
             return number
 
 
-cdef inline bint is_full(Catch *haul) noexcept nogil:
-    return haul.taken >= haul.limit and (haul.count == 0 or not zmq_msg_more(&haul.parts[haul.count - 1]))
-
-
 cdef inline void caught(Catch *haul) noexcept nogil:
     """Count the part that was just received."""
-    haul.taken += not haul.whole or not zmq_msg_more(&haul.parts[haul.count])
+    haul.more = zmq_msg_more(&haul.parts[haul.count])
+    haul.taken += not haul.whole or not haul.more
     haul.count += 1
 
 
@@ -223,18 +222,16 @@ cdef int catch_more(void *handle, Catch *haul) noexcept nogil:
 
     Return 0, or the errno that ended it: EAGAIN where nothing is left.
     """
-    cdef bint more = haul.count and zmq_msg_more(&haul.parts[haul.count - 1])
-    while more or haul.taken < haul.limit:
+    while haul.more or haul.taken < haul.limit:
         if haul.count == haul.room:
-            if not more:
+            if not haul.more:
                 return 0
             if make_room(haul):
                 return ENOMEM
         <void> zmq_msg_init(&haul.parts[haul.count])
         while zmq_msg_recv(&haul.parts[haul.count], handle, ZMQ_DONTWAIT) < 0:
-            if last_errno() != EINTR or not more:
+            if last_errno() != EINTR or not haul.more:
                 return last_errno()
-        more = zmq_msg_more(&haul.parts[haul.count])
         caught(haul)
     return 0
 
@@ -252,14 +249,9 @@ cdef int admit(Socket socket, str call) except -1:
     return enter(socket, call)
 
 
-cdef inline void count_in(SocketRecord *record, zmq_msg_t *msg) noexcept:
-    record.stats.bytes_received += zmq_msg_size(msg)
-    record.stats.messages_received += not zmq_msg_more(msg)
-
-
-cdef inline void uncount_in(SocketRecord *record, zmq_msg_t *msg) noexcept:
-    record.stats.bytes_received -= zmq_msg_size(msg)
-    record.stats.messages_received -= not zmq_msg_more(msg)
+cdef inline void count_in(SocketRecord *record, size_t size, bint more) noexcept:
+    record.stats.bytes_received += size
+    record.stats.messages_received += not more
 
 
 cdef int copy_out(zmq_msg_t *msg, void *target) except -1:
@@ -282,13 +274,14 @@ cdef void unload(Batch *batch) noexcept:
 
 
 cdef list to_list(object items, str call, str name):
-    if isinstance(items, (bytes, str, bytearray, memoryview, Frame)):
-        raise TypeError(f"{call}: {name} must be a list of buffers, not one: {items!r:.80}")
-    try:
-        iterator = iter(items)
-    except TypeError:
-        raise TypeError(f"{call}: {name} must be an iterable of buffers, not {items!r:.80}") from None
-    return list(iterator)
+    if type(items) is not list and type(items) is not tuple:
+        if isinstance(items, (bytes, str, bytearray, memoryview, Frame)):
+            raise TypeError(f"{call}: {name} must be a list of buffers, not one: {items!r:.80}")
+        try:
+            items = iter(items)
+        except TypeError:
+            raise TypeError(f"{call}: {name} must be an iterable of buffers, not {items!r:.80}") from None
+    return list(items)
 
 
 cdef list to_contents(object items, str call, str name, str place):
@@ -440,17 +433,13 @@ cdef class Socket:
 
     # ---- sending
 
-    cdef int put(self, object data, int flags, object timeout, str call) except -1:
-        """Send one part. Return 1, or 0 where it would wait and the flags have QUIET."""
-        cdef const char *start = start_of(data)
-        cdef size_t size = size_of(data)
-        enter(self, call)
-        if size < self.quick_size:
-            if zmq_send(self.record.handle, start, size, flags & ZMQ_SNDMORE | ZMQ_DONTWAIT) >= 0:
-                self.record.stats.bytes_sent += size
-                self.record.stats.messages_sent += not flags & ZMQ_SNDMORE
-                return 1
-        return self.put_parts([data], None, flags, None, None, timeout, call)
+    cdef inline bint put_quickly(self, const char *data, size_t size, int flags) noexcept:
+        """Send one part that is short at once, if that can be. Comes after `enter`."""
+        if size >= self.quick_size or zmq_send(self.record.handle, data, size, flags & ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0:
+            return False
+        self.record.stats.bytes_sent += size
+        self.record.stats.messages_sent += not flags & ZMQ_SNDMORE
+        return True
 
     cdef Py_ssize_t put_parts(
             self, list parts, list ends, int flags, object copy, MessageTracker tracker, object timeout,
@@ -640,12 +629,17 @@ cdef class Socket:
             `data` is a Frame that was released.
         """
         cdef int f = to_flags(flags, "send")
-        if type(data) is not bytes:
-            data = to_content(data, "send", None)
-        if copy is None and track is False and type(data) is not Frame:
-            self.put(data, f, timeout, "send")
-            return None
-        return self.put_tracked([data], f, copy, track, timeout, "send")
+        if copy is None and track is False:
+            if type(data) is bytes:
+                enter(self, "send")
+                if self.put_quickly(PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), f):
+                    return None
+            else:
+                data = to_content(data, "send", None)
+                enter(self, "send")
+                if type(data) is not Frame and self.put_quickly(start_of(data), size_of(data), f):
+                    return None
+        return self.put_tracked([to_content(data, "send", None)], f, copy, track, timeout, "send")
 
     cdef object put_tracked(self, list parts, int flags, object copy, object track, object timeout, str call):
         """Send one message, in one part or several, and return its tracker if there shall be one."""
@@ -668,12 +662,11 @@ cdef class Socket:
         bool
             Whether it was sent.
         """
-        cdef int flags = ZMQ_DONTWAIT | QUIET
-        if type(data) is not bytes:
-            data = to_content(data, "try_send", None)
-            if type(data) is Frame:
-                return self.put_parts([data], None, flags, None, None, None, "try_send") == 1
-        return self.put(data, flags, None, "try_send") == 1
+        data = to_content(data, "try_send", None)
+        enter(self, "try_send")
+        if type(data) is not Frame and self.put_quickly(start_of(data), size_of(data), 0):
+            return True
+        return self.put_parts([data], None, ZMQ_DONTWAIT | QUIET, None, None, None, "try_send") == 1
 
     def send_multipart(self, parts, flags=0, copy=None, track=False, *, timeout=None):
         """Send a message of several parts. All are checked before the first goes; it is sent whole or not at all.
@@ -806,11 +799,12 @@ cdef class Socket:
 
     cdef object keep(self, zmq_msg_t *msg, str call):
         """Make bytes of a part that was received, and close it; where there is no memory, it waits."""
-        data = take(msg)
+        cdef size_t size = zmq_msg_size(msg)
+        data = take(msg, size)
         if data is None:
             self.hold(msg, 1)
-            raise MemoryError(f"{call}: no memory for {zmq_msg_size(self.held)} bytes; the message waits")
-        count_in(&self.record, msg)
+            raise MemoryError(f"{call}: no memory for {size} bytes; the message waits")
+        count_in(&self.record, size, zmq_msg_more(msg))
         <void> zmq_msg_close(msg)
         return data
 
@@ -831,7 +825,7 @@ cdef class Socket:
         haul.grown = False
         haul.limit = limit
         haul.whole = whole
-        haul.count = haul.taken = 0
+        haul.count = haul.taken = haul.more = 0
         <void> zmq_msg_init(chunk)
         self.get(chunk, flags, timeout, call)
         caught(&haul)
@@ -847,7 +841,7 @@ cdef class Socket:
                             self.record.inside = False
                     else:
                         number = catch_more(self.record.handle, &haul)
-                if number and haul.count and zmq_msg_more(&haul.parts[haul.count - 1]):
+                if number and haul.more:
                     tail = haul.count - 1
                     while tail and zmq_msg_more(&haul.parts[tail - 1]):
                         tail -= 1
@@ -864,7 +858,7 @@ cdef class Socket:
 
     cdef int catch_held(self, Catch *haul) noexcept:
         """Take of the parts that are held what is wanted. Return 0 or ENOMEM."""
-        while self.record.state & HELD and not is_full(haul):
+        while self.record.state & HELD and (haul.more or haul.taken < haul.limit):
             if haul.count == haul.room and make_room(haul):
                 return ENOMEM
             self.unhold(&haul.parts[haul.count])
@@ -874,29 +868,33 @@ cdef class Socket:
     cdef bint unpack(self, Catch *haul, list result, bint nested, bint framed, str call) except -1:
         """Add what was caught to a list. Return whether that was all; where memory ends, the rest waits."""
         cdef Py_ssize_t i, first = 0, made = len(result)
+        cdef size_t size
+        cdef uint64_t total = 0
         cdef list message = result
         cdef object item
         try:
             for i in range(haul.count):
                 if nested and i == first:
                     message = []
-                item = new_frame() if framed else take(&haul.parts[i])
+                size = zmq_msg_size(&haul.parts[i])
+                item = new_frame() if framed else take(&haul.parts[i], size)
                 if item is None:
-                    size = zmq_msg_size(&haul.parts[i])
                     raise MemoryError(f"{call}: no memory for {size} bytes; the message waits")
                 message.append(item)
-                if zmq_msg_more(&haul.parts[i]):
+                total += size
+                if i + 1 < haul.count and zmq_msg_more(&haul.parts[i]):
                     continue
                 if nested:
                     result.append(message)
-                while first <= i:
-                    count_in(&self.record, &haul.parts[first])
+                while first <= i:  # the message is whole: it may go
                     if framed:
-                        memcpy(&(<Frame> message[len(message) - 1 - i + first]).msg, &haul.parts[first],
-                               sizeof(zmq_msg_t))
+                        memcpy(
+                            &(<Frame> message[len(message) - 1 - i + first]).msg, &haul.parts[first], sizeof(zmq_msg_t))
                     else:
                         <void> zmq_msg_close(&haul.parts[first])
                     first += 1
+                count_in(&self.record, total, False)
+                total = 0
                 made = len(result)
         except MemoryError:
             del result[made:]
@@ -974,7 +972,7 @@ cdef class Socket:
         if copy is not True and not copy:
             frame = new_frame()
             self.get(&frame.msg, f, timeout, "recv")
-            count_in(&self.record, &frame.msg)
+            count_in(&self.record, zmq_msg_size(&frame.msg), zmq_msg_more(&frame.msg))
             return frame
         <void> zmq_msg_init(&msg)
         self.get(&msg, f, timeout, "recv")
@@ -1039,7 +1037,7 @@ cdef class Socket:
             detail = f"a message of {size} bytes into a buffer of {room}"
             raise error(EMSGSIZE, "recv_into", self.record.type, detail)
         copy_out(&msg, view.buf)
-        count_in(&self.record, &msg)
+        count_in(&self.record, size, zmq_msg_more(&msg))
         <void> zmq_msg_close(&msg)
         return size
 
@@ -1112,6 +1110,8 @@ cdef class Socket:
                 break
         if detail:
             self.hold_frames(frames)
+            self.record.stats.messages_received -= 1
+            self.record.stats.bytes_received -= <uint64_t> sum(sizes)
             raise error(EMSGSIZE, call, self.record.type, detail)
         for i in range(len(frames)):
             copy_out(&(<Frame> frames[i]).msg, PyMemoryView_GET_BUFFER(targets[i]).buf)
@@ -1121,7 +1121,6 @@ cdef class Socket:
         """Keep the parts of frames that nobody else has for the next receive."""
         cdef Frame frame
         for frame in reversed(frames):
-            uncount_in(&self.record, &frame.msg)
             self.hold(&frame.msg, 1)
             <void> zmq_msg_init(&frame.msg)
         return 0
