@@ -6,6 +6,7 @@ through the gate (`check`), which turns an errno into an exception.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+from cpython.list cimport PyList_GET_ITEM
 from cpython.memoryview cimport PyMemoryView_GET_BUFFER
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_GET_BUFFER
@@ -489,11 +490,11 @@ cdef class Socket:
             str call) except -1:
         """Describe parts for `transmit`: which are copied when they are sent, and which are messages already."""
         cdef Py_ssize_t i, left = 0, message = 0
-        cdef bint lent, chosen = copy is not None, copied = chosen and copy
+        cdef bint lent, chosen = copy is not None, copied = chosen and copy, tracked = tracker is not None
         cdef Part *part
         cdef object data
         for i in range(len(parts)):
-            data = parts[i]
+            data = <object> PyList_GET_ITEM(parts, i)
             part = &batch.parts[i]
             part.message = NULL
             batch.count = i + 1
@@ -503,16 +504,20 @@ cdef class Socket:
             left -= 1
             part.last = left == 0
             part.flags = ZMQ_SNDMORE if left else flags
-            if type(data) is Frame:
+            if type(data) is bytes:
+                part.data = PyBytes_AS_STRING(data)
+                part.size = PyBytes_GET_SIZE(data)
+                # Nobody sees whether short bytes are copied.
+                lent = not copied and (part.size >= self.threshold or tracked)
+            elif type(data) is Frame:
                 part.size = zmq_msg_size(&(<Frame> data).msg)
                 self.prepare(part, data, False, tracker, call)
                 continue
-            part.data = start_of(data)
-            part.size = size_of(data)
-            lent = not copied if chosen else type(data) is bytes
-            if tracker is None and type(data) is bytes and part.size < self.threshold:
-                lent = False  # nobody sees whether short bytes are copied
-            if lent or tracker is not None or part.size >= BIG:
+            else:
+                part.data = start_of(data)
+                part.size = size_of(data)
+                lent = chosen and not copied
+            if lent or tracked or part.size >= BIG:
                 self.prepare(part, data, not lent, tracker, call)
         return 0
 
