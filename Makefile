@@ -27,7 +27,7 @@ types: .venv/.lint  ## check the types
 	$(BIN)/mypy
 
 bench: .venv/.built .venv/.bench  ## measure, in turns with rivals
-	set -e; for file in benchmarks/bench_*.py; do $(BIN)/python $$file $(if $(QUICK),--quick); done
+	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick)
 
 bench-guard: .venv/.ready  ## compare with a commit by instructions a call, which noise does not touch
 	command -v valgrind >/dev/null || TOOLS=valgrind tools/setup.sh

@@ -1,40 +1,93 @@
-"""What a call costs: send and recv in one thread, multipart, options, import. Calls a second."""
+"""What a call costs in one thread, by pyperf for the libraries of Python; and what an import costs."""
 
 import compileall
+import re
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
-from common import alone, arguments, bare, in_turns, rivals, save, show, summary
+from common import HERE, LIBRARIES, LIMIT, Cell, Failed, Table, alone, arguments, bare, measure, numbers, rivals
 
 import zmqcy
 
-WORK = [
-    ("PAIR over inproc in one thread, 8 B", "pair", 8, 1_000_000, ("zmqcy", "C", "pyzmq", "pyomq")),
-    ("three parts, send and recv in one thread", "multipart", 8, 200_000, ("zmqcy", "C", "pyzmq", "pyomq")),
-    ("read an option by attribute", "get", 0, 500_000, ("zmqcy", "pyzmq", "pyomq")),
-    ("set an option by attribute", "set", 0, 500_000, ("zmqcy", "pyzmq", "pyomq")),
-    ("import", "import", 0, 0, ("zmqcy", "pyzmq", "pyomq")),
-    ("import, context and first socket", "first", 0, 0, ("zmqcy", "pyzmq", "pyomq")),
-]
+CALLS = {  # by the names of baseline.c and calls.py: title, rivals
+    "pair": ("send and recv of 8 B, PAIR over inproc", ("zmqcy", "C", "pyzmq", "pyomq", "pynng")),
+    "parts": ("send_multipart and recv_multipart of three parts", ("zmqcy", "C", "pyzmq", "pyomq")),
+    "empty": ("look for a message where none is", ("zmqcy", "C", "pyzmq", "pyomq")),
+    "get": ("read an option", ("zmqcy", "C", "pyzmq", "pyomq")),
+    "set": ("set an option", ("zmqcy", "C", "pyzmq", "pyomq")),
+}
+IMPORTS = {
+    "import": ("import", "import {0}"),
+    "first": ("import, context and first socket", "import {0}; {0}.Context().socket({0}.PUSH)"),
+}
+TIMED = (
+    "import os, time; start = time.perf_counter(); {0}; print('ms=%f' % ((time.perf_counter() - start) * 1e3)); "
+    "import sys; sys.stdout.flush(); os._exit(0)"
+)
+# A process of pyperf does each of a library's calls: so many values of so many loops after some that warm up. pyomq's
+# inproc is some hundred times slower in one thread.
+LOOPS = {"zmqcy": 10_000, "pyzmq": 10_000, "pyomq": 500, "pynng": 500}
+PYPERF = ("--quiet", "--processes=1", "--warmups=1", "--values=5", "--inherit-environ=PYTHONPATH")
 
 
-def main():
-    options = arguments(__doc__)
-    tables = {}
-    compileall.compile_dir(Path(zmqcy.__file__).parent, quiet=1)  # as pip has done for the others
-    for title, work, size, count, names in WORK:
-        count = int(count * options.scale)
-        commands = rivals(*names)
-        if work in ("import", "first"):
-            commands = {name: bare(command) for name, command in commands.items()}
-        # pyomq is some hundred times slower over inproc in one thread: its count is cut, its rate stays the same.
-        counts = {
-            name: count // 20 if name == "pyomq" and work in ("pair", "multipart") else count for name in commands
-        }
-        runs = {name: lambda n=name: alone(commands[n], work, size, counts[n]) for name in commands}
-        tables[title] = summary(in_turns(title, runs, options.rounds))
-        show(title, "a second", tables[title])
-    save("calls", tables)
+def output(*command):
+    """Run a command; return its output."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=3 * LIMIT)
+    except subprocess.TimeoutExpired:
+        raise Failed(f"hung: did not end in {3 * LIMIT} s") from None
+    if done.returncode:
+        errors = re.findall(r"^\S*(?:Error|Exception)\b.*", done.stderr, re.M)  # that of pyperf's worker comes first
+        raise Failed(errors[0] if errors else f"exit code {done.returncode}")
+    return done.stdout
+
+
+def by_pyperf(name):
+    """Return nanoseconds for each call of a library."""
+    import pyperf
+
+    with tempfile.TemporaryDirectory() as folder:
+        file = str(Path(folder) / "pyperf.json")
+        output(sys.executable, HERE / "calls.py", LIBRARIES[name], *PYPERF, f"--loops={LOOPS[name]}", "-o", file)
+        suite = pyperf.BenchmarkSuite.load(file)
+    return {each.get_name(): each.median() * 1e9 for each in suite.get_benchmarks()}
+
+
+def by_c(command, options):
+    return {work: 1e9 / alone(command, work, ".", seconds=options.seconds / 5)["rate"] for work in CALLS}
+
+
+def cells(options):
+    commands = rivals("zmqcy", "C", "pyzmq", "pyomq", "pynng")
+    runs = {
+        name: (lambda c=command: by_c(c, options)) if name == "C" else (lambda n=name: by_pyperf(n))
+        for name, command in commands.items()
+    }
+    tables = [
+        Table("calls in one thread", title, "ns", {name: name for name in commands if name in names}, work, less=True)
+        for work, (title, names) in CALLS.items()
+    ]
+    imports = {
+        f"{name} {work}": lambda n=name, c=code: numbers(
+            output(*bare([sys.executable, "-c", TIMED.format(c.format(LIBRARIES[n]))]))
+        )
+        for work, (_, code) in IMPORTS.items()
+        for name in rivals("zmqcy", "pyzmq", "pyomq", "pynng")
+        if not (work == "first" and name == "pynng")
+    }
+    of_imports = [
+        Table("imports", title, "ms", {run.split()[0]: run for run in imports if run.endswith(work)}, "ms", less=True)
+        for work, (title, _) in IMPORTS.items()
+    ]
+    return [
+        Cell("calls", runs, tables, 1.6),
+        Cell("imports", imports, of_imports, 0.12),
+    ]
 
 
 if __name__ == "__main__":
-    main()
+    options = arguments(__doc__)
+    compileall.compile_dir(Path(zmqcy.__file__).parent, quiet=1)  # as pip has done for the others
+    measure("calls", cells(options), options)

@@ -1,39 +1,41 @@
-"""A streamer device between two processes in C: messages a second through it."""
+"""A streamer and a queue over tcp, between two processes in C: messages and round trips a second through them."""
 
-from common import Process, arguments, in_turns, rivals, save, show, summary
+from common import START, Cell, Process, Table, arguments, label, measure, result, rivals, words
 
-WORK = [(8, 2_000_000), (1024, 300_000)]
-TCP = "tcp://127.0.0.1:*"
+STREAMED = (8, 1 << 10, 1 << 16)
+TCP = "@tcp://127.0.0.1:*"
 
 
-def through(device, c, size, count):
-    """Send through a device that the command runs, from C to C; return the rate."""
-    with Process(device, "streamer", TCP, TCP) as middle:
+def through(device, work, c, works, **plan):
+    """Run a work in C through a device that the command runs; the receiver, or who asks, measures."""
+    with Process(device, work, TCP, f"back={TCP}") as middle:
         front, back = middle.line(), middle.line()
-        try:
-            with Process(c, "pull-connected", back, size, count) as receiver:
-                receiver.line()
-                with Process(c, "push", front, size, count):
-                    return float(receiver.line())
-        finally:
-            middle.process.kill()
+        with (
+            Process(c, works[0], ">" + back, *words(plan)) as behind,
+            Process(c, works[1], ">" + front, *words(plan)) as before,
+        ):
+            return result(before if works[1] == "req" else behind, middle)
 
 
-def main():
-    options = arguments(__doc__)
-    tables = {}
+def cell(work, size, options):
     c = rivals("C")["C"]
-    for size, count in WORK:
-        count = int(count * options.scale)
-        runs = {
-            name: lambda d=command: through(d, c, size, count)
-            for name, command in rivals("zmqcy", "C", "pyzmq").items()
-        }
-        title = f"streamer device between C and C, tcp {size} B"
-        tables[title] = summary(in_turns(title, runs, options.rounds))
-        show(title, "messages/s", tables[title])
-    save("device", tables)
+    works, group, unit = {
+        "streamer": (("pull", "push"), "a streamer between C and C over tcp", "messages/s"),
+        "queue": (("rep", "req"), "a queue between C and C over tcp", "round trips/s"),
+    }[work]
+    runs = {
+        name: lambda d=command: through(d, work, c, works, size=size, seconds=options.seconds)
+        for name, command in rivals("zmqcy", "C", "pyzmq", "pyomq").items()
+    }
+    tables = [Table(group, size, unit, {name: name for name in runs})]
+    return Cell(f"{work} {label(size, 'bytes')}", runs, tables, options.seconds * 1.1 + START)
+
+
+def cells(options):
+    streamed = STREAMED[:1] if options.quick else STREAMED
+    return [*(cell("streamer", size, options) for size in streamed), cell("queue", 8, options)]
 
 
 if __name__ == "__main__":
-    main()
+    options = arguments(__doc__)
+    measure("device", cells(options), options)

@@ -1,8 +1,35 @@
-"""REQ to REP in two processes: round trips a second."""
+"""REQ to REP over inproc (two threads), ipc and tcp (two processes), by size: round trips a second, p50 and p99."""
 
-from common import arguments, between, save
+from common import START, TRANSPORTS, Cell, Table, arguments, label, measure, over, rivals
 
-WORK = [("tcp", 8, 30_000), ("tcp", 65536, 5_000), ("ipc", 8, 30_000)]
+SIZES = (8, 1 << 10, 1 << 16)
+QUICK = {"tcp": (8, 1 << 16), "ipc": (), "inproc": (8,)}
+FIGURES = (("round trips", "rate", "round trips/s"), ("round trip p50", "p50", "µs"), ("round trip p99", "p99", "µs"))
+
+
+def cell(transport, size, options):
+    names = ["zmqcy", "C", "pyzmq", "pyomq"]
+    if not options.quick or (transport, size) == ("tcp", 8):
+        context = {"tcp": "asyncio streams", "ipc": "multiprocessing.Pipe"}.get(transport)
+        names += ["pynng", context] if context else ["pynng"]
+    plan = {"size": size, "seconds": options.seconds}
+    runs = {
+        name: lambda c=command: over(transport, c, ("rep", "req"), **plan) for name, command in rivals(*names).items()
+    }
+    zmqcy = rivals("zmqcy")["zmqcy"]
+    runs["zmqcy blocking"] = lambda: over(transport, zmqcy, ("rep", "req"), mode="blocking", **plan)
+    tables = [
+        Table(f"{title} over {transport}", size, unit, {name: name for name in runs}, metric, less=metric != "rate")
+        for title, metric, unit in FIGURES
+    ]
+    return Cell(f"latency {transport} {label(size, 'bytes')}", runs, tables, options.seconds + START)
+
+
+def cells(options):
+    plan = QUICK if options.quick else dict.fromkeys(TRANSPORTS, SIZES)
+    return [cell(transport, size, options) for transport, sizes in plan.items() for size in sizes]
+
 
 if __name__ == "__main__":
-    save("latency", between("round trips", "round trips/s", ("rep", "req"), WORK, arguments(__doc__)))
+    options = arguments(__doc__)
+    measure("latency", cells(options), options)

@@ -1,24 +1,34 @@
-"""A Poller over many sockets, one of them readable: polls a second."""
+"""A Poller over 1 to 2,000 sockets, one of them ready: always the same, or another one each time. Polls a second."""
 
-from common import alone, arguments, in_turns, rivals, save, show, summary
+from common import START, Cell, Table, alone, arguments, measure, rivals
 
-WORK = [(1, 200_000), (10, 100_000), (100, 20_000)]
+SOCKETS = (1, 10, 100, 500, 1000, 2000)
+QUICK = (1, 10, 1000)
+WORKS = {"poll": "Poller, one socket ready", "wake": "Poller, send to another socket each time, poll and receive"}
 
 
-def main():
-    options = arguments(__doc__)
-    tables = {}
-    for sockets, count in WORK:
-        count = int(count * options.scale)
-        runs = {
-            name: lambda c=command: alone(c, "poll", sockets, count)
-            for name, command in rivals("zmqcy", "C", "pyzmq", "pyomq").items()
-        }
-        title = f"poll {sockets} sockets, one readable"
-        tables[title] = summary(in_turns(title, runs, options.rounds))
-        show(title, "polls/s", tables[title])
-    save("poll", tables)
+def cell(work, options):
+    """Return all numbers of sockets in one cell: how a poll grows with them is a figure too."""
+    sockets = SOCKETS if not options.quick else QUICK if work == "poll" else (10, 1000)
+    commands = rivals("zmqcy", "C", "pyzmq", "pyomq")
+    runs = {
+        f"{name} {number}": lambda c=command, n=number: alone(c, work, ".", peers=n, seconds=options.seconds)
+        for number in sockets
+        for name, command in commands.items()
+    }
+    tables = [
+        Table(WORKS[work], number, "polls/s", {name: f"{name} {number}" for name in commands}, axis="sockets")
+        for number in sockets
+    ]
+    growth = {"zmqcy": "zmqcy 1000", "zmqcy with 10": "zmqcy 10"}
+    tables.append(Table(WORKS[work], "1,000 sockets beside 10", "polls/s", growth, axis="growth"))
+    return Cell(f"poll: {WORKS[work]}", runs, tables, options.seconds * 1.1 + START)
+
+
+def cells(options):
+    return [cell(work, options) for work in WORKS]
 
 
 if __name__ == "__main__":
-    main()
+    options = arguments(__doc__)
+    measure("poll", cells(options), options)

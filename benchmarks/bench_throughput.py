@@ -1,8 +1,102 @@
-"""PUSH to PULL in two processes, one message a call: messages a second."""
+"""PUSH to PULL over inproc (two threads), ipc and tcp (two processes), by size, mode and batch: messages a second."""
 
-from common import arguments, between, save
+from common import (
+    START,
+    TRANSPORTS,
+    Cell,
+    Failed,
+    Table,
+    arguments,
+    label,
+    measure,
+    missing,
+    over,
+    rivals,
+)
 
-WORK = [("tcp", 8, 3_000_000), ("tcp", 1024, 500_000), ("tcp", 65536, 30_000), ("ipc", 8, 3_000_000)]
+SIZES = (8, 64, 1 << 10, 1 << 14, 1 << 16, 1 << 20, 1 << 24)
+QUICK = {"tcp": (8, 1 << 10, 1 << 16, 1 << 20), "ipc": (8,), "inproc": (8,)}
+BATCHES = (1, 3, 10, 30, 100, 300, 1000)
+RIVALS = ("C", "pyzmq", "pyomq")
+UNIT = "messages/s"
+
+
+def batch(size):
+    return max(1, min(1000, 2**20 // size))
+
+
+def modes(size, quick):
+    """Return what is measured at a size."""
+    yield "single"
+    if size <= 1 << 16:
+        yield "batch"
+    if size == 8 or (size in (1 << 10, 1 << 16) and not quick):
+        yield "multipart"
+    if size >= 1 << 10 and not (quick and size == 1 << 10):
+        yield "views"
+
+
+def run(rival, transport, mode, size, options, number=None):
+    """Return the function of a run; the first run of a rival over a transport looks whether every message comes."""
+    command = rivals(rival)[rival]
+
+    def once():
+        if rival != "asyncio streams":
+            why = missing(rival, transport, "batch" if mode == "batch" else "single")
+            if why:
+                raise Failed(why)
+        plan = {"mode": mode, "size": size, "batch": number or batch(size), "seconds": options.seconds}
+        return over(transport, command, ("pull", "push"), **plan)
+
+    return once
+
+
+def cell(transport, size, options):
+    """Return all modes of a transport and size, in one cell: so each is beside every rival in the same turns."""
+    others = RIVALS if options.quick and size not in (8, 1 << 16) else (*RIVALS, "pynng")
+    context = {"tcp": "asyncio streams", "ipc": "multiprocessing.Pipe"}.get(transport)
+    if context and not (options.quick and size != 8):
+        others = (*others, context)
+    runs, tables = {}, []
+    for mode in modes(size, options.quick):
+        group = f"throughput over {transport}, {mode}"
+        if mode == "batch":
+            of = {"zmqcy": "zmqcy batch", **{name: f"{name} single" for name in rivals(*others)}}
+        else:
+            names = ("zmqcy", *(others if mode == "single" else RIVALS))
+            of = {name: f"{name} {mode}" for name in rivals(*names)}
+        for name in of.values():
+            rival, _, its_mode = name.rpartition(" ")
+            runs[name] = run(rival, transport, its_mode, size, options)
+        if mode == "views":
+            of = {"C without copies" if name == "C" else name: each for name, each in of.items()}
+            of["C"] = "C single"
+        tables.append(Table(group, size, UNIT, of))
+        if transport == "tcp" and mode in ("single", "batch") and size in (8, 1 << 16):
+            group = f"CPU time a message of both processes over tcp, {mode}"
+            tables.append(Table(group, size, "µs", of, metric="cpu", less=True))
+    return Cell(f"throughput {transport} {label(size, 'bytes')}", runs, tables, options.seconds * 1.1 + START)
+
+
+def by_batch(options):
+    """Return the growth with the number of messages a call."""
+    sizes = [number for number in BATCHES if not options.quick or number in (1, 10, 100, 1000)]
+    runs = {f"zmqcy {number}": run("zmqcy", "tcp", "batch", 8, options, number) for number in sizes}
+    runs["C"] = run("C", "tcp", "single", 8, options)
+    tables = [
+        Table(
+            "throughput over tcp, 8 B by batch", number, UNIT, {"zmqcy": f"zmqcy {number}", "C": "C"}, axis="messages"
+        )
+        for number in sizes
+    ]
+    return Cell("batches", runs, tables, options.seconds * 1.1 + START)
+
+
+def cells(options):
+    plan = QUICK if options.quick else dict.fromkeys(TRANSPORTS, SIZES)
+    return [*(cell(transport, size, options) for transport, sizes in plan.items() for size in sizes), by_batch(options)]
+
 
 if __name__ == "__main__":
-    save("throughput", between("throughput", "messages/s", ("pull", "push"), WORK, arguments(__doc__)))
+    options = arguments(__doc__)
+    measure("throughput", cells(options), options)

@@ -1,237 +1,521 @@
-"""What the benchmarks share: the C baseline, processes in turns, ratios of medians, tables and JSON."""
+"""What the benchmarks share: processes, rivals in turns, ratios of medians, tables and JSON."""
 
 from __future__ import annotations
 
 import argparse
+import atexit
 import importlib.metadata
+import importlib.util
 import json
 import os
 import platform
+import select
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
 import sysconfig
 import tempfile
 import time
+from collections.abc import Callable
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 PEER = HERE / "peer.py"
-LIMIT = 60  # seconds after which a rival that hangs is cut off
-LIBRARIES = {"zmqcy": "zmqcy", "pyzmq": "zmq", "pyomq": "pyomq"}
+LIMIT = 10  # seconds without a word after which a rival hangs, and is cut off
+START = 0.25  # seconds that the processes of a run take to start and end, for the plan
+LIBRARIES = {"zmqcy": "zmqcy", "pyzmq": "zmq", "pyomq": "pyomq", "pynng": "pynng"}
+CONTEXT = {"asyncio streams": "streams", "multiprocessing.Pipe": "Pipe"}  # to compare with; no rivals
+TRANSPORTS = ("inproc", "ipc", "tcp")
 
 
 class Failed(Exception):
-    """A rival that hung, crashed or said nothing."""
+    """A rival that hung, crashed, lost messages or said nothing."""
+
+
+# ---- rivals
 
 
 def baseline() -> str:
     """Compile baseline.c if that was not done since it changed, against the libzmq that zmqcy is built with."""
-    target = HERE / "results" / "baseline"
+    target = RESULTS / "baseline"
     source = HERE / "baseline.c"
     RESULTS.mkdir(exist_ok=True)
     if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
-        flags = subprocess.run(
-            ["pkg-config", "--cflags", "--libs", "libzmq"], capture_output=True, text=True, check=True
-        )
-        subprocess.run(["cc", "-O2", "-o", target, source, *flags.stdout.split()], check=True)
+        if prefix := os.environ.get("ZMQCY_LIBZMQ"):
+            flags = [f"-I{prefix}/include", f"-L{prefix}/lib", f"-Wl,-rpath,{prefix}/lib", "-lzmq"]
+        else:
+            words = ["pkg-config", "--cflags", "--libs", "libzmq"]
+            flags = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+        subprocess.run(["cc", "-O2", "-pthread", "-o", target, source, *flags], check=True)
     return str(target)
 
 
 def bare(command: list[str]) -> list[str]:
-    """Return a Python rival's command, to be run by an interpreter that has loaded nothing for its site-packages."""
+    """Return a command of Python, to be run by an interpreter that has loaded nothing for its site-packages."""
     import zmqcy
 
     places = [str(Path(zmqcy.__file__).parent.parent), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
     return ["env", "PYTHONPATH=" + os.pathsep.join(dict.fromkeys(places)), command[0], "-S", *command[1:]]
 
 
+@cache
+def installed(name: str) -> bool:
+    if name == "C" or name in CONTEXT or importlib.util.find_spec(LIBRARIES[name]):
+        return True
+    print(f"{name} is not installed: left out (pip install --group bench)", file=sys.stderr)
+    return False
+
+
 def rivals(*names: str) -> dict[str, list[str]]:
     """Return the command that each rival's works begin with; a library that is not installed is left out."""
-    commands = {}
-    for name in names:
-        if name == "C":
-            commands[name] = [baseline()]
-        elif importlib.util.find_spec(LIBRARIES[name]):
-            commands[name] = [sys.executable, str(PEER), LIBRARIES[name]]
-        else:
-            print(f"{name} is not installed: left out (pip install --group bench)", file=sys.stderr)
-    return commands
+    return {
+        name: [baseline()] if name == "C" else [sys.executable, str(PEER), {**LIBRARIES, **CONTEXT}[name]]
+        for name in names
+        if installed(name)
+    }
+
+
+# ---- processes
 
 
 class Process:
     """A work that runs: its output line by line, and its end."""
 
     def __init__(self, command: list[str], *arguments: object):
-        words = [*command, *map(str, arguments)]
-        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        self.words = words
+        self.words = [*command, *map(str, arguments)]
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed when the process has ended
+        self.process = subprocess.Popen(
+            self.words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, bufsize=0
+        )
+        self.rest = b""
 
-    def line(self) -> str:
-        signal.signal(signal.SIGALRM, self._late)
-        signal.alarm(LIMIT)
+    def line(self, limit: float = LIMIT, beside: tuple[Process, ...] = ()) -> str:
+        """Return the next line; what says none in time hangs. Processes `beside` it may not have ended badly."""
+        deadline = time.monotonic() + limit
+        output = self.process.stdout.fileno()
+        while b"\n" not in self.rest:
+            if select.select([output], [], [], 0.1)[0]:
+                read = os.read(output, 65536)
+                if not read:
+                    raise Failed(self.reason())
+                self.rest += read
+            elif time.monotonic() > deadline:
+                raise Failed(f"hung: nothing for {limit:g} s")
+            for other in beside:
+                if other.process.poll():
+                    raise Failed(other.reason())
+        line, self.rest = self.rest.split(b"\n", 1)
+        return line.decode().strip()
+
+    def write(self, line: str) -> None:
+        with suppress(BrokenPipeError):  # that it has ended is seen where its output is read
+            self.process.stdin.write(line.encode() + b"\n")
+
+    def reason(self) -> str:
+        """Return why a process that ended has ended: the last line of its stderr, or its exit code."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(1)
+        self.errors.seek(0)
+        lines = self.errors.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"exit code {self.process.returncode}"
+
+    def used(self) -> tuple[float, int, int]:
+        """Return seconds of CPU time, bytes of resident memory, and their peak."""
+        pid = self.process.pid
         try:
-            line = self.process.stdout.readline()
-        finally:
-            signal.alarm(0)
-        if not line:
-            raise Failed(f"{' '.join(self.words[-4:])}: no output, exit code {self.process.wait()}")
-        return line.strip()
-
-    def _late(self, *_: object) -> None:
-        raise Failed(f"{' '.join(self.words[-4:])}: hung for {LIMIT} s")
+            # The clock of another process, as clock_getcpuclockid() makes it on Linux: finer than /proc's ticks.
+            seconds = time.clock_gettime((~pid << 3) | 2)
+            status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+            return seconds, *(int(status[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
+        except (AttributeError, OSError, KeyError) as error:
+            raise Failed(f"CPU time and memory of another process cannot be read here: {error}") from None
 
     def __enter__(self) -> Process:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self.process.stdin.close()
+        with suppress(BrokenPipeError):
+            self.process.stdin.close()  # at which a work ends
         if exception[0] is None:
-            try:
+            with suppress(subprocess.TimeoutExpired):
                 self.process.wait(5)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-        else:
+        if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
         self.process.stdout.close()
+        self.errors.close()
 
 
-def alone(command: list[str], work: str, *arguments: object) -> float:
-    """Run a work that needs no peer; return its rate."""
-    with Process(command, work, *arguments) as process:
-        return float(process.line())
+def words(plan: dict[str, object]) -> list[str]:
+    return [f"{key}={value}" for key, value in plan.items()]
 
 
-def two(receiver: list[str], sender: list[str], works: tuple[str, str], url: str, size: int, count: int) -> float:
-    """Run a work in two processes: the first of the two binds; whichever measures prints the rate."""
-    with Process(receiver, works[0], url, size, count) as first:
-        endpoint = first.line()
-        with Process(sender, works[1], endpoint, size, count) as second:
-            return float((second if works[1] == "req" else first).line())
+def numbers(line: str) -> dict[str, float]:
+    """Return what a work prints, KEY=VALUE words or one number, as a dict."""
+    pairs = (word.rpartition("=") for word in line.split())
+    return {key or "rate": float(value) for key, _, value in pairs}
 
 
-def in_turns(name: str, runs: dict, rounds: int) -> dict[str, list[float]]:
-    """Run each rival's function once a round, in turns that begin with another one each time."""
-    rates: dict[str, list[float]] = {rival: [] for rival in runs}
-    order = list(runs)
-    failed: dict[str, str] = {}
-    for number in range(rounds + 1):  # the first round warms up
-        for rival in order[number % len(order) :] + order[: number % len(order)]:
-            if rival in failed:
-                continue
-            try:
-                rate = runs[rival]()
-            except Failed as error:
-                failed[rival] = str(error)
-                print(f"{name}: {rival} is cut off: {error}", file=sys.stderr)
-            else:
-                if number:
-                    rates[rival].append(rate)
-    return {rival: values for rival, values in rates.items() if values and rival not in failed}
+def result(process: Process, *beside: Process, limit: float = LIMIT) -> dict[str, float]:
+    """Return what a process measured, with what it and those beside it used meanwhile.
+
+    `cpu` is their CPU time in microseconds a message, `grown` and `peak` the bytes that the resident memory of the
+    process has grown, `grown_beside` and `peak_beside` those of the first one beside it.
+    """
+    all_of_them = (process, *beside)
+    process.line(limit, beside)
+    try:
+        before = [each.used() for each in all_of_them]
+    except Failed:
+        return numbers(process.line(limit, beside))
+    measured = numbers(process.line(limit, beside))
+    after = [each.used() for each in all_of_them]
+    used = [[b - a for a, b in zip(*pair, strict=True)] for pair in zip(before, after, strict=True)]
+    measured["cpu"] = sum(each[0] for each in used) / measured["count"] * 1e6
+    for name, (_, size, _), (_, start, _), (_, _, peak) in zip(("", "_beside"), used, before, after, strict=False):
+        measured |= {f"grown{name}": size, f"peak{name}": peak - start}
+    return measured
 
 
-def summary(rates: dict[str, list[float]], ours: str = "zmqcy") -> list[dict]:
-    """Return a row a rival: median, min, max, and the ratio of our median to its (with that of the paired rounds)."""
-    mine = statistics.median(rates[ours])
-    rows = []
-    for rival, values in rates.items():
-        paired = [a / b for a, b in zip(rates[ours], values, strict=False)]
-        rows.append({
-            "rival": rival,
-            "median": statistics.median(values),
-            "min": min(values),
-            "max": max(values),
-            "ratio": mine / statistics.median(values),
-            "ratio_min": min(paired),
-            "ratio_max": max(paired),
-        })  # fmt: skip
-    return rows
-
-
-def show(name: str, unit: str, rows: list[dict]) -> None:
-    print(f"\n{name}  [{unit}]")
-    print(f"{'':10}{'median':>14}{'min':>14}{'max':>14}   zmqcy is ... times as fast (paired rounds)")
-    for row in rows:
-        ratio = f"{row['ratio']:.2f} ({row['ratio_min']:.2f} - {row['ratio_max']:.2f})"
-        print(f"{row['rival']:10}{row['median']:14,.0f}{row['min']:14,.0f}{row['max']:14,.0f}   {ratio}")
+def alone(command: list[str], work: str, *arguments: object, **plan: object) -> dict[str, float]:
+    """Run a work that needs no peer; return what it measured."""
+    with Process(command, work, *arguments, *words(plan)) as process:
+        return result(process)
 
 
 def between(
-    name: str, unit: str, works: tuple[str, str], plan: list[tuple[str, int, int]], options: argparse.Namespace
-) -> dict[str, list[dict]]:
-    """Run a pair of works for each transport, size and count of a plan; show and return the tables."""
-    folder = ipc_directory()
+    binds: list[str], connects: list[str], works: tuple[str, str], url: str, *, limit: float = LIMIT, **plan: object
+) -> dict[str, float]:
+    """Run two works in two processes, the first of which binds; `req` and `sub` measure, or else the first."""
+    with (
+        Process(binds, works[0], "@" + url, *words(plan)) as first,
+        Process(connects, works[1], "-", *words(plan)) as second,
+    ):
+        second.write(first.line(limit))
+        ends = (second, first) if works[1] in ("req", "sub") else (first, second)
+        return result(*ends, limit=limit)
+
+
+def two(binds: list[str], connects: list[str], works: tuple[str, str], url: str, size: int, count: int) -> float:
+    """Run two works in two processes for a count of messages, however long they take; return the rate."""
+    return between(binds, connects, works, url, limit=60, size=size, count=count, seconds=1000)["rate"]
+
+
+def over(transport: str, command: list[str], works: tuple[str, str], **plan: object) -> dict[str, float]:
+    """Run two works of a rival over a transport: inproc is two threads of one process, the others two processes."""
+    if transport == "inproc":
+        return alone(command, "threads", *works, **plan)
+    return between(command, command, works, endpoint(transport), **plan)
+
+
+def endpoint(transport: str) -> str:
+    return "tcp://127.0.0.1:*" if transport == "tcp" else f"ipc://{ipc_directory()}/{time.monotonic_ns()}"
+
+
+@cache
+def ipc_directory() -> str:
+    """Return a new folder for ipc endpoints, which goes when the process ends."""
+    folder = tempfile.mkdtemp(prefix="zmqcy-bench-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+@cache
+def missing(name: str, transport: str, mode: str = "single", count: int = 20_000) -> str:
+    """Return what a rival did wrong with so many numbered messages, each of which has to come, in order; or ""."""
+    command = rivals(name)[name]
+    works, plan = ("check", "number"), words({"mode": mode, "batch": 100, "count": count})
+    try:
+        if transport == "inproc":
+            with Process(command, "threads", *works, *plan) as process:
+                lost = numbers(process.line())["missing"]
+        else:
+            with (
+                Process(command, works[0], "@" + endpoint(transport), *plan) as first,
+                Process(command, works[1], "-", *plan) as second,
+            ):
+                second.write(first.line())
+                lost = numbers(first.line(beside=(second,)))["missing"]
+    except Failed as error:
+        return str(error)
+    return f"loses messages: {lost:,.0f} of {count:,}" if lost else ""
+
+
+# ---- turns
+
+
+def in_turns(
+    name: str,
+    runs: dict[str, Callable],
+    rounds: int,
+    failed: dict[str, str] | None = None,
+    warm: int = 1,
+    tick: Callable = lambda: None,
+) -> dict[str, list]:
+    """Run each rival's function once a round, in turns that begin with another one each time; return what they return.
+
+    The first round warms up. One that raises Failed is left out of later rounds and of the result; `failed` says why.
+    """
+    values: dict[str, list] = {rival: [] for rival in runs}
+    order = list(runs)
+    failed = {} if failed is None else failed
+    for number in range(rounds + warm):
+        for rival in order[number % len(order) :] + order[: number % len(order)]:
+            tick()
+            if rival in failed:
+                continue
+            try:
+                value = runs[rival]()
+            except Failed as error:
+                failed[rival] = str(error)
+                console_print(f"{name}: {rival} is cut off: {error}")
+            else:
+                if number >= warm:
+                    values[rival].append(value)
+    return {rival: each for rival, each in values.items() if each and rival not in failed}
+
+
+def summary(rates: dict[str, list[float]], ours: str = "zmqcy", less: bool = False) -> list[dict]:
+    """Return a row a rival: median, min, max, and how many times as good we are (with that of the paired rounds).
+
+    That is the ratio of our median to its, or, where `less` is better, of its median to ours. There is none where we
+    have no figure, or one that is 0.
+    """
+    mine = rates.get(ours)
+    rows = []
+    for rival, values in rates.items():
+        row = {"rival": rival, "median": statistics.median(values), "min": min(values), "max": max(values)}
+        if mine and min(*mine, *values) > 0:
+            paired = [a / b for a, b in zip(mine, values, strict=False)]
+            paired = [1 / ratio for ratio in paired] if less else paired
+            ratio = statistics.median(mine) / row["median"]
+            row |= {
+                "ratio": 1 / ratio if less else ratio,
+                "ratio_min": min(paired),
+                "ratio_max": max(paired),
+            }
+        rows.append(row)
+    return rows
+
+
+# ---- cells of tables
+
+
+@dataclass
+class Table:
+    """What is shown of a cell: a figure of some of its runs, each under the name of a rival."""
+
+    group: str  # tables of a group are the points of a curve, or the rows of a list
+    x: float | str
+    unit: str
+    of: dict[str, str]  # rival: run
+    metric: str = "rate"
+    axis: str = "bytes"
+    less: bool = False  # less is better
+    ratios: bool = True
+    scale: float = 1
+
+    @property
+    def title(self) -> str:
+        return f"{self.group}, {label(self.x, self.axis)}"
+
+    def filled(self, values: dict[str, list[dict]], failed: dict[str, str]) -> dict:
+        """Return the table with the rows that were measured, and those that were cut off."""
+        rates, rows = {}, []
+        for rival, run in self.of.items():
+            if run in values and self.metric in values[run][0]:
+                rates[rival] = [value[self.metric] * self.scale for value in values[run]]
+            elif run in values or run in failed:
+                rows.append({"rival": rival, "cut": failed.get(run, "cannot be read on this system")})
+        rows = [*summary(rates, ours="zmqcy" if self.ratios else "", less=self.less), *rows]
+        facts = {name: getattr(self, name) for name in ("group", "x", "axis", "unit", "less")}
+        return {**facts, "label": label(self.x, self.axis), "rows": rows}
+
+
+@dataclass
+class Cell:
+    """Runs that are made in the same turns, and the tables that come of them."""
+
+    title: str
+    runs: dict[str, Callable[[], dict[str, float]]]
+    tables: list[Table]
+    cost: float  # seconds that a run is planned to take
+    rounds: tuple[int, int] | None = None  # measured, and before them to warm up; those of the options by default
+
+    def turns(self, options: argparse.Namespace) -> tuple[int, int]:
+        return self.rounds or (options.rounds, options.warm)
+
+    def length(self, options: argparse.Namespace) -> int:
+        return len(self.runs) * sum(self.turns(options))
+
+
+def label(x: float | str, axis: str) -> str:
+    if isinstance(x, str):
+        return x
+    if axis != "bytes":
+        return f"{x:,} {axis if x != 1 else axis.removesuffix('s')}"
+    for size, unit in ((2**20, "MB"), (2**10, "KB")):
+        if x >= size:
+            return f"{x // size} {unit}"
+    return f"{x} B"
+
+
+def planned(cells: list[Cell], options: argparse.Namespace) -> float:
+    """Return the seconds that cells are planned to take."""
+    return sum(cell.cost * cell.length(options) for cell in cells)
+
+
+def measure(name: str, cells: list[Cell], options: argparse.Namespace) -> None:
+    """Run the cells, show their tables, and save them under a name."""
     tables = {}
-    for transport, size, count in plan:
-        count = int(count * options.scale)
-        url = "tcp://127.0.0.1:*" if transport == "tcp" else f"ipc://{folder}/bench"
-        runs = {
-            rival: lambda c=command: two(c, c, works, url, size, count)
-            for rival, command in rivals("zmqcy", "C", "pyzmq", "pyomq").items()
-        }
-        title = f"{name} {transport} {size} B"
-        tables[title] = summary(in_turns(title, runs, options.rounds))
-        show(title, unit, tables[title])
-    return tables
+    with progress(sum(cell.length(options) for cell in cells)) as tick:
+        for cell in cells:
+            failed: dict[str, str] = {}
+            rounds, warm = cell.turns(options)
+            values = in_turns(cell.title, cell.runs, rounds, failed, warm, lambda: tick(cell.title))
+            for table in cell.tables:
+                tables[table.title] = table.filled(values, failed)
+                show(table.title, table.unit, tables[table.title]["rows"])
+    save(name, tables)
 
 
+# ---- output
+
+
+@cache
+def console():
+    """Return rich's console, or None where rich is not installed."""
+    try:
+        from rich.console import Console
+    except ImportError:
+        return None
+    return Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+
+
+def console_print(*what: object) -> None:
+    (console().print if console() else print)(*what)
+
+
+@contextmanager
+def progress(total: int):
+    """Show a bar of so many steps; give the function that makes one, called with what it is for."""
+    if not console() or not sys.stdout.isatty():
+        yield lambda title: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console(), transient=True) as bar:
+        task = bar.add_task("", total=total)
+        yield lambda title: bar.update(task, advance=1, description=title)
+
+
+def figure(value: float) -> str:
+    """Return a number with three digits that matter."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def figure_of_ratio(ratio: float) -> str:
+    return f"{ratio:.3f}" if ratio < 0.1 else f"{ratio:.2f}" if ratio < 100 else f"{ratio:,.0f}"
+
+
+def ratio_text(row: dict) -> str:
+    if "ratio" not in row:
+        return ""
+    ratio, least, most = (figure_of_ratio(row[key]) for key in ("ratio", "ratio_min", "ratio_max"))
+    return f"{ratio} ({least} - {most})"
+
+
+def cells_of(row: dict) -> list[str]:
+    """Return a row as text: rival, median, min, max, ratio."""
+    if "cut" in row:
+        return [row["rival"], "cut off", "", "", row["cut"]]
+    return [row["rival"], *(figure(row[key]) for key in ("median", "min", "max")), ratio_text(row)]
+
+
+def show(name: str, unit: str, rows: list[dict]) -> None:
+    table(f"{name}  [{unit}]", ["", "median", "min", "max", "zmqcy is ... times as good (paired rounds)"],
+          [cells_of(row) for row in rows])  # fmt: skip
+
+
+def table(title: str, heads: list[str], rows: list[list[str]]) -> None:
+    """Print a table by rich or, where that is missing, plainly."""
+    if console():
+        from rich.markup import escape
+        from rich.table import Table as RichTable
+
+        rich = RichTable(title=escape(title), title_justify="left", title_style="bold")
+        for head, *column in zip(heads, *rows, strict=True):
+            numeric = not any(set(text) - set("0123456789.,-+e") for text in column if text != "cut off")
+            rich.add_column(head, justify="right" if numeric else "left")
+        for row in rows:
+            rich.add_row(*map(escape, row))
+        return console().print(rich)
+    widths = [max(map(len, column)) for column in zip(heads, *rows, strict=True)]
+    print("\n" + title)
+    for row in [heads, *rows]:
+        print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+
+
+@cache
 def machine() -> dict:
     """Return what the figures depend on: CPU, Python, libraries and commit."""
     import zmqcy
 
+    def output(*command: str) -> str:
+        with suppress(OSError):
+            return subprocess.run(command, cwd=HERE, capture_output=True, text=True).stdout.strip()
+        return ""
+
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=HERE, capture_output=True, text=True).stdout.strip()
     facts = {
         "cpu": model or platform.processor(),
-        "cores": os.cpu_count(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
         "python": platform.python_version(),
         "system": platform.platform(),
         "zmqcy": zmqcy.__version__,
         "libzmq": zmqcy.zmq_version(),
-        "commit": commit,
+        "commit": output("git", "rev-parse", "HEAD"),
+        "changed since": bool(output("git", "status", "--porcelain", "--untracked-files=no", ":/")),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
-    for distribution in ("pyzmq", "pyomq"):
-        try:
+    for distribution in ("pyzmq", "pyomq", "pynng"):
+        with suppress(importlib.metadata.PackageNotFoundError):
             facts[distribution] = importlib.metadata.version(distribution)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     if "pyzmq" in facts:
-        probe = subprocess.run(
-            [sys.executable, "-c", "import zmq; print(zmq.zmq_version())"], capture_output=True, text=True
-        )
-        facts["libzmq of pyzmq"] = probe.stdout.strip()
+        facts["libzmq of pyzmq"] = output(sys.executable, "-c", "import zmq; print(zmq.zmq_version())")
     return facts
 
 
 def arguments(description: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--rounds", type=int, default=5, help="measured rounds, after one that warms up (default 5)")
-    parser.add_argument("--quick", action="store_true", help="a tenth of the messages and three rounds")
+    parser.add_argument("--rounds", type=int, help="measured rounds (5, after one that warms up; 3 if quick)")
+    parser.add_argument("--quick", action="store_true", help="fewer and shorter runs")
     options = parser.parse_args()
-    options.scale = 0.1 if options.quick else 1
-    options.rounds = 3 if options.quick else options.rounds
-    return options
+    return settled(options.quick, options.rounds)
 
 
-def save(name: str, tables: dict[str, list[dict]]) -> None:
+def settled(quick: bool, rounds: int | None = None) -> argparse.Namespace:
+    """Return the options that follow from those that are given."""
+    return argparse.Namespace(
+        quick=quick,
+        rounds=rounds or (3 if quick else 5),
+        warm=0 if quick else 1,
+        seconds=0.1 if quick else 0.3,  # that a run measures
+        scale=0.1 if quick else 1,  # of messages, where they are counted
+    )
+
+
+def save(name: str, tables: dict[str, list[dict] | dict]) -> None:
     """Write the tables, with what they depend on, to results/NAME.json."""
     RESULTS.mkdir(exist_ok=True)
-    facts = machine()
-    (RESULTS / f"{name}.json").write_text(json.dumps({"machine": facts, "tables": tables}, indent=2) + "\n")
-    print("\n" + ", ".join(f"{key} {value}" for key, value in facts.items()))
-
-
-def ipc_directory() -> str:
-    """Return a new folder for ipc endpoints, which goes when the process ends."""
-    import atexit
-
-    folder = tempfile.mkdtemp(prefix="zmqcy-bench-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
+    text = json.dumps({"machine": machine(), "tables": tables}, indent=1)
+    (RESULTS / f"{name}.json").write_text(text + "\n")

@@ -1,151 +1,345 @@
-"""One end of a benchmark in Python, by the library that is named: zmqcy, zmq (pyzmq) or pyomq.
+"""The works of the benchmarks in Python: baseline.c says what each does, and how it is called.
 
-The works are those of baseline.c, under the same names and with the same output; `import`, `get` and `set` beside them.
+    peer.py LIBRARY WORK WHERE [KEY=VALUE ...]
+
+LIBRARY is zmqcy, zmq (pyzmq), pyomq, or one of others.py: pynng, Pipe, streams. Beside those of C there is the mode
+`batch`, of `batch` messages a call, and the mode `blocking`, in which zmqcy sleeps without spinning before.
 """
 
 import contextlib
 import importlib
+import itertools
 import os
+import struct
 import sys
+import threading
 import time
+from functools import partial
+from types import SimpleNamespace
+
+NUMBER = struct.Struct("=q")
+END = NUMBER.pack(-1)
+kept = []  # sockets, open until the process ends: the other end is not to fail while the parent still reads of it
+told, asked = sys.stdout, sys.stdin  # where endpoints are printed to and read from; a pipe between two threads
 
 
-def bound(socket, url):
-    socket.bind(url)
+def say(*words, file=None):
+    print(*words, file=file, flush=True)
+
+
+def make(zmq, ctx, kind, plan, **options):
+    socket = ctx.socket(getattr(zmq, kind))
+    kept.append(socket)
+    most = max(4, min(1000, (64 << 20) // plan.size))  # messages that a queue holds: 64 MB of large ones
+    for name, value in {"backlog": 4096, "sndhwm": most, "rcvhwm": most, **options}.items():
+        with contextlib.suppress(Exception):  # a library without that option does without
+            setattr(socket, name, value)
+    return socket
+
+
+def attach(socket, where):
+    if where[0] == ">":
+        socket.connect(where[1:])
+        return socket
+    socket.bind(where[1:])
     endpoint = socket.last_endpoint
-    print(endpoint.decode().rstrip("\0") if isinstance(endpoint, bytes) else endpoint, flush=True)
+    say(endpoint.decode().rstrip("\0") if isinstance(endpoint, bytes) else endpoint, file=told)
     return socket
 
 
-def connected(socket, url):
-    socket.connect(url)
-    return socket
+def resolved(where):
+    return ">" + asked.readline().strip() if where == "-" else where
 
 
-def push(zmq, ctx, url, size, count):
-    socket = connected(ctx.socket(zmq.PUSH), url)
-    data = b"x" * size
-    for _ in range(count + 1):
-        socket.send(data)
-    sys.stdin.read()  # the receiver has it all when the parent closes stdin
-
-
-def pull(zmq, ctx, url, size, count):
-    socket = bound(ctx.socket(zmq.PULL), url)
-    data = b"x" * size if size else b""
-    socket.recv()
-    start = time.perf_counter()
-    for _ in range(count):
-        message = socket.recv()
-    stop = time.perf_counter()
-    assert len(message) == len(data)
-    socket.close()
-    return count / (stop - start)
-
-
-def req(zmq, ctx, url, size, count):
-    socket = connected(ctx.socket(zmq.REQ), url)
-    data = b"x" * size
-    for _ in range(10):
-        socket.send(data)
-        assert len(socket.recv()) == size
-    start = time.perf_counter()
-    for _ in range(count):
-        socket.send(data)
-        socket.recv()
-    stop = time.perf_counter()
-    socket.close()
-    return count / (stop - start)
-
-
-def rep(zmq, ctx, url, size, count):
-    socket = bound(ctx.socket(zmq.REP), url)
-    for _ in range(count + 10):
-        socket.send(socket.recv())
-    sys.stdin.read()
-
-
-def streamer(zmq, ctx, front, back):
-    zmq.device(zmq.STREAMER, bound(ctx.socket(zmq.PULL), front), bound(ctx.socket(zmq.PUSH), back))
-
-
-def pair_sockets(zmq, ctx, url="inproc://pair"):
+def pair_sockets(zmq, ctx, number=0):
     a, b = ctx.socket(zmq.PAIR), ctx.socket(zmq.PAIR)
-    a.bind(url)
-    b.connect(url)
+    a.bind(f"inproc://pair-{number}")
+    b.connect(f"inproc://pair-{number}")
     return a, b
 
 
-def pair(zmq, ctx, size, count):
+# ---- the measured part
+
+
+def repeat(call, seconds, count, batches=False):
+    """Call until the time or the count is up, looking at the clock every 5 ms or so; return messages and seconds."""
+    clock = time.perf_counter
+    done, chunk = 0, 1
+    start = last = clock()
+    while True:
+        if count and not batches:
+            chunk = min(chunk, count - done)
+        if batches:
+            for _ in range(chunk):
+                done += len(call())
+        else:
+            for _ in range(chunk):
+                call()
+            done += chunk
+        now = clock()
+        if now - start >= seconds or (count and done >= count):
+            return done, now - start
+        if now - last < 0.005:
+            chunk *= 2
+        last = now
+
+
+def measure(call, plan, messages=1, batches=False):
+    repeat(call, plan.seconds / 10, plan.count and max(1, plan.count // 10), batches)
+    say("start")
+    calls, elapsed = repeat(call, plan.seconds, plan.count, batches)
+    say(f"rate={calls * messages / elapsed:.3f} count={calls * messages}")
+
+
+# ---- works between two ends
+
+
+def sending(socket, plan):
+    """Return what sends in the mode of the plan, and what it is called with for some bytes."""
+    if plan.mode == "batch":
+        return socket.send_many, lambda data: [data] * plan.batch
+    if plan.mode == "multipart":
+        return socket.send_multipart, lambda data: [data] * 3
+    if plan.mode == "views" and plan.library in ("zmq", "pyomq"):  # zmqcy needs not be told
+        return partial(socket.send, copy=False), lambda data: data
+    return socket.send, lambda data: data
+
+
+def receiving(socket, plan):
+    """Return what receives in the mode of the plan."""
+    if plan.mode == "batch":
+        return partial(socket.recv_many, plan.batch)
+    if plan.mode == "multipart":
+        return socket.recv_multipart
+    return partial(socket.recv, 0, False) if plan.mode == "views" else socket.recv
+
+
+def push(zmq, ctx, plan):
+    calls = []
+    for number in range(plan.peers):
+        send, form = sending(attach(make(zmq, ctx, "PUSH", plan), plan.where), plan)
+        calls.append((send, form(NUMBER.pack(number) if plan.peers > 1 else b"x" * plan.size)))
+    if plan.peers == 1:
+        while True:
+            send(calls[0][1])
+    while True:
+        for send, message in calls:
+            send(message)
+
+
+def pull(zmq, ctx, plan):
+    socket = attach(make(zmq, ctx, "PULL", plan), plan.where)
+    recv = receiving(socket, plan)
+    seen = set()
+    while len(seen) < plan.peers:  # until every peer is connected; each writes its number into its messages
+        message = recv()
+        if plan.peers > 1:
+            seen.add(message)
+            continue
+        parts = message if plan.mode in ("batch", "multipart") else [message]
+        assert all(len(part) == plan.size for part in parts) and parts[0:1]
+        break
+    measure(recv, plan, batches=plan.mode == "batch")
+
+
+def pub(zmq, ctx, plan):
+    send = attach(make(zmq, ctx, "PUB", plan, xpub_nodrop=True), plan.where).send
+    data = b"x" * plan.size
+    while True:
+        send(data)
+
+
+def sub(zmq, ctx, plan):
+    calls = []
+    for _ in range(plan.peers):
+        socket = make(zmq, ctx, "SUB", plan)
+        socket.subscribe(b"")
+        calls.append(attach(socket, plan.where).recv)
+
+    def each():
+        for recv in calls:
+            recv()
+
+    each()
+    measure(each if plan.peers > 1 else calls[0], plan, plan.peers)
+
+
+def req(zmq, ctx, plan):
+    socket = attach(make(zmq, ctx, "REQ", plan), plan.where)
+    send, recv, clock = socket.send, socket.recv, time.perf_counter
+    data = b"x" * plan.size
+    for _ in range(10):
+        send(data)
+        assert len(recv()) == plan.size
+    say("start")
+    times = []
+    most = plan.count or -1
+    start = last = now = clock()
+    while now - start < plan.seconds and len(times) != most:
+        send(data)
+        recv()
+        now = clock()
+        times.append(now - last)
+        last = now
+    round_trips(times, now - start)
+
+
+def round_trips(times, elapsed):
+    times.sort()
+    p50, p99 = (times[int(len(times) * part)] * 1e6 for part in (0.5, 0.99))
+    say(f"rate={len(times) / elapsed:.3f} count={len(times)} p50={p50:.4f} p99={p99:.4f}")
+
+
+def rep(zmq, ctx, plan):
+    socket = attach(make(zmq, ctx, "REP", plan), plan.where)
+    send, recv = socket.send, socket.recv
+    while True:
+        send(recv())
+
+
+def number(zmq, ctx, plan):
+    socket = attach(make(zmq, ctx, "PUSH", plan), plan.where)
+    messages = [NUMBER.pack(i) for i in range(plan.count)]
+    if plan.mode == "batch":
+        for i in range(0, plan.count, plan.batch):
+            assert socket.send_many(messages[i : i + plan.batch]) == len(messages[i : i + plan.batch])
+    else:
+        for message in messages:
+            socket.send(message)
+    while True:
+        socket.send(END)
+
+
+def check(zmq, ctx, plan):
+    recv = receiving(attach(make(zmq, ctx, "PULL", plan), plan.where), plan)
+    got = iter(recv, None) if plan.mode != "batch" else itertools.chain.from_iterable(iter(recv, None))
+    wanted = 0
+    for message in got:
+        if NUMBER.unpack(message)[0] != wanted:
+            break
+        wanted += 1
+    say(f"missing={plan.count - wanted if message == END else plan.count}")  # out of order, or twice: none counts
+
+
+# ---- works of one process
+
+
+def device(zmq, ctx, plan, kind, front, back):
+    zmq.device(
+        getattr(zmq, kind),
+        attach(make(zmq, ctx, front, plan), plan.where),
+        attach(make(zmq, ctx, back, plan), plan.back),
+    )
+
+
+def streamer(zmq, ctx, plan):
+    device(zmq, ctx, plan, "STREAMER", "PULL", "PUSH")
+
+
+def queue(zmq, ctx, plan):
+    device(zmq, ctx, plan, "QUEUE", "ROUTER", "DEALER")
+
+
+def idle(zmq, ctx, plan):
     a, b = pair_sockets(zmq, ctx)
-    data = b"x" * size
-    start = time.perf_counter()
-    for _ in range(count):
-        a.send(data)
-        message = b.recv()
-    stop = time.perf_counter()
-    assert message == data
-    return count / (stop - start)
+    for _ in range(100):  # short waits, so that one that spins would spin
+        a.send(b"x")
+        b.recv()
+    say("start")
+    b.recv()
 
 
-def multipart(zmq, ctx, size, count):
-    a, b = pair_sockets(zmq, ctx)
-    data = [b"x" * size] * 3
-    start = time.perf_counter()
-    for _ in range(count):
-        a.send_multipart(data)
-        message = b.recv_multipart()
-    stop = time.perf_counter()
-    assert message == data
-    return count / (stop - start)
-
-
-def poll(zmq, ctx, sockets, count):
-    with contextlib.suppress(AttributeError, NotImplementedError):  # pyomq has no bound
-        ctx.max_sockets = 2 * sockets + 16
+def polled(zmq, ctx, plan):
     poller = zmq.Poller()
-    pairs = [pair_sockets(zmq, ctx, f"inproc://poll-{i}") for i in range(sockets)]
+    pairs = [pair_sockets(zmq, ctx, i) for i in range(plan.peers)]
     for a, _ in pairs:
         poller.register(a, zmq.POLLIN)
-    pairs[sockets // 2][1].send(b"x")
-    start = time.perf_counter()
-    for _ in range(count):
-        ready = poller.poll(1000)
-    stop = time.perf_counter()
-    assert len(ready) == 1
-    return count / (stop - start)
+    return poller.poll, pairs
 
 
-def get(zmq, ctx, size, count):
-    socket = ctx.socket(zmq.PUSH)
-    start = time.perf_counter()
-    for _ in range(count):
-        socket.rcvhwm  # noqa: B018
-    return count / (time.perf_counter() - start)
+def poll(zmq, ctx, plan):
+    poll, pairs = polled(zmq, ctx, plan)
+    pairs[plan.peers // 2][1].send(b"x")
+    assert len(poll(1000)) == 1
+    measure(partial(poll, 1000), plan)
 
 
-def set(zmq, ctx, size, count):
-    socket = ctx.socket(zmq.PUSH)
-    start = time.perf_counter()
-    for _ in range(count):
-        socket.rcvhwm = 10
-    return count / (time.perf_counter() - start)
+def wake(zmq, ctx, plan):
+    poll, pairs = polled(zmq, ctx, plan)
+    turn = 0
+
+    def once():
+        nonlocal turn
+        turn = (turn + 7919) % plan.peers  # a prime: every socket comes, far from the last one
+        pairs[turn][1].send(b"x")
+        [(socket, _)] = poll(1000)
+        socket.recv()
+
+    measure(once, plan)
 
 
-def main(library, work, *arguments):
-    start = time.perf_counter()
-    zmq = importlib.import_module(library)
-    if work == "first":
-        zmq.Context().socket(zmq.PUSH)
-    stop = time.perf_counter()
-    if work in ("import", "first"):
-        rate = 1 / (stop - start)
+# ---- which one
+
+
+def library(name):
+    if name not in ("pynng", "Pipe", "streams"):
+        return importlib.import_module(name)
+    import others
+
+    return others.LIBRARIES[name]()
+
+
+def run(work, zmq, ctx, plan):
+    try:
+        globals()[work](zmq, ctx, plan)
+    except BaseException as error:  # of a thread too: the process ends, and the parent reads why
+        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        os._exit(1)
+
+
+def end_with_stdin():
+    while os.read(0, 64):
+        pass
+    os._exit(0)  # without what libraries do at exit: what is measured is over
+
+
+def main(name, work, where, *words):
+    global told, asked
+    sender = None
+    if work == "threads":
+        work, sender, *words = where, *words
+        where = "@inproc://bench"
+    plan = SimpleNamespace(library=name, mode="single", size=8, batch=1, peers=1, seconds=0.3, count=0, back="")
+    for key, value in (word.split("=", 1) for word in words):
+        setattr(plan, key, type(getattr(plan, key))(value))
+    with contextlib.suppress(ImportError, ValueError):
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    zmq = library(name)
+    ctx = zmq.Context()
+    with contextlib.suppress(Exception):  # pyomq has no bound
+        ctx.max_sockets = 2 * plan.peers + 64
+    if plan.mode == "blocking":
+        ctx.spin = 0
+    plan.where = resolved(where)
+    watcher = threading.Thread(target=end_with_stdin, daemon=True)
+    watcher.start()
+    if sender:
+        ends = os.pipe()
+        asked, told = os.fdopen(ends[0]), os.fdopen(ends[1], "w")
+
+        def second():
+            other = SimpleNamespace(**{**vars(plan), "where": resolved("-")})
+            run(sender, zmq, ctx, other)
+
+        threading.Thread(target=second, daemon=True).start()
+    if name == "streams":
+        zmq.run(work, plan)
     else:
-        arguments = [int(argument) if argument.isdigit() else argument for argument in arguments]
-        rate = globals()[work](zmq, zmq.Context(), *arguments)
-    if rate:
-        print(f"{rate:.1f}", flush=True)
-    os._exit(0)  # what is measured is over; pyzmq may hang at exit
+        run(work, zmq, ctx, plan)
+    watcher.join()  # the parent still reads what this process used
 
 
 if __name__ == "__main__":

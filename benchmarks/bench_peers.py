@@ -1,0 +1,31 @@
+"""Many peers over tcp: 1 to 1,000 PUSH to a PULL, and a PUB to 1 to 100 SUB. Messages a second that are received."""
+
+from common import START, Cell, Table, arguments, between, label, measure, rivals
+
+PEERS = (1, 10, 100, 1000)
+SUBSCRIBERS = (1, 10, 100)
+URL = "tcp://127.0.0.1:*"
+
+
+def cell(group, works, number, axis, names, options):
+    runs = {
+        name: lambda c=command: between(c, c, works, URL, peers=number, size=8, seconds=options.seconds)
+        for name, command in rivals(*names).items()
+    }
+    tables = [Table(group, number, "messages/s", {name: name for name in runs}, axis=axis)]
+    cost = options.seconds * 1.1 + START + number * 0.0007  # to connect, and to end the connections
+    return Cell(f"{group} {label(number, axis)}", runs, tables, cost)
+
+
+def cells(options):
+    names = ("zmqcy", "C", "pyzmq") if options.quick else ("zmqcy", "C", "pyzmq", "pyomq", "pynng")
+    peers, subscribers = ((1, 1000), (1, 100)) if options.quick else (PEERS, SUBSCRIBERS)
+    return [
+        *(cell("PUSH of many to a PULL", ("pull", "push"), n, "connections", names, options) for n in peers),
+        *(cell("PUB to many SUB, deliveries", ("pub", "sub"), n, "subscribers", names, options) for n in subscribers),
+    ]
+
+
+if __name__ == "__main__":
+    options = arguments(__doc__)
+    measure("peers", cells(options), options)

@@ -1,0 +1,290 @@
+"""The benchmarks: their arithmetic, what is cut off, each work over real sockets, the report, and the plan."""
+
+import importlib
+import importlib.util
+import json
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+import bench_device  # noqa: E402
+import bench_memory  # noqa: E402
+import common  # noqa: E402
+import report  # noqa: E402
+
+FILES = ("throughput", "latency", "poll", "peers", "device", "calls", "memory")
+TINY = {"seconds": 0.005}
+
+
+# ---- arithmetic
+
+
+def test_summary():
+    ours, theirs = common.summary({"zmqcy": [10, 30, 20], "C": [20, 10, 40]})
+    assert (theirs["median"], theirs["min"], theirs["max"]) == (20, 10, 40)
+    assert (theirs["ratio"], theirs["ratio_min"], theirs["ratio_max"]) == (1, 0.5, 3)
+    assert (ours["ratio"], ours["ratio_min"], ours["ratio_max"]) == (1, 1, 1)
+
+
+def test_summary_where_less_is_better():
+    _, theirs = common.summary({"zmqcy": [10, 30, 20], "C": [20, 10, 50]}, less=True)
+    assert theirs["ratio"] == 1
+    assert theirs["ratio_min"] == pytest.approx(1 / 3)
+    assert theirs["ratio_max"] == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize("rates", [{"C": [1, 2, 3]}, {"zmqcy": [0, 0], "C": [1, 2]}])
+def test_no_ratio_without_a_figure_of_ours(rates):
+    assert not any("ratio" in row for row in common.summary(rates))
+
+
+def test_turns_begin_with_another_one_each_time_and_the_first_round_warms_up():
+    calls = []
+    runs = {name: lambda n=name: calls.append(n) or len(calls) for name in "abc"}
+    assert common.in_turns("turns", runs, 2) == {"a": [6, 8], "b": [4, 9], "c": [5, 7]}
+    assert "".join(calls) == "abcbcacab"
+
+
+@pytest.mark.parametrize(("size", "text"), [(8, "8 B"), (1024, "1 KB"), (1 << 24, "16 MB")])
+def test_label_of_bytes(size, text):
+    assert common.label(size, "bytes") == text
+
+
+def test_label_of_others():
+    assert common.label(1000, "sockets") == "1,000 sockets"
+    assert common.label(1, "sockets") == "1 socket"
+
+
+# ---- what is cut off
+
+
+def hanging():
+    with common.Process([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        hanging.process = process.process
+        return process.line(limit=0.3)
+
+
+def dying():
+    with common.Process([sys.executable, "-c", "print(1); raise SystemExit('why it died')"]) as process:
+        return process.line() + process.line()
+
+
+def test_what_hangs_or_dies_is_cut_off_and_reported(capsys):
+    runs = {"zmqcy": lambda: {"rate": 2.0}, "hangs": hanging, "dies": dying}
+    failed = {}
+    values = common.in_turns("some", runs, 2, failed)
+    assert values == {"zmqcy": [{"rate": 2.0}] * 2}
+    assert failed == {"hangs": "hung: nothing for 0.3 s", "dies": "why it died"}
+    assert hanging.process.poll() is not None
+    assert "some: hangs is cut off: hung" in capsys.readouterr().out
+    table = common.Table("group", 8, "a second", {name: name for name in runs}).filled(values, failed)
+    assert [row.get("cut") for row in table["rows"]] == [None, "hung: nothing for 0.3 s", "why it died"]
+
+
+@pytest.mark.parametrize("transport", common.TRANSPORTS)
+def test_what_loses_messages_is_reported(transport, tmp_path, monkeypatch):
+    """A rival that is real but for one message, which it does not send."""
+    script = tmp_path / "lossy.py"
+    script.write_text(
+        textwrap.dedent(f"""
+        import sys
+        sys.path.insert(0, {str(BENCHMARKS)!r})
+        import peer
+        make = peer.make
+
+        class Lossy:
+            def __init__(self, socket):
+                self.socket = socket
+            def __getattr__(self, name):
+                return getattr(self.socket, name)
+            def send(self, data):
+                if data != peer.NUMBER.pack(70):
+                    self.socket.send(data)
+
+        peer.make = lambda *arguments: Lossy(make(*arguments))
+        peer.main(*sys.argv[1:])
+        """)
+    )
+    monkeypatch.setattr(common, "rivals", lambda name: {name: [sys.executable, str(script), "zmqcy"]})
+    missing = common.missing.__wrapped__
+    assert missing("lossy", transport, count=70) == ""
+    assert missing("lossy", transport, count=100).startswith("loses messages: ")
+
+
+def test_why_an_other_end_fails():
+    zmqcy = common.rivals("zmqcy")["zmqcy"]
+    with pytest.raises(common.Failed, match="KeyError: 'no such work'"):
+        common.between(zmqcy, zmqcy, ("pull", "no such work"), "tcp://127.0.0.1:*")
+
+
+# ---- works
+
+
+def installed(name):
+    if not importlib.util.find_spec(common.LIBRARIES.get(name, "sys")):
+        pytest.skip(f"{name} is not installed")
+    return common.rivals(name)[name]
+
+
+@pytest.mark.parametrize("transport", common.TRANSPORTS)
+@pytest.mark.parametrize("mode", ["single", "batch", "multipart", "views"])
+def test_throughput(transport, mode):
+    plan = {"mode": mode, "size": 100, "batch": 10, **TINY}
+    measured = common.over(transport, installed("zmqcy"), ("pull", "push"), **plan)
+    assert measured["rate"] > 0
+    assert measured["count"] > 0
+
+
+@pytest.mark.parametrize("mode", ["single", "batch"])
+def test_nothing_is_missing(mode):
+    for transport in common.TRANSPORTS:
+        assert common.missing("zmqcy", transport, mode, 1000) == ""
+
+
+@pytest.mark.parametrize("mode", ["single", "blocking"])
+@pytest.mark.parametrize("transport", common.TRANSPORTS)
+def test_latency(transport, mode):
+    measured = common.over(transport, installed("zmqcy"), ("rep", "req"), mode=mode, **TINY)
+    assert 0 < measured["p50"] <= measured["p99"]
+
+
+@pytest.mark.parametrize("name", ["C", "pyzmq", "pyomq", "pynng", *common.CONTEXT])
+def test_rivals(name):
+    transport = "ipc" if name == "multiprocessing.Pipe" else "tcp"
+    for works in ("pull", "push"), ("rep", "req"):
+        assert common.over(transport, installed(name), works, **TINY)["rate"] > 0
+
+
+@pytest.mark.parametrize("name", ["zmqcy", "C"])
+@pytest.mark.parametrize("works", [("pull", "push"), ("pub", "sub")])
+def test_many_peers(name, works):
+    command = installed(name)
+    assert common.between(command, command, works, "tcp://127.0.0.1:*", peers=20, **TINY)["rate"] > 0
+
+
+@pytest.mark.parametrize("name", ["zmqcy", "C"])
+@pytest.mark.parametrize("works", [("pull", "push"), ("rep", "req")])
+@pytest.mark.parametrize("count", [1, 100])
+def test_a_count_of_messages(name, works, count):
+    command = installed(name)
+    assert common.two(command, command, works, "tcp://127.0.0.1:*", 8, count) > 0
+
+
+@pytest.mark.parametrize("name", ["zmqcy", "C"])
+@pytest.mark.parametrize("work", ["poll", "wake"])
+def test_poll(name, work):
+    assert common.alone(installed(name), work, ".", peers=20, **TINY)["rate"] > 0
+
+
+@pytest.mark.parametrize(("work", "works"), [("streamer", ("pull", "push")), ("queue", ("rep", "req"))])
+def test_devices(work, works):
+    assert bench_device.through(installed("zmqcy"), work, installed("C"), works, **TINY)["rate"] > 0
+
+
+@pytest.mark.parametrize("work", ["pair", "parts", "empty", "get", "set"])
+def test_calls_in_c(work):
+    assert common.alone(installed("C"), work, ".", **TINY)["rate"] > 0
+
+
+def test_calls_by_pyperf():
+    pytest.importorskip("pyperf")
+    import bench_calls
+
+    assert set(bench_calls.by_pyperf("zmqcy")) == set(bench_calls.CALLS)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory of another process is read from /proc")
+def test_memory_and_idle(monkeypatch):
+    monkeypatch.setattr(bench_memory, "IDLE", 0.05)
+    zmqcy = installed("zmqcy")
+    measured = common.between(zmqcy, zmqcy, ("pull", "push"), "tcp://127.0.0.1:*", size=20, count=1000, seconds=1000)
+    assert measured["count"] == 1000
+    assert measured.keys() >= {"cpu", "grown", "peak", "grown_beside", "peak_beside"}
+    assert bench_memory.idle_recv(zmqcy)["share"] >= 0
+    assert bench_memory.idle_device(zmqcy)["share"] >= 0
+
+
+# ---- the plan
+
+
+@pytest.mark.parametrize(("quick", "most"), [(True, 3.5 * 60), (False, 35 * 60)])
+def test_the_plan_fits_and_has_the_figures_to_reach(quick, most, monkeypatch):
+    monkeypatch.setattr(common, "installed", lambda name: True)
+    options = common.settled(quick)
+    cells = [cell for name in FILES for cell in importlib.import_module(f"bench_{name}").cells(options)]
+    assert common.planned(cells, options) < most
+    tables = {table.title: table for cell in cells for table in cell.tables}
+    assert len(tables) == sum(len(cell.tables) for cell in cells)
+    for _, _, title, rival in report.FIGURES:
+        assert (rival or "zmqcy") in tables[title].of
+    for cell in cells:
+        assert all(run in cell.runs for table in cell.tables for run in table.of.values() if cell.title != "calls")
+
+
+# ---- the report
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """A folder with the results of a small run: two points of a curve, a rival that was cut off, and plain rows."""
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    tables = {}
+    for size, theirs in ((8, 4.0), (1024, 1.0)):
+        table = common.Table("throughput over tcp, batch", size, "messages/s", {"zmqcy": "a", "C": "b", "pynng": "c"})
+        values = {"a": [{"rate": 2.0}] * 3, "b": [{"rate": theirs}] * 3}
+        tables[table.title] = table.filled(values, {"c": "hung: nothing for 10 s"})
+    common.save("throughput", tables)
+    common.save("network", {"two hosts": common.summary({"zmqcy": [1.0, 2.0], "C": [1.0, 2.0]})})
+    return tmp_path
+
+
+def test_what_the_json_tells(results):
+    machine = json.loads((results / "throughput.json").read_text())["machine"]
+    assert machine.keys() >= {"cpu", "cores", "python", "system", "zmqcy", "libzmq", "commit", "changed since", "time"}
+
+
+def test_figures_losses_and_who_was_cut_off(results):
+    runs = report.load()
+    assert ["tcp 8 B batch beside C", "", "0.50", "0.50", "0.50"] in report.figures(runs)
+    assert ["tcp 1 MB beside C that copies", "", "not measured", "", ""] in report.figures(runs)
+    assert report.losses(runs) == [["throughput over tcp, batch", "8 B", "C", "0.50 (0.50 - 0.50)"]]
+    assert report.cut_off(runs)[0] == ["throughput over tcp, batch", "8 B", "pynng", "hung: nothing for 10 s"]
+
+
+def test_tables_are_shown(results, capsys):
+    for name, run in report.load().items():
+        for title, each in run["tables"].items():
+            common.show(f"{name}: {title}", each["unit"], each["rows"])
+    shown = capsys.readouterr().out
+    assert "two hosts" in shown
+    assert "hung: nothing for 10 s" in shown
+
+
+def test_the_page_and_the_docs(results, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    docs = tmp_path / "docs" / "performance.md"
+    docs.parent.mkdir()
+    docs.write_text(f"Before.\n\n{report.BEGIN}\nold\n{report.END}\nAfter.\n")
+    monkeypatch.setattr(report, "DOCS", docs)
+    report.report(docs=True)
+    page = (results / "index.html").read_text()
+    assert "<td>0.50 (0.50 - 0.50)</td>" in page
+    assert "hung: nothing for 10 s" in page
+    assert 'src="data:image/svg+xml;base64,' in page
+    text = docs.read_text()
+    assert text.startswith("Before.\n")
+    assert text.endswith("After.\n")
+    assert "old" not in text
+    [plot] = [line for line in text.splitlines() if line.startswith("![")]
+    assert (docs.parent / plot.split("(")[1].removesuffix(")")).is_file()
+
+
+def test_the_docs_have_the_place_for_a_run():
+    text = report.DOCS.read_text()
+    assert text.count(report.BEGIN) == text.count(report.END) == 1
