@@ -1,5 +1,6 @@
 """Spinning before sleeping: it changes no result, can be turned off, and costs an idle thread nothing."""
 
+import signal
 import threading
 import time
 
@@ -54,6 +55,171 @@ def test_timeouts(socket, spin):
         pull.recv(timeout=60)
     assert pull.poll(60) == 0
     assert time.monotonic() - start >= 0.12
+
+
+@pytest.mark.parametrize("spin", [0, 50, 100_000])
+def test_round_trips_of_a_poller(pair, spin):
+    rep, req = pair(zmqcy.REP, zmqcy.REQ, {"spin": spin}, {"spin": spin})
+    poller = zmqcy.Poller()
+    poller.register(req, zmqcy.POLLIN)
+    total = 300
+
+    def answer():
+        waiting = zmqcy.Poller()
+        waiting.register(rep, zmqcy.POLLIN)
+        for _ in range(total):
+            assert waiting.poll(10_000) == [(rep, zmqcy.POLLIN)]
+            rep.send(rep.recv())
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    for i in range(total):
+        req.send(b"%d" % i)
+        assert poller.poll(10_000) == [(req, zmqcy.POLLIN)]
+        assert req.recv() == b"%d" % i
+    thread.join()
+
+
+@pytest.mark.parametrize("spin", [0, 50, 100_000])
+def test_round_trips_through_a_device(ctx, socket, spin):
+    front, back = socket(zmqcy.ROUTER, spin=spin), socket(zmqcy.DEALER, spin=spin)
+    rep, req = socket(zmqcy.REP, spin=spin), socket(zmqcy.REQ, spin=spin)
+    for bound, peer in ((front, req), (back, rep)):
+        bound.bind("tcp://127.0.0.1:*")
+        peer.connect(bound.last_endpoint)
+
+    def forward():
+        with pytest.raises(zmqcy.ContextTerminated):
+            zmqcy.proxy(front, back)
+
+    def answer():
+        for _ in range(300):
+            rep.send(rep.recv())
+
+    threads = [threading.Thread(target=each) for each in (forward, answer)]
+    for thread in threads:
+        thread.start()
+    for i in range(300):
+        req.send(b"%d" % i)
+        assert req.recv() == b"%d" % i
+    threads[1].join()
+    ctx.shutdown()
+    threads[0].join()
+
+
+@pytest.mark.parametrize("spin", [0, 100_000, 1_000_000])
+def test_timeouts_of_a_poller(socket, spin):
+    poller = zmqcy.Poller()
+    poller.register(socket(zmqcy.PULL, spin=spin), zmqcy.POLLIN)
+    start = time.monotonic()
+    for _ in range(2):
+        assert poller.poll(60) == []
+    assert time.monotonic() - start >= 0.12
+
+
+def sleeps():
+    """Return how often this thread has slept so far."""
+    resource = pytest.importorskip("resource")
+    if not hasattr(resource, "RUSAGE_THREAD"):
+        pytest.skip("the system does not count for threads")
+    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+
+
+class Alarm(Exception):
+    pass
+
+
+def until_the_alarm(socket, spin):
+    """Let a device run for a moment."""
+
+    def ring(*_):
+        raise Alarm
+
+    front, back = socket(zmqcy.PULL, spin=0), socket(zmqcy.PUSH, spin=spin)
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        slept = sleeps()
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(Alarm):
+            zmqcy.proxy(front, back)
+        return sleeps() - slept
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def a_poll(socket, spin):
+    """Poll two sockets for a moment."""
+    poller = zmqcy.Poller()
+    poller.register(socket(zmqcy.PULL, spin=0), zmqcy.POLLIN)
+    poller.register(socket(zmqcy.PULL, spin=spin), zmqcy.POLLIN)
+    slept = sleeps()
+    assert poller.poll(50) == []
+    return sleeps() - slept
+
+
+def a_receive(socket, spin):
+    pull = socket(zmqcy.PULL, spin=spin)
+    slept = sleeps()
+    with pytest.raises(zmqcy.TimedOut):
+        pull.recv(timeout=50)
+    return sleeps() - slept
+
+
+@pytest.mark.parametrize("wait", [a_receive, a_poll, until_the_alarm])
+def test_who_spins_and_who_sleeps(socket, wait):
+    """The first wait spins, for as long as the largest spin of the sockets says; 0 turns it off."""
+    assert min(wait(socket, 1_000_000) for _ in range(3)) == 0
+    assert min(wait(socket, 0) for _ in range(3)) > 0
+
+
+def test_a_poll_spins_no_more_once_spin_is_0(socket):
+    poller, pull = zmqcy.Poller(), socket(zmqcy.PULL, spin=1_000_000)
+    poller.register(pull, zmqcy.POLLIN)
+    assert poller.poll(20) == []
+    pull.spin = 0
+    pull.getsockopt(zmqcy.EVENTS)
+    slept = sleeps()
+    assert poller.poll(20) == []
+    assert sleeps() > slept
+
+
+IDLE = """
+    import signal, sys, time, zmqcy
+    with zmqcy.Context(linger=0, spin=20_000) as context:
+        a, b = context.socket(zmqcy.PAIR), context.socket(zmqcy.PAIR)
+        a.bind("inproc://a")
+        b.connect("inproc://a")
+        poller = zmqcy.Poller()
+        for socket in (a, *[context.socket(zmqcy.PULL) for _ in range(int(sys.argv[2]))]):
+            poller.register(socket, zmqcy.POLLIN)
+        b.send(b"")
+        assert poller.poll() == [(a, zmqcy.POLLIN)]
+        a.recv()
+        before = time.process_time()
+        if sys.argv[1] == "poller":
+            assert poller.poll(2000) == []
+        elif sys.argv[1] == "recv":
+            try:
+                a.recv(timeout=2000)
+            except zmqcy.TimedOut:
+                pass
+        else:
+            signal.signal(signal.SIGALRM, signal.default_int_handler)
+            signal.setitimer(signal.ITIMER_REAL, 2)
+            try:
+                zmqcy.proxy(a, context.socket(zmqcy.PAIR))
+            except KeyboardInterrupt:
+                pass
+        print(time.process_time() - before)
+        context.destroy()
+"""
+
+
+@pytest.mark.parametrize(("what", "others"), [("recv", 0), ("poller", 0), ("poller", 100), ("device", 0)])
+def test_an_idle_process_uses_no_cpu(run, what, others):
+    """2 s of waiting spin once at the most, for 20 ms, and sleep then: less than 2 % of a processor."""
+    assert float(run(IDLE, what, others).stdout) < 0.04
 
 
 @pytest.mark.parametrize("call", [lambda s: s.recv(), lambda s: s.poll(), lambda s: s.recv_multipart()])

@@ -10,6 +10,38 @@ cdef enum:
     HELD = 4    # received parts wait in the socket for the next receive
     FORKED = 8  # it is the parent's
     ENDED = 16  # its context closed it
+    WATCHED = 32  # a poller remembers its events: the next call on it makes it forget them
+
+
+cdef struct Link:
+    # A place in a list.
+    void *owner            # what stands there
+    Link *following
+    Link **place           # the pointer to this link: the list's head, or `following` of the link before; NULL: in none
+
+
+cdef struct Watch:
+    # What a socket must know of a poller that it is registered in. It stands in the poller's item.
+    Link of_socket         # among the watches of the socket
+    Link of_poller         # among what the poller must read again; in no list while it remembers the events
+    Link **unread          # that list
+    int epoll              # the set that the socket's descriptor is in, or -1
+
+
+cdef inline void insert(Link *link, Link **head) noexcept:
+    link.following = head[0]
+    link.place = head
+    if head[0] is not NULL:
+        head[0].place = &link.following
+    head[0] = link
+
+
+cdef inline void remove(Link *link) noexcept:
+    if link.place is not NULL:
+        link.place[0] = link.following
+        if link.following is not NULL:
+            link.following.place = link.place
+        link.place = NULL
 
 
 cdef struct Stats:
@@ -33,6 +65,7 @@ cdef struct SocketRecord:
     bint inside            # libzmq, without the GIL: BUSY lasts until the GIL is back
     bint linger_set        # by the user
     Stats stats
+    Link *watches          # by pollers
     Ending *ending
     SocketRecord *previous
     SocketRecord *following
@@ -54,6 +87,9 @@ cdef struct Ending:
     SocketRecord *sockets  # the open ones
     char[256] last         # the socket closed last that may have messages left, in words
     Ending *next
+
+
+cdef int forks  # between the first process and this one
 
 
 cdef void enlist(SocketRecord *record, Ending *ending) noexcept

@@ -42,6 +42,7 @@ cdef extern from "pythread.h":
 cdef Ending *endings = NULL  # of all contexts of this process
 cdef SocketRecord *strays = NULL  # the sockets that are shadows, and belong to no context of ours
 cdef nsec exit_linger = 10 * <nsec> SECOND
+forks = 0
 
 
 cdef void enlist(SocketRecord *record, Ending *ending) noexcept:
@@ -77,8 +78,9 @@ cdef void disown(SocketRecord *record) noexcept nogil:
 
 cdef void after_fork_in_child() noexcept nogil:
     """Mark all that was the parent's: neither its sockets nor its threads are ours."""
-    global endings, strays
+    global endings, forks, strays
     cdef Ending *ending = endings
+    forks += 1
     while ending is not NULL:
         ending.forked = True
         disown(ending.sockets)

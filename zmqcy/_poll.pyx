@@ -1,27 +1,74 @@
 """Waiting on many sockets and descriptors at once.
 
-libzmq's zmq_poll asks every socket for its events, a system call each. Here each socket's events are remembered: they
-are read again only when its descriptor is readable or somebody has operated on the socket since, for until then they
-cannot have changed. What remains is one poll() over an array that lives as long as the poller.
+libzmq's zmq_poll asks every socket for its events, a system call each. Here each socket's events are remembered until
+its descriptor is readable or somebody calls into the socket, for until then they cannot have changed. The first call on
+a socket whose events are remembered (WATCHED) lists it with its pollers as unread, and a poll reads those alone. Many
+sockets wait in an epoll set (on Linux), which stands in the array of poll() for them all. So the cost of a poll follows
+what is ready, what was used since the last one, and the descriptors that are no sockets.
+
+A poll spins before it sleeps as a waiting call does, for as long as the largest `spin` among the sockets says whose
+events it had to read: those in use.
 """
 
+cimport cython
+from cpython.dict cimport PyDict_Values
 from cpython.object cimport PyObject
 from libc.errno cimport EBUSY, EINTR, errno
 from libc.limits cimport INT_MAX
 from libc.stdlib cimport free, realloc
 
-from zmqcy._context cimport FORKED
-from zmqcy._library cimport NO_TYPE, deadline_after, error, interrupted, slice_of, to_flags, to_int
+from zmqcy._context cimport WATCHED, Link, Watch, forks, insert, remove
+from zmqcy._library cimport (
+    NO_TYPE, deadline_after, error, interrupted, remaining, sleep_on, slice_of, to_flags, to_int)
 from zmqcy._socket cimport Socket
-from zmqcy._system cimport POLLIN, POLLOUT, POLLPRI, nsec, poll, pollfd
+from zmqcy._system cimport (
+    POLLIN, POLLOUT, POLLPRI, close_descriptor, epoll_add, epoll_event, epoll_look, epoll_open, epoll_owner,
+    epoll_remove, nsec, pollfd)
 from zmqcy.libzmq cimport ENOTSUP, ZMQ_POLLERR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_POLLPRI
 
-cdef struct Item:
-    PyObject *socket          # NULL for a descriptor
-    int wanted
-    int events                # of the socket, when they were read last
-    unsigned int operations   # of the socket, at that time
-    bint known                # whether they were read at all
+cdef enum:
+    FEW = 4  # sockets that stand in the array of poll() themselves: beyond, an epoll set is worth a descriptor
+    NOWHERE = -1
+
+
+@cython.internal
+@cython.final
+cdef class Unread:
+    """A list of items whose events must be read. It is an object so that it lives as long as an item points to it."""
+
+    cdef Link *first
+
+
+@cython.internal
+@cython.final
+cdef class Item:
+    """What is registered."""
+
+    cdef object what
+    cdef Unread unread
+    cdef Watch watch
+    cdef bint is_socket
+    cdef bint registered
+    cdef int wanted
+    cdef int events   # when they were read last
+    cdef int place    # in the array of poll(), or NOWHERE
+    cdef long long serial
+
+    def __cinit__(self, what, Unread unread, int wanted, long long serial):
+        self.what = what
+        self.is_socket = isinstance(what, Socket)
+        self.unread = unread
+        self.wanted = wanted
+        self.serial = serial
+        self.place = NOWHERE
+        self.watch.of_socket.owner = &self.watch
+        self.watch.of_poller.owner = <void *> self
+        self.watch.unread = &unread.first
+        self.watch.epoll = NOWHERE
+
+    def __dealloc__(self):
+        remove(&self.watch.of_socket)
+        remove(&self.watch.of_poller)
 
 
 cdef class Poller:
@@ -31,32 +78,73 @@ cdef class Poller:
     """
 
     cdef object __weakref__
-    cdef list objects   # what is registered, in order
-    cdef dict places    # by descriptor, or -1 - id of an object: its place in the arrays
-    cdef pollfd *fds
-    cdef Item *items
-    cdef int count
+    cdef dict items          # by descriptor, or -1 - id of an object; in order of registration
+    cdef set ready           # those of them that are, as far as is known
+    cdef Unread unread       # the sockets whose events must be read, for they are new or were used
+    cdef Unread uncertain    # those whose events must be read each time, for others may use them
+    cdef list slots          # the items in the array of poll(), place by place
+    cdef pollfd *fds         # that array. Its place 0 is the epoll set's.
     cdef int room
+    cdef int count
+    cdef int sockets_there   # in the array
+    cdef int most_sockets    # that may be there, unless the epoll set refuses them
+    cdef int epoll           # the set, or -1
+    cdef epoll_event *happened
+    cdef int happened_room
+    cdef long long serial
     cdef bint busy
+    cdef bint used           # polled before: an epoll set pays only then
+    cdef nsec spin           # of the sockets whose events this poll has read
+    cdef bint eager          # the last waits were short
+    cdef int forks           # when its epoll set was made
 
     def __cinit__(self):
-        self.objects = []
-        self.places = {}
+        self.items = {}
+        self.ready = set()
+        self.unread = Unread()
+        self.uncertain = Unread()
+        self.slots = [None]
+        self.epoll = NOWHERE
+        self.most_sockets = FEW
+        self.eager = True
+        self.forks = forks
+        self.grow()
+        self.count = 1
+        self.fds[0].fd = NOWHERE
+        self.fds[0].events = POLLIN
 
     def __dealloc__(self):
+        if self.epoll >= 0:
+            close_descriptor(self.epoll)
         free(self.fds)
-        free(self.items)
+        free(self.happened)
 
     cdef int enter(self, str call) except -1:
+        if self.forks != forks:
+            self.begin_anew()
         if self.busy:
             raise error(EBUSY, call, NO_TYPE, None, "another thread is in a call on this poller")
         return 0
 
-    cdef int place_of(self, object socket, str call) except -1:
-        place = self.places.get(key_of(socket))
-        if place is None:
+    cdef int begin_anew(self) except -1:
+        """Forget in a forked child what was the parent's: its epoll set, its threads, what it knew of its sockets."""
+        cdef Item item
+        self.forks = forks
+        self.busy = False
+        if self.epoll >= 0:
+            close_descriptor(self.epoll)
+            self.epoll = self.fds[0].fd = NOWHERE
+        for item in PyDict_Values(self.items):
+            if item.is_socket:
+                item.watch.epoll = NOWHERE
+                doubt(item)
+        return 0
+
+    cdef Item item_of(self, object socket, str call):
+        item = self.items.get(key_of(socket))
+        if item is None:
             raise KeyError(f"{call}: {socket!r} is not registered")
-        return place
+        return item
 
     def register(self, socket, flags=3):
         """Add a socket or descriptor, or change what it is polled for.
@@ -78,10 +166,11 @@ cdef class Poller:
             ENOTSOCK: the socket is closed.
         """
         cdef int wanted = to_flags(flags, "register")
-        cdef int fd
+        cdef int fd = NOWHERE
+        cdef Item item
         self.enter("register")
         key = key_of(socket)
-        if key in self.places:
+        if key in self.items:
             if wanted:
                 return self.modify(socket, wanted)
             return self.unregister(socket)
@@ -89,21 +178,22 @@ cdef class Poller:
             return
         if isinstance(socket, Socket):
             (<Socket> socket).current_events("register")
-            fd = (<Socket> socket).record.fd
-            if fd < 0:
+            if (<Socket> socket).record.fd < 0:
                 raise error(ENOTSUP, "register", (<Socket> socket).record.type)
         else:
             fd = to_descriptor(socket)
-        if self.count == self.room:
-            self.grow()
-        self.items[self.count].socket = <PyObject *> socket if isinstance(socket, Socket) else NULL
-        self.items[self.count].wanted = wanted
-        self.items[self.count].known = False
-        self.fds[self.count].fd = fd
-        self.fds[self.count].events = POLLIN if isinstance(socket, Socket) else to_poll(wanted)
-        self.objects.append(socket)
-        self.places[key] = self.count
-        self.count += 1
+        self.enter("register")  # a handler or fileno() has run meanwhile
+        if key in self.items:
+            return self.modify(socket, wanted)
+        self.serial += 1
+        item = Item(socket, self.unread, wanted, self.serial)
+        item.registered = True
+        if item.is_socket:
+            insert(&item.watch.of_socket, &(<Socket> socket).record.watches)
+            doubt(item)
+        else:
+            self.place(item, fd, to_poll(wanted))
+        self.items[key] = item
 
     def modify(self, socket, flags=3):
         """Change what a registered socket or descriptor is polled for.
@@ -122,10 +212,12 @@ cdef class Poller:
         """
         cdef int wanted = to_flags(flags, "modify")
         self.enter("modify")
-        cdef int place = self.place_of(socket, "modify")
-        self.items[place].wanted = wanted
-        if self.items[place].socket is NULL:
-            self.fds[place].events = to_poll(wanted)
+        cdef Item item = self.item_of(socket, "modify")
+        item.wanted = wanted
+        if item.is_socket:
+            self.judge(item, item.events & wanted)
+        else:
+            self.fds[item.place].events = to_poll(wanted)
 
     def unregister(self, socket):
         """Take a socket or descriptor out.
@@ -141,27 +233,79 @@ cdef class Poller:
             It is not registered.
         """
         self.enter("unregister")
-        cdef int place = self.place_of(socket, "unregister")
-        cdef int i
-        del self.places[key_of(socket)]
-        del self.objects[place]
-        self.count -= 1
-        for i in range(place, self.count):
-            self.fds[i] = self.fds[i + 1]
-            self.items[i] = self.items[i + 1]
-            self.places[key_of(self.objects[i])] = i
+        cdef Item item = self.item_of(socket, "unregister")
+        del self.items[key_of(socket)]
+        item.registered = False
+        self.ready.discard(item)
+        remove(&item.watch.of_socket)
+        remove(&item.watch.of_poller)
+        if item.watch.epoll >= 0:
+            epoll_remove(item.watch.epoll, (<Socket> item.what).record.fd)
+            item.watch.epoll = NOWHERE
+        if item.place >= 0:
+            self.displace(item)
 
     cdef int grow(self) except -1:
         cdef int room = 2 * self.room or 8
         cdef void *fds = realloc(self.fds, room * sizeof(pollfd))
-        if fds is not NULL:
-            self.fds = <pollfd *> fds
-        cdef void *items = realloc(self.items, room * sizeof(Item))
-        if items is not NULL:
-            self.items = <Item *> items
-        if fds is NULL or items is NULL:
-            raise MemoryError("register")
+        if fds is NULL:
+            raise MemoryError("Poller")
+        self.fds = <pollfd *> fds
         self.room = room
+        return 0
+
+    cdef int place(self, Item item, int fd, short events) except -1:
+        """Put an item at the end of the array of poll()."""
+        if self.count == self.room:
+            self.grow()
+        self.slots.append(item)
+        self.fds[self.count].fd = fd
+        self.fds[self.count].events = events
+        self.fds[self.count].revents = 0
+        item.place = self.count
+        self.count += 1
+        self.sockets_there += item.is_socket
+        return 0
+
+    cdef int displace(self, Item item) except -1:
+        """Take an item out of the array, and put the last one there."""
+        cdef Item last = self.slots.pop()
+        self.count -= 1
+        if last is not item:
+            self.slots[item.place] = last
+            self.fds[item.place] = self.fds[self.count]
+            last.place = item.place
+        item.place = NOWHERE
+        self.sockets_there -= item.is_socket
+        return 0
+
+    cdef int gather(self) except -1:
+        """Move the sockets out of the array into the epoll set.
+
+        What it does not take stays; so does a socket that is shared, whose descriptor others may close.
+        """
+        cdef Item item
+        cdef void *happened
+        cdef int i = 1
+        if self.happened_room < len(self.items):
+            happened = realloc(self.happened, 2 * len(self.items) * sizeof(epoll_event))
+            if happened is NULL:
+                raise MemoryError("poll")
+            self.happened = <epoll_event *> happened
+            self.happened_room = 2 * len(self.items)
+        if self.epoll < 0:
+            self.epoll = self.fds[0].fd = epoll_open()
+        while i < self.count and self.epoll >= 0:
+            item = self.slots[i]
+            if (
+                item.is_socket and not (<Socket> item.what).shared
+                and epoll_add(self.epoll, self.fds[i].fd, <void *> item) == 0
+            ):
+                item.watch.epoll = self.epoll
+                self.displace(item)
+            else:
+                i += 1
+        self.most_sockets = max(FEW, 2 * self.sockets_there)
         return 0
 
     def poll(self, timeout=None):
@@ -187,68 +331,142 @@ cdef class Poller:
             Another thread is in a call on one of the sockets, or on the poller.
         """
         cdef nsec deadline = deadline_after(timeout, "poll")
-        cdef int number, left = 0
+        cdef int happened
         cdef list ready
         self.enter("poll")
+        self.spin = 0
+        # Python code may run wherever events are read and between two rounds, a signal handler or a finalizer: it may
+        # change all of this, poll, and fork.
         while True:
-            # The first look does not wait: a socket may be ready though its descriptor is not.
-            if left == 0:
-                number = errno if poll(self.fds, self.count, 0) < 0 else 0
-            else:
-                self.busy = True
-                with nogil:
-                    number = errno if poll(self.fds, self.count, left) < 0 else 0
-                self.busy = False
-            if number and not interrupted(number):
-                raise error(number, "poll", NO_TYPE)
-            ready = self.collect(number == 0)
-            left = slice_of(deadline)
-            if ready or left == 0:
-                return ready
+            self.read()
+            if self.used and self.sockets_there > self.most_sockets:
+                self.gather()
+            self.used = True
+            happened = self.wait(0 if self.ready else slice_of(deadline))
+            if happened >= 0:
+                self.note(happened)
+                self.read()
+                if self.ready:
+                    ready = self.report()
+                    if ready:
+                        return ready
+            if remaining(deadline) == 0:
+                return []
             interrupted(EINTR)
+            self.enter("poll")
 
-    cdef list collect(self, bint fresh):
-        """List what is ready, reading the events of those sockets alone where they may have changed."""
-        cdef list ready = []
+    cdef int wait(self, int milliseconds) except -2:
+        """Wait for the descriptors. Return how many are ready, or -1 after a signal."""
+        cdef int first = 0 if self.epoll >= 0 else 1
+        cdef int happened, number
+        self.busy = milliseconds > 0
+        if milliseconds == 0:
+            happened = sleep_on(self.fds + first, self.count - first, 0, 0, &self.eager)
+            number = errno
+        else:
+            with nogil:
+                happened = sleep_on(
+                    self.fds + first, self.count - first, milliseconds, self.spin, &self.eager)
+                number = errno
+        self.busy = False
+        if happened < 0 and not interrupted(number):
+            raise error(number, "poll", NO_TYPE)
+        return happened
+
+    cdef int note(self, int happened) except -1:
+        """Take note of what poll() found: descriptors that are ready, sockets whose events may have changed."""
+        cdef Item item
+        cdef int i, found
+        if happened == 0 and (not self.ready or self.count == 1 + self.sockets_there):
+            return 0
+        for i in range(1, self.count):
+            if self.fds[i].revents or self.ready:
+                item = self.slots[i]
+                if not item.is_socket:
+                    item.events = from_poll(self.fds[i].revents, item.wanted)
+                    self.judge(item, item.events)
+                elif self.fds[i].revents:
+                    doubt(item)
+        if self.epoll >= 0 and self.fds[0].revents:
+            found = epoll_look(self.epoll, self.happened, self.happened_room)
+            if found < 0:
+                raise error(errno, "poll", NO_TYPE)
+            for i in range(found):
+                doubt(<Item> epoll_owner(self.happened[i]))
+        return 0
+
+    cdef int read(self) except -1:
+        """Read the events of the sockets that are not known, and remember them."""
+        cdef Item item
         cdef Socket socket
-        cdef int i, events
-        cdef short happened
-        # Any Python code may run in here, a signal handler or a finalizer, and change the arrays: hold no pointer.
-        for i in range(self.count):
-            if i >= self.count:
-                break
-            happened = self.fds[i].revents if fresh else 0
-            if self.items[i].socket is NULL:
-                events = from_poll(happened, self.items[i].wanted) if happened else 0
+        cdef int events
+        while self.uncertain.first is not NULL:
+            doubt(<Item> self.uncertain.first.owner)
+        while self.unread.first is not NULL:
+            item = <Item> self.unread.first.owner
+            socket = item.what
+            events = socket.current_events("poll")
+            if not item.registered:
+                continue
+            if item.place < 0 and item.watch.epoll < 0:
+                self.place(item, socket.record.fd, POLLIN)
+            item.events = events
+            self.judge(item, events & item.wanted)
+            self.spin = max(self.spin, socket.record.spin)
+            remove(&item.watch.of_poller)
+            if socket.shared:
+                insert(&item.watch.of_poller, &self.uncertain.first)
             else:
-                if happened or stale(&self.items[i]):
-                    socket = <Socket> self.items[i].socket
-                    events = socket.current_events("poll")
-                    if i >= self.count or self.items[i].socket is not <PyObject *> socket:
-                        return self.collect(False)  # what is readable still is at the next look
-                    self.items[i].events = events
-                    self.items[i].operations = socket.operations
-                    self.items[i].known = not socket.shared
-                events = self.items[i].events & self.items[i].wanted
-            if events:
-                ready.append((self.objects[i], events))
+                socket.record.state |= WATCHED
+        return 0
+
+    cdef int judge(self, Item item, int events) except -1:
+        """Keep in mind whether an item is ready."""
+        if events:
+            self.ready.add(item)
+        else:
+            self.ready.discard(item)
+        return 0
+
+    cdef list report(self):
+        """List what is ready, in the order of registration."""
+        cdef list ready = []
+        cdef list items
+        cdef Item item
+        cdef int events
+        if 8 * len(self.ready) < len(self.items):
+            items = list(self.ready)
+            if len(items) > 1:
+                items.sort(key=_serial_of)
+        else:
+            items = PyDict_Values(self.items)
+        for item in items:
+            events = item.events & item.wanted if item.is_socket else item.events
+            if events and item.registered:
+                ready.append((item.what, events))
         return ready
 
     @property
     def sockets(self):
         """list of tuple: what is registered, each with its flags."""
-        return [(socket, self.items[i].wanted) for i, socket in enumerate(self.objects)]
+        cdef Item item
+        return [(item.what, item.wanted) for item in PyDict_Values(self.items)]
 
     def __len__(self):
-        return self.count
+        return len(self.items)
 
     def __contains__(self, socket):
-        return key_of(socket) in self.places
+        return key_of(socket) in self.items
 
 
-cdef inline bint stale(Item *item) noexcept:
-    cdef Socket socket = <Socket> item.socket
-    return not item.known or item.operations != socket.operations or socket.record.state & FORKED != 0
+cdef void doubt(Item item) noexcept:
+    """Let the events of a socket be read before the next report."""
+    remove(&item.watch.of_poller)
+    insert(&item.watch.of_poller, item.watch.unread)
+
+
+def _serial_of(Item item):
+    return item.serial
 
 
 cdef object key_of(object socket):

@@ -2,7 +2,8 @@
 
 It moves bursts in both directions, each message whole, and takes no message from a side before the other one has room
 for the last: the peers of the first feel the high-water mark. A message that is in hand when the loop ends goes back to
-its socket, where the next receive finds it.
+its socket, where the next receive finds it. Before the loop sleeps it spins as a waiting call does, for as long as the
+largest `spin` of its sockets says.
 """
 
 from libc.errno cimport EAGAIN, EINTR, EINVAL, ENOMEM, errno
@@ -11,9 +12,9 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy
 
 from zmqcy._context cimport BUSY, HELD
-from zmqcy._library cimport NO_TYPE, SLICE, error, interrupted, to_int
+from zmqcy._library cimport NO_TYPE, SLICE, error, interrupted, sleep_on, to_int
 from zmqcy._socket cimport Socket, admit, events_of, take_back
-from zmqcy._system cimport POLLIN, now, nsec, poll, pollfd
+from zmqcy._system cimport POLLIN, now, nsec, pollfd
 from zmqcy.libzmq cimport (
     ENOTSUP, ZMQ_DONTWAIT, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUB, ZMQ_PULL, ZMQ_PUSH, ZMQ_QUEUE, ZMQ_REP,
     ZMQ_SNDMORE, ZMQ_STREAMER, ZMQ_SUB, zmq_errno, zmq_msg_close, zmq_msg_copy, zmq_msg_data, zmq_msg_init,
@@ -54,6 +55,8 @@ cdef struct Device:
     pollfd fds[4]
     int fd_count
     bint doubtful          # the last look at the events promised what did not come true
+    nsec spin              # the largest of the sockets
+    bint eager             # the last waits were short
 
 
 cdef int make_room(Way *way) noexcept nogil:
@@ -274,7 +277,7 @@ cdef int run(Device *device) noexcept nogil:
             continue
         sleep = DOUBTFUL_SLEEP if possible else SLICE
         device.doubtful = False
-        if poll(device.fds, device.fd_count, sleep) < 0:
+        if sleep_on(device.fds, device.fd_count, sleep, device.spin, &device.eager) < 0:
             return errno
         if now() > check:
             return EINTR
@@ -344,7 +347,6 @@ cdef int mark(list sockets, bint busy, str call) except -1:
             socket.record.inside = True
         else:
             socket.record.state &= ~BUSY
-            socket.operations += 1
     return 0
 
 
@@ -369,6 +371,7 @@ cdef int steer(object front, object back, object captor, object controller, str 
     device.capture = device.control = NULL
     device.state = ACTIVE
     device.doubtful = False
+    device.eager = True
     if capture is not None:
         sockets.append(capture)
     if control is not None:
@@ -396,6 +399,7 @@ cdef int steer(object front, object back, object captor, object controller, str 
             take_held(&device.ways[i], source, call)
         while number == EINTR:
             mark(sockets, True, call)
+            device.spin = max([(<Socket> source).record.spin for source in sockets])
             try:
                 with nogil:
                     number = run(&device)

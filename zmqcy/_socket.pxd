@@ -40,8 +40,7 @@ cdef struct Catch:
 cdef class Socket:
     cdef object __weakref__
     cdef SocketRecord record
-    cdef unsigned int operations  # how many calls touched it: who remembers its events compares
-    cdef bint shared              # others may hold the handle, so that the count above is no proof
+    cdef bint shared              # others may hold the handle, so that nobody may remember its events
     cdef bint is_shadow
     cdef Context owner
     cdef object origin            # what a shadow must keep alive
@@ -52,7 +51,7 @@ cdef class Socket:
     cdef size_t quick_size        # what is shorter is sent at once, with the GIL
 
     cdef int open(self, Context context, object type) except -1
-    cdef int refuse(self, str call) except -1
+    cdef int enter_slowly(self, str call) except -1
     cdef bint put_quickly(self, const char *data, size_t size, int flags) noexcept
     cdef object put_tracked(self, list parts, int flags, object copy, object track, object timeout, str call)
     cdef object put_many(self, object messages, bint nested, object flags, object timeout, str call)

@@ -17,15 +17,15 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 from zmqcy._context cimport (
-    BUSY, CLOSED, ENDED, FORKED, HELD, Context, Property, SocketRecord, Stats, delist, enlist, kind_of, note_last,
-    spare_descriptors)
+    BUSY, CLOSED, ENDED, FORKED, HELD, WATCHED, Context, Link, Property, SocketRecord, Stats, Watch, delist, enlist,
+    insert, kind_of, note_last, remove, spare_descriptors)
 from zmqcy._library cimport (
     EXPIRED, FOREVER, LAST_TYPE, NO_TYPE, c_string, check, deadline_after, error, interrupted, remaining, round_up,
-    set_attribute, slice_of, to_flags, to_int, to_integer, to_milliseconds, to_spin, type_name)
+    set_attribute, sleep_on, slice_of, to_flags, to_int, to_integer, to_milliseconds, to_spin, type_name)
 from zmqcy._message cimport (
     BIG, Frame, MessageTracker, collect, copy_in, default_threshold, lend, new_frame, new_tracker, size_of, start_of,
     take, to_content, to_threshold)
-from zmqcy._system cimport POLLIN, now, nsec, poll, pollfd, yield_processor
+from zmqcy._system cimport POLLIN, epoll_remove, now, nsec, pollfd
 from zmqcy.libzmq cimport (
     ENOTSUP, ETERM, ZMQ_DEALER, ZMQ_DONTWAIT, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS,
     ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUSH, ZMQ_RCVTIMEO, ZMQ_REQ, ZMQ_SNDMORE, ZMQ_SNDTIMEO, ZMQ_STREAM, ZMQ_TYPE,
@@ -41,7 +41,6 @@ cdef enum:
     CHUNK = 256           # messages received before they are made objects: 16 KiB of the stack
     LONGEST_VALUE = 4096  # bytes of the longest option value that is read
     MOST_OPTIONS = 256    # above the largest number of an option
-    SHORT_WAIT = 4        # times the spin: a wait that was no longer makes the next one try first
 
 
 cdef list ONE_EACH = []  # the ends of messages of one part
@@ -60,12 +59,10 @@ cdef int wait_on(SocketRecord *record, short events, nsec deadline) noexcept nog
     """Wait until the socket may have changed. Return 0, EAGAIN at the deadline, EINTR (look for signals), or an errno.
 
     The descriptor is edge-triggered: only who has just seen the operation fail, after libzmq had looked at its
-    commands, may wait on it. Where the last waits were short, it is tried for a while before the thread sleeps, for
-    to be woken costs more than that; `sched_yield` lets libzmq's own threads run meanwhile.
+    commands, may wait on it.
     """
     cdef pollfd item
     cdef zmq_pollitem_t safe
-    cdef nsec start
     cdef int rc, left = slice_of(deadline)
     if left == 0:
         return EAGAIN
@@ -73,15 +70,9 @@ cdef int wait_on(SocketRecord *record, short events, nsec deadline) noexcept nog
     if record.fd >= 0:
         item.fd = record.fd
         item.events = POLLIN
-        start = now() if record.spin else 0
-        while record.eager and now() - start < record.spin:
-            yield_processor()
-            if poll(&item, 1, 0) > 0:
-                return 0
-        rc = poll(&item, 1, left)
+        rc = sleep_on(&item, 1, left, record.spin, &record.eager)
         if rc < 0:
             return errno
-        record.eager = record.spin != 0 and now() - start < SHORT_WAIT * record.spin
     else:
         safe.socket = record.handle
         safe.events = events
@@ -239,10 +230,37 @@ cdef int catch_more(void *handle, Catch *haul) noexcept nogil:
 
 # -------------------------------------------------------------------------------------------------------------- sockets
 
+cdef void forget(SocketRecord *record) noexcept:
+    """Let pollers read the events of a socket again, which may change."""
+    cdef Watch *watch
+    cdef Link *link = record.watches
+    while link is not NULL:
+        watch = <Watch *> link.owner
+        if watch.of_poller.place is NULL:
+            insert(&watch.of_poller, watch.unread)
+        link = link.following
+    record.state &= ~WATCHED
+
+
+cdef void withdraw(SocketRecord *record) noexcept:
+    """Take a socket out of the epoll sets of pollers before its descriptor is closed, by us or behind our back.
+
+    A set would keep a descriptor of which a forked child has a copy; and the number may soon be another socket's.
+    """
+    cdef Watch *watch
+    cdef Link *link = record.watches
+    while link is not NULL:
+        watch = <Watch *> link.owner
+        if watch.epoll >= 0:
+            epoll_remove(watch.epoll, record.fd)
+            watch.epoll = -1
+        link = link.following
+    forget(record)
+
+
 cdef inline int enter(Socket socket, str call) except -1:
-    if socket.record.state & (BUSY | CLOSED | FORKED):
-        return socket.refuse(call)
-    socket.operations += 1
+    if socket.record.state & (BUSY | CLOSED | FORKED | WATCHED):
+        return socket.enter_slowly(call)
     return 0
 
 
@@ -375,9 +393,12 @@ cdef class Socket:
             self.unhold(&msg)
             <void> zmq_msg_close(&msg)
         if not self.record.state & (CLOSED | FORKED):
+            withdraw(&self.record)
             delist(&self.record)
             if not self.is_shadow:
                 self.close_handle()
+        while self.record.watches is not NULL:  # the collector may end a socket before the poller that has it
+            remove(self.record.watches)
         if self.record.ending is not NULL and not self.record.ending.forked:
             self.record.ending.owners -= 1
 
@@ -422,8 +443,12 @@ cdef class Socket:
         self.record.state = 0
         return self
 
-    cdef int refuse(self, str call) except -1:
-        """Raise what `enter` found."""
+    cdef int enter_slowly(self, str call) except -1:
+        """Let pollers forget what the call may change, and raise what forbids the call."""
+        if self.record.state & WATCHED:
+            forget(&self.record)
+        if not self.record.state & (BUSY | CLOSED | FORKED):
+            return 0
         if self.record.state & ENDED:
             raise error(ETERM, call, self.record.type)
         if self.record.state & CLOSED:
@@ -925,6 +950,7 @@ cdef class Socket:
         self.held_first = 0
         self.held_count = count + kept
         self.record.state |= HELD
+        forget(&self.record)
         return 0
 
     cdef void unhold(self, zmq_msg_t *msg) noexcept:
@@ -1377,10 +1403,10 @@ cdef class Socket:
                     self.setsockopt(ZMQ_LINGER, linger)
                 except errors.ContextTerminated:
                     pass  # libzmq takes no option any more; the socket is closed all the same
+            withdraw(&self.record)
             delist(&self.record)
             self.close_handle()
         self.record.state |= CLOSED
-        self.operations += 1
 
     @property
     def context(self):
@@ -1432,6 +1458,7 @@ cdef class Socket:
         """int: the address of libzmq's socket, for `shadow`."""
         enter(self, "underlying")
         self.shared = True
+        withdraw(&self.record)
         return <size_t> self.record.handle
 
     def fileno(self):

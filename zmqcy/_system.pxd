@@ -26,6 +26,7 @@ cdef extern from *:
         (InterlockedCompareExchangePointer((void *volatile *) (place), value, old) == (old))
     #define zmqcy_add(place, value) (InterlockedExchangeAdd((long volatile *) (place), value) + (value))
     #define zmqcy_probe_descriptors(need) (need)
+    #define zmqcy_close(fd) 0
     #else
     #include <poll.h>
     #include <pthread.h>
@@ -74,6 +75,26 @@ cdef extern from *:
         for (i = 0; i < got; i++) close(fds[i]);
         return got;
     }
+    #define zmqcy_close close
+    #endif
+    #ifdef __linux__
+    #include <sys/epoll.h>
+    typedef struct epoll_event zmqcy_epoll_event;
+    static inline int zmqcy_epoll_open(void) { return epoll_create1(EPOLL_CLOEXEC); }
+    static inline int zmqcy_epoll_add(int set, int fd, void *owner) {
+        struct epoll_event event = {.events = EPOLLIN, .data = {.ptr = owner}};
+        return epoll_ctl(set, EPOLL_CTL_ADD, fd, &event);
+    }
+    #define zmqcy_epoll_remove(set, fd) ((void) epoll_ctl(set, EPOLL_CTL_DEL, fd, NULL))
+    #define zmqcy_epoll_look(set, events, room) epoll_wait(set, events, room, 0)
+    #define zmqcy_epoll_owner(event) ((event).data.ptr)
+    #else
+    typedef void *zmqcy_epoll_event;
+    #define zmqcy_epoll_open() (-1)
+    #define zmqcy_epoll_add(set, fd, owner) (-1)
+    #define zmqcy_epoll_remove(set, fd) ((void) 0)
+    #define zmqcy_epoll_look(set, events, room) (-1)
+    #define zmqcy_epoll_owner(event) (event)
     #endif
     """
     short POLLIN
@@ -99,3 +120,12 @@ cdef extern from *:
     void *swap "zmqcy_swap"(void **place, void *value) noexcept nogil
     bint replace "zmqcy_replace"(void **place, void *old, void *value) noexcept nogil
     long add "zmqcy_add"(long *place, long value) noexcept nogil  # gives the sum
+    int close_descriptor "zmqcy_close"(int fd) noexcept nogil
+    # Linux's epoll; elsewhere no set can be opened.
+    ctypedef struct epoll_event "zmqcy_epoll_event":
+        pass
+    int epoll_open "zmqcy_epoll_open"() noexcept nogil
+    int epoll_add "zmqcy_epoll_add"(int set, int fd, void *owner) noexcept nogil  # readable: the owner is told
+    void epoll_remove "zmqcy_epoll_remove"(int set, int fd) noexcept nogil
+    int epoll_look "zmqcy_epoll_look"(int set, epoll_event *events, int room) noexcept nogil
+    void *epoll_owner "zmqcy_epoll_owner"(epoll_event event) noexcept nogil
