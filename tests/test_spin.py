@@ -184,6 +184,19 @@ def test_a_poll_spins_no_more_once_spin_is_0(socket):
     assert sleeps() > slept
 
 
+def test_a_poll_sleeps_once_what_was_ready_is_taken_out(pair):
+    bound, connected = pair(zmqcy.PAIR, zmqcy.PAIR, {"spin": 0}, {"spin": 0})
+    poller = zmqcy.Poller()
+    poller.register(bound, zmqcy.POLLIN)
+    poller.register(connected, zmqcy.POLLIN)
+    connected.send(b"")
+    assert poller.poll(10_000) == [(bound, zmqcy.POLLIN)]
+    poller.unregister(bound)
+    slept = sleeps()
+    assert poller.poll(20) == []
+    assert sleeps() > slept
+
+
 IDLE = """
     import signal, sys, time, zmqcy
     with zmqcy.Context(linger=0, spin=20_000) as context:

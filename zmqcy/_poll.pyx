@@ -406,6 +406,7 @@ cdef class Poller:
             item = <Item> self.unread.first.owner
             socket = item.what
             events = socket.current_events("poll")
+            self.enter("poll")  # a handler has let another thread poll, perhaps, or was the place of a fork
             if not item.registered:
                 continue
             if item.place < 0 and item.watch.epoll < 0:
