@@ -2,7 +2,7 @@
 
 from libc.limits cimport INT_MAX, INT_MIN
 
-from zmqcy._system cimport nsec, pollfd
+from zmqcy._system cimport nsec
 
 cdef extern from *:
     """
@@ -44,7 +44,6 @@ cdef nsec deadline_after(object timeout, str call) except -2
 cdef nsec to_spin(object microseconds) except -1
 cdef int remaining(nsec deadline) noexcept nogil
 cdef int slice_of(nsec deadline) noexcept nogil
-cdef int sleep_on(pollfd *items, unsigned long count, int milliseconds, nsec spin, bint *eager) noexcept nogil
 cdef bytes c_string(object text, str call, str name)
 cdef object to_buffer(object data, str call, object place)
 cdef int set_attribute(object owner, object name, object value) except -1

@@ -6,15 +6,12 @@ from libc.errno cimport EINTR, EINVAL, errno
 from libc.limits cimport INT_MAX
 from libc.stdint cimport uint8_t
 
-from zmqcy._system cimport now, nsec, poll, pollfd, yield_processor
+from zmqcy._system cimport now, nsec
 from zmqcy.libzmq cimport (
     zmq_curve_keypair, zmq_curve_public, zmq_errno as last_errno, zmq_has, zmq_strerror, zmq_version as libzmq_version,
     zmq_z85_decode, zmq_z85_encode)
 
 from zmqcy import errors
-
-cdef enum:
-    SHORT_WAIT = 4  # times the spin: a wait that was no longer makes the next one try first
 
 cdef extern from "Python.h":
     int PyObject_GenericSetAttr(object self, object name, object value) except -1
@@ -137,29 +134,6 @@ cdef int slice_of(nsec deadline) noexcept nogil:
     """Return the milliseconds that may be waited at a stretch."""
     cdef int left = remaining(deadline)
     return left if 0 <= left < SLICE else SLICE
-
-
-cdef int sleep_on(pollfd *items, unsigned long count, int milliseconds, nsec spin, bint *eager) noexcept nogil:
-    """Wait as poll() does, with a time of 0 or more.
-
-    Where the last wait was short, it is tried for a while before the thread sleeps, for to be woken costs more than
-    that; `sched_yield` lets libzmq's own threads run meanwhile.
-    """
-    cdef nsec start, limit, spent = 0
-    cdef int rc
-    if spin == 0:
-        return poll(items, count, milliseconds)
-    start = now()
-    limit = min(spin, <nsec> milliseconds * 1000000) if eager[0] else 0
-    while spent < limit:
-        yield_processor()
-        rc = poll(items, count, 0)
-        if rc:
-            return rc
-        spent = now() - start
-    rc = poll(items, count, max(0, milliseconds - <int> (spent // 1000000)))
-    eager[0] = now() - start < SHORT_WAIT * spin
-    return rc
 
 
 cdef bytes c_string(object text, str call, str name):

@@ -19,11 +19,12 @@ from libc.stdlib cimport free, realloc
 
 from zmqcy._context cimport WATCHED, Link, Watch, forks, insert, remove
 from zmqcy._library cimport (
-    NO_TYPE, deadline_after, error, interrupted, remaining, sleep_on, slice_of, to_flags, to_int)
+    NO_TYPE, deadline_after, error, interrupted, remaining, slice_of, to_flags, to_int)
 from zmqcy._socket cimport Socket
 from zmqcy._system cimport (
     POLLIN, POLLOUT, POLLPRI, close_descriptor, epoll_add, epoll_event, epoll_look, epoll_open, epoll_owner,
     epoll_remove, nsec, pollfd)
+from zmqcy._transfer cimport sleep_on
 from zmqcy.libzmq cimport ENOTSUP, ZMQ_POLLERR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_POLLPRI
 
 cdef enum:
@@ -361,12 +362,12 @@ cdef class Poller:
         cdef int happened, number
         self.busy = milliseconds > 0
         if milliseconds == 0:
-            happened = sleep_on(self.fds + first, self.count - first, 0, 0, &self.eager)
+            happened = sleep_on(self.fds + first, self.count - first, 0, 0, &self.eager, NULL, 0)
             number = errno
         else:
             with nogil:
                 happened = sleep_on(
-                    self.fds + first, self.count - first, milliseconds, self.spin, &self.eager)
+                    self.fds + first, self.count - first, milliseconds, self.spin, &self.eager, NULL, 0)
                 number = errno
         self.busy = False
         if happened < 0 and not interrupted(number):

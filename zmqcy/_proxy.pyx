@@ -12,9 +12,10 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy
 
 from zmqcy._context cimport BUSY, HELD
-from zmqcy._library cimport NO_TYPE, SLICE, error, interrupted, sleep_on, to_int
-from zmqcy._socket cimport Socket, admit, events_of, take_back
+from zmqcy._library cimport NO_TYPE, SLICE, error, interrupted, to_int
+from zmqcy._socket cimport Socket, admit
 from zmqcy._system cimport POLLIN, now, nsec, pollfd
+from zmqcy._transfer cimport events_of, sleep_on, take_back
 from zmqcy.libzmq cimport (
     ENOTSUP, ZMQ_DONTWAIT, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUB, ZMQ_PULL, ZMQ_PUSH, ZMQ_QUEUE, ZMQ_REP,
     ZMQ_SNDMORE, ZMQ_STREAMER, ZMQ_SUB, zmq_errno, zmq_msg_close, zmq_msg_copy, zmq_msg_data, zmq_msg_init,
@@ -277,7 +278,7 @@ cdef int run(Device *device) noexcept nogil:
             continue
         sleep = DOUBTFUL_SLEEP if possible else SLICE
         device.doubtful = False
-        if sleep_on(device.fds, device.fd_count, sleep, device.spin, &device.eager) < 0:
+        if sleep_on(device.fds, device.fd_count, sleep, device.spin, &device.eager, NULL, 0) < 0:
             return errno
         if now() > check:
             return EINTR

@@ -3,38 +3,11 @@
 from zmqcy._context cimport Context, SocketRecord
 from zmqcy._message cimport MessageTracker
 from zmqcy._system cimport nsec
+from zmqcy._transfer cimport Batch, Catch, Part
 from zmqcy.libzmq cimport zmq_msg_t
 
 cdef enum:
     QUIET = 1 << 30  # beside ZMQ_DONTWAIT: return 0 instead of raising Again
-
-
-cdef struct Part:
-    # A part that is to be sent: bytes to be copied or, where `message` is not NULL, a message that was made of them.
-    const char *data
-    size_t size
-    zmq_msg_t *message
-    int flags              # ZMQ_SNDMORE or 0
-    bint last              # of those that go together or not at all
-
-
-cdef struct Batch:
-    Part *parts
-    Py_ssize_t count       # of parts
-    Py_ssize_t following   # the first part that has not been sent
-    Py_ssize_t sent        # messages, or runs of parts that go together
-
-
-cdef struct Catch:
-    # Parts that were received, and how many are wanted.
-    zmq_msg_t *parts
-    Py_ssize_t count
-    Py_ssize_t room
-    bint grown             # `parts` was allocated
-    bint more              # of the same message follow
-    Py_ssize_t taken       # since the beginning: parts or, if `whole`, messages
-    Py_ssize_t limit
-    bint whole
 
 
 cdef class Socket:
@@ -87,5 +60,3 @@ cdef class Socket:
 
 # The one check before each call: not closed, not in another thread's hands, not inherited by fork.
 cdef int admit(Socket socket, str call) except -1
-cdef int take_back(void *handle, int type, Py_ssize_t left) noexcept nogil
-cdef int events_of(void *handle, int *events) noexcept nogil

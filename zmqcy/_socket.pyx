@@ -1,16 +1,15 @@
 """Sockets: the path of a message.
 
 A call on a socket meets one check (`enter`), tries with ZMQ_DONTWAIT while it holds the GIL, and only where that says
-EAGAIN and the caller may wait lets go of the GIL and waits on the socket's descriptor. Every other call of libzmq goes
-through the gate (`check`), which turns an errno into an exception.
+EAGAIN and the caller may wait lets go of the GIL and goes on in `_transfer`. Every other call of libzmq goes through
+the gate (`check`), which turns an errno into an exception.
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_ITEM
 from cpython.memoryview cimport PyMemoryView_GET_BUFFER
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from cpython.memoryview cimport PyMemoryView_GET_BUFFER
-from libc.errno cimport EAGAIN, EBUSY, ECHILD, EINTR, EINVAL, EMFILE, EMSGSIZE, ENOMEM, ENOTSOCK, errno
+from libc.errno cimport EAGAIN, EBUSY, ECHILD, EINTR, EINVAL, EMFILE, EMSGSIZE, ENOMEM, ENOTSOCK
 from libc.limits cimport INT_MAX, INT_MIN
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
@@ -21,22 +20,25 @@ from zmqcy._context cimport (
     insert, kind_of, note_last, remove, spare_descriptors)
 from zmqcy._library cimport (
     EXPIRED, FOREVER, LAST_TYPE, NO_TYPE, c_string, check, deadline_after, error, interrupted, remaining, round_up,
-    set_attribute, sleep_on, slice_of, to_flags, to_int, to_integer, to_milliseconds, to_spin, type_name)
+    set_attribute, to_flags, to_int, to_integer, to_milliseconds, to_spin, type_name)
 from zmqcy._message cimport (
     BIG, Frame, MessageTracker, collect, copy_in, default_threshold, lend, new_frame, new_tracker, size_of, start_of,
     take, to_content, to_threshold)
-from zmqcy._system cimport POLLIN, epoll_remove, now, nsec, pollfd
+from zmqcy._system cimport epoll_remove, now, nsec
+from zmqcy._transfer cimport (
+    Batch, Catch, Part, catch_more, caught, events_of, make_room, receive, transmit, wait_on)
 from zmqcy.libzmq cimport (
-    ENOTSUP, ETERM, ZMQ_DEALER, ZMQ_DONTWAIT, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS,
-    ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUSH, ZMQ_RCVTIMEO, ZMQ_REQ, ZMQ_SNDMORE, ZMQ_SNDTIMEO, ZMQ_STREAM, ZMQ_TYPE,
-    zmq_bind, zmq_close, zmq_connect, zmq_ctx_get, zmq_disconnect, zmq_errno as last_errno, zmq_fd_t,
-    zmq_getsockopt, zmq_has, zmq_msg_close, zmq_msg_copy, zmq_msg_data, zmq_msg_init, zmq_msg_more, zmq_msg_recv,
-    zmq_msg_send, zmq_msg_size, zmq_msg_t, zmq_poll, zmq_pollitem_t, zmq_send, zmq_setsockopt, zmq_socket, zmq_unbind)
+    ENOTSUP, ETERM, ZMQ_DONTWAIT, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_POLLIN,
+    ZMQ_RCVTIMEO, ZMQ_SNDMORE, ZMQ_SNDTIMEO, ZMQ_STREAM, ZMQ_TYPE, zmq_bind, zmq_close, zmq_connect, zmq_ctx_get,
+    zmq_disconnect, zmq_errno as last_errno, zmq_fd_t, zmq_getsockopt, zmq_has, zmq_msg_close, zmq_msg_data,
+    zmq_msg_init, zmq_msg_more, zmq_msg_recv, zmq_msg_size, zmq_msg_t, zmq_send, zmq_setsockopt, zmq_socket,
+    zmq_unbind)
 
 from zmqcy import errors
 from zmqcy.options import SOCKET_OPTIONS
 
 cdef enum:
+    NOT_TRIED = -1        # instead of an errno: a receive is not worth trying before the GIL is let go
     FEW = 8               # messages of a batch up to which the GIL is kept, for to let go of it costs more
     CHUNK = 256           # messages received before they are made objects: 16 KiB of the stack
     LONGEST_VALUE = 4096  # bytes of the longest option value that is read
@@ -44,189 +46,6 @@ cdef enum:
 
 
 cdef list ONE_EACH = []  # the ends of messages of one part
-
-# -------------------------------------------------------------------------------------------------- waiting, in plain C
-
-cdef int events_of(void *handle, int *events) noexcept nogil:
-    """Read ZMQ_EVENTS, which also makes libzmq look at its commands now. Return 0 or an errno."""
-    cdef size_t size = sizeof(int)
-    if zmq_getsockopt(handle, ZMQ_EVENTS, events, &size) < 0:
-        return last_errno()
-    return 0
-
-
-cdef int wait_on(SocketRecord *record, short events, nsec deadline) noexcept nogil:
-    """Wait until the socket may have changed. Return 0, EAGAIN at the deadline, EINTR (look for signals), or an errno.
-
-    The descriptor is edge-triggered: only who has just seen the operation fail, after libzmq had looked at its
-    commands, may wait on it.
-    """
-    cdef pollfd item
-    cdef zmq_pollitem_t safe
-    cdef int rc, left = slice_of(deadline)
-    if left == 0:
-        return EAGAIN
-    record.stats.waits += 1
-    if record.fd >= 0:
-        item.fd = record.fd
-        item.events = POLLIN
-        rc = sleep_on(&item, 1, left, record.spin, &record.eager)
-        if rc < 0:
-            return errno
-    else:
-        safe.socket = record.handle
-        safe.events = events
-        rc = zmq_poll(&safe, 1, left)
-        if rc < 0:
-            return last_errno()
-    if rc == 0:
-        return EAGAIN if remaining(deadline) == 0 else EINTR
-    return 0
-
-
-cdef int give_part(void *handle, Part *part, bint alone) noexcept nogil:
-    """Send a part without waiting. Return 0 or an errno."""
-    cdef zmq_msg_t copy
-    cdef int number = 0
-    if part.message is NULL:
-        if zmq_send(handle, part.data, part.size, part.flags | ZMQ_DONTWAIT) < 0:
-            number = last_errno()
-    elif alone:
-        if zmq_msg_send(part.message, handle, part.flags | ZMQ_DONTWAIT) < 0:
-            number = last_errno()
-    else:  # the message may have to be sent again
-        <void> zmq_msg_init(&copy)
-        if zmq_msg_copy(&copy, part.message) < 0:
-            return last_errno()
-        if zmq_msg_send(&copy, handle, part.flags | ZMQ_DONTWAIT) < 0:
-            number = last_errno()
-            <void> zmq_msg_close(&copy)
-    return number
-
-
-cdef int take_back(void *handle, int type_number, Py_ssize_t left) noexcept nogil:
-    """Return EAGAIN once a message can be sent anew whose peer went away after its first parts; 0 if it counts as sent.
-
-    libzmq has dropped those parts. PUSH and DEALER also drop the rest of it, which must be handed to them; a REQ socket
-    awaits the reply to such a message, as when the peer goes a moment later.
-    """
-    if type_number == ZMQ_REQ:
-        return 0
-    if type_number == ZMQ_PUSH or type_number == ZMQ_DEALER:
-        while left > 0:
-            left -= 1
-            if zmq_send(handle, b"", 0, ZMQ_DONTWAIT | (ZMQ_SNDMORE if left else 0)) < 0 and last_errno() != EINTR:
-                return last_errno()
-    return EAGAIN
-
-
-cdef int give_message(SocketRecord *record, Batch *batch) noexcept nogil:
-    """Send the next message without waiting, whole or not at all. Return 0 or an errno; with EAGAIN none of it went.
-
-    Only its first part may have no room; a later one meets EAGAIN where the peer that got the first has gone.
-    """
-    cdef Py_ssize_t first = batch.following, i = first, end
-    cdef uint64_t size = 0
-    cdef int number
-    while True:
-        number = give_part(record.handle, &batch.parts[i], batch.parts[first].last)
-        if number == 0:
-            size += batch.parts[i].size
-            i += 1
-            if batch.parts[i - 1].last:
-                break
-        elif i == first or number != EAGAIN and number != EINTR:
-            return number
-        elif number == EAGAIN:
-            end = i + 1
-            while not batch.parts[end - 1].last:
-                end += 1
-            number = take_back(record.handle, record.type, end - 1 - i)
-            if number == 0:
-                i = end
-                break
-            if number != EAGAIN:
-                return number
-            i = first
-            size = 0
-    batch.following = i
-    batch.sent += 1
-    record.stats.bytes_sent += size
-    if not batch.parts[i - 1].flags:
-        record.stats.messages_sent += 1
-    return 0
-
-
-cdef int transmit(SocketRecord *record, Batch *batch, nsec deadline) noexcept nogil:
-    """Send messages, waiting until the deadline. Return 0, EAGAIN, EINTR, or another errno; `batch` says what went."""
-    cdef int number, events
-    while batch.following < batch.count:
-        number = give_message(record, batch)
-        if number == EAGAIN:
-            # A send without waiting looks at libzmq's commands only once a millisecond or so: room that the peer has
-            # made since then is not seen until ZMQ_EVENTS is read.
-            number = events_of(record.handle, &events)
-            if number == 0:
-                number = give_message(record, batch)
-            if number == EAGAIN:
-                number = wait_on(record, ZMQ_POLLOUT, deadline)
-        if number:
-            return number
-    return 0
-
-
-cdef int receive(SocketRecord *record, zmq_msg_t *msg, nsec deadline) noexcept nogil:
-    """Receive a message, waiting until the deadline. Return 0, EAGAIN, EINTR, or another errno; then none was taken."""
-    cdef int number
-    while True:
-        if zmq_msg_recv(msg, record.handle, ZMQ_DONTWAIT) >= 0:
-            return 0
-        number = last_errno()
-        if number == EAGAIN:
-            number = wait_on(record, ZMQ_POLLIN, deadline)
-        if number:
-            return number
-
-
-cdef inline void caught(Catch *haul) noexcept nogil:
-    """Count the part that was just received."""
-    haul.more = zmq_msg_more(&haul.parts[haul.count])
-    haul.taken += not haul.whole or not haul.more
-    haul.count += 1
-
-
-cdef int make_room(Catch *haul) noexcept nogil:
-    """Double the room for parts. Return 0 or ENOMEM."""
-    cdef zmq_msg_t *parts = <zmq_msg_t *> malloc(2 * haul.room * sizeof(zmq_msg_t))
-    if parts is NULL:
-        return ENOMEM
-    memcpy(parts, haul.parts, haul.count * sizeof(zmq_msg_t))  # libzmq moves messages by value too
-    if haul.grown:
-        free(haul.parts)
-    haul.parts = parts
-    haul.room *= 2
-    haul.grown = True
-    return 0
-
-
-cdef int catch_more(void *handle, Catch *haul) noexcept nogil:
-    """Receive what is there, until it is enough or, at the end of a message, there is no more room.
-
-    Return 0, or the errno that ended it: EAGAIN where nothing is left.
-    """
-    while haul.more or haul.taken < haul.limit:
-        if haul.count == haul.room:
-            if not haul.more:
-                return 0
-            if make_room(haul):
-                return ENOMEM
-        <void> zmq_msg_init(&haul.parts[haul.count])
-        while zmq_msg_recv(&haul.parts[haul.count], handle, ZMQ_DONTWAIT) < 0:
-            if last_errno() != EINTR or not haul.more:
-                return last_errno()
-        caught(haul)
-    return 0
-
 
 # -------------------------------------------------------------------------------------------------------------- sockets
 
@@ -463,6 +282,7 @@ cdef class Socket:
         """Send one part that is short at once, if that can be. Comes after `enter`."""
         if size >= self.quick_size or zmq_send(self.record.handle, data, size, flags & ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0:
             return False
+        self.record.expecting = self.record.answers_soon
         self.record.stats.bytes_sent += size
         self.record.stats.messages_sent += not flags & ZMQ_SNDMORE
         return True
@@ -569,21 +389,21 @@ cdef class Socket:
 
     cdef int complete(
             self, Batch *batch, zmq_msg_t *msg, int flags, object timeout, str call, int number) except -1:
-        """Go on after a first attempt to send or receive, that ended with an errno or 0: wait where that is allowed.
+        """Go on after a first attempt to send or receive, that ended with an errno: wait where that is allowed.
 
         Return 1, or 0 for QUIET and where some messages of a batch went; where it raises no part of the message in
         turn was sent or taken.
         """
         cdef nsec deadline = EXPIRED
         cdef nsec start = 0
-        if (number == EAGAIN or number == EINTR) and not flags & ZMQ_DONTWAIT:
+        if number in (EAGAIN, EINTR, NOT_TRIED) and not flags & ZMQ_DONTWAIT:
             deadline = self.deadline_of(timeout, ZMQ_RCVTIMEO if batch is NULL else ZMQ_SNDTIMEO, call)
             start = now()
         while number:
             if number == EAGAIN:
                 if deadline == EXPIRED or remaining(deadline) == 0:
                     return 0 if batch is not NULL and batch.sent else self.would_block(flags, start, call)
-            elif not interrupted(number):
+            elif number != NOT_TRIED and not interrupted(number):
                 raise error(number, call, self.record.type)
             enter(self, call)  # a signal handler may have closed the socket
             self.record.state |= BUSY
@@ -823,7 +643,12 @@ cdef class Socket:
         if self.record.state & HELD:
             self.unhold(msg)
             return 1
+        if self.record.expecting and not flags & ZMQ_DONTWAIT:
+            self.record.turns += 1
+            if self.record.turns % 32:
+                return self.complete(NULL, msg, flags, timeout, call, NOT_TRIED)
         if zmq_msg_recv(msg, self.record.handle, ZMQ_DONTWAIT) >= 0:
+            self.record.answers_soon = self.record.expecting = False
             return 1
         return self.complete(NULL, msg, flags, timeout, call, last_errno())
 
