@@ -28,9 +28,10 @@ cdef class MessageTracker:
     cdef Tracking tracking
     cdef list callbacks
     cdef tuple wakers
+    cdef int forks
 
     cdef int seal(self) except -1
-    cdef int call_back(self) except -1
+    cdef void call_back(self) noexcept
     cdef object waker(self)
 
 
@@ -38,9 +39,11 @@ cdef class Frame:
     cdef zmq_msg_t msg
     cdef bint released
     cdef int exports
+    cdef bint lent
     cdef readonly MessageTracker tracker
 
-    cdef int share(self, zmq_msg_t *copy, str call) except -1
+    cdef int share(self, zmq_msg_t *copy, bint copied, str call) except -1
+    cdef object lendable(self, bint copied)
     cdef int refuse(self, str call) except -1
     cdef bint writable(self) noexcept
 
@@ -86,4 +89,5 @@ cdef int copy_in(zmq_msg_t *msg, const char *data, size_t size, str call) except
 cdef int lend(zmq_msg_t *msg, object data, MessageTracker tracker, str call) except -1
 cdef Frame new_frame()
 cdef object to_content(object data, str call, str place)
-cdef int collect() except -1
+cdef object copy_of(object data)
+cdef void collect() noexcept

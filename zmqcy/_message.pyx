@@ -11,7 +11,7 @@ from cpython.buffer cimport (
 from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.errno cimport EINTR
+from libc.errno cimport ECHILD, EINTR
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
@@ -28,8 +28,9 @@ import sys
 from zmqcy.errors import NotDone
 
 cdef extern from "Python.h":
-    void PyErr_WriteUnraisable(object where)
     Py_ssize_t PY_SSIZE_T_MAX
+    void PyErr_SetObject(object type, object value) noexcept
+    void PyErr_WriteUnraisable(object where) noexcept
     int Py_AddPendingCall(int (*func)(void *) noexcept, void *arg) noexcept nogil
 
 cdef extern from "pythread.h":
@@ -59,6 +60,7 @@ cdef struct Lease:
 cdef void *let_go_of = NULL  # the top of the stack
 cdef void *scheduled = NULL  # something: a pending call has been asked for
 cdef long inside = 0         # threads that are about to ask for one
+cdef int forks = 0           # between the first process and this one
 cdef long finishing = 0      # the interpreter ends: there will be no more pending calls
 
 
@@ -86,26 +88,21 @@ cdef void let_go(void *data, void *hint) noexcept nogil:
 
 
 cdef int collect_pending(void *argument) noexcept:
-    try:
-        collect()
-    except BaseException:
-        PyErr_WriteUnraisable(collect_pending_name)
+    collect()
     return 0
 
 
-cdef str collect_pending_name = "zmqcy: buffers that libzmq has let go of"
-
-
-cdef int collect() except -1:
+cdef void collect() noexcept:
     """Drop the references to buffers that libzmq has let go of. Any Python code may run here."""
     cdef Lease *lease
     cdef Lease *following
-    cdef list trackers
+    cdef list trackers = None
     cdef MessageTracker tracker
+    if scheduled is not NULL:
+        swap(&scheduled, NULL)  # first: who lets go from now on asks for another call
     if let_go_of is NULL:
-        return 0
+        return
     trackers = []
-    swap(&scheduled, NULL)
     lease = <Lease *> swap(&let_go_of, NULL)
     while lease is not NULL:
         following = lease.following
@@ -116,10 +113,9 @@ cdef int collect() except -1:
     for tracker in trackers:
         if tracker.callbacks is not None and tracker.tracking.pending == 0:
             tracker.call_back()
-    return 0
 
 
-cdef int release_lease(Lease *lease) except -1:
+cdef void release_lease(Lease *lease) noexcept:
     if lease.owner is not NULL:
         Py_DECREF(<object> lease.owner)
     else:
@@ -127,7 +123,6 @@ cdef int release_lease(Lease *lease) except -1:
     if lease.tracker is not NULL:
         Py_DECREF(<object> lease.tracker)
     free(lease)
-    return 0
 
 
 cdef int lend(zmq_msg_t *msg, object data, MessageTracker tracker, str call) except -1:
@@ -166,6 +161,11 @@ cdef int lend(zmq_msg_t *msg, object data, MessageTracker tracker, str call) exc
     return 0
 
 
+cdef object copy_of(object data):
+    """Return bytes of their own: bytes() of bytes are the same ones."""
+    return start_of(data)[:size_of(data)]
+
+
 cdef int copy_in(zmq_msg_t *msg, const char *data, size_t size, str call) except -1:
     """Make a message of a copy of some bytes."""
     if zmq_msg_init_size(msg, size) < 0:
@@ -180,7 +180,8 @@ cdef int copy_in(zmq_msg_t *msg, const char *data, size_t size, str call) except
 
 cdef void after_fork_in_child() noexcept nogil:
     """Go on without the parent's threads: one of them may have been about to ask for a pending call."""
-    global inside, scheduled
+    global forks, inside, scheduled
+    forks += 1
     inside = 0
     scheduled = NULL
 
@@ -204,6 +205,7 @@ cdef class MessageTracker:
             raise MemoryError("MessageTracker")
         PyThread_acquire_lock(self.tracking.done, 1)
         self.tracking.waker = -1
+        self.forks = forks
         self.tracking.pending = 1  # until `seal`
 
     def __init__(self):
@@ -213,21 +215,22 @@ cdef class MessageTracker:
         if self.tracking.done is not NULL:
             PyThread_free_lock(self.tracking.done)
 
+    def __del__(self):
+        if self.wakers is not None:
+            for waker in self.wakers:
+                waker.close()
+
     cdef int seal(self) except -1:
         """Take note that all buffers of the message have been lent."""
         if add(&self.tracking.pending, -1) == 0:
             PyThread_release_lock(self.tracking.done)
         return 0
 
-    cdef int call_back(self) except -1:
-        callbacks = self.callbacks
+    cdef void call_back(self) noexcept:
+        cdef list callbacks = self.callbacks
         self.callbacks = None
         for callback in callbacks:
-            try:
-                callback(self)
-            except Exception:
-                PyErr_WriteUnraisable(callback)
-        return 0
+            report_to(callback, self)
 
     @property
     def done(self):
@@ -249,12 +252,16 @@ cdef class MessageTracker:
         ------
         NotDone
             The time is up.
+        ForkedError
+            The message was sent by the process that this one was forked from.
         """
         if isinstance(timeout, (int, float)) and timeout > 0:
             timeout = timeout * 1000.0
         cdef nsec deadline = deadline_after(timeout, "wait")
         cdef int rc
         while add(&self.tracking.pending, 0):
+            if self.forks != forks:
+                raise error(ECHILD, "wait", NO_TYPE, None, "the message was sent before the fork, by the parent")
             with nogil:
                 rc = PyThread_acquire_lock_timed(self.tracking.done, <long long> slice_of(deadline) * 1000, 1)
             if rc == PY_LOCK_ACQUIRED:
@@ -272,7 +279,8 @@ cdef class MessageTracker:
         ----------
         callback : callable
             Takes the tracker. It runs in the thread that next sends a message of this kind or asks a tracker, or in
-            the main thread as soon as that runs Python code. What it raises goes to `sys.unraisablehook`.
+            the main thread, there at the latest when that has waited for something. What it raises goes to
+            `sys.unraisablehook`.
         """
         if not callable(callback):
             raise TypeError(f"add_done_callback: a callable is required, not {callback!r:.80}")
@@ -291,8 +299,13 @@ cdef class MessageTracker:
         """Return a socket that becomes readable when all is done, and stays so."""
         import socket
         if self.wakers is None:
-            self.wakers = socket.socketpair()  # lives as long as the tracker: let_go may be writing to it at any time
-            self.wakers[1].setblocking(False)
+            pair = socket.socketpair()
+            pair[1].setblocking(False)
+            if self.wakers is not None:  # another thread was here meanwhile
+                pair[0].close()
+                pair[1].close()
+                return self.wakers[0].dup()
+            self.wakers = pair  # lives as long as the tracker: let_go may be writing to it at any time
             add(&self.tracking.waker, self.wakers[1].fileno() + 1)
             if add(&self.tracking.pending, 0) == 0:
                 poke(<int> self.tracking.waker)
@@ -300,6 +313,15 @@ cdef class MessageTracker:
 
     def __repr__(self):
         return f"<MessageTracker {'done' if self.done else 'not done'}>"
+
+
+cdef void report_to(object callback, MessageTracker tracker) noexcept:
+    """Call a callback. Nobody waits for it: what it raises, SystemExit too, goes to sys.unraisablehook."""
+    try:
+        callback(tracker)
+    except BaseException as exception:
+        PyErr_SetObject(type(exception), exception)
+        PyErr_WriteUnraisable(callback)
 
 
 async def _wait_in_loop(MessageTracker tracker):
@@ -377,7 +399,7 @@ cdef class Frame:
             copy = type(data) is not bytes or size_of(data) < default_threshold()
         if track:
             tracker = new_tracker()
-            data = bytes(data) if copy else data
+            data = copy_of(data) if copy else data
         if track or not copy:
             lend(&msg, data, tracker, "Frame")
         else:
@@ -403,21 +425,32 @@ cdef class Frame:
         properties of the peer, and was made by libzmq.
         """
         cdef char *data = <char *> zmq_msg_data(&self.msg)
-        if zmq_msg_get(&self.msg, ZMQ_SHARED) == 1:
+        if self.lent or zmq_msg_get(&self.msg, ZMQ_SHARED) == 1:
             return False
         if <char *> &self.msg <= data < <char *> (&self.msg + 1):
             return True
         return zmq_msg_gets(&self.msg, b"Socket-Type") is not NULL
 
-    cdef int share(self, zmq_msg_t *copy, str call) except -1:
+    cdef int share(self, zmq_msg_t *copy, bint copied, str call) except -1:
         """Make another message of the same content, for libzmq to send."""
         self.refuse(call)
-        if self.exports and self.writable():  # who has the view may go on writing
-            return copy_in(copy, <const char *> zmq_msg_data(&self.msg), zmq_msg_size(&self.msg), call)
+        if copied or self.exports and self.writable():  # who has the view may go on writing
+            self.exports += 1
+            try:
+                return copy_in(copy, <const char *> zmq_msg_data(&self.msg), zmq_msg_size(&self.msg), call)
+            finally:
+                self.exports -= 1
         <void> zmq_msg_init(copy)
         if zmq_msg_copy(copy, &self.msg) < 0:
             return fail(call, NO_TYPE, None)
         return 0
+
+    cdef object lendable(self, bint copied):
+        """Return what may be lent for the content to be sent: the frame, read-only from now on, or a copy."""
+        if copied or self.exports and self.writable():
+            return self.bytes
+        self.lent = True
+        return self
 
     def __getbuffer__(self, Py_buffer *view, int flags):
         self.refuse("buffer")
@@ -455,7 +488,9 @@ cdef class Frame:
         """bytes: a copy of the content."""
         self.refuse("bytes")
         size = zmq_msg_size(&self.msg)
+        self.exports += 1  # nobody may release it while it is copied without the GIL
         data = take(&self.msg, size)
+        self.exports -= 1
         if data is None:
             raise MemoryError(f"bytes: no memory for {size} bytes")
         return data
@@ -494,7 +529,7 @@ cdef class Frame:
         ----------
         name : str or int
             A property of the connection that it came over: ``"Peer-Address"``, ``"Socket-Type"``, ``"User-Id"``,
-            ``"Identity"`` (or ``"Routing-Id"``), ``"X-..."``; or a number, such as 1 (MORE).
+            ``"Identity"``, ``"X-..."``; or a number, such as 1 (MORE).
 
         Returns
         -------

@@ -20,6 +20,7 @@ cdef class Socket:
     cdef zmq_msg_t *held          # parts that were received and could not be handed over
     cdef int held_first
     cdef int held_count
+    cdef int held_more            # whether a part follows the held one that was received last, or ASK
     cdef size_t threshold         # bytes of this many bytes and more are lent, not copied
     cdef size_t quick_size        # what is shorter is sent at once, with the GIL
 

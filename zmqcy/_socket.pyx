@@ -22,22 +22,23 @@ from zmqcy._library cimport (
     EXPIRED, FOREVER, LAST_TYPE, NO_TYPE, c_string, check, deadline_after, error, interrupted, remaining, round_up,
     set_attribute, to_flags, to_int, to_integer, to_milliseconds, to_spin, type_name)
 from zmqcy._message cimport (
-    BIG, Frame, MessageTracker, collect, copy_in, default_threshold, lend, new_frame, new_tracker, size_of, start_of,
-    take, to_content, to_threshold)
+    BIG, Frame, MessageTracker, collect, copy_in, copy_of, default_threshold, lend, new_frame, new_tracker, size_of,
+    start_of, take, to_content, to_threshold)
 from zmqcy._system cimport epoll_remove, now, nsec
 from zmqcy._transfer cimport (
     Batch, Catch, Part, catch_more, caught, events_of, make_room, receive, transmit, wait_on)
 from zmqcy.libzmq cimport (
     ENOTSUP, ETERM, ZMQ_DONTWAIT, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_POLLIN,
-    ZMQ_RCVTIMEO, ZMQ_SNDMORE, ZMQ_SNDTIMEO, ZMQ_STREAM, ZMQ_TYPE, zmq_bind, zmq_close, zmq_connect, zmq_ctx_get,
-    zmq_disconnect, zmq_errno as last_errno, zmq_fd_t, zmq_getsockopt, zmq_has, zmq_msg_close, zmq_msg_data,
-    zmq_msg_init, zmq_msg_more, zmq_msg_recv, zmq_msg_size, zmq_msg_t, zmq_send, zmq_setsockopt, zmq_socket,
-    zmq_unbind)
+    ZMQ_RCVMORE, ZMQ_RCVTIMEO, ZMQ_SNDMORE, ZMQ_SNDTIMEO, ZMQ_STREAM, ZMQ_TYPE, zmq_bind, zmq_close, zmq_connect,
+    zmq_ctx_get, zmq_disconnect, zmq_errno as last_errno, zmq_fd_t, zmq_getsockopt, zmq_has, zmq_msg_close,
+    zmq_msg_data, zmq_msg_init, zmq_msg_more, zmq_msg_recv, zmq_msg_size, zmq_msg_t, zmq_send, zmq_setsockopt,
+    zmq_socket, zmq_unbind)
 
 from zmqcy import errors
 from zmqcy.options import SOCKET_OPTIONS
 
 cdef enum:
+    ASK = -1              # libzmq whether a part follows: the last one was not a held one
     NOT_TRIED = -1        # instead of an errno: a receive is not worth trying before the GIL is let go
     FEW = 8               # messages of a batch up to which the GIL is kept, for to let go of it costs more
     CHUNK = 256           # messages received before they are made objects: 16 KiB of the stack
@@ -173,6 +174,7 @@ cdef class Socket:
         self.record.owner = <void *> self
         self.record.fd = -1
         self.record.type = -1
+        self.held_more = ASK
 
     def __init__(self, context, type):
         if not isinstance(context, Context):
@@ -187,6 +189,7 @@ cdef class Socket:
         context.enter("socket")
         if ZMQ_STREAM < number <= LAST_TYPE and not zmq_has(b"draft"):
             raise error(ENOTSUP, "socket", NO_TYPE, f"type={type_name(number)}", "this libzmq has no draft sockets")
+        self.set_threshold(default_threshold())
         spare_descriptors(context)
         handle = zmq_socket(context.ending.handle, number)
         if handle is NULL:
@@ -200,7 +203,6 @@ cdef class Socket:
         self.owner = context
         self.record.spin = context.spin_bound
         self.record.eager = self.record.spin != 0
-        self.set_threshold(default_threshold())
         enlist(&self.record, context.ending)
         self.find_descriptor()
         self.record.state = 0
@@ -356,7 +358,7 @@ cdef class Socket:
                 lent = not copied and (part.size >= self.threshold or tracked)
             elif type(data) is Frame:
                 part.size = zmq_msg_size(&(<Frame> data).msg)
-                self.prepare(part, data, False, tracker, call)
+                self.prepare(part, data, copied, tracker, call)
                 continue
             else:
                 part.data = start_of(data)
@@ -373,10 +375,12 @@ cdef class Socket:
         if msg is NULL:
             raise MemoryError(call)
         try:
-            if tracker is not None:
-                lend(msg, bytes(data) if copied else data, tracker, call)
+            if type(data) is Frame and tracker is None:
+                (<Frame> data).share(msg, copied, call)
             elif type(data) is Frame:
-                (<Frame> data).share(msg, call)
+                lend(msg, (<Frame> data).lendable(copied), tracker, call)
+            elif tracker is not None:
+                lend(msg, copy_of(data) if copied else data, tracker, call)
             elif copied:
                 copy_in(msg, part.data, part.size, call)
             else:
@@ -402,7 +406,7 @@ cdef class Socket:
         while number:
             if number == EAGAIN:
                 if deadline == EXPIRED or remaining(deadline) == 0:
-                    return 0 if batch is not NULL and batch.sent else self.would_block(flags, start, call)
+                    return self.would_block(flags | QUIET if batch is not NULL and batch.sent else flags, start, call)
             elif number != NOT_TRIED and not interrupted(number):
                 raise error(number, call, self.record.type)
             enter(self, call)  # a signal handler may have closed the socket
@@ -643,6 +647,7 @@ cdef class Socket:
         if self.record.state & HELD:
             self.unhold(msg)
             return 1
+        self.held_more = ASK
         if self.record.expecting and not flags & ZMQ_DONTWAIT:
             self.record.turns += 1
             if self.record.turns % 32:
@@ -689,6 +694,7 @@ cdef class Socket:
             while True:
                 number = self.catch_held(&haul)
                 if number == 0 and not (self.record.state & HELD):
+                    self.held_more = ASK
                     if limit > FEW:
                         self.record.inside = True
                         with nogil:
@@ -781,6 +787,7 @@ cdef class Socket:
     cdef void unhold(self, zmq_msg_t *msg) noexcept:
         """Move the first of the kept parts into an initialised message."""
         memcpy(msg, self.held + self.held_first, sizeof(zmq_msg_t))
+        self.held_more = zmq_msg_more(msg)
         self.held_first += 1
         if self.held_first == self.held_count:
             free(self.held)
@@ -1373,6 +1380,8 @@ cdef class Socket:
             return uint64
         if number == ZMQ_EVENTS:
             return self.current_events(call)
+        if number == ZMQ_RCVMORE and self.held_more != ASK:
+            return self.held_more
         size = sizeof(value)
         if zmq_getsockopt(self.record.handle, number, &value, &size) >= 0:
             return value

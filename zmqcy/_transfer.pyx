@@ -18,7 +18,8 @@ from zmqcy.libzmq cimport (
     zmq_msg_send, zmq_msg_t, zmq_poll, zmq_pollitem_t, zmq_send)
 
 cdef enum:
-    SHORT_WAIT = 4  # times the spin: a wait that was no longer makes the next one try first
+    SIGNAL_CHECK = 100000000  # nanoseconds
+    SHORT_WAIT = 4            # times the spin: a wait that was no longer makes the next one try first
 
 
 cdef int events_of(void *handle, int *events) noexcept nogil:
@@ -163,8 +164,14 @@ cdef int give_message(SocketRecord *record, Batch *batch) noexcept nogil:
 
 cdef int transmit(SocketRecord *record, Batch *batch, nsec deadline) noexcept nogil:
     """Send messages, waiting until the deadline. Return 0, EAGAIN, EINTR, or another errno; `batch` says what went."""
+    cdef nsec check = 0
     cdef int number, events
     while batch.following < batch.count:
+        if batch.sent % 16 == 15:
+            if check == 0:
+                check = now() + SIGNAL_CHECK
+            elif now() > check:  # a long one looks for signals though it need not wait
+                return EINTR
         number = give_message(record, batch)
         if number == EAGAIN:
             # A send without waiting looks at libzmq's commands only once a millisecond or so: room that the peer has
