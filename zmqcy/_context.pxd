@@ -68,7 +68,7 @@ cdef struct SocketRecord:
     bint inside            # libzmq, without the GIL: BUSY lasts until the GIL is back
     bint linger_set        # by the user
     Stats stats
-    Link *watches          # by pollers
+    Link *watches          # by pollers, each of which keeps the socket
     Ending *ending
     SocketRecord *previous
     SocketRecord *following

@@ -34,19 +34,25 @@ cdef enum:
 
 @cython.internal
 @cython.final
-cdef class Unread:
-    """A list of items whose events must be read. It is an object so that it lives as long as an item points to it."""
+cdef class Doubts:
+    """The items whose events must be read. It is an object of its own so that it outlives the items in its lists."""
 
-    cdef Link *first
+    cdef Link *unread     # those that are new or were used
+    cdef Link *uncertain  # those to be read each time, for others may use the socket
 
 
 @cython.internal
 @cython.final
+@cython.no_gc_clear
 cdef class Item:
-    """What is registered."""
+    """What is registered.
+
+    It keeps the socket and the lists that it is linked to until it is unlinked: the collector may not clear it, but
+    breaks a cycle at the containers of the poller.
+    """
 
     cdef object what
-    cdef Unread unread
+    cdef Doubts doubts
     cdef Watch watch
     cdef bint is_socket
     cdef bint registered
@@ -55,16 +61,16 @@ cdef class Item:
     cdef int place    # in the array of poll(), or NOWHERE
     cdef long long serial
 
-    def __cinit__(self, what, Unread unread, int wanted, long long serial):
+    def __cinit__(self, what, Doubts doubts, int wanted, long long serial):
         self.what = what
         self.is_socket = isinstance(what, Socket)
-        self.unread = unread
+        self.doubts = doubts
         self.wanted = wanted
         self.serial = serial
         self.place = NOWHERE
         self.watch.of_socket.owner = &self.watch
         self.watch.of_poller.owner = <void *> self
-        self.watch.unread = &unread.first
+        self.watch.unread = &doubts.unread
         self.watch.epoll = NOWHERE
 
     def __dealloc__(self):
@@ -81,8 +87,7 @@ cdef class Poller:
     cdef object __weakref__
     cdef dict items          # by descriptor, or -1 - id of an object; in order of registration
     cdef set ready           # those of them that are, as far as is known
-    cdef Unread unread       # the sockets whose events must be read, for they are new or were used
-    cdef Unread uncertain    # those whose events must be read each time, for others may use them
+    cdef Doubts doubts
     cdef list slots          # the items in the array of poll(), place by place
     cdef pollfd *fds         # that array. Its place 0 is the epoll set's.
     cdef int room
@@ -102,8 +107,7 @@ cdef class Poller:
     def __cinit__(self):
         self.items = {}
         self.ready = set()
-        self.unread = Unread()
-        self.uncertain = Unread()
+        self.doubts = Doubts()
         self.slots = [None]
         self.epoll = NOWHERE
         self.most_sockets = FEW
@@ -187,7 +191,7 @@ cdef class Poller:
         if key in self.items:
             return self.modify(socket, wanted)
         self.serial += 1
-        item = Item(socket, self.unread, wanted, self.serial)
+        item = Item(socket, self.doubts, wanted, self.serial)
         item.registered = True
         if item.is_socket:
             insert(&item.watch.of_socket, &(<Socket> socket).record.watches)
@@ -401,10 +405,10 @@ cdef class Poller:
         cdef Item item
         cdef Socket socket
         cdef int events
-        while self.uncertain.first is not NULL:
-            doubt(<Item> self.uncertain.first.owner)
-        while self.unread.first is not NULL:
-            item = <Item> self.unread.first.owner
+        while self.doubts.uncertain is not NULL:
+            doubt(<Item> self.doubts.uncertain.owner)
+        while self.doubts.unread is not NULL:
+            item = <Item> self.doubts.unread.owner
             socket = item.what
             events = socket.current_events("poll")
             self.enter("poll")  # a handler has let another thread poll, perhaps, or was the place of a fork
@@ -417,7 +421,7 @@ cdef class Poller:
             self.spin = max(self.spin, socket.record.spin)
             remove(&item.watch.of_poller)
             if socket.shared:
-                insert(&item.watch.of_poller, &self.uncertain.first)
+                insert(&item.watch.of_poller, &self.doubts.uncertain)
             else:
                 socket.record.state |= WATCHED
         return 0

@@ -17,7 +17,7 @@ from libc.string cimport memcpy
 
 from zmqcy._context cimport (
     BUSY, CLOSED, ENDED, FORKED, HELD, WATCHED, Context, Link, Property, SocketRecord, Stats, Watch, delist, enlist,
-    insert, kind_of, note_last, remove, spare_descriptors)
+    insert, kind_of, note_last, spare_descriptors)
 from zmqcy._library cimport (
     EXPIRED, FOREVER, LAST_TYPE, NO_TYPE, c_string, check, deadline_after, error, interrupted, remaining, round_up,
     set_attribute, to_flags, to_int, to_integer, to_milliseconds, to_spin, type_name)
@@ -214,12 +214,9 @@ cdef class Socket:
             self.unhold(&msg)
             <void> zmq_msg_close(&msg)
         if not self.record.state & (CLOSED | FORKED):
-            withdraw(&self.record)
             delist(&self.record)
             if not self.is_shadow:
                 self.close_handle()
-        while self.record.watches is not NULL:  # the collector may end a socket before the poller that has it
-            remove(self.record.watches)
         if self.record.ending is not NULL and not self.record.ending.forked:
             self.record.ending.owners -= 1
 
