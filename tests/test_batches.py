@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import zmqcy
 
-SIZES = [0, 1, 33, 34, 8193, 65535, 65536, 1_000_000]
+SIZES = [0, 1, 33, 34, 8193, 16383, 16384, 65535, 65536, 1_000_000]
 END = b"the end"
 SENDS, RECEIVES = ["send_many", "send_multipart_many"], ["recv_many", "recv_multipart_many"]
 

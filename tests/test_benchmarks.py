@@ -251,8 +251,8 @@ def test_what_the_json_tells(results):
 
 def test_figures_losses_and_who_was_cut_off(results):
     runs = report.load()
-    assert ["tcp 8 B batch beside C", "", "0.50", "0.50", "0.50"] in report.figures(runs)
-    assert ["tcp 1 MB beside C that copies", "", "not measured", "", ""] in report.figures(runs)
+    assert ["tcp 8 B batch beside C", "0.95", "0.50", "0.50", "0.50"] in report.figures(runs)
+    assert ["tcp 1 MB beside C that copies", "1.4", "not measured", "", ""] in report.figures(runs)
     assert report.losses(runs) == [["throughput over tcp, batch", "8 B", "C", "0.50 (0.50 - 0.50)"]]
     assert report.cut_off(runs)[0] == ["throughput over tcp, batch", "8 B", "pynng", "hung: nothing for 10 s"]
 

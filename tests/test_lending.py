@@ -89,7 +89,7 @@ def test_big_bytes_are_lent_until_the_socket_is_closed(waiting):
     wait_for_drop(data)
 
 
-@pytest.mark.parametrize("size", [0, 100, 65535])
+@pytest.mark.parametrize("size", [0, 100, 16383])
 @pytest.mark.parametrize("copy", [None, True, False])
 def test_smaller_bytes_are_copied(waiting, size, copy):
     data = fresh(size) if size else b""
@@ -114,7 +114,7 @@ def test_smaller_bytes_are_copied(waiting, size, copy):
     ],
 )
 def test_every_way_to_send_lends(waiting, send):
-    data = fresh(65536)
+    data = fresh(16384)
     send(waiting, data)
     assert references(data) == 1
     waiting.context.destroy(0)
@@ -236,8 +236,8 @@ def test_who_asks_trackers_meanwhile_swallows_no_pending_call(socket):
 
 
 def test_the_threshold_of_a_socket(waiting):
-    assert waiting.copy_threshold == zmqcy.COPY_THRESHOLD == 65536
-    for threshold in (0, 1, 100, 65536, 200_000, 2**62):
+    assert waiting.copy_threshold == zmqcy.COPY_THRESHOLD == 16384
+    for threshold in (0, 1, 100, 16384, 200_000, 2**62):
         waiting.copy_threshold = threshold
         assert waiting.copy_threshold == threshold
         below, above = fresh(max(2, threshold - 1) if threshold < 2**30 else BIG), fresh(min(threshold + 2, 300_000))
@@ -253,13 +253,13 @@ def test_what_is_no_threshold(waiting, wrong, error):
         waiting.copy_threshold = wrong
     with pytest.raises(error):
         waiting.context.socket(zmqcy.PUSH, copy_threshold=wrong)
-    assert waiting.copy_threshold == 65536
+    assert waiting.copy_threshold == 16384
 
 
 def test_a_threshold_beyond_any_memory(waiting):
     with pytest.raises((ValueError, OverflowError)):
         waiting.copy_threshold = 2**64
-    assert waiting.copy_threshold == 65536
+    assert waiting.copy_threshold == 16384
 
 
 def test_a_threshold_as_an_option_of_a_new_socket(socket):
@@ -271,7 +271,7 @@ def test_the_default_threshold(socket, monkeypatch):
     monkeypatch.setattr(zmqcy, "COPY_THRESHOLD", 1000)
     push = socket(zmqcy.PUSH)
     push.connect(ABSENT)
-    assert (before.copy_threshold, push.copy_threshold) == (65536, 1000)
+    assert (before.copy_threshold, push.copy_threshold) == (16384, 1000)
     assert zmqcy.Socket.shadow(push.underlying).copy_threshold == 1000
     small, big = fresh(999), fresh(1000)
     push.send(small)
