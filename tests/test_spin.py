@@ -27,7 +27,7 @@ def test_what_is_no_spin(socket, ctx, value, error):
     for each in (socket(zmqcy.PULL), ctx):
         with pytest.raises(error, match=f"spin: .*{value}"):
             each.spin = value
-        assert each.spin == 50
+        assert each.spin == 100
 
 
 @pytest.mark.parametrize("spin", [0, 50, 100_000])

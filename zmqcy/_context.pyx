@@ -21,7 +21,7 @@ from zmqcy import errors
 from zmqcy.options import CONTEXT_OPTIONS
 
 cdef enum:
-    DEFAULT_SPIN = 50000  # nanoseconds: above a round trip between two processes that are awake
+    DEFAULT_SPIN = 100000  # nanoseconds: twice a round trip between two processes that are awake
 
 cdef extern from "Python.h":
     int Py_AtExit(void (*func)() noexcept) noexcept

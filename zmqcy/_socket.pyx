@@ -40,8 +40,9 @@ from zmqcy.options import SOCKET_OPTIONS
 cdef enum:
     ASK = -1              # libzmq whether a part follows: the last one was not a held one
     NOT_TRIED = -1        # instead of an errno: a receive is not worth trying before the GIL is let go
-    FEW = 8               # messages of a batch up to which the GIL is kept, for to let go of it costs more
-    CHUNK = 256           # messages received before they are made objects: 16 KiB of the stack
+    FEW = 8               # parts for which there is room on the stack
+    SOME = 128            # messages of a batch up to which the GIL is kept: to get it back would cost more
+    CHUNK = 1024          # messages received before they are made objects: the GIL changes hands so often
     LONGEST_VALUE = 4096  # bytes of the longest option value that is read
     MOST_OPTIONS = 256    # above the largest number of an option
 
@@ -131,6 +132,30 @@ cdef list to_contents(object items, str call, str name, str place):
         if type(contents[i]) is not bytes:
             contents[i] = to_content(contents[i], call, f"{place} {i}")
     return contents
+
+
+cdef zmq_msg_t *spare = NULL  # room for CHUNK parts, for whoever receives a batch next
+
+
+cdef void borrow_room(Catch *haul) noexcept:
+    """Have room for a batch; where there is no memory for it the messages come by the few."""
+    global spare
+    if spare is NULL:
+        make_room(haul, CHUNK)
+        return
+    memcpy(spare, haul.parts, haul.count * sizeof(zmq_msg_t))
+    haul.parts = spare
+    haul.room = CHUNK
+    haul.grown = True
+    spare = NULL
+
+
+cdef void give_back_room(Catch *haul) noexcept:
+    global spare
+    if spare is NULL and haul.room == CHUNK:
+        spare = haul.parts
+    else:
+        free(haul.parts)
 
 
 cdef object to_target(object buffer, str call, object place):
@@ -308,7 +333,7 @@ cdef class Socket:
                     raise MemoryError(call)
             self.load(&batch, parts, ends, flags & ZMQ_SNDMORE, copy, tracker, call)
             enter(self, call)  # the GIL was let go for big copies
-            if batch.count <= FEW:
+            if batch.count <= SOME:
                 number = transmit(&self.record, &batch, EXPIRED)
             else:
                 self.record.state |= BUSY
@@ -672,27 +697,29 @@ cdef class Socket:
         To a number of parts or, if `whole`, of messages; it never ends within a message. The list has the parts or, if
         `nested`, a list of parts for each message.
         """
-        cdef zmq_msg_t[CHUNK] chunk
+        cdef zmq_msg_t[FEW] few
         cdef Catch haul
         cdef list result = []
         cdef Py_ssize_t tail
         cdef int number
-        haul.parts = chunk
-        haul.room = CHUNK
+        haul.parts = few
+        haul.room = FEW
         haul.grown = False
         haul.limit = limit
         haul.whole = whole
-        haul.count = haul.taken = haul.more = 0
-        <void> zmq_msg_init(chunk)
-        self.get(chunk, flags, timeout, call)
+        haul.count = haul.taken = haul.more = haul.parted = 0
+        <void> zmq_msg_init(few)
+        self.get(few, flags, timeout, call)
         caught(&haul)
         self.record.state |= BUSY  # nobody may take a part of ours while a big one is copied
         try:
+            if limit > FEW:
+                borrow_room(&haul)
             while True:
                 number = self.catch_held(&haul)
                 if number == 0 and not (self.record.state & HELD):
                     self.held_more = ASK
-                    if limit > FEW:
+                    if limit > SOME:
                         self.record.inside = True
                         with nogil:
                             number = catch_more(self.record.handle, &haul)
@@ -712,12 +739,12 @@ cdef class Socket:
         finally:
             self.record.state &= ~BUSY
             if haul.grown:
-                free(haul.parts)
+                give_back_room(&haul)
 
     cdef int catch_held(self, Catch *haul) noexcept:
         """Take of the parts that are held what is wanted. Return 0 or ENOMEM."""
         while self.record.state & HELD and (haul.more or haul.taken < haul.limit):
-            if haul.count == haul.room and make_room(haul):
+            if haul.count == haul.room and make_room(haul, 2 * haul.room):
                 return ENOMEM
             self.unhold(&haul.parts[haul.count])
             caught(haul)
@@ -740,7 +767,7 @@ cdef class Socket:
                     raise MemoryError(f"{call}: no memory for {size} bytes; the message waits")
                 message.append(item)
                 total += size
-                if i + 1 < haul.count and zmq_msg_more(&haul.parts[i]):
+                if haul.parted and i + 1 < haul.count and zmq_msg_more(&haul.parts[i]):
                     continue
                 if nested:
                     result.append(message)

@@ -28,6 +28,7 @@ cdef struct Catch:
     Py_ssize_t room
     bint grown             # `parts` was allocated
     bint more              # of the same message follow
+    bint parted            # some message has several parts
     Py_ssize_t taken       # since the beginning: parts or, if `whole`, messages
     Py_ssize_t limit
     bint whole
@@ -41,12 +42,13 @@ cdef int wait_on(SocketRecord *record, short wanted, nsec deadline) noexcept nog
 cdef int take_back(void *handle, int type, Py_ssize_t left) noexcept nogil
 cdef int transmit(SocketRecord *record, Batch *batch, nsec deadline) noexcept nogil
 cdef int receive(SocketRecord *record, zmq_msg_t *msg, nsec deadline) noexcept nogil
-cdef int make_room(Catch *haul) noexcept nogil
+cdef int make_room(Catch *haul, Py_ssize_t room) noexcept nogil
 cdef int catch_more(void *handle, Catch *haul) noexcept nogil
 
 
 cdef inline void caught(Catch *haul) noexcept nogil:
     # Count the part that was just received.
     haul.more = zmq_msg_more(&haul.parts[haul.count])
+    haul.parted |= haul.more
     haul.taken += not haul.whole or not haul.more
     haul.count += 1
