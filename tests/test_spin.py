@@ -1,5 +1,6 @@
 """Spinning before sleeping: it changes no result, can be turned off, and costs an idle thread nothing."""
 
+import itertools
 import signal
 import threading
 import time
@@ -135,7 +136,7 @@ def until_the_alarm(socket, spin):
     def ring(*_):
         raise Alarm
 
-    front, back = socket(zmqcy.PULL, spin=0), socket(zmqcy.PUSH, spin=spin)
+    front, back = socket(zmqcy.ROUTER, spin=0), socket(zmqcy.DEALER, spin=spin)
     before = signal.signal(signal.SIGALRM, ring)
     try:
         slept = sleeps()
@@ -148,33 +149,69 @@ def until_the_alarm(socket, spin):
         signal.signal(signal.SIGALRM, before)
 
 
+numbers = itertools.count()
+
+
+def asking(socket, spin):
+    """Return a socket that has sent something, and may expect an answer."""
+    a, b = socket(zmqcy.PAIR, spin=spin), socket(zmqcy.PAIR)
+    a.bind(f"inproc://asking-{next(numbers)}")
+    b.connect(a.last_endpoint)
+    a.send(b"?")
+    return a
+
+
 def a_poll(socket, spin):
     """Poll two sockets for a moment."""
     poller = zmqcy.Poller()
-    poller.register(socket(zmqcy.PULL, spin=0), zmqcy.POLLIN)
-    poller.register(socket(zmqcy.PULL, spin=spin), zmqcy.POLLIN)
+    poller.register(asking(socket, 0), zmqcy.POLLIN)
+    poller.register(asking(socket, spin), zmqcy.POLLIN)
     slept = sleeps()
     assert poller.poll(50) == []
     return sleeps() - slept
 
 
-def a_receive(socket, spin):
-    pull = socket(zmqcy.PULL, spin=spin)
+def a_poll_of_one(socket, spin):
+    pair = asking(socket, spin)
     slept = sleeps()
-    with pytest.raises(zmqcy.TimedOut):
-        pull.recv(timeout=50)
+    assert pair.poll(50) == 0
     return sleeps() - slept
 
 
-@pytest.mark.parametrize("wait", [a_receive, a_poll, until_the_alarm])
+def a_receive(socket, spin):
+    pair = asking(socket, spin)
+    slept = sleeps()
+    with pytest.raises(zmqcy.TimedOut):
+        pair.recv(timeout=50)
+    return sleeps() - slept
+
+
+@pytest.mark.parametrize("wait", [a_receive, a_poll, a_poll_of_one, until_the_alarm])
 def test_who_spins_and_who_sleeps(socket, wait):
     """The first wait spins, for as long as the largest spin of the sockets says; 0 turns it off."""
     assert min(wait(socket, 1_000_000) for _ in range(3)) == 0
     assert min(wait(socket, 0) for _ in range(3)) > 0
 
 
+def test_where_no_answer_is_expected_nobody_spins(socket):
+    """Who waits for what streams in, or for room, leaves the processor to libzmq's threads."""
+    pull, push = socket(zmqcy.PULL, spin=1_000_000), socket(zmqcy.PUSH, spin=1_000_000)
+    poller = zmqcy.Poller()
+    poller.register(pull, zmqcy.POLLIN)
+    waits = [
+        lambda: pytest.raises(zmqcy.TimedOut, pull.recv, timeout=20),
+        lambda: pytest.raises(zmqcy.TimedOut, push.send, b"no peer", timeout=20),
+        lambda: pull.poll(20),
+        lambda: poller.poll(20),
+    ]
+    for wait in waits:
+        slept = sleeps()
+        wait()
+        assert sleeps() > slept
+
+
 def test_a_poll_spins_no_more_once_spin_is_0(socket):
-    poller, pull = zmqcy.Poller(), socket(zmqcy.PULL, spin=1_000_000)
+    poller, pull = zmqcy.Poller(), asking(socket, 1_000_000)
     poller.register(pull, zmqcy.POLLIN)
     assert poller.poll(20) == []
     pull.spin = 0

@@ -61,8 +61,8 @@ cdef struct SocketRecord:
     int fd                 # its descriptor; -1 for thread-safe types, which have none
     nsec spin              # how long a wait tries again before it sleeps
     bint eager             # its last waits were short: it pays to try
-    bint answers_soon      # what was received last had to be waited for, and not long
-    bint expecting         # and something was sent since
+    bint asked             # something was sent since the last receive: an answer may come soon
+    bint answers_soon      # the last answer did
     unsigned int turns     # receives after a send, of which every so many finds out whether that is still so
     int state
     bint inside            # libzmq, without the GIL: BUSY lasts until the GIL is back

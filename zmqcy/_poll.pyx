@@ -7,7 +7,7 @@ sockets wait in an epoll set (on Linux), which stands in the array of poll() for
 what is ready, what was used since the last one, and the descriptors that are no sockets.
 
 A poll spins before it sleeps as a waiting call does, for as long as the largest `spin` among the sockets says whose
-events it had to read: those in use.
+events it had to read, for they are in use, and which have sent something since they received: an answer may be near.
 """
 
 cimport cython
@@ -418,7 +418,8 @@ cdef class Poller:
                 self.place(item, socket.record.fd, POLLIN)
             item.events = events
             self.judge(item, events & item.wanted)
-            self.spin = max(self.spin, socket.record.spin)
+            if socket.record.asked:
+                self.spin = max(self.spin, socket.record.spin)
             remove(&item.watch.of_poller)
             if socket.shared:
                 insert(&item.watch.of_poller, &self.doubts.uncertain)

@@ -3,7 +3,7 @@
 It moves bursts in both directions, each message whole, and takes no message from a side before the other one has room
 for the last: the peers of the first feel the high-water mark. A message that is in hand when the loop ends goes back to
 its socket, where the next receive finds it. Before the loop sleeps it spins as a waiting call does, for as long as the
-largest `spin` of its sockets says.
+largest `spin` of its sockets says; but not where messages go one way only, for there is no answer to be quick with.
 """
 
 from libc.errno cimport EAGAIN, EINTR, EINVAL, ENOMEM, errno
@@ -400,7 +400,7 @@ cdef int steer(object front, object back, object captor, object controller, str 
             take_held(&device.ways[i], source, call)
         while number == EINTR:
             mark(sockets, True, call)
-            device.spin = max([(<Socket> source).record.spin for source in sockets])
+            device.spin = max([(<Socket> source).record.spin for source in sockets]) if device.way_count == 2 else 0
             try:
                 with nogil:
                     number = run(&device)

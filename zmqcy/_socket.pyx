@@ -306,7 +306,7 @@ cdef class Socket:
         """Send one part that is short at once, if that can be. Comes after `enter`."""
         if size >= self.quick_size or zmq_send(self.record.handle, data, size, flags & ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0:
             return False
-        self.record.expecting = self.record.answers_soon
+        self.record.asked = True
         self.record.stats.bytes_sent += size
         self.record.stats.messages_sent += not flags & ZMQ_SNDMORE
         return True
@@ -670,12 +670,12 @@ cdef class Socket:
             self.unhold(msg)
             return 1
         self.held_more = ASK
-        if self.record.expecting and not flags & ZMQ_DONTWAIT:
+        if self.record.asked and self.record.answers_soon and not flags & ZMQ_DONTWAIT:
             self.record.turns += 1
             if self.record.turns % 32:
                 return self.complete(NULL, msg, flags, timeout, call, NOT_TRIED)
         if zmq_msg_recv(msg, self.record.handle, ZMQ_DONTWAIT) >= 0:
-            self.record.answers_soon = self.record.expecting = False
+            self.record.asked = self.record.answers_soon = False
             return 1
         return self.complete(NULL, msg, flags, timeout, call, last_errno())
 
@@ -1276,9 +1276,10 @@ cdef class Socket:
 
     @property
     def spin(self):
-        """float: for how many microseconds a call that must wait tries again before its thread sleeps.
+        """float: for how many microseconds a call that waits for an answer tries again before its thread sleeps.
 
-        Only while the waits of this socket are short: an idle one sleeps at once. 0 turns it off.
+        An answer is what is received after something was sent. Only while the waits of this socket are short: an idle
+        one sleeps at once. 0 turns it off.
         """
         return self.record.spin / 1000
 

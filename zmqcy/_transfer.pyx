@@ -67,6 +67,7 @@ cdef int wait_on(SocketRecord *record, short wanted, nsec deadline) noexcept nog
     """
     cdef pollfd item
     cdef zmq_pollitem_t safe
+    cdef nsec spin
     cdef int rc, left = slice_of(deadline)
     if left == 0:
         return EAGAIN
@@ -74,8 +75,10 @@ cdef int wait_on(SocketRecord *record, short wanted, nsec deadline) noexcept nog
     if record.fd >= 0:
         item.fd = record.fd
         item.events = POLLIN
-        # Who waits for room leaves the processor to those who make it: to spin there cost a fifth of the throughput.
-        rc = sleep_on(&item, 1, left, record.spin if wanted & ZMQ_POLLIN else 0, &record.eager, record, wanted)
+        # Who waits for an answer may spin. Who waits for room, or for what streams in, leaves the processor to those
+        # who make it: to spin there costs up to a fifth of the throughput.
+        spin = record.spin if record.asked and wanted & ZMQ_POLLIN else 0
+        rc = sleep_on(&item, 1, left, spin, &record.eager, record, wanted)
         if rc < 0:
             return errno
     else:
@@ -156,7 +159,7 @@ cdef int give_message(SocketRecord *record, Batch *batch) noexcept nogil:
             size = 0
     batch.following = i
     batch.sent += 1
-    record.expecting = record.answers_soon
+    record.asked = True
     record.stats.bytes_sent += size
     if not batch.parts[i - 1].flags:
         record.stats.messages_sent += 1
@@ -190,16 +193,16 @@ cdef int transmit(SocketRecord *record, Batch *batch, nsec deadline) noexcept no
 cdef int receive(SocketRecord *record, zmq_msg_t *msg, nsec deadline) noexcept nogil:
     """Receive a message, waiting until the deadline. Return 0, EAGAIN, EINTR, or another errno; then none was taken."""
     cdef int number
-    if record.expecting:  # a request has just gone: libzmq's thread needs the processor more than we do
-        record.expecting = False
+    if record.asked and record.answers_soon:  # libzmq's thread, which has the request, needs the processor more
         yield_processor()
     while True:
         if zmq_msg_recv(msg, record.handle, ZMQ_DONTWAIT) >= 0:
+            record.asked = False
             return 0
         number = last_errno()
         if number == EAGAIN:
             number = wait_on(record, ZMQ_POLLIN, deadline)
-            record.answers_soon = record.eager
+            record.answers_soon = record.asked and record.eager
         if number:
             return number
 
