@@ -139,3 +139,24 @@ def test_a_multipart_without_memory_stays_whole(run):
         assert a.recv_multipart() == [b"next", b"whole"]
     """)
     assert done.stdout == "recv_multipart: no memory for 300000000 bytes; the message waits\n"
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="about the malloc of glibc")
+def test_large_messages_find_their_pages_again(run):
+    """malloc keeps what a batch of large messages needs, instead of giving it back and taking it anew each time."""
+    done = run("""
+        import resource, zmqcy
+        c = zmqcy.Context(linger=0)
+        a, b = c.socket(zmqcy.PULL), c.socket(zmqcy.PUSH)
+        a.bind("inproc://pages"); b.connect("inproc://pages")
+        messages = [bytes(65_536)] * 16
+        def work(times):
+            for _ in range(times):
+                b.send_many(messages)
+                assert len(a.recv_many(16)) == 16
+        work(10)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        work(100)
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    """)
+    assert int(done.stdout) < 2_000  # 25,600 pages are written to

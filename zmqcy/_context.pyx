@@ -20,7 +20,14 @@ import sys
 from zmqcy import errors
 from zmqcy.options import CONTEXT_OPTIONS
 
+cdef extern from *:
+    """
+    static void *(*volatile zmqcy_allocate)(size_t) = malloc;  /* volatile, or the compiler leaves it out */
+    """
+    void *allocate "zmqcy_allocate"(size_t size) noexcept nogil
+
 cdef enum:
+    KEPT = 16 << 20  # bytes: what malloc then keeps is twice as much
     DEFAULT_SPIN = 100000  # nanoseconds: twice a round trip between two processes that are awake
 
 cdef extern from "Python.h":
@@ -35,6 +42,22 @@ cdef extern from "pythread.h":
     unsigned long PyThread_start_new_thread(void (*func)(void *) noexcept nogil, void *arg) noexcept
     unsigned long PYTHREAD_INVALID_THREAD_ID
     int PY_LOCK_ACQUIRED
+
+
+cdef bint malloc_taught = False
+
+
+cdef void teach_malloc() noexcept:
+    """Let malloc keep the memory of large messages, as it would once the program has freed a large block.
+
+    The malloc of glibc gives what is free at the top of the heap back to the system, and large blocks at once. Who
+    receives messages of some 100 KB would have the pages of each made anew. Its bounds grow with the largest
+    block that was ever freed: this is one, which is never touched.
+    """
+    global malloc_taught
+    if not malloc_taught:
+        malloc_taught = True
+        free(allocate(KEPT))
 
 
 # ---------------------------------------------------------------------------------------------------- fork and the end
@@ -257,6 +280,7 @@ cdef class Context:
         cdef int threads = to_int(io_threads, "Context", "io_threads")
         if self.ending is not NULL:
             raise RuntimeError("Context: already initialised")
+        teach_malloc()
         handle = zmq_ctx_new()
         if handle is NULL:
             fail("Context", NO_TYPE, None)
