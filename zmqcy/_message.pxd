@@ -62,18 +62,23 @@ cdef inline size_t size_of(object data):
     return PyMemoryView_GET_BUFFER(data).len
 
 
+cdef inline void copy_bytes(void *target, const void *source, size_t size) noexcept:
+    if size < BIG:
+        memcpy(target, source, size)
+    else:
+        with nogil:
+            memcpy(target, source, size)
+
+
 cdef inline object take(zmq_msg_t *msg, size_t size):
     # Make bytes of a message, at their final size and filled once. None: no memory.
     cdef PyObject *data
-    cdef char *target
     if size < BIG:
         data = new_bytes(<const char *> zmq_msg_data(msg), size)
     else:
         data = new_bytes(NULL, size)
         if data is not NULL:
-            target = PyBytes_AS_STRING(<object> data)
-            with nogil:
-                memcpy(target, zmq_msg_data(msg), size)
+            copy_bytes(PyBytes_AS_STRING(<object> data), zmq_msg_data(msg), size)
     if data is NULL:
         PyErr_Clear()
         return None

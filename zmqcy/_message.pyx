@@ -170,11 +170,7 @@ cdef int copy_in(zmq_msg_t *msg, const char *data, size_t size, str call) except
     """Make a message of a copy of some bytes."""
     if zmq_msg_init_size(msg, size) < 0:
         return fail(call, NO_TYPE, f"size={size}")
-    if size < BIG:
-        memcpy(zmq_msg_data(msg), data, size)
-    else:
-        with nogil:
-            memcpy(zmq_msg_data(msg), data, size)
+    copy_bytes(zmq_msg_data(msg), data, size)
     return 0
 
 

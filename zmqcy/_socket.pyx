@@ -22,8 +22,8 @@ from zmqcy._library cimport (
     EXPIRED, FOREVER, LAST_TYPE, NO_TYPE, c_string, check, deadline_after, error, interrupted, remaining, round_up,
     set_attribute, to_flags, to_int, to_integer, to_milliseconds, to_spin, type_name)
 from zmqcy._message cimport (
-    BIG, Frame, MessageTracker, collect, copy_in, copy_of, default_threshold, lend, new_frame, new_tracker, size_of,
-    start_of, take, to_content, to_threshold)
+    BIG, Frame, MessageTracker, collect, copy_bytes, copy_in, copy_of, default_threshold, lend, new_frame, new_tracker,
+    size_of, start_of, take, to_content, to_threshold)
 from zmqcy._system cimport epoll_remove, now, nsec
 from zmqcy._transfer cimport (
     Batch, Catch, Part, catch_more, caught, events_of, make_room, receive, transmit, wait_on)
@@ -92,16 +92,6 @@ cdef int admit(Socket socket, str call) except -1:
 cdef inline void count_in(SocketRecord *record, size_t size, bint more) noexcept:
     record.stats.bytes_received += size
     record.stats.messages_received += not more
-
-
-cdef int copy_out(zmq_msg_t *msg, void *target) except -1:
-    cdef size_t size = zmq_msg_size(msg)
-    if size < BIG:
-        memcpy(target, zmq_msg_data(msg), size)
-    else:
-        with nogil:
-            memcpy(target, zmq_msg_data(msg), size)
-    return 0
 
 
 cdef void unload(Batch *batch) noexcept:
@@ -923,7 +913,7 @@ cdef class Socket:
             self.hold(&msg, 1)
             detail = f"a message of {size} bytes into a buffer of {room}"
             raise error(EMSGSIZE, "recv_into", self.record.type, detail)
-        copy_out(&msg, view.buf)
+        copy_bytes(view.buf, zmq_msg_data(&msg), size)
         count_in(&self.record, size, zmq_msg_more(&msg))
         <void> zmq_msg_close(&msg)
         return size
@@ -1001,7 +991,7 @@ cdef class Socket:
             self.record.stats.bytes_received -= <uint64_t> sum(sizes)
             raise error(EMSGSIZE, call, self.record.type, detail)
         for i in range(len(frames)):
-            copy_out(&(<Frame> frames[i]).msg, PyMemoryView_GET_BUFFER(targets[i]).buf)
+            copy_bytes(PyMemoryView_GET_BUFFER(targets[i]).buf, zmq_msg_data(&(<Frame> frames[i]).msg), sizes[i])
         return sizes
 
     cdef int hold_frames(self, list frames) except -1:
