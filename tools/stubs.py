@@ -114,7 +114,7 @@ def context_defaults() -> Lines:
 
 
 REGIONS: dict[str, dict[str, Callable[[], Lines]]] = {
-    "_socket.pyi": {"kinds": kinds},
+    "_base.pyi": {"kinds": kinds},
     "socket.pyi": {"keywords": socket_keywords, "properties": socket_properties},
     "context.pyi": {"keywords": context_keywords, "properties": context_properties, "defaults": context_defaults},
 }

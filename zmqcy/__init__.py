@@ -48,7 +48,7 @@ from zmqcy.errors import (
     ZMQBindError,
     ZMQError,
 )
-from zmqcy.socket import Socket
+from zmqcy.socket import BaseSocket, Socket
 
 __version__ = "0.1.0"
 

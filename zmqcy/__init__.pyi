@@ -33,6 +33,7 @@ from zmqcy.errors import StateError as StateError
 from zmqcy.errors import TimedOut as TimedOut
 from zmqcy.errors import ZMQBindError as ZMQBindError
 from zmqcy.errors import ZMQError as ZMQError
+from zmqcy.socket import BaseSocket as BaseSocket
 from zmqcy.socket import Socket as Socket
 
 __version__: str

@@ -10,7 +10,8 @@ cdef enum:
     HELD = 4    # received parts wait in the socket for the next receive
     FORKED = 8  # it is the parent's
     ENDED = 16  # its context closed it
-    WATCHED = 32  # a poller remembers its events: the next call on it makes it forget them
+    WATCHED = 32  # somebody remembers its events: the next call on it makes them forget
+    SHADOW = 64   # of a socket of ours
 
 
 cdef struct Link:
@@ -21,11 +22,12 @@ cdef struct Link:
 
 
 cdef struct Watch:
-    # What a socket must know of a poller that it is registered in. It stands in the poller's item.
+    # What a socket must know of who remembers its events: a poller, in whose item this stands, or an event loop's side.
     Link of_socket         # among the watches of the socket
     Link of_poller         # among what the poller must read again; in no list while it remembers the events
     Link **unread          # that list
     int epoll              # the set that the socket's descriptor is in, or -1
+    void (*tell)(void *owner) noexcept  # instead of that list: called with the owner of `of_poller`
 
 
 cdef inline void insert(Link *link, Link **head) noexcept:
@@ -68,7 +70,7 @@ cdef struct SocketRecord:
     bint inside            # libzmq, without the GIL: BUSY lasts until the GIL is back
     bint linger_set        # by the user
     Stats stats
-    Link *watches          # by pollers, each of which keeps the socket
+    Link *watches          # each by somebody who keeps the socket
     Ending *ending
     SocketRecord *previous
     SocketRecord *following

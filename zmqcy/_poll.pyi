@@ -5,9 +5,9 @@ from typing import TypeAlias, TypeVar, overload
 from _typeshed import HasFileno
 from typing_extensions import disjoint_base
 
-from zmqcy.socket import Socket
+from zmqcy.socket import BaseSocket
 
-_Pollable: TypeAlias = Socket | int | HasFileno
+_Pollable: TypeAlias = BaseSocket | int | HasFileno
 _T = TypeVar("_T", bound=_Pollable)
 
 @disjoint_base

@@ -20,7 +20,7 @@ from libc.stdlib cimport free, realloc
 from zmqcy._context cimport WATCHED, Link, Watch, forks, insert, remove
 from zmqcy._library cimport (
     NO_TYPE, deadline_after, error, interrupted, remaining, slice_of, to_flags, to_int)
-from zmqcy._socket cimport Socket
+from zmqcy._base cimport BaseSocket
 from zmqcy._system cimport (
     POLLIN, POLLOUT, POLLPRI, close_descriptor, epoll_add, epoll_event, epoll_look, epoll_open, epoll_owner,
     epoll_remove, nsec, pollfd)
@@ -63,7 +63,7 @@ cdef class Item:
 
     def __cinit__(self, what, Doubts doubts, int wanted, long long serial):
         self.what = what
-        self.is_socket = isinstance(what, Socket)
+        self.is_socket = isinstance(what, BaseSocket)
         self.doubts = doubts
         self.wanted = wanted
         self.serial = serial
@@ -181,10 +181,10 @@ cdef class Poller:
             return self.unregister(socket)
         if not wanted:
             return
-        if isinstance(socket, Socket):
-            (<Socket> socket).current_events("register")
-            if (<Socket> socket).record.fd < 0:
-                raise error(ENOTSUP, "register", (<Socket> socket).record.type)
+        if isinstance(socket, BaseSocket):
+            (<BaseSocket> socket).current_events("register")
+            if (<BaseSocket> socket).record.fd < 0:
+                raise error(ENOTSUP, "register", (<BaseSocket> socket).record.type)
         else:
             fd = to_descriptor(socket)
         self.enter("register")  # a handler or fileno() has run meanwhile
@@ -194,7 +194,7 @@ cdef class Poller:
         item = Item(socket, self.doubts, wanted, self.serial)
         item.registered = True
         if item.is_socket:
-            insert(&item.watch.of_socket, &(<Socket> socket).record.watches)
+            insert(&item.watch.of_socket, &(<BaseSocket> socket).record.watches)
             doubt(item)
         else:
             self.place(item, fd, to_poll(wanted))
@@ -245,7 +245,7 @@ cdef class Poller:
         remove(&item.watch.of_socket)
         remove(&item.watch.of_poller)
         if item.watch.epoll >= 0:
-            epoll_remove(item.watch.epoll, (<Socket> item.what).record.fd)
+            epoll_remove(item.watch.epoll, (<BaseSocket> item.what).record.fd)
             item.watch.epoll = NOWHERE
         if item.place >= 0:
             self.displace(item)
@@ -303,7 +303,7 @@ cdef class Poller:
         while i < self.count and self.epoll >= 0:
             item = self.slots[i]
             if (
-                item.is_socket and not (<Socket> item.what).shared
+                item.is_socket and not (<BaseSocket> item.what).shared
                 and epoll_add(self.epoll, self.fds[i].fd, <void *> item) == 0
             ):
                 item.watch.epoll = self.epoll
@@ -403,7 +403,7 @@ cdef class Poller:
     cdef int read(self) except -1:
         """Read the events of the sockets that are not known, and remember them."""
         cdef Item item
-        cdef Socket socket
+        cdef BaseSocket socket
         cdef int events
         while self.doubts.uncertain is not NULL:
             doubt(<Item> self.doubts.uncertain.owner)
@@ -531,7 +531,7 @@ def select(rlist, wlist, xlist, timeout=None):
     """
     lists = []
     for name, sockets in (("rlist", rlist), ("wlist", wlist), ("xlist", xlist)):
-        if isinstance(sockets, Socket):  # to iterate it would be to receive
+        if isinstance(sockets, BaseSocket):  # to iterate it would be to receive
             raise TypeError(f"select: {name} must be a sequence of sockets, not one: {sockets!r}")
         lists.append(list(sockets))
     if isinstance(timeout, (int, float)) and not timeout < 0:

@@ -13,7 +13,7 @@ from libc.string cimport memcmp, memcpy
 
 from zmqcy._context cimport BUSY, HELD
 from zmqcy._library cimport NO_TYPE, SLICE, error, interrupted, to_int
-from zmqcy._socket cimport Socket, admit
+from zmqcy._base cimport BaseSocket, enter
 from zmqcy._system cimport POLLIN, now, nsec, pollfd
 from zmqcy._transfer cimport events_of, sleep_on, take_back
 from zmqcy.libzmq cimport (
@@ -285,7 +285,7 @@ cdef int run(Device *device) noexcept nogil:
     return 0
 
 
-cdef int add_socket(Device *device, Socket socket, str call) except -1:
+cdef int add_socket(Device *device, BaseSocket socket, str call) except -1:
     if socket.record.fd < 0:
         raise error(ENOTSUP, call, socket.record.type, None, "a thread-safe draft socket cannot be forwarded")
     device.fds[device.fd_count].fd = socket.record.fd
@@ -294,7 +294,7 @@ cdef int add_socket(Device *device, Socket socket, str call) except -1:
     return 0
 
 
-cdef bint add_way(Device *device, Socket source, Socket target) except -1:
+cdef bint add_way(Device *device, BaseSocket source, BaseSocket target) except -1:
     """Add a direction, if the types of its sockets have it."""
     cdef Way *way = &device.ways[device.way_count]
     cdef zmq_msg_t *parts
@@ -313,7 +313,7 @@ cdef bint add_way(Device *device, Socket source, Socket target) except -1:
     return True
 
 
-cdef int take_held(Way *way, Socket source, str call) except -1:
+cdef int take_held(Way *way, BaseSocket source, str call) except -1:
     """Begin with the parts that the source keeps for its next receive: the rest of one message."""
     cdef int number
     if not source.record.state & HELD:
@@ -329,7 +329,7 @@ cdef int take_held(Way *way, Socket source, str call) except -1:
     return 0
 
 
-cdef int give_back(Way *way, Socket source) except -1:
+cdef int give_back(Way *way, BaseSocket source) except -1:
     """Leave a message that is still in hand to the next receive of its source."""
     if way.count:
         source.hold(way.parts, way.count)
@@ -338,10 +338,10 @@ cdef int give_back(Way *way, Socket source) except -1:
 
 
 cdef int mark(list sockets, bint busy, str call) except -1:
-    cdef Socket socket
+    cdef BaseSocket socket
     for socket in sockets:
         if busy:
-            admit(socket, call)
+            enter(socket, call)
     for socket in sockets:
         if busy:
             socket.record.state |= BUSY
@@ -351,20 +351,20 @@ cdef int mark(list sockets, bint busy, str call) except -1:
     return 0
 
 
-cdef Socket to_socket(object value, str call, str name):
-    if not isinstance(value, Socket):
+cdef BaseSocket to_socket(object value, str call, str name):
+    if not isinstance(value, BaseSocket):
         raise TypeError(f"{call}: {name} must be a Socket, not {value!r:.80}")
     return value
 
 
 cdef int steer(object front, object back, object captor, object controller, str call) except -1:
     """Run a device until it ends, with its sockets marked as in use."""
-    cdef Socket frontend = to_socket(front, call, "frontend")
-    cdef Socket backend = to_socket(back, call, "backend")
-    cdef Socket capture = None if captor is None else to_socket(captor, call, "capture")
-    cdef Socket control = None if controller is None else to_socket(controller, call, "control")
+    cdef BaseSocket frontend = to_socket(front, call, "frontend")
+    cdef BaseSocket backend = to_socket(back, call, "backend")
+    cdef BaseSocket capture = None if captor is None else to_socket(captor, call, "capture")
+    cdef BaseSocket control = None if controller is None else to_socket(controller, call, "control")
     cdef Device device
-    cdef Socket source
+    cdef BaseSocket source
     cdef int i, number = EINTR
     cdef list sockets = [frontend] if frontend is backend else [frontend, backend]
     cdef str sides = f"{frontend!r} and {backend!r}"
@@ -380,7 +380,7 @@ cdef int steer(object front, object back, object captor, object controller, str 
     for i in range(2):
         device.ways[i] = Way(NULL, NULL, 0, NULL, 0, 0, False, 0, 0)
     for source in sockets:
-        admit(source, call)
+        enter(source, call)
         add_socket(&device, source, call)
     if capture is not None:
         device.capture = capture.record.handle
@@ -400,7 +400,7 @@ cdef int steer(object front, object back, object captor, object controller, str 
             take_held(&device.ways[i], source, call)
         while number == EINTR:
             mark(sockets, True, call)
-            device.spin = max([(<Socket> source).record.spin for source in sockets]) if device.way_count == 2 else 0
+            device.spin = max([(<BaseSocket> source).record.spin for source in sockets]) if device.way_count == 2 else 0
             try:
                 with nogil:
                     number = run(&device)

@@ -2,7 +2,7 @@
 
 import os
 
-from zmqcy import _context, _socket
+from zmqcy import _base, _context
 from zmqcy.options import CONTEXT_OPTIONS, OWNERS, SOCKET_OPTIONS
 from zmqcy.socket import Socket
 
@@ -170,7 +170,7 @@ class _Default:
 
     @property
     def __doc__(self):
-        return f"For new sockets: {_socket.SocketProperty(self.option).__doc__}"
+        return f"For new sockets: {_base.SocketProperty(self.option).__doc__}"
 
     def __get__(self, context, owner=None):
         if context is None:

@@ -3,7 +3,7 @@
 Nothing here is on the path of a message: send, recv and their kin are those of `_socket`.
 """
 
-from zmqcy import _socket
+from zmqcy import _base, _socket
 from zmqcy.errors import ZMQBindError, ZMQError
 from zmqcy.options import SOCKET_OPTIONS
 
@@ -35,8 +35,8 @@ class Endpoint:
         return f"<Endpoint {self.endpoint} of {self._socket!r}>"
 
 
-class Socket(_socket.Socket):
-    __doc__ = _socket.Socket.__doc__
+class BaseSocket(_base.BaseSocket):
+    __doc__ = _base.BaseSocket.__doc__
     __slots__ = ()
 
     def __enter__(self):
@@ -60,8 +60,8 @@ class Socket(_socket.Socket):
         super().connect(endpoint)
         return Endpoint(self, "disconnect", self.last_endpoint)
 
-    bind.__doc__ = _socket.Socket.bind.__doc__
-    connect.__doc__ = _socket.Socket.connect.__doc__
+    bind.__doc__ = _base.BaseSocket.bind.__doc__
+    connect.__doc__ = _base.BaseSocket.connect.__doc__
 
     def bind_to_random_port(self, endpoint, min_port=None, max_port=None, max_tries=100):
         """Bind to a free port of TCP.
@@ -108,8 +108,8 @@ class Socket(_socket.Socket):
         detail = f"{endpoint}, {max_tries} tries from {low} up to {high}"
         raise ZMQBindError(EADDRINUSE, call="bind_to_random_port", detail=detail, socket_type=self.socket_type.name)
 
-    get = _socket.Socket.getsockopt
-    set = _socket.Socket.setsockopt
+    get = _base.BaseSocket.getsockopt
+    set = _base.BaseSocket.setsockopt
 
     def getsockopt_string(self, option, encoding="utf-8"):
         """Read an option of bytes as text.
@@ -158,6 +158,11 @@ class Socket(_socket.Socket):
 
     get_string = getsockopt_string
     set_string = setsockopt_string
+
+
+class Socket(BaseSocket, _socket.Socket):
+    __doc__ = _socket.Socket.__doc__
+    __slots__ = ()
 
     def send_string(self, text, flags=0, encoding="utf-8", *, timeout=None):
         """Send text.
@@ -291,5 +296,5 @@ class Socket(_socket.Socket):
 
 for _option in SOCKET_OPTIONS:
     if _option.name not in ("subscribe", "unsubscribe"):  # which are methods
-        setattr(Socket, _option.name, _socket.SocketProperty(_option))
-Socket.identity = Socket.routing_id
+        setattr(BaseSocket, _option.name, _base.SocketProperty(_option))
+BaseSocket.identity = BaseSocket.routing_id

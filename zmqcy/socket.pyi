@@ -4,7 +4,7 @@ from typing import Any, Literal, TypedDict, TypeVar, overload, type_check_only
 
 from typing_extensions import Buffer, Self
 
-from zmqcy import _socket
+from zmqcy import _base, _socket
 from zmqcy._context import _WriteOnly
 from zmqcy._message import Frame
 from zmqcy.constants import SocketType
@@ -125,11 +125,11 @@ class _SocketOptions(TypedDict, total=False):
 
 class Endpoint:
     endpoint: str
-    def __init__(self, socket: Socket, undo: str, endpoint: str) -> None: ...
+    def __init__(self, socket: BaseSocket, undo: str, endpoint: str) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...
 
-class Socket(_socket.Socket):
+class BaseSocket(_base.BaseSocket):
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...
     @property
@@ -141,49 +141,12 @@ class Socket(_socket.Socket):
     def bind_to_random_port(
         self, endpoint: str, min_port: int | None = None, max_port: int | None = None, max_tries: int = 100
     ) -> int: ...
-    get = _socket.Socket.getsockopt
-    set = _socket.Socket.setsockopt
+    get = _base.BaseSocket.getsockopt
+    set = _base.BaseSocket.setsockopt
     def getsockopt_string(self, option: int, encoding: str = "utf-8") -> str: ...
     def setsockopt_string(self, option: int, value: str, encoding: str = "utf-8") -> None: ...
     get_string = getsockopt_string
     set_string = setsockopt_string
-    def send_string(
-        self, text: str, flags: int = 0, encoding: str = "utf-8", *, timeout: float | timedelta | None = None
-    ) -> None: ...
-    def recv_string(
-        self, flags: int = 0, encoding: str = "utf-8", *, timeout: float | timedelta | None = None
-    ) -> str: ...
-    def send_json(
-        self, value: object, flags: int = 0, *, timeout: float | timedelta | None = None, **options: Any
-    ) -> None: ...
-    def recv_json(self, flags: int = 0, *, timeout: float | timedelta | None = None, **options: Any) -> Any: ...
-    def send_serialized(
-        self,
-        value: _T,
-        serialize: Callable[[_T], Iterable[Buffer]],
-        flags: int = 0,
-        copy: bool | None = None,
-        *,
-        timeout: float | timedelta | None = None,
-    ) -> None: ...
-    @overload
-    def recv_serialized(
-        self,
-        deserialize: Callable[[list[bytes]], _T],
-        flags: int = 0,
-        copy: Literal[True] = True,
-        *,
-        timeout: float | timedelta | None = None,
-    ) -> _T: ...
-    @overload
-    def recv_serialized(
-        self,
-        deserialize: Callable[[list[Frame]], _T],
-        flags: int = 0,
-        *,
-        copy: Literal[False],
-        timeout: float | timedelta | None = None,
-    ) -> _T: ...
     # generated: begin properties
     @property
     def affinity(self) -> int: ...
@@ -527,3 +490,42 @@ class Socket(_socket.Socket):
     def identity(self) -> bytes: ...
     @identity.setter
     def identity(self, value: Buffer) -> None: ...
+
+class Socket(BaseSocket, _socket.Socket):
+    def send_string(
+        self, text: str, flags: int = 0, encoding: str = "utf-8", *, timeout: float | timedelta | None = None
+    ) -> None: ...
+    def recv_string(
+        self, flags: int = 0, encoding: str = "utf-8", *, timeout: float | timedelta | None = None
+    ) -> str: ...
+    def send_json(
+        self, value: object, flags: int = 0, *, timeout: float | timedelta | None = None, **options: Any
+    ) -> None: ...
+    def recv_json(self, flags: int = 0, *, timeout: float | timedelta | None = None, **options: Any) -> Any: ...
+    def send_serialized(
+        self,
+        value: _T,
+        serialize: Callable[[_T], Iterable[Buffer]],
+        flags: int = 0,
+        copy: bool | None = None,
+        *,
+        timeout: float | timedelta | None = None,
+    ) -> None: ...
+    @overload
+    def recv_serialized(
+        self,
+        deserialize: Callable[[list[bytes]], _T],
+        flags: int = 0,
+        copy: Literal[True] = True,
+        *,
+        timeout: float | timedelta | None = None,
+    ) -> _T: ...
+    @overload
+    def recv_serialized(
+        self,
+        deserialize: Callable[[list[Frame]], _T],
+        flags: int = 0,
+        *,
+        copy: Literal[False],
+        timeout: float | timedelta | None = None,
+    ) -> _T: ...

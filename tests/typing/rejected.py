@@ -81,7 +81,7 @@ def options(socket: zmqcy.Socket) -> None:
     verbose: bool = socket.xpub_verbose  # error: "__get__" of "_WriteOnly"
     socket.subscribe = b""  # error: Cannot assign to a method
     socket.subscribe(3)  # error: [arg-type]
-    print(socket.rcvhvm)  # error: maybe "rcvhwm"
+    print(socket.rcvhvm)  # error: has no attribute "rcvhvm"
     socket.rcvhvm = 3  # error: has no attribute "rcvhvm"
     socket.setsockopt(zmqcy.LINGER, "0")  # error: No overload variant
     socket.setsockopt(zmqcy.ROUTING_ID, "me")  # error: No overload variant

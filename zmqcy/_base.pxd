@@ -1,0 +1,45 @@
+# The C side of what all sockets are, for the other extension modules.
+
+from zmqcy._context cimport BUSY, CLOSED, FORKED, SHADOW, WATCHED, Context, SocketRecord
+from zmqcy.libzmq cimport zmq_msg_t
+
+
+cdef class BaseSocket:
+    cdef object __weakref__
+    cdef SocketRecord record
+    cdef bint shared              # others may hold the handle, so that nobody may remember its events
+    cdef bint is_shadow
+    cdef Context owner
+    cdef object origin            # what a shadow must keep alive
+    cdef zmq_msg_t *held          # parts that were received and could not be handed over
+    cdef int held_first
+    cdef int held_count
+    cdef int held_more            # whether a part follows the held one that was received last, or ASK
+    cdef size_t threshold         # bytes of this many bytes and more are lent, not copied
+    cdef size_t quick_size        # what is shorter is sent at once, with the GIL
+
+    cdef int open(self, Context context, object type) except -1
+    cdef int enter_slowly(self, str call) except -1
+    cdef void closing(self) noexcept
+    cdef void close_handle(self) noexcept
+    cdef void find_descriptor(self) noexcept
+    cdef void set_threshold(self, size_t size) noexcept
+    cdef int current_events(self, str call) except -1
+    cdef int hold(self, zmq_msg_t *parts, int count) except -1
+    cdef void unhold(self, zmq_msg_t *msg) noexcept
+    cdef object get_option(self, int number, str call)
+    cdef int check_option(self, int rc, str call, int number) except -1
+    cdef int set_option(self, int number, object value, str call) except -1
+    cdef int check_set(self, int rc, str call, int number, object value) except -1
+    cdef int on_endpoint(self, str call, object endpoint) except -1
+
+
+cdef enum:
+    ASK = -1  # libzmq whether a part follows: the last one was not a held one
+
+
+cdef inline int enter(BaseSocket socket, str call) except -1:
+    # The one check before each call: not closed, not in another thread's hands, not inherited by fork.
+    if socket.record.state & (BUSY | CLOSED | FORKED | SHADOW | WATCHED):
+        return socket.enter_slowly(call)
+    return 0
