@@ -14,7 +14,7 @@ from pathlib import Path
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
-MODULES = ["_library", "_message", "_context", "_transfer", "_base", "_socket", "_poll", "_proxy"]
+MODULES = ["_library", "_message", "_context", "_transfer", "_base", "_socket", "_poll", "_proxy", "_aio"]
 MINIMUM = "4.2"
 MISSING = f"""
 libzmq {MINIMUM} or newer, with its header, was not found ({{reason}}). Install it:

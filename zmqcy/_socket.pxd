@@ -32,6 +32,7 @@ cdef list ONE_EACH  # the ends of messages of one part
 cdef Py_ssize_t put_parts(
     BaseSocket socket, list parts, list ends, int flags, object copy, MessageTracker tracker, object timeout,
     str call) except -1
+cdef int would_block(BaseSocket socket, int flags, nsec waited, str call) except -1
 cdef nsec deadline_of(BaseSocket socket, object timeout, int option, str call) except -2
 
 cdef object to_target(object buffer, str call, object place)

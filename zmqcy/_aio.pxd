@@ -1,0 +1,128 @@
+# Private to `_aio`: what its objects have.
+
+from zmqcy._base cimport BaseSocket
+from zmqcy._context cimport Watch
+from zmqcy._message cimport MessageTracker
+from zmqcy._system cimport nsec
+
+
+cdef struct Node:
+    # A place in a queue: a ring that begins and ends with a node of no operation.
+    Node *previous
+    Node *following
+    void *owner            # the operation; it leaves the queue before it goes
+
+
+cdef class Loop:
+    # An event loop of asyncio, and how much its sockets have done since it turned.
+    cdef object __weakref__
+    cdef readonly object loop
+    cdef object selector   # what watches descriptors: the loop or, where it cannot, a thread of ours
+    cdef int count
+    cdef nsec began
+    cdef bint armed
+
+    cdef bint long_run(self) except -1
+    cdef int watch(self, Socket socket) except -1
+    cdef int unwatch(self, Socket socket) except -1
+
+
+cdef class Done:
+    cdef object value
+    cdef Loop loop
+
+
+cdef class Waker:
+    cdef void *operation   # NULL once that is gone
+    cdef Loop loop
+    cdef object callback   # of the task; None: it does not wait, or was woken
+    cdef object context
+    cdef tuple cancelled_by  # the message of the cancellation
+    cdef bint blocking
+
+    cdef int wake(self, bint direct) except -1
+
+
+cdef class Operation:
+    cdef object __weakref__
+    cdef Socket socket
+    cdef Node node
+    cdef int kind
+    cdef int state
+    cdef object value      # the result, the exception, or the message of the cancellation
+    cdef str call
+    cdef int flags
+    cdef object timeout    # as the caller gave it
+    # what is to be sent
+    cdef list parts
+    cdef list ends
+    cdef object copy
+    cdef MessageTracker tracker
+    cdef readonly Py_ssize_t sent
+    # how and how much is to be received
+    cdef object target
+    cdef Py_ssize_t limit
+    cdef bint whole
+    cdef bint nested
+    # how it waits
+    cdef nsec start
+    cdef readonly object seconds   # that it may wait, or None
+    cdef object timer
+    cdef object waker      # what wakes the task that awaits it; None: nobody does
+    cdef bint awaited
+    cdef bint yielding     # the loop shall turn before it is tried
+    cdef bint woken        # its turn has come, and the task has not gone on yet
+    cdef bint expired
+    cdef bint ends_loop    # of `async for`: the end of the context is its end
+    cdef bint noticed      # somebody knows of the exception
+    cdef list callbacks
+
+    cdef object attempt(self)
+    cdef int go_on(self, bint first) except -1
+    cdef int wait(self) except -1
+    cdef int give_up(self) except -1
+    cdef int settle(self, int state, object value) except -1
+    cdef int leave(self, int state) except -1
+    cdef bint step(self) except -1
+    cdef object outcome(self)
+    cdef object exception_of(self)
+
+
+cdef class Socket(BaseSocket):
+    cdef Loop loop
+    cdef object schedule   # without a Loop: what has a function called soon
+    cdef Node receivers
+    cdef Node senders
+    cdef Node polls
+    cdef Watch watch
+    cdef Watch watch_of_origin
+    cdef set kept          # operations that live by their callbacks alone
+    cdef bint foreign      # not of asyncio: the subclass waits in its own way
+    cdef bint watching     # the loop watches the descriptor
+    cdef bint looking
+    cdef bint again        # something was done since `look` looked
+    cdef bint look_due
+    cdef bint sweep_due
+    cdef int count
+
+    cdef int arrive_slowly(self, object running, str call) except -1
+    cdef object failed(self, Exception exception)
+    cdef object put(
+        self, list parts, list ends, object flags, object copy, object track, object timeout, str call)
+    cdef object take(
+        self, int kind, object flags, object copy, object timeout, str call, Py_ssize_t limit=*, bint whole=*,
+        bint nested=*, object target=*)
+    cdef object put_many(self, object messages, bint nested, object flags, object timeout, str call)
+    cdef object begin(self, Operation operation, object timeout, bint yielding)
+    cdef int soon(self) except -1
+    cdef int look(self, bint direct) except -1
+    cdef bint serve(self, Node *queue, bint direct) except -1
+    cdef bint serve_polls(self, int events) except -1
+    cdef bint idle(self) noexcept
+    cdef int end_all(self, int number, str text) except -1
+    cdef int leave_from_outside(self, object loop) except -1
+    cdef int start_watching(self) except -1
+    cdef void mark(self) noexcept
+    cdef int stop_watching(self) except -1
+    cdef int abandon(self) except -1
+    cdef int sweep_soon(self) except -1

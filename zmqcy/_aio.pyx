@@ -1,0 +1,1370 @@
+"""Asynchronous sockets: operations that wait in an event loop instead of a thread.
+
+A call tries at once. Where that ends the operation it returns a `Done`, a future that has always been finished: awaiting
+it does not go to the loop. What must wait is an `Operation`, a future too, in a queue of its socket. The descriptor of
+the socket is edge-triggered: it tells that something has happened since somebody looked last. So whoever operates on the
+socket, an option read included, makes `look` run afterwards (the socket is WATCHED as long as anybody waits), and `look`
+reads ZMQ_EVENTS and lets the head of each queue go on.
+
+Nothing is taken from a socket for somebody who may be gone when it arrives. A task that awaits an operation is only
+woken; the message is taken in the step in which the task goes on, so that a task that was cancelled meanwhile, or timed
+out, has taken nothing. An operation that is used as a future instead (`gather`, `wait`, callbacks) is carried out by
+`look`, and keeps its result; once it has one, it cannot be cancelled. One that nobody refers to any more leaves its
+queue, and has done nothing.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_DECREF, Py_INCREF
+from libc.errno cimport ENOTSOCK
+
+from zmqcy._base cimport BaseSocket, enter
+from zmqcy._context cimport BUSY, CLOSED, FORKED, HELD, WATCHED, insert, remove
+from zmqcy._library cimport EXPIRED, FOREVER, deadline_after, error, interrupted, to_flags, to_int
+from zmqcy._message cimport Frame, MessageTracker, new_tracker, size_of, start_of, to_content
+from zmqcy._socket cimport (
+    ONE_EACH, PROBE, QUIET, deadline_of, fetch, fetch_into, fetch_multipart_into, gather, put_parts, put_quickly,
+    to_message, to_messages, to_room, to_target, to_targets, would_block)
+from zmqcy._system cimport now, nsec
+from zmqcy._transfer cimport events_of
+from zmqcy.libzmq cimport ENOTSUP, ZMQ_DONTWAIT, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_RCVTIMEO, ZMQ_SNDTIMEO
+
+import weakref
+
+from zmqcy import errors
+
+cdef extern from *:
+    """
+    /* A future ends an `await` by StopIteration, or without one where the interpreter asks by am_send. */
+    static void zmqcy_stop(PyObject *value) {
+        if (PyTuple_Check(value) || PyExceptionInstance_Check(value)) {  /* which would be taken for its arguments */
+            PyObject *stop = PyObject_CallFunctionObjArgs(PyExc_StopIteration, value, NULL);
+            if (stop != NULL) PyErr_SetObject(PyExc_StopIteration, stop);
+            Py_XDECREF(stop);
+        } else if (value != Py_None) {
+            PyErr_SetObject(PyExc_StopIteration, value);
+        }
+    }
+    static PyObject *zmqcy_next(PyObject *self) {
+        PyObject *value = NULL;
+        if (Py_TYPE(self)->tp_as_async->am_send(self, Py_None, &value) == PYGEN_RETURN) {
+            zmqcy_stop(value);
+            Py_DECREF(value);
+            return NULL;
+        }
+        return value;
+    }
+    static void zmqcy_iterate_by(PyObject *type, int (*send)(PyObject *, PyObject *, PyObject **)) {
+        ((PyTypeObject *) type)->tp_as_async->am_send = (sendfunc) send;
+        ((PyTypeObject *) type)->tp_iternext = zmqcy_next;
+    }
+    """
+    void iterate_by "zmqcy_iterate_by"(object type, int (*send)(PyObject *, PyObject *, PyObject **) except -1) noexcept
+    int PYGEN_RETURN
+    int PYGEN_NEXT
+
+cdef extern from "Python.h":
+    void PyErr_SetObject(object type, object value) noexcept
+    void PyErr_WriteUnraisable(object where) noexcept
+
+cdef enum:
+    # The states of an operation.
+    PENDING = 0
+    FINISHED = 1
+    FAILED = 2
+    CANCELLED = 3
+
+cdef enum:
+    # What it does.
+    SEND = 1
+    RECEIVE = 2       # one part
+    RECEIVE_INTO = 3
+    GATHER = 4        # whole messages, or many
+    GATHER_INTO = 5
+    POLL = 6
+
+cdef enum:
+    FEW = 32            # operations after which it is worth asking for the time, and whether the loop has turned since
+    MOST = 1024         # that may follow on each other before the loop turns
+    LONGEST = 1000000   # nanoseconds that they may take
+    FOREIGN_MOST = 128  # likewise, where to turn is the subclass's own doing
+    TURNS = 64          # looks at a socket in a turn of the loop
+    LONGEST_LEAVE = 1   # seconds that another thread waits for the loop to let go of a socket
+
+
+# ----------------------------------------------------------------------------------------------------------- event loops
+
+cdef object running_loop = None  # asyncio's function of that purpose, once it is imported
+cdef object loops = weakref.WeakValueDictionary()  # by id of the loop, which each of them keeps
+
+
+cdef int import_asyncio() except -1:
+    global running_loop
+    from asyncio import _get_running_loop
+    running_loop = _get_running_loop
+    return 0
+
+
+cdef int call_soon(object loop, object function) except -1:
+    """Have a function called by a loop, from whatever thread this is; by a closed one nothing is."""
+    try:
+        if running_loop() is loop:
+            loop.call_soon(function)
+        else:
+            loop.call_soon_threadsafe(function)
+    except RuntimeError:
+        if not loop.is_closed():
+            raise
+    return 0
+
+
+@cython.final
+cdef class Loop:
+    def __cinit__(self, loop):
+        self.loop = self.selector = loop
+
+    cdef bint long_run(self) except -1:
+        """Tell whether operations that did not wait have kept the loop from turning for long enough."""
+        if not self.armed:
+            self.armed = True
+            self.began = now()
+            self.loop.call_soon(self._turned)
+            return False
+        return self.count >= MOST or (self.count % 16 == 0 and now() - self.began > LONGEST)
+
+    def _turned(self):
+        self.armed = False
+        self.count = 0
+
+    cdef int watch(self, Socket socket) except -1:
+        try:
+            self.selector.add_reader(socket.record.fd, socket._ready)
+        except NotImplementedError:
+            from zmqcy.asyncio import Watcher
+            self.selector = Watcher(self.loop)
+            self.selector.add_reader(socket.record.fd, socket._ready)
+        return 0
+
+    cdef int unwatch(self, Socket socket) except -1:
+        self.selector.remove_reader(socket.record.fd)
+        return 0
+
+
+cdef Loop loop_of(object running):
+    cdef Loop loop = loops.get(id(running))
+    if loop is None:
+        loop = Loop(running)
+        loops[id(running)] = loop
+    return loop
+
+
+# -------------------------------------------------------------------------------------------------- what has ended
+
+@cython.final
+@cython.freelist(64)
+cdef class Done:
+    """A future that was finished from the beginning: what an operation returns that did not have to wait."""
+
+    _asyncio_future_blocking = False
+
+    def done(self):
+        """Return True."""
+        return True
+
+    def cancelled(self):
+        """Return False."""
+        return False
+
+    def cancel(self, msg=None):
+        """Return False: what is done cannot be cancelled."""
+        return False
+
+    def result(self):
+        """Return the result."""
+        return self.value
+
+    def exception(self):
+        """Return None."""
+        return None
+
+    def get_loop(self):
+        """Return the event loop in which the operation was made."""
+        return self.loop.loop
+
+    def add_done_callback(self, callback, *, context=None):
+        """Have a function called by the loop soon, with this object."""
+        self.loop.loop.call_soon(callback, self, context=context)
+
+    def remove_done_callback(self, callback):
+        """Return 0: no callback waits here."""
+        return 0
+
+    def __await__(self):
+        return self
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        raise NotImplementedError  # see iterate_by
+
+    def send(self, value):
+        """End the `await` of it."""
+        raise StopIteration(self.value)
+
+    def throw(self, type, value=None, traceback=None):
+        """Raise an exception."""
+        raise to_exception(type, value)
+
+    def close(self):
+        """Do nothing."""
+
+    def __repr__(self):
+        return f"<Done {self.value!r:.80}>"
+
+
+cdef inline Done finished(Loop loop, object value):
+    cdef Done done = Done.__new__(Done)
+    done.loop = loop
+    done.value = value
+    return done
+
+
+cdef int send_to_done(PyObject *done, PyObject *value, PyObject **result) except -1:
+    result[0] = <PyObject *> (<Done> done).value
+    Py_INCREF((<Done> done).value)
+    return PYGEN_RETURN
+
+
+cdef object to_exception(object type, object value):
+    if isinstance(type, BaseException):
+        return type
+    return value if isinstance(value, BaseException) else type() if value is None else type(value)
+
+
+# ------------------------------------------------------------------------------------------------------ what must wait
+
+@cython.final
+cdef class Waker:
+    """The future that a task waits for: that it is the turn of its operation. It has no result."""
+
+    @property
+    def _asyncio_future_blocking(self):
+        return self.blocking
+
+    @_asyncio_future_blocking.setter
+    def _asyncio_future_blocking(self, blocking):
+        self.blocking = blocking
+
+    def get_loop(self):
+        return self.loop.loop
+
+    def done(self):
+        return self.callback is None
+
+    def cancelled(self):
+        return self.cancelled_by is not None
+
+    def add_done_callback(self, callback, *, context=None):
+        self.callback = callback
+        self.context = context
+
+    def cancel(self, msg=None):
+        if self.callback is None:
+            return False
+        self.cancelled_by = (msg,)
+        if self.operation is not NULL:
+            (<Operation> self.operation).settle(CANCELLED, msg)
+        self.wake(False)
+        return True
+
+    def result(self):
+        if self.cancelled_by is not None:
+            raise cancelled_error(self.cancelled_by[0])
+
+    cdef int wake(self, bint direct) except -1:
+        """Let the task go on: now, where no other task is in its step, or soon."""
+        callback, context = self.callback, self.context
+        self.callback = self.context = None
+        if callback is None:
+            pass
+        elif direct and context is not None:
+            context.run(callback, self)
+        else:
+            self.loop.loop.call_soon(callback, self, context=context)
+        return 0
+
+
+cdef object cancelled_error(object message):
+    from asyncio import CancelledError
+    return CancelledError() if message is None else CancelledError(message)
+
+
+cdef inline void append(Node *queue, Node *node) noexcept:
+    node.previous = queue.previous
+    node.following = queue
+    queue.previous.following = node
+    queue.previous = node
+
+
+cdef inline void unlink(Node *node) noexcept:
+    if node.following is not NULL:
+        node.previous.following = node.following
+        node.following.previous = node.previous
+        node.previous = node.following = NULL
+
+
+def _expire(reference):
+    operation = reference()
+    if operation is not None:
+        operation._expire()
+
+
+@cython.final
+@cython.no_gc_clear  # its node is in the socket, which it keeps until it has left the queue
+@cython.freelist(16)
+cdef class Operation:
+    """A future for what has to wait in a socket's queue. Cancelling it before it is done takes and sends nothing.
+
+    Attributes
+    ----------
+    sent : int
+        How many messages of a batch have gone so far.
+    """
+
+    def __dealloc__(self):
+        if self.waker is not None and type(self.waker) is Waker:
+            (<Waker> self.waker).operation = NULL
+        if self.state == PENDING and self.socket is not None:
+            self.leave(CANCELLED)
+
+    def __del__(self):
+        if self.state == FAILED and not self.noticed and self.socket.loop is not None:
+            self.noticed = True
+            self.socket.loop.loop.call_exception_handler({
+                "message": f"{self.call}: the exception of the operation was never retrieved",
+                "exception": self.value, "future": self})
+
+    cdef object attempt(self):
+        """Try without waiting. Return the result in a tuple, or None: it would wait."""
+        cdef int flags = self.flags | ZMQ_DONTWAIT | PROBE
+        cdef Py_ssize_t sent, count
+        cdef object value
+        if self.kind == POLL:
+            value = self.socket.current_events(self.call) & self.flags
+            return (value,) if value else None
+        if self.kind != SEND:
+            value = receive_as(
+                self.socket, self.kind, flags, self.copy, self.call, self.limit, self.whole, self.nested, self.target)
+            return None if value is None else (value,)
+        sent = put_parts(self.socket, self.parts, self.ends, flags, self.copy, self.tracker, None, self.call)
+        if sent == 0:
+            return None
+        self.sent += sent
+        if self.ends is None:
+            if self.tracker is not None:
+                self.tracker.seal()
+            return (self.tracker,)
+        count = sent if self.ends is ONE_EACH else sum(self.ends[:sent])
+        if count == len(self.parts):
+            return (self.sent,)
+        del self.parts[:count]
+        if self.ends is not ONE_EACH:
+            del self.ends[:sent]
+        return None
+
+    cdef int go_on(self, bint first) except -1:
+        """Try, if it is the first in its queue. End where that ends it; otherwise wait on, if it may."""
+        cdef object result = None
+        try:
+            if first:
+                result = self.attempt()
+            if result is not None:
+                self.settle(FINISHED, result[0])
+            elif self.expired:
+                self.give_up()
+            elif self.yielding:
+                self.yielding = False
+                self.wait()
+        except Exception as exception:
+            self.settle(FAILED, exception)
+        return 0
+
+    cdef int wait(self) except -1:
+        """Begin to wait in the queue: start the timer, and have the descriptor watched."""
+        cdef Socket socket = self.socket
+        cdef nsec deadline = EXPIRED
+        self.start = 0
+        if self.kind == POLL:
+            deadline = deadline_after(self.timeout, self.call)
+        elif not self.flags & ZMQ_DONTWAIT:
+            deadline = deadline_of(
+                socket, self.timeout, ZMQ_SNDTIMEO if self.kind == SEND else ZMQ_RCVTIMEO, self.call)
+            self.start = now()
+        if deadline == EXPIRED:
+            return self.give_up()
+        if deadline != FOREVER:
+            self.seconds = max(0, deadline - now()) / 1e9
+            if socket.loop is not None:
+                self.timer = socket.loop.loop.call_later(self.seconds, _expire, weakref.ref(self))
+        socket.record.stats.waits += 1
+        socket.start_watching()
+        return 0
+
+    cdef int give_up(self) except -1:
+        """End because the time is up, or no time was given."""
+        if self.kind == POLL:
+            return self.settle(FINISHED, 0)
+        if self.sent:
+            return self.settle(FINISHED, self.sent)
+        would_block(self.socket, 0, self.start, self.call)
+
+    def _expire(self):
+        self.expired = True
+        if self.state == PENDING and not self.woken:  # or its task has still to try
+            self.go_on(False)
+
+    cdef int leave(self, int state) except -1:
+        """Leave the queue, and let the next one have its turn."""
+        cdef Socket socket = self.socket
+        self.state = state
+        unlink(&self.node)
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        if socket.looking:
+            socket.again = True
+        elif socket.idle():
+            socket.sweep_soon()
+        elif self.woken:
+            socket.soon()
+        return 0
+
+    cdef int settle(self, int state, object value) except -1:
+        """End: leave the queue, and tell who waits for it."""
+        cdef list callbacks = self.callbacks
+        if state == FAILED and self.ends is not None:
+            value.sent = self.sent + getattr(value, "sent", 0)
+        self.value = value
+        self.leave(state)
+        self.parts = self.ends = None
+        self.target = None
+        if self.waker is not None:
+            if type(self.waker) is Waker:
+                (<Waker> self.waker).wake(False)
+            else:
+                self.waker()
+        if callbacks is not None:
+            self.callbacks = None
+            for callback, context in callbacks:
+                self.socket.loop.loop.call_soon(callback, self, context=context)
+            self.socket.kept.discard(self)
+        return 0
+
+    cdef bint step(self) except -1:
+        """Go on in the task that awaits it. Return whether it has ended."""
+        if self.state == PENDING and self.woken:
+            self.woken = False
+            self.go_on(self.node.previous.owner is NULL)
+        return self.state != PENDING
+
+    cdef object outcome(self):
+        if self.state == FINISHED:
+            return self.value
+        if self.state == CANCELLED:
+            raise cancelled_error(self.value)
+        raise self.exception_of()
+
+    cdef object exception_of(self):
+        self.noticed = True
+        if self.ends_loop and isinstance(self.value, errors.ContextTerminated):
+            return StopAsyncIteration()
+        return self.value
+
+    # ---- as a future
+
+    @property
+    def _asyncio_future_blocking(self):
+        return False
+
+    @_asyncio_future_blocking.setter
+    def _asyncio_future_blocking(self, blocking):
+        pass
+
+    def done(self):
+        """Tell whether it has ended."""
+        return self.state != PENDING
+
+    def cancelled(self):
+        """Tell whether it was cancelled."""
+        return self.state == CANCELLED
+
+    def cancel(self, msg=None):
+        """Cancel it, unless it has ended. Return whether that was so: then nothing was taken or sent.
+
+        Of a batch, `sent` messages have gone.
+        """
+        if self.state != PENDING:
+            return False
+        self.settle(CANCELLED, msg)
+        return True
+
+    def result(self):
+        """Return the result, or raise what it failed by."""
+        if self.state == PENDING:
+            from asyncio import InvalidStateError
+            raise InvalidStateError(f"{self.call}: the operation has not ended")
+        return self.outcome()
+
+    def exception(self):
+        """Return what it failed by, or None."""
+        if self.state == FAILED:
+            return self.exception_of()
+        self.result()
+
+    def get_loop(self):
+        """Return the event loop in which it waits."""
+        return self.socket.loop.loop
+
+    def add_done_callback(self, callback, *, context=None):
+        """Have a function called by the loop, with this object, when it has ended."""
+        if self.state != PENDING:
+            self.socket.loop.loop.call_soon(callback, self, context=context)
+            return
+        if context is None:
+            from contextvars import copy_context
+            context = copy_context()
+        if self.callbacks is None:
+            self.callbacks = []
+            self.socket.kept.add(self)
+        self.callbacks.append((callback, context))
+
+    def remove_done_callback(self, callback):
+        """Take a function back. Return how many times it was there."""
+        if self.callbacks is None:
+            return 0
+        kept = [each for each in self.callbacks if each[0] != callback]
+        removed = len(self.callbacks) - len(kept)
+        self.callbacks = kept or None
+        if not kept:
+            self.socket.kept.discard(self)
+        return removed
+
+    def __await__(self):
+        if self.awaited and self.state == PENDING:  # by a task that is to take the result itself
+            future = self.socket.loop.loop.create_future()
+            self.add_done_callback(lambda operation: copy_outcome(operation, future))
+            return future.__await__()
+        self.awaited = True
+        return self
+
+    def __iter__(self):
+        return self.__await__()
+
+    def __next__(self):
+        raise NotImplementedError  # see iterate_by
+
+    def send(self, value):
+        """Go on in the task that awaits it."""
+        cdef PyObject *result = NULL
+        how = send_to_operation(<PyObject *> self, NULL, &result)
+        value = <object> result
+        Py_DECREF(value)
+        if how == PYGEN_RETURN:
+            raise StopIteration(value)
+        return value
+
+    def throw(self, type, value=None, traceback=None):
+        """Take note that the task that awaits it is cancelled, or ends otherwise."""
+        exception = to_exception(type, value)
+        if self.ends is not None:
+            exception.sent = self.sent
+        if self.state == PENDING:
+            self.settle(CANCELLED, None)
+        raise exception
+
+    def close(self):
+        """Take note that the task that awaits it has gone."""
+        if self.state == PENDING:
+            self.settle(CANCELLED, None)
+
+    def __repr__(self):
+        state = ("pending", "done", "failed", "cancelled")[self.state]
+        return f"<Operation {self.call} {state}>"
+
+    # ---- for other kinds of loops, whose tasks wait in their own way
+
+    def _wait_by(self, waker):
+        """Have a function called when it is the turn of the operation, or when it has ended."""
+        self.awaited = True
+        self.waker = waker
+
+    def _step(self, bint turned=False):
+        """Go on in the task that waits for it. Return whether it has ended. `turned`: as it was asked to."""
+        self.woken |= turned
+        return self.step()
+
+    @property
+    def _yielding(self):
+        return self.yielding
+
+
+cdef int send_to_operation(PyObject *itself, PyObject *value, PyObject **result) except -1:
+    cdef Operation operation = <Operation> itself
+    cdef object given
+    cdef Waker waker
+    cdef int how
+    if operation.step():
+        given = operation.outcome()
+        how = PYGEN_RETURN
+    elif operation.yielding:
+        operation.woken = True
+        given = None  # the task goes on in the next turn of the loop
+        how = PYGEN_NEXT
+    else:
+        waker = operation.waker
+        if waker is None:
+            waker = Waker.__new__(Waker)
+            waker.loop = operation.socket.loop
+            waker.operation = itself
+            operation.waker = waker
+        waker.blocking = True
+        given = waker
+        how = PYGEN_NEXT
+    Py_INCREF(given)
+    result[0] = <PyObject *> given
+    return how
+
+
+cdef int copy_outcome(Operation operation, object future) except -1:
+    if future.done():
+        pass
+    elif operation.state == FINISHED:
+        future.set_result(operation.value)
+    elif operation.state == CANCELLED:
+        future.cancel()
+    else:
+        future.set_exception(operation.exception_of())
+    return 0
+
+
+iterate_by(Done, send_to_done)
+iterate_by(Operation, send_to_operation)
+
+
+# -------------------------------------------------------------------------------------------------------- the sockets
+
+cdef object receive_as(
+        BaseSocket socket, int kind, int flags, object copy, str call, Py_ssize_t limit, bint whole, bint nested,
+        object target):
+    """Receive what one of the kinds of receiving says."""
+    if kind == RECEIVE:
+        return fetch(socket, flags, copy, None, call)
+    if kind == RECEIVE_INTO:
+        return fetch_into(socket, target, limit, flags, None, call)
+    if kind == GATHER_INTO:
+        return fetch_multipart_into(socket, target, flags, None, call)
+    return gather(socket, limit, whole, nested, not copy, flags, None, call)
+
+
+cdef inline int arrive(Socket socket, str call) except -1:
+    # The check before each operation: it is in the running loop, which is the socket's.
+    cdef object running
+    if socket.foreign:
+        return 0
+    if running_loop is None:
+        import_asyncio()
+    running = running_loop()
+    if socket.loop is None or running is not socket.loop.loop:
+        return socket.arrive_slowly(running, call)
+    return 0
+
+
+cdef inline bint due(Socket socket) except -1:
+    # Tell whether the loop is to turn before the next operation.
+    cdef Loop loop = socket.loop
+    if loop is None:
+        socket.count += 1
+        return socket.count >= FOREIGN_MOST
+    loop.count += 1
+    return loop.count >= FEW and loop.long_run()
+
+
+cdef void touched(void *socket) noexcept:
+    """Take note that somebody is about to operate on a socket that is waited for."""
+    cdef Socket self = <Socket> socket
+    if self.looking:
+        self.again = True
+    else:
+        self.soon()
+
+
+@cython.auto_pickle(False)
+cdef class Socket(BaseSocket):
+    """The asynchronous side of a socket: its queues, and who watches its descriptor."""
+
+    def __cinit__(self):
+        self.receivers.previous = self.receivers.following = &self.receivers
+        self.senders.previous = self.senders.following = &self.senders
+        self.polls.previous = self.polls.following = &self.polls
+        self.watch.tell = self.watch_of_origin.tell = touched
+        self.watch.epoll = self.watch_of_origin.epoll = -1
+        self.watch.of_socket.owner = &self.watch
+        self.watch_of_origin.of_socket.owner = &self.watch_of_origin
+        self.watch.of_poller.owner = self.watch_of_origin.of_poller.owner = <void *> self
+        self.kept = set()
+
+    def __dealloc__(self):
+        remove(&self.watch.of_socket)
+        remove(&self.watch_of_origin.of_socket)
+
+    cdef int arrive_slowly(self, object running, str call) except -1:
+        if running is None:
+            raise RuntimeError(f"{call}: no event loop runs in this thread; it is for coroutines")
+        if self.loop is not None:
+            if not self.loop.loop.is_closed():
+                raise RuntimeError(f"{call}: the socket belongs to another event loop, which is not closed")
+            self.abandon()
+        self.loop = loop_of(running)
+        return 0
+
+    cdef int abandon(self) except -1:
+        """Forget who waits in a loop that was closed."""
+        cdef Node *queue
+        self.loop = None
+        self.watching = self.look_due = self.sweep_due = False
+        for operation in list(self.kept):
+            (<Operation> operation).callbacks = None
+        self.kept.clear()
+        self.end_all(0, None)
+        return 0
+
+    cdef object failed(self, Exception exception):
+        """Return a future with an exception or, where there are none, raise it."""
+        if self.loop is None or self.foreign:
+            raise exception
+        future = self.loop.loop.create_future()
+        future.set_exception(exception)
+        return future
+
+    # ---- waiting
+
+    cdef bint idle(self) noexcept:
+        return (
+            self.receivers.following is &self.receivers and self.senders.following is &self.senders
+            and self.polls.following is &self.polls)
+
+    cdef object begin(self, Operation operation, object timeout, bint yielding):
+        """Put an operation that cannot end now at the end of its queue."""
+        operation.socket = self
+        operation.timeout = timeout
+        operation.yielding = yielding
+        operation.node.owner = <void *> operation
+        if not yielding:
+            operation.wait()
+        if operation.state == PENDING:
+            append(
+                &self.senders if operation.kind == SEND else &self.polls if operation.kind == POLL else &self.receivers,
+                &operation.node)
+            if yielding and not self.foreign:
+                self.soon()
+        return operation
+
+    cdef int start_watching(self) except -1:
+        if self.record.fd < 0:
+            raise error(ENOTSUP, "fileno", self.record.type, None, "the type of the socket has no descriptor")
+        if self.watch.of_socket.place is NULL:
+            insert(&self.watch.of_socket, &self.record.watches)
+            if isinstance(self.origin, BaseSocket):
+                insert(&self.watch_of_origin.of_socket, &(<BaseSocket> self.origin).record.watches)
+        self.mark()
+        if not self.watching and not self.foreign:
+            self.loop.watch(self)
+            self.watching = True
+        return 0
+
+    cdef void mark(self) noexcept:
+        """Have every operation on the socket noticed."""
+        self.record.state |= WATCHED
+        if self.watch_of_origin.of_socket.place is not NULL:
+            (<BaseSocket> self.origin).record.state |= WATCHED
+
+    cdef int stop_watching(self) except -1:
+        if self.watching:
+            self.watching = False
+            self.loop.unwatch(self)
+        return 0
+
+    cdef int sweep_soon(self) except -1:
+        """Have the descriptor watched no longer, unless somebody waits again by then."""
+        if self.watching and not self.sweep_due:
+            self.sweep_due = True
+            call_soon(self.loop.loop, self._sweep)
+        return 0
+
+    def _sweep(self):
+        self.sweep_due = False
+        if self.idle():
+            self.stop_watching()
+
+    cdef int soon(self) except -1:
+        """Look at the socket in the next turn of the loop."""
+        if self.look_due:
+            return 0
+        self.look_due = True
+        if self.schedule is not None:
+            self.schedule(self._look)
+        elif self.loop is not None:
+            call_soon(self.loop.loop, self._look)
+        return 0
+
+    def _look(self):
+        self.look_due = False
+        self.look(True)
+
+    def _ready(self):
+        self.look(True)
+
+    cdef int look(self, bint direct) except -1:
+        """Let those go on that can, and take note of what has ended all of them."""
+        cdef int events = 0, number, turns = 0
+        if self.looking:
+            self.again = True
+            return 0
+        self.looking = True
+        try:
+            while not self.idle():
+                if self.record.state & (CLOSED | FORKED):
+                    break
+                turns += 1
+                if self.record.state & BUSY or turns > TURNS:  # another thread sets an option; or others have their turn
+                    self.soon()
+                    break
+                self.again = False
+                number = events_of(self.record.handle, &events)
+                if interrupted(number):
+                    continue
+                if number:
+                    self.end_all(number, None)
+                    break
+                if self.record.state & HELD:
+                    events |= ZMQ_POLLIN
+                if events & ZMQ_POLLIN:
+                    self.again |= self.serve(&self.receivers, direct)
+                if events & ZMQ_POLLOUT:
+                    self.again |= self.serve(&self.senders, direct)
+                self.again |= self.serve_polls(events)
+                if not self.again:
+                    break
+        except BaseException:
+            self.soon()  # for the others
+            raise
+        finally:
+            self.looking = False
+            if self.idle():
+                self.sweep_soon()
+            else:
+                self.mark()
+        return 0
+
+    cdef bint serve(self, Node *queue, bint direct) except -1:
+        """Let the first of a queue go on. Return whether there may be more to do."""
+        cdef Operation operation
+        if queue.following is queue:
+            return False
+        operation = <Operation> queue.following.owner
+        if operation.woken:
+            return False
+        if operation.waker is None or operation.callbacks is not None:
+            if operation.awaited and operation.yielding:
+                return False
+            operation.go_on(True)
+            return operation.state != PENDING
+        operation.woken = True
+        if type(operation.waker) is Waker:
+            (<Waker> operation.waker).wake(direct)
+            return not operation.woken
+        operation.waker()
+        return False
+
+    cdef bint serve_polls(self, int events) except -1:
+        """End the polls that wanted one of these events."""
+        cdef Operation operation
+        cdef Node *node = self.polls.following
+        while node is not &self.polls:
+            operation = <Operation> node.owner
+            node = node.following
+            if events & operation.flags:
+                operation.settle(FINISHED, events & operation.flags)
+        return False
+
+    cdef int end_all(self, int number, str text) except -1:
+        """End all that wait, with an error; 0: they are cancelled, and nobody is told."""
+        cdef Operation operation
+        cdef Node *queue
+        for i in range(3):
+            queue = &self.receivers if i == 0 else &self.senders if i == 1 else &self.polls
+            while queue.following is not queue:
+                operation = <Operation> queue.following.owner
+                if number:
+                    operation.settle(FAILED, error(number, operation.call, self.record.type, None, text))
+                else:
+                    operation.leave(CANCELLED)
+        return 0
+
+    cdef void closing(self) noexcept:
+        cdef object loop = None if self.loop is None else self.loop.loop
+        try:
+            if loop is not None and loop.is_running() and running_loop() is not loop:
+                if self.watching or not self.idle():
+                    self.leave_from_outside(loop)
+            self._let_go()
+        except Exception as exception:
+            PyErr_SetObject(type(exception), exception)
+            PyErr_WriteUnraisable(self)
+
+    def _let_go(self):
+        """End who waits, and have the descriptor watched no longer: it will be closed."""
+        self.end_all(ENOTSOCK, "the socket was closed")
+        self.stop_watching()
+
+    cdef int leave_from_outside(self, object loop) except -1:
+        """Let the loop, which runs in another thread, let go of the socket first."""
+        from threading import Event
+        left = Event()
+
+        def leave():
+            self._let_go()
+            left.set()
+
+        loop.call_soon_threadsafe(leave)
+        left.wait(LONGEST_LEAVE)
+        return 0
+
+    # ---- sending
+
+    cdef object put(
+            self, list parts, list ends, object flags, object copy, object track, object timeout, str call):
+        cdef Operation operation
+        cdef MessageTracker tracker = new_tracker() if track else None
+        cdef bint yielding
+        cdef object result
+        operation = Operation.__new__(Operation)
+        operation.kind = SEND
+        operation.call = call
+        operation.flags = to_flags(flags, call)
+        operation.parts = parts
+        operation.ends = ends
+        operation.copy = copy
+        operation.tracker = tracker
+        try:
+            yielding = due(self)
+            if not yielding and self.senders.following is &self.senders:
+                operation.socket = self
+                result = operation.attempt()
+                if result is not None:
+                    operation.state = FINISHED
+                    return finished(self.loop, result[0])
+            return self.begin(operation, timeout, yielding)
+        except BaseException as exception:
+            operation.state = FAILED
+            operation.noticed = True
+            if ends is not None:
+                exception.sent = operation.sent + getattr(exception, "sent", 0)
+            raise
+
+    def send(self, data, flags=0, copy=None, track=False, *, timeout=None):
+        """Send a message, or one part of it.
+
+        Parameters
+        ----------
+        data : bytes-like or Frame
+            The message. What is not bytes is copied when it is sent, which may be later.
+        flags, copy, track, timeout
+            As `zmqcy.Socket.send` has them.
+
+        Returns
+        -------
+        awaitable of MessageTracker or None
+            With `track`, what tells when libzmq has let go of the message.
+
+        Raises
+        ------
+        Again, StateError, HostUnreachable, NotSupported, ContextTerminated, TypeError, BufferError, ValueError
+            When it is awaited, as `zmqcy.Socket.send` does; ZMQError with ENOTSOCK where the socket is closed meanwhile.
+        RuntimeError
+            No event loop runs in this thread, or the socket belongs to another one.
+        """
+        cdef int f
+        try:
+            arrive(self, "send")
+            f = to_flags(flags, "send")
+            if type(data) is not bytes:
+                data = to_content(data, "send", None)
+            if copy is None and track is False and self.senders.following is &self.senders and not due(self):
+                enter(self, "send")
+                if type(data) is bytes:
+                    if put_quickly(self, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), f):
+                        return finished(self.loop, None)
+                elif type(data) is not Frame and put_quickly(self, start_of(data), size_of(data), f):
+                    return finished(self.loop, None)
+            return self.put([data], None, f, copy, track, timeout, "send")
+        except Exception as exception:
+            return self.failed(exception)
+
+    def send_multipart(self, parts, flags=0, copy=None, track=False, *, timeout=None):
+        """Send a message of several parts: whole, or not at all.
+
+        Parameters
+        ----------
+        parts : iterable of bytes-like or Frame
+            The parts, one at least.
+        flags, copy, track, timeout
+            As `zmqcy.Socket.send_multipart` has them.
+
+        Returns
+        -------
+        awaitable of MessageTracker or None
+            With `track`, what tells when libzmq has let go of all parts.
+
+        Raises
+        ------
+        Again, StateError, HostUnreachable, NotSupported, ContextTerminated, TypeError, BufferError, ValueError
+            When it is awaited, as `zmqcy.Socket.send_multipart` does.
+        """
+        try:
+            arrive(self, "send_multipart")
+            parts = to_message(parts, "send_multipart")
+            return self.put(parts, None, flags, copy, track, timeout, "send_multipart")
+        except Exception as exception:
+            return self.failed(exception)
+
+    def send_many(self, messages, *, flags=0, timeout=None):
+        """Send many messages of one part.
+
+        Parameters
+        ----------
+        messages : iterable of bytes-like or Frame
+            The messages; a generator is run to its end first.
+        flags, timeout
+            As `zmqcy.Socket.send_many` has them.
+
+        Returns
+        -------
+        awaitable of int
+            How many were sent: fewer than all only where the rest may not wait, or the time is up. What it raises,
+            CancelledError too, has that number as `sent`.
+
+        Raises
+        ------
+        Again, StateError, HostUnreachable, NotSupported, ContextTerminated, TypeError, BufferError, ValueError
+            When it is awaited, as `zmqcy.Socket.send_many` does.
+        """
+        return self.put_many(messages, False, flags, timeout, "send_many")
+
+    def send_multipart_many(self, messages, *, flags=0, timeout=None):
+        """Send many messages of several parts, each whole or not at all.
+
+        Parameters
+        ----------
+        messages : iterable of iterables of bytes-like or Frame
+            The messages.
+        flags, timeout
+            As `zmqcy.Socket.send_multipart_many` has them.
+
+        Returns
+        -------
+        awaitable of int
+            How many were sent, as `send_many` says.
+
+        Raises
+        ------
+        Again, StateError, HostUnreachable, NotSupported, ContextTerminated, TypeError, BufferError, ValueError
+            When it is awaited, as `zmqcy.Socket.send_multipart_many` does.
+        """
+        return self.put_many(messages, True, flags, timeout, "send_multipart_many")
+
+    cdef object put_many(self, object messages, bint nested, object flags, object timeout, str call):
+        cdef list ends = [] if nested else ONE_EACH
+        try:
+            arrive(self, call)
+            try:
+                parts = to_messages(messages, nested, flags, call, ends)
+                if not parts:
+                    self.current_events(call)  # or it is closed, or its context has ended
+                    return finished(self.loop, 0)
+            except Exception as exception:
+                exception.sent = 0
+                raise
+            return self.put(parts, ends, flags, None, False, timeout, call)
+        except Exception as exception:
+            return self.failed(exception)
+
+    def try_send(self, data):
+        """Send a message if that needs no waiting, not even for other sends of this socket. Nothing to await.
+
+        Parameters
+        ----------
+        data : bytes-like or Frame
+            The message.
+
+        Returns
+        -------
+        bool
+            Whether it was sent.
+        """
+        cdef object content = to_content(data, "try_send", None)
+        arrive(self, "try_send")
+        enter(self, "try_send")
+        if self.senders.following is not &self.senders:
+            return False
+        return put_parts(self, [content], None, ZMQ_DONTWAIT | QUIET, None, None, None, "try_send") == 1
+
+    # ---- receiving
+
+    cdef object take(
+            self, int kind, object flags, object copy, object timeout, str call, Py_ssize_t limit=1, bint whole=True,
+            bint nested=False, object target=None):
+        cdef Operation operation
+        cdef object result
+        cdef int f = to_flags(flags, call)
+        cdef bint yielding = due(self)
+        if not yielding and self.receivers.following is &self.receivers:
+            result = receive_as(self, kind, f | ZMQ_DONTWAIT | PROBE, copy, call, limit, whole, nested, target)
+            if result is not None:
+                return finished(self.loop, result)
+        operation = Operation.__new__(Operation)
+        operation.kind = kind
+        operation.call = call
+        operation.flags = f
+        operation.copy = copy
+        operation.limit = limit
+        operation.whole = whole
+        operation.nested = nested
+        operation.target = target
+        return self.begin(operation, timeout, yielding)
+
+    def recv(self, flags=0, copy=True, track=False, *, timeout=None):
+        """Receive a message, or one part of it.
+
+        Parameters
+        ----------
+        flags, copy, track, timeout
+            As `zmqcy.Socket.recv` has them.
+
+        Returns
+        -------
+        awaitable of bytes or Frame
+            The part. Who is cancelled, or out of time, while it waits has taken nothing.
+
+        Raises
+        ------
+        Again, StateError, NotSupported, ContextTerminated, MemoryError
+            When it is awaited, as `zmqcy.Socket.recv` does; ZMQError with ENOTSOCK where the socket is closed meanwhile.
+        RuntimeError
+            No event loop runs in this thread, or the socket belongs to another one.
+        """
+        cdef object message
+        cdef int f
+        try:
+            arrive(self, "recv")
+            if self.receivers.following is &self.receivers and not due(self):
+                f = to_flags(flags, "recv")
+                message = fetch(self, f | ZMQ_DONTWAIT | PROBE, copy, None, "recv")
+                if message is not None:
+                    return finished(self.loop, message)
+            return self.take(RECEIVE, flags, copy, timeout, "recv")
+        except Exception as exception:
+            return self.failed(exception)
+
+    def recv_into(self, buffer, *, nbytes=0, flags=0, timeout=None):
+        """Receive a message, or one part of it, into a buffer.
+
+        Parameters
+        ----------
+        buffer : writable bytes-like
+            Where it is copied to; nothing is before it is done.
+        nbytes, flags, timeout
+            As `zmqcy.Socket.recv_into` has them.
+
+        Returns
+        -------
+        awaitable of int
+            The size of the message in bytes.
+
+        Raises
+        ------
+        ZMQError, TypeError, BufferError, ValueError
+            When it is awaited, as `zmqcy.Socket.recv_into` does, and what `recv` raises.
+        """
+        try:
+            arrive(self, "recv_into")
+            target = to_target(buffer, "recv_into", None)
+            room = to_room(target, nbytes, "recv_into")
+            return self.take(RECEIVE_INTO, flags, True, timeout, "recv_into", room, True, False, target)
+        except Exception as exception:
+            return self.failed(exception)
+
+    def recv_multipart(self, flags=0, copy=True, track=False, *, timeout=None):
+        """Receive a message with all its parts.
+
+        Parameters
+        ----------
+        flags, copy, track, timeout
+            As `zmqcy.Socket.recv_multipart` has them.
+
+        Returns
+        -------
+        awaitable of list of bytes or of Frame
+            The parts, one at least.
+
+        Raises
+        ------
+        Again, StateError, NotSupported, ContextTerminated, MemoryError
+            When it is awaited, as `recv` does.
+        """
+        try:
+            arrive(self, "recv_multipart")
+            return self.take(GATHER, flags, bool(copy), timeout, "recv_multipart")
+        except Exception as exception:
+            return self.failed(exception)
+
+    def recv_multipart_into(self, buffers, *, flags=0, timeout=None):
+        """Receive a message with all its parts, each into a buffer.
+
+        Parameters
+        ----------
+        buffers : iterable of writable bytes-like
+            Where the parts are copied to; there may be more than parts.
+        flags, timeout
+            As `zmqcy.Socket.recv_multipart_into` has them.
+
+        Returns
+        -------
+        awaitable of list of int
+            The size of each part in bytes.
+
+        Raises
+        ------
+        ZMQError, TypeError, BufferError
+            When it is awaited, as `zmqcy.Socket.recv_multipart_into` does, and what `recv` raises.
+        """
+        try:
+            arrive(self, "recv_multipart_into")
+            targets = to_targets(buffers, "recv_multipart_into")
+            return self.take(GATHER_INTO, flags, True, timeout, "recv_multipart_into", 1, True, False, targets)
+        except Exception as exception:
+            return self.failed(exception)
+
+    def recv_many(self, limit=1000, *, flags=0, timeout=None):
+        """Receive many messages: wait for the first, then take what is there.
+
+        Parameters
+        ----------
+        limit : int, default 1000
+            How many parts to take at most, and the rest of the last message.
+        flags, timeout
+            As `zmqcy.Socket.recv_many` has them.
+
+        Returns
+        -------
+        awaitable of list of bytes
+            The messages, one at least.
+
+        Raises
+        ------
+        Again, ValueError, StateError, NotSupported, ContextTerminated, MemoryError
+            When it is awaited, as `zmqcy.Socket.recv_many` does.
+        """
+        try:
+            arrive(self, "recv_many")
+            most = to_int(limit, "recv_many", "limit", 1)
+            return self.take(GATHER, flags, True, timeout, "recv_many", most, False)
+        except Exception as exception:
+            return self.failed(exception)
+
+    def recv_multipart_many(self, limit=1000, *, flags=0, timeout=None):
+        """Receive many messages with all their parts: wait for the first, then take what is there.
+
+        Parameters
+        ----------
+        limit : int, default 1000
+            How many messages to take at most.
+        flags, timeout
+            As `zmqcy.Socket.recv_multipart_many` has them.
+
+        Returns
+        -------
+        awaitable of list of list of bytes
+            The parts of each message, one at least.
+
+        Raises
+        ------
+        Again, ValueError, StateError, NotSupported, ContextTerminated, MemoryError
+            When it is awaited, as `zmqcy.Socket.recv_many` does.
+        """
+        try:
+            arrive(self, "recv_multipart_many")
+            most = to_int(limit, "recv_multipart_many", "limit", 1)
+            return self.take(GATHER, flags, True, timeout, "recv_multipart_many", most, True, True)
+        except Exception as exception:
+            return self.failed(exception)
+
+    def try_recv(self):
+        """Receive a message if one is there and nobody waits for it. Nothing to await.
+
+        Returns
+        -------
+        bytes or None
+            None: there is none.
+        """
+        arrive(self, "try_recv")
+        enter(self, "try_recv")
+        if self.receivers.following is not &self.receivers:
+            return None
+        return fetch(self, ZMQ_DONTWAIT | QUIET, True, None, "try_recv")
+
+    def __aiter__(self):
+        return self
+
+    def __anext__(self):
+        operation = self.recv()
+        if type(operation) is Operation:
+            (<Operation> operation).ends_loop = True
+        return operation
+
+    # ---- polling
+
+    def poll(self, timeout=None, flags=1):
+        """Wait until the socket can send or receive. Another task may come first then.
+
+        Parameters
+        ----------
+        timeout : int, float or timedelta, optional
+            Milliseconds to wait; by default, and with -1, for ever.
+        flags : int, default POLLIN
+            What to wait for: `POLLIN`, `POLLOUT` or both.
+
+        Returns
+        -------
+        awaitable of int
+            Which of them is possible; 0 when the time is up.
+        """
+        cdef Operation operation
+        cdef int wanted, events
+        try:
+            arrive(self, "poll")
+            wanted = to_flags(flags, "poll")
+            yielding = due(self)
+            if not yielding:
+                events = self.current_events("poll") & wanted
+                if events:
+                    return finished(self.loop, events)
+            operation = Operation.__new__(Operation)
+            operation.kind = POLL
+            operation.call = "poll"
+            operation.flags = wanted
+            return self.begin(operation, timeout, yielding)
+        except Exception as exception:
+            return self.failed(exception)
