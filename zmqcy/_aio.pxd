@@ -18,13 +18,13 @@ cdef class Loop:
     cdef object __weakref__
     cdef readonly object loop
     cdef object selector   # what watches descriptors: the loop or, where it cannot, a thread of ours
+    cdef object sign       # of its running, in the state of its thread
     cdef int count
     cdef nsec began
     cdef bint armed
 
     cdef bint long_run(self) except -1
-    cdef int watch(self, Socket socket) except -1
-    cdef int unwatch(self, Socket socket) except -1
+    cdef int add_reader(self, int fd, object callback) except -1
 
 
 cdef class Done:
@@ -104,8 +104,11 @@ cdef class Socket(BaseSocket):
     cdef bint look_due
     cdef bint sweep_due
     cdef int count
+    cdef bint spinning
+    cdef nsec spin_until
 
-    cdef int arrive_slowly(self, object running, str call) except -1
+    cdef int spin_soon(self) except -1
+    cdef int arrive_slowly(self, str call) except -1
     cdef object failed(self, Exception exception)
     cdef object put(
         self, list parts, list ends, object flags, object copy, object track, object timeout, str call)

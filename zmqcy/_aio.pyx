@@ -1,16 +1,19 @@
 """Asynchronous sockets: operations that wait in an event loop instead of a thread.
 
-A call tries at once. Where that ends the operation it returns a `Done`, a future that has always been finished: awaiting
-it does not go to the loop. What must wait is an `Operation`, a future too, in a queue of its socket. The descriptor of
-the socket is edge-triggered: it tells that something has happened since somebody looked last. So whoever operates on the
-socket, an option read included, makes `look` run afterwards (the socket is WATCHED as long as anybody waits), and `look`
-reads ZMQ_EVENTS and lets the head of each queue go on.
+A call tries at once. Where that ends the operation it returns a `Done`, a future that has always been finished:
+awaiting it does not go to the loop. What must wait is an `Operation`, a future too, in a queue of its socket. The
+descriptor of the socket is edge-triggered: it tells that something has happened since somebody looked last. So whoever
+operates on the socket, an option read included, makes `look` run afterwards (the socket is WATCHED as long as anybody
+waits), and `look` reads ZMQ_EVENTS and lets the head of each queue go on.
 
 Nothing is taken from a socket for somebody who may be gone when it arrives. A task that awaits an operation is only
 woken; the message is taken in the step in which the task goes on, so that a task that was cancelled meanwhile, or timed
 out, has taken nothing. An operation that is used as a future instead (`gather`, `wait`, callbacks) is carried out by
 `look`, and keeps its result; once it has one, it cannot be cancelled. One that nobody refers to any more leaves its
 queue, and has done nothing.
+
+Where an answer is likely to come soon, a socket that waits has itself looked at in each turn of the loop for as long as
+its `spin` says, which keeps the thread awake: to be woken costs more than a round trip.
 """
 
 cimport cython
@@ -26,9 +29,11 @@ from zmqcy._message cimport Frame, MessageTracker, new_tracker, size_of, start_o
 from zmqcy._socket cimport (
     ONE_EACH, PROBE, QUIET, deadline_of, fetch, fetch_into, fetch_multipart_into, gather, put_parts, put_quickly,
     to_message, to_messages, to_room, to_target, to_targets, would_block)
-from zmqcy._system cimport now, nsec
+from zmqcy._system cimport now, nsec, yield_processor
 from zmqcy._transfer cimport events_of
-from zmqcy.libzmq cimport ENOTSUP, ZMQ_DONTWAIT, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_RCVTIMEO, ZMQ_SNDTIMEO
+from zmqcy.libzmq cimport (
+    ENOTSUP, ZMQ_DONTWAIT, ZMQ_EVENT_MONITOR_STOPPED, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_RCVTIMEO, ZMQ_SNDTIMEO,
+    zmq_socket_monitor)
 
 import weakref
 
@@ -60,11 +65,14 @@ cdef extern from *:
         ((PyTypeObject *) type)->tp_iternext = zmqcy_next;
     }
     """
-    void iterate_by "zmqcy_iterate_by"(object type, int (*send)(PyObject *, PyObject *, PyObject **) except -1) noexcept
+    void iterate_by "zmqcy_iterate_by"(
+        object type, int (*send)(PyObject *, PyObject *, PyObject **) except -1) noexcept
     int PYGEN_RETURN
     int PYGEN_NEXT
 
 cdef extern from "Python.h":
+    PyObject *PyThreadState_GetDict() noexcept
+    PyObject *PyDict_GetItem(PyObject *dictionary, object key) noexcept
     void PyErr_SetObject(object type, object value) noexcept
     void PyErr_WriteUnraisable(object where) noexcept
 
@@ -137,17 +145,13 @@ cdef class Loop:
         self.armed = False
         self.count = 0
 
-    cdef int watch(self, Socket socket) except -1:
+    cdef int add_reader(self, int fd, object callback) except -1:
         try:
-            self.selector.add_reader(socket.record.fd, socket._ready)
+            self.selector.add_reader(fd, callback)
         except NotImplementedError:
             from zmqcy.asyncio import Watcher
             self.selector = Watcher(self.loop)
-            self.selector.add_reader(socket.record.fd, socket._ready)
-        return 0
-
-    cdef int unwatch(self, Socket socket) except -1:
-        self.selector.remove_reader(socket.record.fd)
+            self.selector.add_reader(fd, callback)
         return 0
 
 
@@ -157,6 +161,17 @@ cdef Loop loop_of(object running):
         loop = Loop(running)
         loops[id(running)] = loop
     return loop
+
+
+def watch(int fd, callback):
+    """Have a function called by the running loop while a descriptor is readable, until `unwatch`."""
+    if running_loop is None:
+        import_asyncio()
+    loop_of(running_loop()).add_reader(fd, callback)
+
+
+def unwatch(int fd):
+    loop_of(running_loop()).selector.remove_reader(fd)
 
 
 # -------------------------------------------------------------------------------------------------- what has ended
@@ -410,6 +425,8 @@ cdef class Operation:
                 self.timer = socket.loop.loop.call_later(self.seconds, _expire, weakref.ref(self))
         socket.record.stats.waits += 1
         socket.start_watching()
+        if socket.record.eager and socket.record.asked and self.kind != SEND:
+            socket.spin_soon()
         return 0
 
     cdef int give_up(self) except -1:
@@ -429,6 +446,8 @@ cdef class Operation:
         """Leave the queue, and let the next one have its turn."""
         cdef Socket socket = self.socket
         self.state = state
+        if self.start and socket.record.asked:
+            socket.record.eager = now() - self.start < 4 * socket.record.spin
         unlink(&self.node)
         if self.timer is not None:
             self.timer.cancel()
@@ -668,17 +687,25 @@ cdef object receive_as(
     return gather(socket, limit, whole, nested, not copy, flags, None, call)
 
 
+cdef str RUNNING = "__asyncio_running_event_loop__"
+
+
+cdef inline PyObject *sign_of_loop() noexcept:
+    # What asyncio leaves in the thread's state while a loop runs there, and nobody else: a look at it costs a tenth of
+    # asking asyncio, which before Python 3.12 makes a system call. NULL where this asyncio leaves none.
+    cdef PyObject *state = PyThreadState_GetDict()
+    return NULL if state is NULL else PyDict_GetItem(state, RUNNING)
+
+
 cdef inline int arrive(Socket socket, str call) except -1:
     # The check before each operation: it is in the running loop, which is the socket's.
-    cdef object running
-    if socket.foreign:
-        return 0
-    if running_loop is None:
-        import_asyncio()
-    running = running_loop()
-    if socket.loop is None or running is not socket.loop.loop:
-        return socket.arrive_slowly(running, call)
-    return 0
+    cdef Loop loop = socket.loop
+    cdef PyObject *sign
+    if loop is not None:
+        sign = sign_of_loop()
+        if sign is not NULL and sign is <PyObject *> loop.sign:
+            return 0
+    return 0 if socket.foreign else socket.arrive_slowly(call)
 
 
 cdef inline bint due(Socket socket) except -1:
@@ -686,7 +713,10 @@ cdef inline bint due(Socket socket) except -1:
     cdef Loop loop = socket.loop
     if loop is None:
         socket.count += 1
-        return socket.count >= FOREIGN_MOST
+        if socket.count < FOREIGN_MOST:
+            return False
+        socket.count = 0
+        return True
     loop.count += 1
     return loop.count >= FEW and loop.long_run()
 
@@ -714,24 +744,34 @@ cdef class Socket(BaseSocket):
         self.watch_of_origin.of_socket.owner = &self.watch_of_origin
         self.watch.of_poller.owner = self.watch_of_origin.of_poller.owner = <void *> self
         self.kept = set()
+        self.foreign = type(self)._foreign
+
+    _foreign = False
 
     def __dealloc__(self):
         remove(&self.watch.of_socket)
         remove(&self.watch_of_origin.of_socket)
 
-    cdef int arrive_slowly(self, object running, str call) except -1:
+    cdef int arrive_slowly(self, str call) except -1:
+        cdef PyObject *sign
+        if running_loop is None:
+            import_asyncio()
+        running = running_loop()
         if running is None:
             raise RuntimeError(f"{call}: no event loop runs in this thread; it is for coroutines")
-        if self.loop is not None:
-            if not self.loop.loop.is_closed():
-                raise RuntimeError(f"{call}: the socket belongs to another event loop, which is not closed")
-            self.abandon()
-        self.loop = loop_of(running)
+        if self.loop is None or running is not self.loop.loop:
+            if self.loop is not None:
+                if not self.loop.loop.is_closed():
+                    raise RuntimeError(f"{call}: the socket belongs to another event loop, which is not closed")
+                self.abandon()
+            self.loop = loop_of(running)
+        sign = sign_of_loop()
+        if sign is not NULL:
+            self.loop.sign = <object> sign
         return 0
 
     cdef int abandon(self) except -1:
         """Forget who waits in a loop that was closed."""
-        cdef Node *queue
         self.loop = None
         self.watching = self.look_due = self.sweep_due = False
         for operation in list(self.kept):
@@ -780,7 +820,7 @@ cdef class Socket(BaseSocket):
                 insert(&self.watch_of_origin.of_socket, &(<BaseSocket> self.origin).record.watches)
         self.mark()
         if not self.watching and not self.foreign:
-            self.loop.watch(self)
+            self.loop.add_reader(self.record.fd, self._ready)
             self.watching = True
         return 0
 
@@ -793,7 +833,7 @@ cdef class Socket(BaseSocket):
     cdef int stop_watching(self) except -1:
         if self.watching:
             self.watching = False
-            self.loop.unwatch(self)
+            self.loop.selector.remove_reader(self.record.fd)
         return 0
 
     cdef int sweep_soon(self) except -1:
@@ -819,6 +859,24 @@ cdef class Socket(BaseSocket):
             call_soon(self.loop.loop, self._look)
         return 0
 
+    cdef int spin_soon(self) except -1:
+        """Look at the socket in each turn of the loop for a while: the answer to what was sent may come."""
+        if self.record.spin == 0 or self.loop is None:
+            return 0
+        self.spin_until = now() + self.record.spin
+        if not self.spinning:
+            self.spinning = True
+            self.loop.loop.call_soon(self._spin)
+        return 0
+
+    def _spin(self):
+        self.spinning = False
+        self.look(True)
+        if not self.spinning and not self.idle() and now() < self.spin_until:
+            yield_processor()
+            self.spinning = True
+            self.loop.loop.call_soon(self._spin)
+
     def _look(self):
         self.look_due = False
         self.look(True)
@@ -838,7 +896,7 @@ cdef class Socket(BaseSocket):
                 if self.record.state & (CLOSED | FORKED):
                     break
                 turns += 1
-                if self.record.state & BUSY or turns > TURNS:  # another thread sets an option; or others have their turn
+                if self.record.state & BUSY or turns > TURNS:  # another thread is in it; others are to have their turn
                     self.soon()
                     break
                 self.again = False
@@ -924,6 +982,49 @@ cdef class Socket(BaseSocket):
             PyErr_SetObject(type(exception), exception)
             PyErr_WriteUnraisable(self)
 
+    def _end_of(self, linger):
+        """Close the socket. Return one that receives a message once it has sent what it owes, or None."""
+        cdef Socket end
+        cdef bytes endpoint
+        if self.is_shadow or self.record.state & (CLOSED | FORKED):
+            self.close(linger)
+            return None
+        endpoint = f"inproc://zmqcy.end.{<size_t> self.record.handle}.{now()}".encode()
+        try:
+            enter(self, "close")
+            end = type(self)(self.owner, ZMQ_PAIR)
+            if zmq_socket_monitor(self.record.handle, endpoint, ZMQ_EVENT_MONITOR_STOPPED) < 0:
+                end.close(0)
+                end = None
+            else:
+                end.connect(endpoint.decode())
+        except errors.ZMQError:  # the context has ended, or has no more sockets
+            end = None
+        self.close(linger)
+        return end
+
+    # ---- for other kinds of loops
+
+    def _take_home(self, schedule):
+        """Have a function of the loop, which may be called from any thread, call `_look` soon."""
+        if not self.idle() and self.schedule is not None:
+            raise RuntimeError("the socket is waited for in another event loop")
+        self.schedule = schedule
+        self.look_due = False
+
+    def _wake_another(self, Operation operation):
+        """Wake somebody else who waits, who is to watch the descriptor now."""
+        cdef Node *queue
+        cdef Node *node
+        for i in range(3):
+            queue = &self.receivers if i == 0 else &self.senders if i == 1 else &self.polls
+            node = queue.following
+            if node is not queue and node.owner is <void *> operation:
+                node = node.following
+            if node is not queue and (<Operation> node.owner).waker is not None:
+                (<Operation> node.owner).waker()
+                break
+
     def _let_go(self):
         """End who waits, and have the descriptor watched no longer: it will be closed."""
         self.end_all(ENOTSOCK, "the socket was closed")
@@ -992,7 +1093,7 @@ cdef class Socket(BaseSocket):
         Raises
         ------
         Again, StateError, HostUnreachable, NotSupported, ContextTerminated, TypeError, BufferError, ValueError
-            When it is awaited, as `zmqcy.Socket.send` does; ZMQError with ENOTSOCK where the socket is closed meanwhile.
+            When it is awaited, as `zmqcy.Socket.send` does; ZMQError, ENOTSOCK: it was closed meanwhile.
         RuntimeError
             No event loop runs in this thread, or the socket belongs to another one.
         """
@@ -1161,7 +1262,7 @@ cdef class Socket(BaseSocket):
         Raises
         ------
         Again, StateError, NotSupported, ContextTerminated, MemoryError
-            When it is awaited, as `zmqcy.Socket.recv` does; ZMQError with ENOTSOCK where the socket is closed meanwhile.
+            When it is awaited, as `zmqcy.Socket.recv` does; ZMQError, ENOTSOCK: it was closed meanwhile.
         RuntimeError
             No event loop runs in this thread, or the socket belongs to another one.
         """

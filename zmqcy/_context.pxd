@@ -87,6 +87,7 @@ cdef struct Ending:
     bint running           # a socket was made, so that libzmq's threads run
     bint foreign           # a shadow: another library ends it
     bint forked            # it is the parent's
+    void *waker            # 1 more than a descriptor to write to in the end; NULL: none; LATE: it has ended
     int owners             # the context and its sockets
     nsec linger            # the longest that the user asked for among the sockets closed so far
     SocketRecord *sockets  # the open ones
@@ -107,6 +108,7 @@ cdef class Context:
     cdef Ending *ending
     cdef bint is_shadow
     cdef nsec spin_bound   # of new sockets
+    cdef object woken      # the other end of the waker
 
     cdef int enter(self, str call) except -1
     cdef int warn_open(self) except -1

@@ -9,7 +9,9 @@ from libc.stdlib cimport calloc, free
 from zmqcy._library cimport (
     FOREVER, NO_TYPE, SECOND, c_type_name, check, deadline_after, error, fail, interrupted, set_attribute, slice_of,
     to_int, to_milliseconds, to_spin, unknown_attribute)
-from zmqcy._system cimport at_fork, block_signals, nap, now, nsec, probe_descriptors, restore_signals, sigset
+from zmqcy._system cimport (
+    at_fork, block_signals, close_descriptor, nap, now, nsec, poke, probe_descriptors, replace, restore_signals, sigset,
+    swap)
 from zmqcy.libzmq cimport (
     ETERM, ZMQ_IO_THREADS, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_PULL, ZMQ_SUB, zmq_close, zmq_ctx_get, zmq_ctx_new,
     zmq_ctx_set, zmq_ctx_shutdown, zmq_ctx_term, zmq_errno as last_errno, zmq_getsockopt, zmq_setsockopt)
@@ -44,6 +46,7 @@ cdef extern from "pythread.h":
     int PY_LOCK_ACQUIRED
 
 
+cdef void *LATE = <void *> -1  # instead of a waker: nobody would write to it any more
 cdef bint malloc_taught = False
 
 
@@ -145,9 +148,14 @@ cdef void run_ending(void *argument) noexcept nogil:
     """End a context in a thread without Python: zmq_ctx_term takes no timeout, and may wait for ever."""
     cdef Ending *ending = <Ending *> argument
     cdef void *done = ending.done
+    cdef size_t waker
     while zmq_ctx_term(ending.handle) < 0 and last_errno() == EINTR:
         pass
     ending.finished = True
+    waker = <size_t> swap(&ending.waker, LATE)
+    if waker:
+        poke(<int> (waker - 1))
+        <void> close_descriptor(<int> (waker - 1))
     PyThread_release_lock(done)
 
 
@@ -290,6 +298,10 @@ cdef class Context:
             raise exception
         self.spin_bound = DEFAULT_SPIN
         self.ending = new_ending(handle)
+
+    def __del__(self):
+        if self.woken is not None:
+            self.woken.close()
 
     def __dealloc__(self):
         if self.ending is NULL or self.ending.forked:
@@ -449,6 +461,23 @@ cdef class Context:
             elif not ending.warned and now() >= warning:
                 ending.warned = True
                 self.warn_open()
+
+    def _end_soon(self):
+        """Begin to end the context. Return a socket that is readable once it has ended, or None: it has."""
+        if self.closed:
+            return None
+        if self.woken is None:
+            import socket
+            woken, waker = socket.socketpair()
+            if not start_ending(self.ending):
+                raise error(ENOMEM, "term", NO_TYPE, "no thread could be started")
+            # The thread that ends it may outlive this object, so that the descriptor is given to it.
+            if replace(&self.ending.waker, NULL, <void *> (<size_t> waker.fileno() + 1)):
+                waker.detach()
+                self.woken = woken
+            if self.woken is None:
+                return None
+        return self.woken.dup()
 
     def destroy(self, linger=None):
         """Close every open socket of the context, then end it.

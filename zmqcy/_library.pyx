@@ -91,6 +91,12 @@ cdef object to_milliseconds(object time, str call):
     return time
 
 
+def to_seconds(time, call):
+    """Convert a time to seconds, or None for ever."""
+    milliseconds = to_milliseconds(time, call)
+    return None if milliseconds == FOREVER else milliseconds / 1000
+
+
 cdef object round_up(object milliseconds):
     return milliseconds if isinstance(milliseconds, int) else -int(-milliseconds // 1)
 

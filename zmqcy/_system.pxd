@@ -26,7 +26,7 @@ cdef extern from *:
         (InterlockedCompareExchangePointer((void *volatile *) (place), value, old) == (old))
     #define zmqcy_add(place, value) (InterlockedExchangeAdd((long volatile *) (place), value) + (value))
     #define zmqcy_probe_descriptors(need) (need)
-    #define zmqcy_close(fd) 0
+    #define zmqcy_close(fd) closesocket((SOCKET) (fd))
     #else
     #include <poll.h>
     #include <pthread.h>

@@ -1,14 +1,239 @@
-"""Sockets for coroutines of asyncio, on any event loop of it."""
+"""Contexts, sockets and pollers for coroutines, on any event loop of asyncio.
 
-from zmqcy import _aio
-from zmqcy.context import Context as _Context
-from zmqcy.socket import BaseSocket
+Every operation is awaitable. One that can be done at once is done by the call, and awaiting it costs next to nothing;
+otherwise it waits in the queue of its socket. Cancelled, or out of time, before its turn it has taken and sent nothing.
+"""
+
+from contextlib import suppress
+
+from zmqcy import _aio, _poll
+from zmqcy._library import to_seconds
+from zmqcy.context import AsyncContext
+from zmqcy.socket import AsyncSocket, BaseSocket
 
 
-class Socket(BaseSocket, _aio.Socket):
+class Socket(AsyncSocket, _aio.Socket):
+    """A socket for coroutines. It belongs to the event loop in which it is first used, until that is closed.
+
+    Parameters
+    ----------
+    context : zmqcy.Context or Context
+        The context that serves it.
+    type : int
+        One of `zmqcy.SocketType`.
+
+    Raises
+    ------
+    InvalidArgument, NotSupported, ZMQError, ContextTerminated
+        As `zmqcy.Socket` does.
+    """
+
     __slots__ = ()
 
 
-class Context(_Context):
+class Context(AsyncContext):
+    """A context whose sockets are for coroutines of asyncio.
+
+    `async with` closes its sockets and ends it. Several loops in several threads may share one.
+
+    Parameters
+    ----------
+    io_threads, **options
+        As `zmqcy.Context` has them.
+    """
+
     __slots__ = ()
     _socket_class = Socket
+
+    @staticmethod
+    async def _sleep(seconds):
+        from asyncio import sleep
+
+        await sleep(seconds)
+
+    @staticmethod
+    async def _readable(waker, seconds):
+        """Wait until a descriptor is readable; return whether it is."""
+        from asyncio import get_running_loop
+
+        return await _any_of(get_running_loop(), [waker.fileno()], [], (), seconds)
+
+
+class Poller(_poll.Poller):
+    """Wait, without blocking the event loop, until one of several sockets or descriptors is ready.
+
+    Sockets may be of `zmqcy.asyncio` or plain ones; other tasks may use them meanwhile.
+    """
+
+    async def poll(self, timeout=None):
+        """Wait until one of them is ready.
+
+        Parameters
+        ----------
+        timeout : int, float or timedelta, optional
+            Milliseconds to wait; by default, and with -1, for ever.
+
+        Returns
+        -------
+        list of tuple
+            The ready ones only, as registered, each with its events; empty when the time is up.
+
+        Raises
+        ------
+        ZMQError, ContextTerminated, SocketInUse
+            As `zmqcy.Poller.poll` does.
+        """
+        from asyncio import get_running_loop, sleep
+
+        seconds = to_seconds(timeout, "poll")
+        loop = get_running_loop()
+        deadline = None if seconds is None else loop.time() + seconds
+        ready = super().poll(0)
+        if ready or seconds == 0:
+            await sleep(0)  # a task that does nothing but poll leaves the others their turn
+            return ready
+        while not ready and seconds != 0:
+            waits, readers, writers = [], [], []
+            for what, flags in self.sockets:
+                if isinstance(what, Socket):
+                    waits.append(what.poll(None, flags))
+                elif isinstance(what, BaseSocket):
+                    waits.append(Socket.shadow(what).poll(None, flags))
+                else:
+                    fd = what if isinstance(what, int) else what.fileno()
+                    readers += [fd] if flags & ~POLLOUT else []
+                    writers += [fd] if flags & POLLOUT else []
+            try:
+                await _any_of(loop, readers, writers, waits, seconds)
+            finally:
+                for wait in waits:
+                    wait.cancel()
+            ready = super().poll(0)
+            seconds = None if deadline is None else max(0, deadline - loop.time())
+        return ready
+
+
+POLLOUT = 2
+
+
+async def _any_of(loop, readers, writers, waits, seconds):
+    """Wait for the first of some descriptors and operations. Return whether one came before the time was up."""
+    changed = loop.create_future()
+
+    def tell(*_):
+        if not changed.done():
+            changed.set_result(True)
+
+    for wait in waits:
+        wait.add_done_callback(tell)
+    timer = None if seconds is None else loop.call_later(seconds, lambda: changed.done() or changed.set_result(False))
+    try:
+        for fd in readers:
+            _aio.watch(fd, tell)
+        for fd in writers:
+            loop.add_writer(fd, tell)
+        return await changed
+    finally:
+        if timer is not None:
+            timer.cancel()
+        for wait in waits:
+            wait.remove_done_callback(tell)
+        for fd in readers:
+            _aio.unwatch(fd)
+        for fd in writers:
+            loop.remove_writer(fd)
+
+
+class Watcher:
+    """Watches descriptors in a thread of its own, for an event loop that cannot (the Proactor loop of Windows).
+
+    Parameters
+    ----------
+    loop : asyncio.AbstractEventLoop
+        The loop in which the callbacks are called.
+    """
+
+    def __init__(self, loop):
+        import threading
+        import weakref
+
+        self._watched = watched = _Watched(loop)
+        threading.Thread(target=watched.run, name="zmqcy-watcher", daemon=True).start()
+        weakref.finalize(self, watched.stop)
+
+    def add_reader(self, fd, callback):
+        """Have a function called by the loop while a descriptor is readable."""
+        self._watched.callbacks[fd] = callback
+        self._watched.arm(fd)
+
+    def remove_reader(self, fd):
+        """Watch a descriptor no longer. Return whether it was."""
+        self._watched.armed.discard(fd)
+        self._watched.wake()
+        return self._watched.callbacks.pop(fd, None) is not None
+
+
+class _Watched:
+    """What a watcher and its thread share."""
+
+    def __init__(self, loop):
+        import socket
+
+        self.loop = loop
+        self.callbacks = {}
+        self.armed = set()  # the descriptors that the thread looks at: not those whose callback is yet to be called
+        self.running = True
+        self.woken, self.waker = socket.socketpair()
+        self.woken.setblocking(False)
+        self.waker.setblocking(False)
+
+    def arm(self, fd):
+        self.armed.add(fd)
+        self.wake()
+
+    def wake(self):
+        with suppress(BlockingIOError):  # it is awake
+            self.waker.send(b"\0")
+
+    def stop(self):
+        self.running = False
+        self.wake()
+
+    def call(self, fd):
+        """Call the callback of a descriptor, in the loop, and look at it again."""
+        callback = self.callbacks.get(fd)
+        if callback is not None:
+            callback()
+            if fd in self.callbacks:
+                self.arm(fd)
+
+    def run(self):
+        with self.woken, self.waker:
+            woken = self.woken.fileno()
+            while self.running:
+                readable = _readable_of([woken, *self.armed])
+                if woken in readable:
+                    with suppress(BlockingIOError):
+                        self.woken.recv(4096)
+                    continue
+                for fd in readable:
+                    self.armed.discard(fd)
+                    try:
+                        self.loop.call_soon_threadsafe(self.call, fd)
+                    except RuntimeError:  # the loop is closed
+                        return
+
+
+def _readable_of(fds):
+    """Wait until some descriptors are readable, and return those."""
+    import select
+
+    if not hasattr(select, "poll"):
+        try:
+            return select.select(fds, [], [])[0]
+        except OSError:  # one was closed: it will be taken out in a moment
+            return fds[:1]
+    poll = select.poll()
+    for fd in fds:
+        poll.register(fd, select.POLLIN)
+    return [fd for fd, events in poll.poll() if events & select.POLLIN]

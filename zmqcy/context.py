@@ -1,8 +1,11 @@
 """Contexts as users see them: options as attributes, defaults for sockets, the context of the process."""
 
 import os
+from errno import EAGAIN
 
 from zmqcy import _base, _context
+from zmqcy._library import to_seconds
+from zmqcy.errors import SocketInUse, TimedOut
 from zmqcy.options import CONTEXT_OPTIONS, OWNERS, SOCKET_OPTIONS
 from zmqcy.socket import Socket
 
@@ -151,6 +154,52 @@ class Context(_context.Context):
 
     def __exit__(self, *exception):
         self.destroy()
+
+
+class AsyncContext(Context):
+    """What the contexts of asynchronous sockets share: `async with`, and an end that others need not wait for."""
+
+    __slots__ = ()
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *exception):
+        await self.aclose()
+
+    async def aclose(self, timeout=None):
+        """Close every open socket of the context, and wait until what they owe is sent, or their linger is over.
+
+        Who is cancelled meanwhile leaves it to a thread to send the rest.
+
+        Parameters
+        ----------
+        timeout : int, float or timedelta, optional
+            Milliseconds to wait; by default for ever.
+
+        Raises
+        ------
+        TimedOut
+            It has not ended within `timeout`; call again to wait on.
+        SocketInUse
+            Another thread did not leave a socket within a second after it was woken.
+        """
+        seconds = to_seconds(timeout, "aclose")
+        for socket in self._open_sockets():
+            for turn in range(100):
+                try:
+                    socket.close()
+                    break
+                except SocketInUse:
+                    if turn == 99:
+                        raise
+                    self.shutdown()
+                    await self._sleep(0.01)
+        woken = self._end_soon()
+        if woken is not None:
+            with woken:
+                if not await self._readable(woken, seconds):
+                    raise TimedOut(EAGAIN, call="aclose", detail=f"timeout={timeout}")
 
 
 def _number(call, option):

@@ -86,6 +86,7 @@ cdef extern from "zmq.h" nogil:
     const char *zmq_msg_gets(const zmq_msg_t *msg, const char *property) noexcept
 
     # Sockets: types, options, flags
+    int ZMQ_EVENT_MONITOR_STOPPED
     int ZMQ_PAIR
     int ZMQ_PUB
     int ZMQ_SUB

@@ -4,7 +4,7 @@ Nothing here is on the path of a message: send, recv and their kin are those of 
 """
 
 from zmqcy import _base, _socket
-from zmqcy.errors import ZMQBindError, ZMQError
+from zmqcy.errors import ContextTerminated, ZMQBindError, ZMQError
 from zmqcy.options import SOCKET_OPTIONS
 
 
@@ -224,10 +224,7 @@ class Socket(BaseSocket, _socket.Socket):
         **options
             For json.dumps.
         """
-        import json
-
-        options.setdefault("separators", (",", ":"))
-        self.send(json.dumps(value, **options).encode(), flags, timeout=timeout)
+        self.send(_to_json(value, options), flags, timeout=timeout)
 
     def recv_json(self, flags=0, *, timeout=None, **options):
         """Receive a value as JSON.
@@ -250,9 +247,7 @@ class Socket(BaseSocket, _socket.Socket):
         json.JSONDecodeError
             The message is no JSON; it is in the exception's `doc`.
         """
-        import json
-
-        return json.loads(self.recv(flags, timeout=timeout), **options)
+        return _from_json(self.recv(flags, timeout=timeout), options)
 
     def send_serialized(self, value, serialize, flags=0, copy=None, *, timeout=None):
         """Send what a function makes of a value.
@@ -292,6 +287,74 @@ class Socket(BaseSocket, _socket.Socket):
             What `deserialize` returned.
         """
         return deserialize(self.recv_multipart(flags, copy, timeout=timeout))
+
+
+class AsyncSocket(BaseSocket):
+    """What the asynchronous sockets share beside their options: text and JSON, and `async with`."""
+
+    __slots__ = ()
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *exception):
+        await self.aclose()
+
+    async def aclose(self, linger=None):
+        """Close the socket, and wait until what it has queued is sent, or its linger is over.
+
+        Who is cancelled meanwhile leaves it to the context to send the rest.
+
+        Parameters
+        ----------
+        linger : int or timedelta, optional
+            Milliseconds; 0 drops what is queued. By default as the option is set.
+        """
+        end = self._end_of(linger)
+        if end is not None:
+            try:
+                await end.recv_multipart()
+            except ContextTerminated:
+                pass
+            finally:
+                end.close(0)
+
+    async def send_string(self, text, flags=0, encoding="utf-8", *, timeout=None):
+        if not isinstance(text, str):
+            raise TypeError(f"send_string: a str is required, not {text!r:.80}")
+        await self.send(text.encode(encoding), flags, timeout=timeout)
+
+    async def recv_string(self, flags=0, encoding="utf-8", *, timeout=None):
+        return (await self.recv(flags, timeout=timeout)).decode(encoding)
+
+    async def send_json(self, value, flags=0, *, timeout=None, **options):
+        await self.send(_to_json(value, options), flags, timeout=timeout)
+
+    async def recv_json(self, flags=0, *, timeout=None, **options):
+        return _from_json(await self.recv(flags, timeout=timeout), options)
+
+    async def send_serialized(self, value, serialize, flags=0, copy=None, *, timeout=None):
+        await self.send_multipart(serialize(value), flags, copy, timeout=timeout)
+
+    async def recv_serialized(self, deserialize, flags=0, copy=True, *, timeout=None):
+        return deserialize(await self.recv_multipart(flags, copy, timeout=timeout))
+
+    for _form in (send_string, recv_string, send_json, recv_json, send_serialized, recv_serialized):
+        _form.__doc__ = getattr(Socket, _form.__name__).__doc__
+    del _form
+
+
+def _to_json(value, options):
+    import json
+
+    options.setdefault("separators", (",", ":"))
+    return json.dumps(value, **options).encode()
+
+
+def _from_json(message, options):
+    import json
+
+    return json.loads(message, **options)
 
 
 for _option in SOCKET_OPTIONS:

@@ -1,0 +1,221 @@
+"""Contexts, sockets and pollers for coroutines on the event loops of anyio: asyncio's and trio's.
+
+They have what those of `zmqcy.asyncio` have, by the same core; only to wait is anyio's part. An operation that need not
+wait is no checkpoint, but for every hundredth or so.
+"""
+
+from anyio import (
+    CancelScope,
+    ClosedResourceError,
+    Event,
+    create_task_group,
+    move_on_after,
+    notify_closing,
+    sleep,
+    wait_readable,
+    wait_writable,
+)
+from anyio.lowlevel import checkpoint, current_token
+
+from zmqcy import _aio, _poll
+from zmqcy._library import to_seconds
+from zmqcy.constants import PollEvent
+from zmqcy.context import AsyncContext
+from zmqcy.errors import ContextTerminated
+from zmqcy.socket import AsyncSocket, BaseSocket
+
+
+class Socket(AsyncSocket, _aio.Socket):
+    """A socket for coroutines of anyio. Tasks of one event loop may share it.
+
+    Parameters
+    ----------
+    context : zmqcy.Context or Context
+        The context that serves it.
+    type : int
+        One of `zmqcy.SocketType`.
+
+    Raises
+    ------
+    InvalidArgument, NotSupported, ZMQError, ContextTerminated
+        As `zmqcy.Socket` does.
+    """
+
+    __slots__ = ("_home", "_led")
+    _foreign = True
+
+    async def send(self, data, flags=0, copy=None, track=False, *, timeout=None):
+        return await self._complete(super().send(data, flags, copy, track, timeout=timeout))
+
+    async def send_multipart(self, parts, flags=0, copy=None, track=False, *, timeout=None):
+        return await self._complete(super().send_multipart(parts, flags, copy, track, timeout=timeout))
+
+    async def send_many(self, messages, *, flags=0, timeout=None):
+        return await self._complete(super().send_many(messages, flags=flags, timeout=timeout))
+
+    async def send_multipart_many(self, messages, *, flags=0, timeout=None):
+        return await self._complete(super().send_multipart_many(messages, flags=flags, timeout=timeout))
+
+    async def recv(self, flags=0, copy=True, track=False, *, timeout=None):
+        return await self._complete(super().recv(flags, copy, track, timeout=timeout))
+
+    async def recv_into(self, buffer, *, nbytes=0, flags=0, timeout=None):
+        return await self._complete(super().recv_into(buffer, nbytes=nbytes, flags=flags, timeout=timeout))
+
+    async def recv_multipart(self, flags=0, copy=True, track=False, *, timeout=None):
+        return await self._complete(super().recv_multipart(flags, copy, track, timeout=timeout))
+
+    async def recv_multipart_into(self, buffers, *, flags=0, timeout=None):
+        return await self._complete(super().recv_multipart_into(buffers, flags=flags, timeout=timeout))
+
+    async def recv_many(self, limit=1000, *, flags=0, timeout=None):
+        return await self._complete(super().recv_many(limit, flags=flags, timeout=timeout))
+
+    async def recv_multipart_many(self, limit=1000, *, flags=0, timeout=None):
+        return await self._complete(super().recv_multipart_many(limit, flags=flags, timeout=timeout))
+
+    async def poll(self, timeout=None, flags=PollEvent.POLLIN):
+        return await self._complete(super().poll(timeout, flags))
+
+    async def __anext__(self):
+        try:
+            return await self.recv()
+        except ContextTerminated:
+            raise StopAsyncIteration from None
+
+    async def _complete(self, operation):
+        """Wait until an operation has ended, and return its result. Whoever is cancelled has cancelled it."""
+        try:
+            turned = operation.done()
+            if not turned and operation._yielding:
+                await checkpoint()
+                turned = operation._step(True)
+            if not turned:
+                self._come_home()
+                with move_on_after(operation.seconds):
+                    while not turned:
+                        turned = await self._turn(operation)
+                if not turned:
+                    operation._expire()
+        except BaseException as exception:
+            if not operation.done():
+                operation.throw(exception)
+            raise
+        return operation.result()
+
+    def _come_home(self):
+        """Have the core's calls made in this event loop."""
+        token = current_token()
+        native = getattr(token, "native_token", token)
+        if getattr(self, "_home", None) is not native:
+            self._take_home(getattr(native, "run_sync_soon", None) or native.call_soon_threadsafe)
+            self._home = native
+            self._led = False
+
+    async def _turn(self, operation):
+        """Wait for the turn of an operation, and try it. Return whether it has ended."""
+        event = Event()
+        if self._led:  # another task waits for the descriptor, and wakes this one
+            operation._wait_by(event.set)
+            await event.wait()
+            return operation._step(True)
+        scope = CancelScope()
+
+        def wake():
+            event.set()
+            scope.cancel()
+
+        operation._wait_by(wake)
+        self._led = True
+        try:
+            with scope:
+                while not event.is_set():
+                    await wait_readable(self.fileno())
+                    self._look()
+        except ClosedResourceError:
+            pass
+        finally:
+            self._led = False
+            self._wake_another(operation)
+        return operation._step(event.is_set())
+
+    def close(self, linger=None):
+        if getattr(self, "_led", False) and not self.closed:
+            notify_closing(self.fileno())
+        super().close(linger)
+
+
+for _method in vars(Socket).values():
+    if callable(_method) and hasattr(_aio.Socket, _method.__name__):
+        _method.__doc__ = getattr(_aio.Socket, _method.__name__).__doc__
+
+
+class Context(AsyncContext):
+    """A context whose sockets are for coroutines of anyio. `async with` closes its sockets and ends it.
+
+    Parameters
+    ----------
+    io_threads, **options
+        As `zmqcy.Context` has them.
+    """
+
+    __slots__ = ()
+    _socket_class = Socket
+    _sleep = staticmethod(sleep)
+
+    @staticmethod
+    async def _readable(waker, seconds):
+        """Wait until a descriptor is readable; return whether it is."""
+        with move_on_after(seconds) as scope:
+            await wait_readable(waker)
+        return not scope.cancelled_caught
+
+
+class Poller(_poll.Poller):
+    """Wait, without blocking the event loop, until one of several sockets or descriptors is ready.
+
+    Sockets may be of `zmqcy.anyio` or plain ones; other tasks may use them meanwhile.
+    """
+
+    async def poll(self, timeout=None):
+        """Wait until one of them is ready.
+
+        Parameters
+        ----------
+        timeout : int, float or timedelta, optional
+            Milliseconds to wait; by default, and with -1, for ever.
+
+        Returns
+        -------
+        list of tuple
+            The ready ones only, as registered, each with its events; empty when the time is up.
+
+        Raises
+        ------
+        ZMQError, ContextTerminated, SocketInUse
+            As `zmqcy.Poller.poll` does.
+        """
+        seconds = to_seconds(timeout, "poll")
+        ready = super().poll(0)
+        if ready or seconds == 0:
+            await checkpoint()
+            return ready
+        with move_on_after(seconds):
+            while not ready:
+                async with create_task_group() as group:
+
+                    async def first(wait, *arguments, scope=group.cancel_scope):
+                        await wait(*arguments)
+                        scope.cancel()
+
+                    for what, flags in self.sockets:
+                        if isinstance(what, BaseSocket):
+                            socket = what if isinstance(what, Socket) else Socket.shadow(what)
+                            group.start_soon(first, socket.poll, None, flags)
+                            continue
+                        if flags & ~PollEvent.POLLOUT:
+                            group.start_soon(first, wait_readable, what)
+                        if flags & PollEvent.POLLOUT:
+                            group.start_soon(first, wait_writable, what)
+                ready = super().poll(0)
+        return ready
