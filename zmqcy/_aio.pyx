@@ -101,7 +101,7 @@ cdef enum:
     LONGEST_LEAVE = 1   # seconds that another thread waits for the loop to let go of a socket
 
 
-# ----------------------------------------------------------------------------------------------------------- event loops
+# ---------------------------------------------------------------------------------------------------------- event loops
 
 cdef object running_loop = None  # asyncio's function of that purpose, once it is imported
 cdef object loops = weakref.WeakValueDictionary()  # by id of the loop, which each of them keeps
