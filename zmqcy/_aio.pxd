@@ -40,7 +40,7 @@ cdef class Waker:
     cdef tuple cancelled_by  # the message of the cancellation
     cdef bint blocking
 
-    cdef int wake(self, bint direct) except -1
+    cdef int wake(self, bint now) except -1
 
 
 cdef class Operation:
@@ -73,6 +73,7 @@ cdef class Operation:
     cdef bint yielding     # the loop shall turn before it is tried
     cdef bint woken        # its turn has come, and the task has not gone on yet
     cdef bint expired
+    cdef bint hopeful      # it waits for an answer
     cdef bint ends_loop    # of `async for`: the end of the context is its end
     cdef bint noticed      # somebody knows of the exception
     cdef list callbacks
@@ -100,7 +101,6 @@ cdef class Socket(BaseSocket):
     cdef bint foreign      # not of asyncio: the subclass waits in its own way
     cdef bint watching     # the loop watches the descriptor
     cdef bint looking
-    cdef bint again        # something was done since `look` looked
     cdef bint look_due
     cdef bint sweep_due
     cdef int count
@@ -118,9 +118,9 @@ cdef class Socket(BaseSocket):
     cdef object put_many(self, object messages, bint nested, object flags, object timeout, str call)
     cdef object begin(self, Operation operation, object timeout, bint yielding)
     cdef int soon(self) except -1
-    cdef int look(self, bint direct) except -1
-    cdef bint serve(self, Node *queue, bint direct) except -1
-    cdef bint serve_polls(self, int events) except -1
+    cdef int look(self) except -1
+    cdef int serve(self, Node *queue) except -1
+    cdef int serve_polls(self, int events) except -1
     cdef bint idle(self) noexcept
     cdef int end_all(self, int number, str text) except -1
     cdef int leave_from_outside(self, object loop) except -1

@@ -22,7 +22,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport ENOTSOCK
 
-from zmqcy._base cimport BaseSocket, enter
+from zmqcy._base cimport BaseSocket, enter, forget
 from zmqcy._context cimport BUSY, CLOSED, FORKED, HELD, WATCHED, insert, remove
 from zmqcy._library cimport EXPIRED, FOREVER, deadline_after, error, interrupted, to_flags, to_int
 from zmqcy._message cimport Frame, MessageTracker, new_tracker, size_of, start_of, to_content
@@ -93,16 +93,24 @@ cdef enum:
     POLL = 6
 
 cdef enum:
+    # What has become of who was served.
+    TRIED = 1
+    GONE = 2
+
+cdef enum:
     FEW = 32            # operations after which it is worth asking for the time, and whether the loop has turned since
     MOST = 1024         # that may follow on each other before the loop turns
     LONGEST = 1000000   # nanoseconds that they may take
     FOREIGN_MOST = 128  # likewise, where to turn is the subclass's own doing
     TURNS = 64          # looks at a socket in a turn of the loop
+    FUTILE = 3          # looks after which it is of no use: the events say what is not so
+    SHORT_WAIT = 4      # times the spin: a wait that was no longer makes the next one spin
     LONGEST_LEAVE = 1   # seconds that another thread waits for the loop to let go of a socket
 
 
 # ---------------------------------------------------------------------------------------------------------- event loops
 
+cdef double RETRY = 0.002  # seconds
 cdef object running_loop = None  # asyncio's function of that purpose, once it is imported
 cdef object loops = weakref.WeakValueDictionary()  # by id of the loop, which each of them keeps
 
@@ -298,13 +306,13 @@ cdef class Waker:
         if self.cancelled_by is not None:
             raise cancelled_error(self.cancelled_by[0])
 
-    cdef int wake(self, bint direct) except -1:
-        """Let the task go on: now, where no other task is in its step, or soon."""
+    cdef int wake(self, bint now) except -1:
+        """Let the task go on: soon or, where no other task is in its step, now, which saves a turn of the loop."""
         callback, context = self.callback, self.context
         self.callback = self.context = None
         if callback is None:
             pass
-        elif direct and context is not None:
+        elif now and context is not None:
             context.run(callback, self)
         else:
             self.loop.loop.call_soon(callback, self, context=context)
@@ -410,13 +418,12 @@ cdef class Operation:
         """Begin to wait in the queue: start the timer, and have the descriptor watched."""
         cdef Socket socket = self.socket
         cdef nsec deadline = EXPIRED
-        self.start = 0
         if self.kind == POLL:
             deadline = deadline_after(self.timeout, self.call)
         elif not self.flags & ZMQ_DONTWAIT:
             deadline = deadline_of(
                 socket, self.timeout, ZMQ_SNDTIMEO if self.kind == SEND else ZMQ_RCVTIMEO, self.call)
-            self.start = now()
+        self.start = 0 if self.flags & ZMQ_DONTWAIT else now()
         if deadline == EXPIRED:
             return self.give_up()
         if deadline != FOREVER:
@@ -425,7 +432,8 @@ cdef class Operation:
                 self.timer = socket.loop.loop.call_later(self.seconds, _expire, weakref.ref(self))
         socket.record.stats.waits += 1
         socket.start_watching()
-        if socket.record.eager and socket.record.asked and self.kind != SEND:
+        self.hopeful = self.kind != SEND and socket.record.asked
+        if self.hopeful and socket.record.eager:
             socket.spin_soon()
         return 0
 
@@ -446,14 +454,14 @@ cdef class Operation:
         """Leave the queue, and let the next one have its turn."""
         cdef Socket socket = self.socket
         self.state = state
-        if self.start and socket.record.asked:
-            socket.record.eager = now() - self.start < 4 * socket.record.spin
+        if self.hopeful:
+            socket.record.eager = now() - self.start < SHORT_WAIT * socket.record.spin
         unlink(&self.node)
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
         if socket.looking:
-            socket.again = True
+            pass
         elif socket.idle():
             socket.sweep_soon()
         elif self.woken:
@@ -618,6 +626,8 @@ cdef class Operation:
         """Have a function called when it is the turn of the operation, or when it has ended."""
         self.awaited = True
         self.waker = waker
+        if self.woken:
+            waker()
 
     def _step(self, bint turned=False):
         """Go on in the task that waits for it. Return whether it has ended. `turned`: as it was asked to."""
@@ -723,14 +733,12 @@ cdef inline bint due(Socket socket) except -1:
 
 cdef void touched(void *socket) noexcept:
     """Take note that somebody is about to operate on a socket that is waited for."""
-    cdef Socket self = <Socket> socket
-    if self.looking:
-        self.again = True
-    else:
-        self.soon()
+    if not (<Socket> socket).looking:
+        (<Socket> socket).soon()
 
 
 @cython.auto_pickle(False)
+@cython.no_gc_clear  # what it watches must be there until it is taken out
 cdef class Socket(BaseSocket):
     """The asynchronous side of a socket: its queues, and who watches its descriptor."""
 
@@ -851,11 +859,12 @@ cdef class Socket(BaseSocket):
     cdef int soon(self) except -1:
         """Look at the socket in the next turn of the loop."""
         if self.look_due:
-            return 0
-        self.look_due = True
-        if self.schedule is not None:
+            pass
+        elif self.schedule is not None:
+            self.look_due = True
             self.schedule(self._look)
         elif self.loop is not None:
+            self.look_due = True
             call_soon(self.loop.loop, self._look)
         return 0
 
@@ -871,7 +880,7 @@ cdef class Socket(BaseSocket):
 
     def _spin(self):
         self.spinning = False
-        self.look(True)
+        self.look()
         if not self.spinning and not self.idle() and now() < self.spin_until:
             yield_processor()
             self.spinning = True
@@ -879,27 +888,25 @@ cdef class Socket(BaseSocket):
 
     def _look(self):
         self.look_due = False
-        self.look(True)
+        self.look()
 
     def _ready(self):
-        self.look(True)
+        self.look()
 
-    cdef int look(self, bint direct) except -1:
+    cdef int look(self) except -1:
         """Let those go on that can, and take note of what has ended all of them."""
-        cdef int events = 0, number, turns = 0
+        cdef int events = 0, number, turns = 0, futile = 0, served
         if self.looking:
-            self.again = True
             return 0
         self.looking = True
         try:
-            while not self.idle():
-                if self.record.state & (CLOSED | FORKED):
-                    break
+            while not self.idle() and not self.record.state & (CLOSED | FORKED):
                 turns += 1
                 if self.record.state & BUSY or turns > TURNS:  # another thread is in it; others are to have their turn
                     self.soon()
                     break
-                self.again = False
+                if self.record.state & WATCHED:  # pollers, too, are to know that it was looked at
+                    forget(&self.record)
                 number = events_of(self.record.handle, &events)
                 if interrupted(number):
                     continue
@@ -908,13 +915,20 @@ cdef class Socket(BaseSocket):
                     break
                 if self.record.state & HELD:
                     events |= ZMQ_POLLIN
+                served = self.serve_polls(events)
                 if events & ZMQ_POLLIN:
-                    self.again |= self.serve(&self.receivers, direct)
+                    served |= self.serve(&self.receivers)
                 if events & ZMQ_POLLOUT:
-                    self.again |= self.serve(&self.senders, direct)
-                self.again |= self.serve_polls(events)
-                if not self.again:
+                    served |= self.serve(&self.senders)
+                if served & GONE:
+                    futile = 0
+                elif served == 0:
                     break
+                else:  # what was tried in vain may have changed what the others wait for
+                    futile += 1
+                    if futile == FUTILE:  # a ROUTER that must not drop is always ready, and has no room for this peer
+                        self.loop.loop.call_later(RETRY, self._look)
+                        break
         except BaseException:
             self.soon()  # for the others
             raise
@@ -926,27 +940,27 @@ cdef class Socket(BaseSocket):
                 self.mark()
         return 0
 
-    cdef bint serve(self, Node *queue, bint direct) except -1:
-        """Let the first of a queue go on. Return whether there may be more to do."""
+    cdef int serve(self, Node *queue) except -1:
+        """Let the first of a queue go on. Return whether it has GONE, or was TRIED in vain."""
         cdef Operation operation
         if queue.following is queue:
-            return False
+            return 0
         operation = <Operation> queue.following.owner
-        if operation.woken:
-            return False
+        if operation.woken or operation.awaited and operation.yielding:
+            return 0
         if operation.waker is None or operation.callbacks is not None:
-            if operation.awaited and operation.yielding:
-                return False
             operation.go_on(True)
-            return operation.state != PENDING
-        operation.woken = True
-        if type(operation.waker) is Waker:
-            (<Waker> operation.waker).wake(direct)
-            return not operation.woken
-        operation.waker()
-        return False
+        else:
+            operation.woken = True
+            if type(operation.waker) is not Waker:
+                operation.waker()
+                return 0
+            (<Waker> operation.waker).wake(True)
+            if operation.woken:  # its task was cancelled, and leaves the queue in its next step
+                return 0
+        return TRIED if operation.state == PENDING else GONE
 
-    cdef bint serve_polls(self, int events) except -1:
+    cdef int serve_polls(self, int events) except -1:
         """End the polls that wanted one of these events."""
         cdef Operation operation
         cdef Node *node = self.polls.following
@@ -955,7 +969,7 @@ cdef class Socket(BaseSocket):
             node = node.following
             if events & operation.flags:
                 operation.settle(FINISHED, events & operation.flags)
-        return False
+        return 0
 
     cdef int end_all(self, int number, str text) except -1:
         """End all that wait, with an error; 0: they are cancelled, and nobody is told."""
@@ -982,8 +996,8 @@ cdef class Socket(BaseSocket):
             PyErr_SetObject(type(exception), exception)
             PyErr_WriteUnraisable(self)
 
-    def _end_of(self, linger):
-        """Close the socket. Return one that receives a message once it has sent what it owes, or None."""
+    def _end_of(self, cls, linger):
+        """Close the socket. Return one of a class that receives a message once it has sent what it owes, or None."""
         cdef Socket end
         cdef bytes endpoint
         if self.is_shadow or self.record.state & (CLOSED | FORKED):
@@ -992,7 +1006,7 @@ cdef class Socket(BaseSocket):
         endpoint = f"inproc://zmqcy.end.{<size_t> self.record.handle}.{now()}".encode()
         try:
             enter(self, "close")
-            end = type(self)(self.owner, ZMQ_PAIR)
+            end = cls(self.owner, ZMQ_PAIR)
             if zmq_socket_monitor(self.record.handle, endpoint, ZMQ_EVENT_MONITOR_STOPPED) < 0:
                 end.close(0)
                 end = None
@@ -1433,6 +1447,8 @@ cdef class Socket(BaseSocket):
         operation = self.recv()
         if type(operation) is Operation:
             (<Operation> operation).ends_loop = True
+        elif type(operation) is not Done and isinstance(operation.exception(), errors.ContextTerminated):
+            return self.failed(StopAsyncIteration())
         return operation
 
     # ---- polling

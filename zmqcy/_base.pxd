@@ -38,6 +38,9 @@ cdef enum:
     ASK = -1  # libzmq whether a part follows: the last one was not a held one
 
 
+cdef void forget(SocketRecord *record) noexcept
+
+
 cdef inline int enter(BaseSocket socket, str call) except -1:
     # The one check before each call: not closed, not in another thread's hands, not inherited by fork.
     if socket.record.state & (BUSY | CLOSED | FORKED | SHADOW | WATCHED):

@@ -167,11 +167,15 @@ cdef class BaseSocket:
         cdef int number = 0
         cdef size_t size = sizeof(int)
         self.origin = address
-        address = getattr(address, "underlying", address)
-        if not isinstance(address, int) or address <= 0:
-            raise TypeError(f"shadow: the address of a socket is a positive int, not {address!r}")
-        self.record.handle = <void *> <size_t> address
-        check(zmq_getsockopt(self.record.handle, ZMQ_TYPE, &number, &size), "shadow", NO_TYPE, hex(address))
+        if isinstance(address, BaseSocket):
+            enter(address, "shadow")
+            self.record.handle = (<BaseSocket> address).record.handle
+        else:
+            address = getattr(address, "underlying", address)
+            if not isinstance(address, int) or address <= 0:
+                raise TypeError(f"shadow: the address of a socket is a positive int, not {address!r}")
+            self.record.handle = <void *> <size_t> address
+        check(zmq_getsockopt(self.record.handle, ZMQ_TYPE, &number, &size), "shadow", NO_TYPE, hex(<size_t> self.record.handle))
         self.record.type = number
         self.is_shadow = self.shared = True
         self.set_threshold(default_threshold())
@@ -375,6 +379,8 @@ cdef class BaseSocket:
                 except errors.ContextTerminated:
                     pass  # libzmq takes no option any more; the socket is closed all the same
             withdraw(&self.record)
+            if self.record.state & SHADOW:
+                withdraw(&(<BaseSocket> self.origin).record)
             self.closing()
             delist(&self.record)
             self.close_handle()

@@ -300,8 +300,7 @@ cdef class Context:
         self.ending = new_ending(handle)
 
     def __del__(self):
-        if self.woken is not None:
-            self.woken.close()
+        self._has_ended()
 
     def __dealloc__(self):
         if self.ending is NULL or self.ending.forked:
@@ -477,7 +476,12 @@ cdef class Context:
                 self.woken = woken
             if self.woken is None:
                 return None
-        return self.woken.dup()
+        return self.woken.dup()  # each task watches its own
+
+    def _has_ended(self):
+        if self.woken is not None:
+            self.woken.close()
+            self.woken = None
 
     def destroy(self, linger=None):
         """Close every open socket of the context, then end it.

@@ -4,6 +4,8 @@ They have what those of `zmqcy.asyncio` have, by the same core; only to wait is 
 wait is no checkpoint, but for every hundredth or so.
 """
 
+from time import monotonic
+
 from anyio import (
     CancelScope,
     ClosedResourceError,
@@ -92,9 +94,15 @@ class Socket(AsyncSocket, _aio.Socket):
                 turned = operation._step(True)
             if not turned:
                 self._come_home()
+                futile = 0
                 with move_on_after(operation.seconds):
                     while not turned:
+                        start = monotonic()
                         turned = await self._turn(operation)
+                        futile = futile + 1 if monotonic() - start < 0.001 else 0
+                        if futile == 5:  # a ROUTER that must not drop is always ready, and has no room for this peer
+                            await sleep(0.002)
+                            futile = 0
                 if not turned:
                     operation._expire()
         except BaseException as exception:
@@ -145,6 +153,7 @@ class Socket(AsyncSocket, _aio.Socket):
         super().close(linger)
 
 
+Socket._kind = Socket
 for _method in vars(Socket).values():
     if callable(_method) and hasattr(_aio.Socket, _method.__name__):
         _method.__doc__ = getattr(_aio.Socket, _method.__name__).__doc__

@@ -31,6 +31,9 @@ class Socket(AsyncSocket, _aio.Socket):
     __slots__ = ()
 
 
+Socket._kind = Socket
+
+
 class Context(AsyncContext):
     """A context whose sockets are for coroutines of asyncio.
 

@@ -200,6 +200,7 @@ class AsyncContext(Context):
             with woken:
                 if not await self._readable(woken, seconds):
                     raise TimedOut(EAGAIN, call="aclose", detail=f"timeout={timeout}")
+            self._has_ended()
 
 
 def _number(call, option):

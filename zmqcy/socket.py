@@ -310,7 +310,7 @@ class AsyncSocket(BaseSocket):
         linger : int or timedelta, optional
             Milliseconds; 0 drops what is queued. By default as the option is set.
         """
-        end = self._end_of(linger)
+        end = self._end_of(self._kind, linger)
         if end is not None:
             try:
                 await end.recv_multipart()
