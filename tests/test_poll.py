@@ -1484,7 +1484,7 @@ def test_shared_socket_is_in_no_set(ctx, socket, poller):
     """Who else has it may close it, of which we would not know."""
     pull = socket(zmqcy.PULL)
     number = pull.fileno()
-    shadow = zmqcy.Socket.shadow(pull)
+    shadow = zmqcy.Socket.shadow(pull.underlying)
     poller.register(pull, POLLIN)
     poller.register(shadow, POLLIN)
     idle = crowd(poller, ctx)

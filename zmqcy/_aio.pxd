@@ -40,7 +40,7 @@ cdef class Waker:
     cdef tuple cancelled_by  # the message of the cancellation
     cdef bint blocking
 
-    cdef int wake(self, bint now) except -1
+    cdef int wake(self, bint at_once) except -1
 
 
 cdef class Operation:

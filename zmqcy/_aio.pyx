@@ -306,13 +306,13 @@ cdef class Waker:
         if self.cancelled_by is not None:
             raise cancelled_error(self.cancelled_by[0])
 
-    cdef int wake(self, bint now) except -1:
-        """Let the task go on: soon or, where no other task is in its step, now, which saves a turn of the loop."""
+    cdef int wake(self, bint at_once) except -1:
+        """Let the task go on: soon or, where no other task is in its step, at once, which saves a turn."""
         callback, context = self.callback, self.context
         self.callback = self.context = None
         if callback is None:
             pass
-        elif now and context is not None:
+        elif at_once and context is not None:
             context.run(callback, self)
         else:
             self.loop.loop.call_soon(callback, self, context=context)

@@ -175,7 +175,8 @@ cdef class BaseSocket:
             if not isinstance(address, int) or address <= 0:
                 raise TypeError(f"shadow: the address of a socket is a positive int, not {address!r}")
             self.record.handle = <void *> <size_t> address
-        check(zmq_getsockopt(self.record.handle, ZMQ_TYPE, &number, &size), "shadow", NO_TYPE, hex(<size_t> self.record.handle))
+        handle = <size_t> self.record.handle
+        check(zmq_getsockopt(self.record.handle, ZMQ_TYPE, &number, &size), "shadow", NO_TYPE, hex(handle))
         self.record.type = number
         self.is_shadow = self.shared = True
         self.set_threshold(default_threshold())
