@@ -41,8 +41,35 @@ from zmqcy import errors
 
 cdef extern from *:
     """
-    /* A future ends an `await` by StopIteration, or without one where the interpreter asks by am_send. */
+    /* A future ends an `await` by StopIteration, or without one where the interpreter asks by am_send, which Python 3.12
+       does no more. To make that exception costs as much as to receive: it is made once, and used again when nobody has
+       it. It keeps the last value it brought, which is why that is to be a small one. */
+    #if PY_VERSION_HEX >= 0x030C0000 && !defined(Py_GIL_DISABLED)
+    static PyObject *zmqcy_stop_again = NULL;
+    static int zmqcy_stop_by_the_same(PyObject *value) {
+        PyStopIterationObject *stop = (PyStopIterationObject *) zmqcy_stop_again;
+        if (stop != NULL && (Py_REFCNT(stop) > 1 || stop->traceback != NULL || stop->context != NULL)) {
+            Py_CLEAR(zmqcy_stop_again);
+        }
+        if (zmqcy_stop_again == NULL) {
+            zmqcy_stop_again = PyObject_CallNoArgs(PyExc_StopIteration);
+            if (zmqcy_stop_again == NULL) {
+                PyErr_Clear();
+                return 0;
+            }
+        }
+        stop = (PyStopIterationObject *) zmqcy_stop_again;
+        Py_XSETREF(stop->value, Py_NewRef(value));
+        PyErr_SetRaisedException(Py_NewRef(zmqcy_stop_again));
+        return 1;
+    }
+    #define ZMQCY_SMALL(value) (PyBytes_CheckExact(value) && PyBytes_GET_SIZE(value) <= 4096)
+    #else
+    #define ZMQCY_SMALL(value) 0
+    #define zmqcy_stop_by_the_same(value) 0
+    #endif
     static void zmqcy_stop(PyObject *value) {
+        if (ZMQCY_SMALL(value) && zmqcy_stop_by_the_same(value)) return;
         if (PyTuple_Check(value) || PyExceptionInstance_Check(value)) {  /* which would be taken for its arguments */
             PyObject *stop = PyObject_CallFunctionObjArgs(PyExc_StopIteration, value, NULL);
             if (stop != NULL) PyErr_SetObject(PyExc_StopIteration, stop);
@@ -781,7 +808,7 @@ cdef class Socket(BaseSocket):
     cdef int abandon(self) except -1:
         """Forget who waits in a loop that was closed."""
         self.loop = None
-        self.watching = self.look_due = self.sweep_due = False
+        self.watching = self.look_due = self.sweep_due = self.spinning = False
         for operation in list(self.kept):
             (<Operation> operation).callbacks = None
         self.kept.clear()
