@@ -634,12 +634,12 @@ cdef class Operation:
         exception = to_exception(type, value)
         if self.ends is not None:
             exception.sent = self.sent
-        if self.state == PENDING:
-            self.settle(CANCELLED, None)
+        self.close()
         raise exception
 
     def close(self):
         """Take note that the task that awaits it has gone."""
+        self.noticed = True
         if self.state == PENDING:
             self.settle(CANCELLED, None)
 

@@ -11,6 +11,8 @@ from zmqcy._library import to_seconds
 from zmqcy.context import AsyncContext
 from zmqcy.socket import AsyncSocket, BaseSocket
 
+_POLLOUT = 2  # without loading the enums
+
 
 class Socket(AsyncSocket, _aio.Socket):
     """A socket for coroutines. It belongs to the event loop in which it is first used, until that is closed.
@@ -104,8 +106,8 @@ class Poller(_poll.Poller):
                     waits.append(Socket.shadow(what).poll(None, flags))
                 else:
                     fd = what if isinstance(what, int) else what.fileno()
-                    readers += [fd] if flags & ~POLLOUT else []
-                    writers += [fd] if flags & POLLOUT else []
+                    readers += [fd] if flags & ~_POLLOUT else []
+                    writers += [fd] if flags & _POLLOUT else []
             try:
                 await _any_of(loop, readers, writers, waits, seconds)
             finally:
@@ -114,9 +116,6 @@ class Poller(_poll.Poller):
             ready = super().poll(0)
             seconds = None if deadline is None else max(0, deadline - loop.time())
         return ready
-
-
-POLLOUT = 2
 
 
 async def _any_of(loop, readers, writers, waits, seconds):
@@ -195,7 +194,7 @@ class _Watched:
         self.wake()
 
     def wake(self):
-        with suppress(BlockingIOError):  # it is awake
+        with suppress(OSError):  # it is awake, or has ended
             self.waker.send(b"\0")
 
     def stop(self):

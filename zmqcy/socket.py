@@ -297,8 +297,11 @@ class AsyncSocket(BaseSocket):
     async def __aenter__(self):
         return self
 
-    async def __aexit__(self, *exception):
-        await self.aclose()
+    async def __aexit__(self, exception, *_):
+        if exception is None:
+            await self.aclose()
+        else:
+            self.close()
 
     async def aclose(self, linger=None):
         """Close the socket, and wait until what it has queued is sent, or its linger is over.
