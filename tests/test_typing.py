@@ -1,5 +1,7 @@
 """The types: what they accept and reject, and that they say what is there at run time."""
 
+import ast
+import asyncio
 import re
 import subprocess
 import sys
@@ -7,13 +9,16 @@ from pathlib import Path
 
 import pytest
 
+import zmqcy.asyncio
+
 ROOT = Path(__file__).parent.parent
 REJECTED = ROOT / "tests" / "typing" / "rejected.py"
 
 
 def run(*command):
     """Run Python in the root of the project; return the exit code and what it wrote."""
-    done = subprocess.run([sys.executable, *map(str, command)], cwd=ROOT, capture_output=True, text=True)
+    command = [sys.executable, *map(str, command)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
 
 
@@ -48,6 +53,54 @@ def test_rejected(errors, line):
 
 def test_nothing_else_is_rejected(errors):
     assert {line: texts for line, texts in errors.items() if line not in MARKS} == {}
+
+
+def methods(stub):
+    """Give the methods of a stub's Socket: for each of their overloads the parameters, and what comes of it."""
+    tree = ast.parse((ROOT / "zmqcy" / stub).read_text())
+    socket = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == "Socket")
+    found = {}
+    for node in socket.body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not node.name.startswith("__"):
+            result = re.sub(r"^_Future\[(.+)\]$", r"\1", ast.unparse(node.returns))
+            found.setdefault(node.name, []).append((ast.unparse(node.args), result))
+    return found
+
+
+def test_three_stubs_say_the_same():
+    """Sockets take and give the same, whether plain, with futures (asyncio) or coroutines (anyio)."""
+    plain = methods("_socket.pyi")
+    assert methods("_aio.pyi") == plain
+    assert methods("anyio.pyi") == {name: found for name, found in plain.items() if not name.startswith("try_")}
+
+
+@pytest.mark.xfail(
+    strict=True,
+    raises=(TypeError, DeprecationWarning),
+    reason="Done and Operation have `send`, by which asyncio takes them for coroutines",
+)
+def test_asyncio_takes_operations_for_futures():
+    """What the stubs promise: that they are asyncio.Future to its functions."""
+
+    async def main():
+        async with zmqcy.asyncio.Context(linger=0) as ctx:
+            push, pull = ctx.socket(zmqcy.PUSH), ctx.socket(zmqcy.PULL)
+            push.bind("inproc://futures")
+            pull.connect("inproc://futures")
+            waiting, sent = pull.recv(), push.send(b"message")
+            assert asyncio.isfuture(waiting) and asyncio.isfuture(sent)
+            assert asyncio.ensure_future(waiting) is waiting
+            done, _ = await asyncio.wait({waiting, sent})
+            assert done == {waiting, sent}
+            assert waiting.result() == b"message"
+
+    asyncio.run(main())
+
+
+def test_futures_have_what_those_of_asyncio_have():
+    public = {name for name in vars(asyncio.Future) if name[0] != "_"} - {"set_result", "set_exception"}
+    for kind in (zmqcy._aio.Done, zmqcy._aio.Operation):
+        assert public - set(dir(kind)) == set()
 
 
 def test_stubs_are_up_to_date():

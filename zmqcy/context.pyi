@@ -5,7 +5,7 @@ from typing_extensions import Buffer, Self, Unpack
 
 from zmqcy import _context
 from zmqcy._context import _WriteOnly
-from zmqcy.socket import Socket, _SocketOptions
+from zmqcy.socket import AsyncSocket, Socket, _SocketOptions
 
 @type_check_only
 class _ContextOptions(TypedDict, total=False):
@@ -282,3 +282,11 @@ class Context(_context.Context):
     norm_push: bool
     # generated: end
     identity: Buffer
+
+class AsyncContext(Context):
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, *exception: object) -> None: ...
+    async def aclose(self, timeout: float | timedelta | None = None) -> None: ...
+    def socket(  # type: ignore[override]  # no asynchronous socket is a plain one
+        self, socket_type: int, **options: Unpack[_SocketOptions]
+    ) -> AsyncSocket: ...

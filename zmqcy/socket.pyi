@@ -529,3 +529,45 @@ class Socket(BaseSocket, _socket.Socket):
         copy: Literal[False],
         timeout: float | timedelta | None = None,
     ) -> _T: ...
+
+class AsyncSocket(BaseSocket):
+    async def __aenter__(self) -> Self: ...
+    async def __aexit__(self, exception: type[BaseException] | None, *_: object) -> None: ...
+    async def aclose(self, linger: float | timedelta | None = None) -> None: ...
+    async def send_string(
+        self, text: str, flags: int = 0, encoding: str = "utf-8", *, timeout: float | timedelta | None = None
+    ) -> None: ...
+    async def recv_string(
+        self, flags: int = 0, encoding: str = "utf-8", *, timeout: float | timedelta | None = None
+    ) -> str: ...
+    async def send_json(
+        self, value: object, flags: int = 0, *, timeout: float | timedelta | None = None, **options: Any
+    ) -> None: ...
+    async def recv_json(self, flags: int = 0, *, timeout: float | timedelta | None = None, **options: Any) -> Any: ...
+    async def send_serialized(
+        self,
+        value: _T,
+        serialize: Callable[[_T], Iterable[Buffer]],
+        flags: int = 0,
+        copy: bool | None = None,
+        *,
+        timeout: float | timedelta | None = None,
+    ) -> None: ...
+    @overload
+    async def recv_serialized(
+        self,
+        deserialize: Callable[[list[bytes]], _T],
+        flags: int = 0,
+        copy: Literal[True] = True,
+        *,
+        timeout: float | timedelta | None = None,
+    ) -> _T: ...
+    @overload
+    async def recv_serialized(
+        self,
+        deserialize: Callable[[list[Frame]], _T],
+        flags: int = 0,
+        *,
+        copy: Literal[False],
+        timeout: float | timedelta | None = None,
+    ) -> _T: ...

@@ -1,5 +1,6 @@
 """Programs that are right: what each call takes and gives. mypy reads this file; nothing runs it."""
 
+import asyncio
 import select
 import socket as sockets
 import sys
@@ -11,6 +12,8 @@ from _typeshed import HasFileno
 from typing_extensions import Buffer, assert_type
 
 import zmqcy
+import zmqcy.anyio
+import zmqcy.asyncio
 from zmqcy import constants, errors
 from zmqcy.constants import (
     ContextOption,
@@ -259,8 +262,8 @@ def polls(socket: zmqcy.Socket, other: sockets.socket, fd: int) -> None:
     poller.register(fd, select.POLLIN)
     poller.modify(fd, zmqcy.POLLERR)
     poller.unregister(other)
-    assert_type(poller.poll(SECOND), list[tuple[zmqcy.Socket | int | HasFileno, int]])
-    assert_type(poller.sockets, list[tuple[zmqcy.Socket | int | HasFileno, int]])
+    assert_type(poller.poll(SECOND), list[tuple[zmqcy.BaseSocket | int | HasFileno, int]])
+    assert_type(poller.sockets, list[tuple[zmqcy.BaseSocket | int | HasFileno, int]])
     for ready, events in poller.poll():
         assert_type(events, int)
         if isinstance(ready, zmqcy.Socket):
@@ -272,6 +275,137 @@ def polls(socket: zmqcy.Socket, other: sockets.socket, fd: int) -> None:
     assert_type(writable, list[zmqcy.Socket])
     zmqcy.select([socket, fd], (other,), {fd}, SECOND)
     zmqcy.select([socket, sys.stdin], [], [])
+
+
+async def asynchronous_messages(socket: zmqcy.asyncio.Socket, copy: bool, track: bool, parts: Sequence[Buffer]) -> None:
+    assert_type(await socket.recv(), bytes)
+    assert_type(await socket.recv(zmqcy.DONTWAIT, timeout=SECOND), bytes)
+    assert_type(await socket.recv(copy=False), zmqcy.Frame)
+    assert_type(await socket.recv(0, False), zmqcy.Frame)
+    assert_type(await socket.recv(copy=copy), bytes | zmqcy.Frame)
+    assert_type(await socket.recv_multipart(), list[bytes])
+    assert_type(await socket.recv_multipart(copy=False), list[zmqcy.Frame])
+    assert_type(await socket.recv_multipart(copy=copy), list[bytes] | list[zmqcy.Frame])
+    assert_type(await socket.recv_into(bytearray(10), nbytes=5), int)
+    assert_type(await socket.recv_multipart_into([bytearray(10)]), list[int])
+    assert_type(await socket.recv_many(10, timeout=1.5), list[bytes])
+    assert_type(await socket.recv_multipart_many(), list[list[bytes]])
+    await socket.send(b"", zmqcy.SNDMORE)
+    await socket.send(zmqcy.Frame(b""), timeout=SECOND)
+    assert_type(await socket.send(b"", track=True), zmqcy.MessageTracker)
+    assert_type(await socket.send(b"", track=track), zmqcy.MessageTracker | None)
+    await socket.send_multipart(parts, copy=False)
+    assert_type(await socket.send_multipart(parts, 0, None, True), zmqcy.MessageTracker)
+    assert_type(await socket.send_many([b"a", bytearray(b"b")]), int)
+    assert_type(await socket.send_multipart_many([[b"a", b"b"], (b"c",)]), int)
+    assert_type(socket.try_send(b""), bool)  # these two have nothing to await
+    assert_type(socket.try_recv(), bytes | None)
+    assert_type(await socket.poll(SECOND, zmqcy.POLLOUT), int)
+    async for message in socket:
+        assert_type(message, bytes)
+    await socket.send_string("text", encoding="latin-1")
+    assert_type(await socket.recv_string(), str)
+    await socket.send_json({"a": [1, None]}, sort_keys=True)
+    assert_type(await socket.recv_json(parse_float=str), Any)
+    await socket.send_serialized(3, lambda n: [bytes(n)])
+    assert_type(await socket.recv_serialized(len), int)
+    assert_type(await socket.recv_serialized(lambda parts: parts[0].bytes, copy=False), bytes)
+
+
+async def futures(a: zmqcy.asyncio.Socket, b: zmqcy.asyncio.Socket) -> None:
+    first, second = await asyncio.gather(a.recv(), b.recv_multipart())
+    assert_type(first, bytes)
+    assert_type(second, list[bytes])
+    assert_type(await asyncio.wait_for(a.recv(), 1), bytes)
+    assert_type(await asyncio.wait_for(a.recv(copy=False), 1), zmqcy.Frame)
+    assert_type(await asyncio.shield(a.recv_many()), list[bytes])
+    assert_type(await asyncio.ensure_future(a.recv()), bytes)
+    pending = a.recv()
+    future: asyncio.Future[bytes] = pending
+    wider: asyncio.Future[bytes] | asyncio.Future[int] = b.poll()
+    done, waiting = await asyncio.wait({pending, b.recv()}, timeout=1)
+    for received in done | waiting:
+        assert_type(received.result(), bytes)
+    await asyncio.wait([a.recv(), b.send(b"")], return_when=asyncio.FIRST_COMPLETED)
+    for each in asyncio.as_completed([a.recv(), b.recv()]):
+        assert_type(await each, bytes)
+    assert_type(pending.done(), bool)
+    assert_type(pending.cancel(), bool)
+    assert_type(pending.cancelled(), bool)
+    assert_type(pending.exception(), BaseException | None)
+    assert_type(pending.get_loop(), asyncio.AbstractEventLoop)
+    pending.add_done_callback(print)
+    pending.add_done_callback(lambda ended: ended.result().decode())
+    assert_type(pending.remove_done_callback(print), int)
+    print(future, wider)
+
+
+async def asynchronous_contexts(address: int, plain: zmqcy.Context) -> None:
+    async with zmqcy.asyncio.Context(0, linger=0) as context:
+        assert_type(context, zmqcy.asyncio.Context)
+        assert_type(zmqcy.asyncio.Context.instance(), zmqcy.asyncio.Context)
+        assert_type(zmqcy.asyncio.Context.shadow(plain), zmqcy.asyncio.Context)
+        async with context.socket(zmqcy.SUB, rcvhwm=10, subscribe=b"", linger=SECOND) as socket:
+            assert_type(socket, zmqcy.asyncio.Socket)
+            assert_type(socket.bind("tcp://127.0.0.1:*"), Endpoint)
+            assert_type(socket.last_endpoint, str)
+            assert_type(socket.getsockopt(zmqcy.LINGER), int)
+            socket.linger = 0
+            socket.subscribe("topic")
+            assert_type(socket.context, zmqcy.Context | None)
+            assert_type(zmqcy.asyncio.Socket.shadow(socket), zmqcy.asyncio.Socket)
+            assert_type(zmqcy.asyncio.Socket.shadow(address), zmqcy.asyncio.Socket)
+            await socket.aclose(linger=SECOND)
+        with zmqcy.asyncio.Socket(plain, zmqcy.PUSH) as same:
+            assert_type(same, zmqcy.asyncio.Socket)
+        await context.aclose(timeout=1.5)
+
+
+async def asynchronous_polls(socket: zmqcy.asyncio.Socket, plain: zmqcy.Socket, fd: int) -> None:
+    poller = zmqcy.asyncio.Poller()
+    poller.register(socket, zmqcy.POLLIN)
+    poller.register(plain)
+    poller.register(fd)
+    assert_type(await poller.poll(SECOND), list[tuple[zmqcy.BaseSocket | int | HasFileno, int]])
+    for ready, _ in await poller.poll():
+        if isinstance(ready, zmqcy.asyncio.Socket):
+            assert_type(await ready.recv(), bytes)
+        elif isinstance(ready, zmqcy.Socket):
+            assert_type(ready.recv(), bytes)
+
+
+async def coroutines(socket: zmqcy.anyio.Socket, copy: bool, track: bool) -> None:
+    assert_type(await socket.recv(), bytes)
+    assert_type(await socket.recv(copy=False), zmqcy.Frame)
+    assert_type(await socket.recv(copy=copy), bytes | zmqcy.Frame)
+    assert_type(await socket.recv_multipart(), list[bytes])
+    assert_type(await socket.recv_multipart(copy=False), list[zmqcy.Frame])
+    assert_type(await socket.recv_into(bytearray(10)), int)
+    assert_type(await socket.recv_multipart_into([bytearray(10)]), list[int])
+    assert_type(await socket.recv_many(10, timeout=1.5), list[bytes])
+    assert_type(await socket.recv_multipart_many(), list[list[bytes]])
+    await socket.send(b"", timeout=SECOND)
+    assert_type(await socket.send(b"", track=True), zmqcy.MessageTracker)
+    assert_type(await socket.send(b"", track=track), zmqcy.MessageTracker | None)
+    assert_type(await socket.send_multipart([b"a", b"b"], track=True), zmqcy.MessageTracker)
+    assert_type(await socket.send_many([b"a"]), int)
+    assert_type(await socket.send_multipart_many([[b"a", b"b"]]), int)
+    assert_type(socket.try_send(b""), bool)
+    assert_type(socket.try_recv(), bytes | None)
+    assert_type(await socket.poll(10), int)
+    async for message in socket:
+        assert_type(message, bytes)
+    assert_type(await socket.recv_string(), str)
+    assert_type(await asyncio.create_task(socket.recv()), bytes)
+    async with zmqcy.anyio.Context(linger=0) as context:
+        assert_type(context, zmqcy.anyio.Context)
+        assert_type(zmqcy.anyio.Context.instance(), zmqcy.anyio.Context)
+        async with context.socket(zmqcy.PUSH, sndhwm=10) as other:
+            assert_type(other, zmqcy.anyio.Socket)
+            await other.aclose()
+    poller = zmqcy.anyio.Poller()
+    poller.register(socket)
+    assert_type(await poller.poll(SECOND), list[tuple[zmqcy.BaseSocket | int | HasFileno, int]])
 
 
 def devices(frontend: zmqcy.Socket, backend: zmqcy.Socket, control: zmqcy.Socket) -> None:

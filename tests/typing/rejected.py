@@ -1,6 +1,13 @@
-"""Programs that are wrong. mypy must find an error in each marked line, with the words of the mark, and in no other."""
+"""Programs that are wrong: mypy and pyright find an error in each marked line, mypy with its words, and in no other."""
+
+# mypy: enable-error-code="unused-awaitable"
+# pyright: reportUnusedCallResult=true
+
+import asyncio
 
 import zmqcy
+import zmqcy.anyio
+import zmqcy.asyncio
 
 
 def names() -> None:
@@ -100,6 +107,103 @@ def polls(socket: zmqcy.Socket) -> None:
         ready.recv()  # error: [union-attr]
     zmqcy.select(iter([socket]), [], [])  # error: No overload variant
     zmqcy.select(["socket"], [], [])  # error: [type-var]
+
+
+def takes_bytes(message: bytes) -> None: ...
+
+
+def takes_plain(socket: zmqcy.Socket) -> None: ...
+
+
+def takes_asynchronous(socket: zmqcy.asyncio.Socket) -> None: ...
+
+
+async def forgotten(socket: zmqcy.asyncio.Socket) -> None:
+    takes_bytes(socket.recv())  # error: [arg-type]
+    message: bytes = socket.recv()  # error: [assignment]
+    socket.recv().decode()  # error: has no attribute "decode"
+    print(len(socket.recv_multipart()))  # error: [arg-type]
+    for part in socket.recv_multipart():  # error: "None" not callable
+        print(part)
+    takes_bytes(*socket.recv_multipart())  # error: [arg-type]
+    for each in socket:  # error: has no attribute "__iter__"
+        print(each)
+    number = 1 + socket.poll()  # error: Unsupported operand types
+    json = socket.recv_json()["key"]  # error: is not indexable
+    socket.send(b"").wait()  # error: has no attribute "wait"
+    socket.recv_string().upper()  # error: has no attribute "upper"
+    socket.send(b"")  # error: must be used
+    socket.send_string("text")  # error: must be used
+    socket.aclose()  # error: must be used
+    await socket.try_send(b"")  # error: Incompatible types in "await"
+    print(message, number, json)
+
+
+async def asynchronous_messages(socket: zmqcy.asyncio.Socket) -> None:
+    text: str = await socket.recv()  # error: [assignment]
+    frame: bytes = await socket.recv(copy=False)  # error: [assignment]
+    (await socket.recv(copy=False)).decode()  # error: "Frame" has no attribute "decode"
+    parts: list[bytes] = await socket.recv_multipart(copy=False)  # error: [assignment]
+    await socket.send("text")  # error: [call-overload]
+    await socket.send_multipart(b"one")  # error: expected "Iterable[Buffer]"
+    (await socket.send(b"")).wait()  # error: "None" has no attribute "wait"
+    await socket.recv(timeout="1")  # error: [call-overload]
+    await socket.send_string(b"bytes")  # error: expected "str"
+    socket.recv().set_result(b"")  # error: expected "Never"
+    pending: asyncio.Future[str] = socket.recv()  # error: [assignment]
+    await asyncio.create_task(socket.recv())  # error: [arg-type]
+    with socket.recv() as message:  # error: has no attribute "__enter__"
+        print(message)
+    print(text, frame, parts, pending)
+
+
+async def sockets_of_the_other_kind(
+    plain: zmqcy.Socket, asynchronous: zmqcy.asyncio.Socket, foreign: zmqcy.anyio.Socket
+) -> None:
+    takes_plain(asynchronous)  # error: expected "zmqcy.socket.Socket"
+    takes_plain(foreign)  # error: expected "zmqcy.socket.Socket"
+    takes_asynchronous(plain)  # error: expected "zmqcy.asyncio.Socket"
+    takes_asynchronous(foreign)  # error: expected "zmqcy.asyncio.Socket"
+    await plain.recv()  # error: Incompatible types in "await"
+    async for message in plain:  # error: has no attribute "__aiter__"
+        print(message)
+    async with plain:  # error: has no attribute "__aenter__"
+        pass
+    await plain.aclose()  # error: has no attribute "aclose"
+
+
+async def asynchronous_contexts(context: zmqcy.asyncio.Context, plain: zmqcy.Context) -> None:
+    takes_plain(context.socket(zmqcy.PUSH))  # error: expected "zmqcy.socket.Socket"
+    takes_asynchronous(plain.socket(zmqcy.PUSH))  # error: expected "zmqcy.asyncio.Socket"
+    context.socket(zmqcy.PUSH, rcvhwn=3)  # error: Unexpected keyword argument "rcvhwn"
+    context.socket(zmqcy.PUSH, linger="0")  # error: [arg-type]
+    zmqcy.asyncio.Context(lingr=0)  # error: Unexpected keyword argument "lingr"
+    with zmqcy.asyncio.Context.instance() as same:
+        takes_plain(same.socket(zmqcy.PUSH))  # error: expected "zmqcy.socket.Socket"
+    async with plain:  # error: has no attribute "__aenter__"
+        pass
+    context.aclose()  # error: must be used
+    await context.aclose("1")  # error: [arg-type]
+
+
+async def asynchronous_polls(poller: zmqcy.asyncio.Poller, foreign: zmqcy.anyio.Poller) -> None:
+    for ready, _ in poller.poll():  # error: has no attribute "__iter__"
+        print(ready)
+    poller.poll()  # error: must be used
+    foreign.poll(0)  # error: must be used
+    await poller.poll("1")  # error: [arg-type]
+    for ready, _ in await poller.poll():
+        await ready.recv()  # error: [union-attr]
+
+
+async def coroutines(socket: zmqcy.anyio.Socket) -> None:
+    takes_bytes(socket.recv())  # error: [arg-type]
+    socket.send(b"")  # error: must be used
+    socket.recv().cancel()  # error: has no attribute "cancel"
+    text: str = await socket.recv()  # error: [assignment]
+    (await socket.recv(copy=False)).decode()  # error: "Frame" has no attribute "decode"
+    await socket.send("text")  # error: [call-overload]
+    print(text)
 
 
 def devices(frontend: zmqcy.Socket) -> None:

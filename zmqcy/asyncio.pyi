@@ -1,0 +1,27 @@
+from asyncio import AbstractEventLoop
+from collections.abc import Callable
+from datetime import timedelta
+
+from typing_extensions import Unpack
+
+from zmqcy import _aio, _poll
+from zmqcy._poll import _Pollable
+from zmqcy.context import AsyncContext
+from zmqcy.socket import AsyncSocket, _SocketOptions
+
+class Socket(AsyncSocket, _aio.Socket): ...
+
+class Context(AsyncContext):
+    def socket(  # type: ignore[override]  # as in AsyncContext
+        self, socket_type: int, **options: Unpack[_SocketOptions]
+    ) -> Socket: ...
+
+class Poller(_poll.Poller):
+    async def poll(  # type: ignore[override]
+        self, timeout: float | timedelta | None = None
+    ) -> list[tuple[_Pollable, int]]: ...
+
+class Watcher:
+    def __init__(self, loop: AbstractEventLoop) -> None: ...
+    def add_reader(self, fd: int, callback: Callable[[], object]) -> None: ...
+    def remove_reader(self, fd: int) -> bool: ...
