@@ -25,6 +25,7 @@ lint: .venv/.lint  ## check style, spelling, and that imports go down only
 
 types: .venv/.lint  ## check the types
 	$(BIN)/mypy
+	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 
 bench: .venv/.built .venv/.bench  ## measure, in turns with rivals
 	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick)

