@@ -109,11 +109,6 @@ def test_three_stubs_say_the_same():
     assert methods("anyio.pyi") == {name: found for name, found in plain.items() if not name.startswith("try_")}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    raises=(TypeError, DeprecationWarning),
-    reason="Done and Operation have `send`, by which asyncio takes them for coroutines",
-)
 def test_asyncio_takes_operations_for_futures():
     """What the stubs promise: that they are asyncio.Future to its functions."""
 

@@ -23,17 +23,11 @@ class _Future(Future[_T_co]):  # type: ignore[type-var]
     def set_exception(self, exception: Never, /) -> None: ...  # type: ignore[override]
     __iter__: None  # type: ignore[assignment]  # or `for part in socket.recv_multipart()` would pass without `await`
 
-# Their callbacks have a name of their own.
-@type_check_only
-class _Operation(_Future[_T_co]):
-    def add_done_callback(self, callback: Callable[[Self], object], *, context: Context | None = None) -> None: ...
-    def remove_done_callback(self, callback: Callable[[Self], object]) -> int: ...
+@final
+class Done(_Future[_T_co]): ...
 
 @final
-class Done(_Operation[_T_co]): ...
-
-@final
-class Operation(_Operation[_T_co]):
+class Operation(_Future[_T_co]):
     @property
     def sent(self) -> int: ...
     @property

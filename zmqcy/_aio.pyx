@@ -19,7 +19,7 @@ its `spin` says, which keeps the thread awake: to be woken costs more than a rou
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_DECREF, Py_INCREF
+from cpython.ref cimport Py_INCREF
 from libc.errno cimport ENOTSOCK
 
 from zmqcy._base cimport BaseSocket, enter, forget
@@ -41,9 +41,9 @@ from zmqcy import errors
 
 cdef extern from *:
     """
-    /* A future ends an `await` by StopIteration, or without one where the interpreter asks by am_send, which Python 3.12
-       does no more. To make that exception costs as much as to receive: it is made once, and used again when nobody has
-       it. It keeps the last value it brought, which is why that is to be a small one. */
+    /* A future ends an `await` by StopIteration or, where the interpreter asks by am_send, without one. Python 3.12 does
+       so no more. To make an exception costs as much as to receive: it is made once, and used again when nobody has it.
+       It keeps the last value it brought, which is why that is to be a small one. */
     #if PY_VERSION_HEX >= 0x030C0000 && !defined(Py_GIL_DISABLED)
     static PyObject *zmqcy_stop_again = NULL;
     static int zmqcy_stop_by_the_same(PyObject *value) {
@@ -242,11 +242,11 @@ cdef class Done:
         """Return the event loop in which the operation was made."""
         return self.loop.loop
 
-    def add_done_callback(self, callback, *, context=None):
+    def add_done_callback(self, fn, /, *, context=None):
         """Have a function called by the loop soon, with this object."""
-        self.loop.loop.call_soon(callback, self, context=context)
+        self.loop.loop.call_soon(fn, self, context=context)
 
-    def remove_done_callback(self, callback):
+    def remove_done_callback(self, fn, /):
         """Return 0: no callback waits here."""
         return 0
 
@@ -258,17 +258,6 @@ cdef class Done:
 
     def __next__(self):
         raise NotImplementedError  # see iterate_by
-
-    def send(self, value):
-        """End the `await` of it."""
-        raise StopIteration(self.value)
-
-    def throw(self, type, value=None, traceback=None):
-        """Raise an exception."""
-        raise to_exception(type, value)
-
-    def close(self):
-        """Do nothing."""
 
     def __repr__(self):
         return f"<Done {self.value!r:.80}>"
@@ -316,7 +305,7 @@ cdef class Waker:
     def cancelled(self):
         return self.cancelled_by is not None
 
-    def add_done_callback(self, callback, *, context=None):
+    def add_done_callback(self, fn, /, *, context=None):
         self.callback = callback
         self.context = context
 
@@ -581,10 +570,10 @@ cdef class Operation:
         """Return the event loop in which it waits."""
         return self.socket.loop.loop
 
-    def add_done_callback(self, callback, *, context=None):
+    def add_done_callback(self, fn, /, *, context=None):
         """Have a function called by the loop, with this object, when it has ended."""
         if self.state != PENDING:
-            self.socket.loop.loop.call_soon(callback, self, context=context)
+            self.socket.loop.loop.call_soon(fn, self, context=context)
             return
         if context is None:
             from contextvars import copy_context
@@ -592,13 +581,13 @@ cdef class Operation:
         if self.callbacks is None:
             self.callbacks = []
             self.socket.kept.add(self)
-        self.callbacks.append((callback, context))
+        self.callbacks.append((fn, context))
 
-    def remove_done_callback(self, callback):
+    def remove_done_callback(self, fn, /):
         """Take a function back. Return how many times it was there."""
         if self.callbacks is None:
             return 0
-        kept = [each for each in self.callbacks if each[0] != callback]
+        kept = [each for each in self.callbacks if each[0] != fn]
         removed = len(self.callbacks) - len(kept)
         self.callbacks = kept or None
         if not kept:
@@ -618,16 +607,6 @@ cdef class Operation:
 
     def __next__(self):
         raise NotImplementedError  # see iterate_by
-
-    def send(self, value):
-        """Go on in the task that awaits it."""
-        cdef PyObject *result = NULL
-        how = send_to_operation(<PyObject *> self, NULL, &result)
-        value = <object> result
-        Py_DECREF(value)
-        if how == PYGEN_RETURN:
-            raise StopIteration(value)
-        return value
 
     def throw(self, type, value=None, traceback=None):
         """Take note that the task that awaits it is cancelled, or ends otherwise."""
