@@ -1,6 +1,5 @@
 from asyncio import Future
 from collections.abc import Callable, Iterable
-from contextvars import Context
 from datetime import timedelta
 from typing import Literal, TypeVar, final, overload, type_check_only
 

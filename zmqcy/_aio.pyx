@@ -41,7 +41,7 @@ from zmqcy import errors
 
 cdef extern from *:
     """
-    /* A future ends an `await` by StopIteration or, where the interpreter asks by am_send, without one. Python 3.12 does
+    /* A future ends `await` by StopIteration or, where the interpreter asks by am_send, without one. Python 3.12 does
        so no more. To make an exception costs as much as to receive: it is made once, and used again when nobody has it.
        It keeps the last value it brought, which is why that is to be a small one. */
     #if PY_VERSION_HEX >= 0x030C0000 && !defined(Py_GIL_DISABLED)
@@ -306,7 +306,7 @@ cdef class Waker:
         return self.cancelled_by is not None
 
     def add_done_callback(self, fn, /, *, context=None):
-        self.callback = callback
+        self.callback = fn
         self.context = context
 
     def cancel(self, msg=None):
