@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import atexit
+import compileall
 import importlib.metadata
 import importlib.util
 import json
@@ -28,7 +29,7 @@ RESULTS = HERE / "results"
 PEER = HERE / "peer.py"
 LIMIT = 10  # seconds without a word after which a rival hangs, and is cut off
 START = 0.25  # seconds that the processes of a run take to start and end, for the plan
-LIBRARIES = {"zmqcy": "zmqcy", "pyzmq": "zmq", "pyomq": "pyomq", "pynng": "pynng"}
+LIBRARIES = {"zmqcy": "zmqcy", "pyzmq": "zmq", "pyomq": "pyomq", "pynng": "pynng", "uvloop": "uvloop"}
 CONTEXT = {"asyncio streams": "streams", "multiprocessing.Pipe": "Pipe"}  # to compare with; no rivals
 TRANSPORTS = ("inproc", "ipc", "tcp")
 
@@ -78,6 +79,19 @@ def rivals(*names: str) -> dict[str, list[str]]:
         for name in names
         if installed(name)
     }
+
+
+def loops() -> list[str]:
+    """Return the event loops that are there."""
+    return ["asyncio", *(["uvloop"] if installed("uvloop") else [])]
+
+
+def compiled() -> None:
+    """Compile what the import of a library loads. pip has done so; Python may be told to write nothing."""
+    for name in ("asyncio", *LIBRARIES.values()):
+        spec = importlib.util.find_spec(name)
+        for folder in spec.submodule_search_locations if spec else []:
+            compileall.compile_dir(folder, quiet=2)
 
 
 # ---- processes
@@ -191,13 +205,13 @@ def alone(command: list[str], work: str, *arguments: object, **plan: object) -> 
 def between(
     binds: list[str], connects: list[str], works: tuple[str, str], url: str, *, limit: float = LIMIT, **plan: object
 ) -> dict[str, float]:
-    """Run two works in two processes, the first of which binds; `req` and `sub` measure, or else the first."""
+    """Run two works in two processes, the first of which binds and measures; but req, sub and dealer measure."""
     with (
         Process(binds, works[0], "@" + url, *words(plan)) as first,
         Process(connects, works[1], "-", *words(plan)) as second,
     ):
         second.write(first.line(limit))
-        ends = (second, first) if works[1] in ("req", "sub") else (first, second)
+        ends = (second, first) if works[1] in ("req", "sub", "dealer") else (first, second)
         return result(*ends, limit=limit)
 
 
@@ -207,10 +221,15 @@ def two(binds: list[str], connects: list[str], works: tuple[str, str], url: str,
 
 
 def over(transport: str, command: list[str], works: tuple[str, str], **plan: object) -> dict[str, float]:
-    """Run two works of a rival over a transport: inproc is two threads of one process, the others two processes."""
+    """Run two works of a rival over a transport: in two processes, or, over inproc, in two threads or tasks of one."""
     if transport == "inproc":
-        return alone(command, "threads", *works, **plan)
+        return alone(command, *inproc(works, **plan), **plan)
     return between(command, command, works, endpoint(transport), **plan)
+
+
+def inproc(works: tuple[str, str], loop: str = "", **plan: object) -> tuple[str, ...]:
+    """Return two works over inproc as words: as tasks in a loop, or else as threads."""
+    return ("+".join(works), "@inproc://bench") if loop else ("threads", *works)
 
 
 def endpoint(transport: str) -> str:
@@ -226,13 +245,14 @@ def ipc_directory() -> str:
 
 
 @cache
-def missing(name: str, transport: str, mode: str = "single", count: int = 20_000) -> str:
+def missing(name: str, transport: str, mode: str = "single", count: int = 20_000, loop: str = "") -> str:
     """Return what a rival did wrong with so many numbered messages, each of which has to come, in order; or ""."""
     command = rivals(name)[name]
-    works, plan = ("check", "number"), words({"mode": mode, "batch": 100, "count": count})
+    works = ("check", "number")
+    plan = words({"mode": mode, "batch": 100, "count": count} | ({"loop": loop} if loop else {}))
     try:
         if transport == "inproc":
-            with Process(command, "threads", *works, *plan) as process:
+            with Process(command, *inproc(works, loop), *plan) as process:
                 lost = numbers(process.line())["missing"]
         else:
             with (
@@ -487,7 +507,7 @@ def machine() -> dict:
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "command": " ".join([Path(sys.argv[0]).name, *sys.argv[1:]]),
     }
-    for distribution in ("pyzmq", "pyomq", "pynng"):
+    for distribution in ("pyzmq", "pyomq", "pynng", "uvloop"):
         with suppress(importlib.metadata.PackageNotFoundError):
             facts[distribution] = importlib.metadata.version(distribution)
     if "pyzmq" in facts:

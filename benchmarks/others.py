@@ -1,14 +1,13 @@
 """Rivals that are not ZeroMQ, for peer.py: pynng, and for context multiprocessing's pipe and asyncio's streams.
 
-pynng and the pipe get the few names by which peer.py uses a ZeroMQ library. Their own methods are what is called for
-a message, so that nothing of ours is measured.
+They get the few names by which peer.py and tasks.py use a ZeroMQ library. The own methods of pynng and of the pipe are
+what is called for a message, so that nothing of ours is measured.
 """
 
 import asyncio
+import socket
 import struct
-import time
-
-from peer import round_trips, say
+from functools import partial
 
 LENGTH = struct.Struct("!I")
 
@@ -26,18 +25,19 @@ class Kinds:
 
 
 class Nng(Kinds):
-    def __init__(self):
+    def __init__(self, *calls):
         import pynng
 
         self.pynng = pynng
+        self.calls = calls or ("send", "recv")
 
     def socket(self, kind):
-        return NngSocket(getattr(self.pynng, kind.capitalize() + "0")())
+        return NngSocket(getattr(self.pynng, kind.capitalize() + "0")(), *self.calls)
 
 
 class NngSocket:
-    def __init__(self, socket):
-        self.socket, self.send, self.recv = socket, socket.send, socket.recv
+    def __init__(self, socket, send, recv):
+        self.socket, self.send, self.recv = socket, getattr(socket, send), getattr(socket, recv)
 
     def bind(self, url):
         listener = self.socket.listen(url.replace("*", "0"))
@@ -81,69 +81,38 @@ class PipeSocket:
 
 
 class Streams(Kinds):
+    def socket(self, kind):
+        return StreamSocket()
+
+
+class StreamSocket:
     """asyncio's streams over tcp; a message is its length in four bytes, and itself."""
 
-    def run(self, work, plan):
-        asyncio.run(self.main(getattr(self, work), plan))
+    connection = None
 
-    async def main(self, work, plan):
-        if plan.where[0] == ">":
-            host, port = plan.where.removeprefix(">tcp://").split(":")
-            return await work(plan, *await asyncio.open_connection(host, port))
-        connected = asyncio.get_running_loop().create_future()
-        server = await asyncio.start_server(lambda *ends: connected.set_result(ends), "127.0.0.1", 0)
-        say("tcp://127.0.0.1:{1}".format(*server.sockets[0].getsockname()))
-        return await work(plan, *await connected)
+    def bind(self, url):
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.last_endpoint = "tcp://127.0.0.1:{1}".format(*self.listener.getsockname())
 
-    async def push(self, plan, reader, writer):
-        data = b"x" * plan.size
-        while True:
-            await send(writer, data)
+    def connect(self, url):
+        host, port = url.removeprefix("tcp://").split(":")
+        self.connection = socket.create_connection((host, int(port)))
 
-    async def pull(self, plan, reader, writer):
-        await recv(reader)
-        for seconds in (plan.seconds / 10, plan.seconds):
-            if seconds == plan.seconds:
-                say("start")
-            start = now = time.perf_counter()
-            count = 0
-            while now - start < seconds:
-                for _ in range(10):
-                    await recv(reader)
-                count += 10
-                now = time.perf_counter()
-        say(f"rate={count / (now - start):.3f} count={count}")
+    async def open(self):
+        if self.connection is None:
+            self.listener.setblocking(False)
+            self.connection, _ = await asyncio.get_running_loop().sock_accept(self.listener)
+        self.connection.setblocking(False)
+        self.reader, self.writer = await asyncio.open_connection(sock=self.connection)
 
-    async def rep(self, plan, reader, writer):
-        while True:
-            await send(writer, await recv(reader))
+    async def send(self, data):
+        self.writer.writelines((LENGTH.pack(len(data)), data))
+        await self.writer.drain()
 
-    async def req(self, plan, reader, writer):
-        data = b"x" * plan.size
-        times = []
-        for seconds in (plan.seconds / 10, plan.seconds):
-            if seconds == plan.seconds:
-                say("start")
-            times.clear()
-            start = last = now = time.perf_counter()
-            while now - start < seconds:
-                await send(writer, data)
-                await recv(reader)
-                now = time.perf_counter()
-                times.append(now - last)
-                last = now
-        round_trips(times, now - start)
+    async def recv(self):
+        size = LENGTH.unpack(await self.reader.readexactly(4))[0]
+        return await self.reader.readexactly(size)
 
 
-async def send(writer, data):
-    writer.write(LENGTH.pack(len(data)))
-    writer.write(data)
-    await writer.drain()
-
-
-async def recv(reader):
-    size = LENGTH.unpack(await reader.readexactly(4))[0]
-    return await reader.readexactly(size)
-
-
-LIBRARIES = {"pynng": Nng, "Pipe": Pipe, "streams": Streams}
+LIBRARIES = {"pynng": Nng, "Pipe": Pipe}
+ASYNCHRONOUS = {"pynng": partial(Nng, "asend", "arecv"), "streams": Streams}

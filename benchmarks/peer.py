@@ -3,7 +3,8 @@
     peer.py LIBRARY WORK WHERE [KEY=VALUE ...]
 
 LIBRARY is zmqcy, zmq (pyzmq), pyomq, or one of others.py: pynng, Pipe, streams. Beside those of C there is the mode
-`batch`, of `batch` messages a call, and the mode `blocking`, in which zmqcy sleeps without spinning before.
+`batch`, of `batch` messages a call, the mode `blocking`, in which zmqcy sleeps without spinning before, and the work
+`inline`, which sends and receives in one thread. With loop=asyncio or loop=uvloop the work is one of tasks.py.
 """
 
 import contextlib
@@ -218,10 +219,32 @@ def check(zmq, ctx, plan):
         if NUMBER.unpack(message)[0] != wanted:
             break
         wanted += 1
-    say(f"missing={plan.count - wanted if message == END else plan.count}")  # out of order, or twice: none counts
+    say_missing(plan, wanted, message)
+
+
+def say_missing(plan, wanted, last):
+    say(f"missing={plan.count - wanted if last == END else plan.count}")  # out of order, or twice: none counts
 
 
 # ---- works of one process
+
+
+def inline(zmq, ctx, plan):
+    receiver, sender = make(zmq, ctx, "PULL", plan), make(zmq, ctx, "PUSH", plan)
+    receiver.bind("inproc://inline")
+    sender.connect("inproc://inline")
+    recv = receiving(receiver, plan)
+    send, form = sending(sender, plan)
+    message = form(b"x" * plan.size)
+    send(message)
+    assert recv() == message
+
+    def some():
+        for _ in range(100):
+            send(message)
+            recv()
+
+    measure(some, plan, 100 * (plan.batch if plan.mode == "batch" else 1))
 
 
 def device(zmq, ctx, plan, kind, front, back):
@@ -282,19 +305,24 @@ def wake(zmq, ctx, plan):
 
 
 def library(name):
-    if name not in ("pynng", "Pipe", "streams"):
+    if name not in ("pynng", "Pipe"):
         return importlib.import_module(name)
     import others
 
     return others.LIBRARIES[name]()
 
 
-def run(work, zmq, ctx, plan):
+def run(call, *arguments):
     try:
-        globals()[work](zmq, ctx, plan)
-    except BaseException as error:  # of a thread too: the process ends, and the parent reads why
-        print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-        os._exit(1)
+        call(*arguments)
+    except BaseException as error:
+        fail(error)
+
+
+def fail(error):
+    """End the process, also from a thread or a task; the parent reads why."""
+    print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    os._exit(1)
 
 
 def end_with_stdin():
@@ -309,7 +337,18 @@ def main(name, work, where, *words):
     if work == "threads":
         work, sender, *words = where, *words
         where = "@inproc://bench"
-    plan = SimpleNamespace(library=name, mode="single", size=8, batch=1, peers=1, seconds=0.3, count=0, back="")
+    plan = SimpleNamespace(
+        library=name,
+        loop="asyncio" if name == "streams" else "",
+        mode="single",
+        size=8,
+        batch=1,
+        peers=1,
+        flight=1,
+        seconds=0.3,
+        count=0,
+        back="",
+    )
     for key, value in (word.split("=", 1) for word in words):
         setattr(plan, key, type(getattr(plan, key))(value))
     with contextlib.suppress(ImportError, ValueError):
@@ -317,8 +356,13 @@ def main(name, work, where, *words):
 
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    zmq = library(name)
-    ctx = zmq.Context()
+    if plan.loop:
+        import tasks
+
+        zmq, contexts = tasks.library(name)
+    else:
+        zmq = contexts = library(name)
+    ctx = contexts.Context()
     with contextlib.suppress(Exception):  # pyomq has no bound
         ctx.max_sockets = 2 * plan.peers + 64
     if plan.mode == "blocking":
@@ -332,13 +376,13 @@ def main(name, work, where, *words):
 
         def second():
             other = SimpleNamespace(**{**vars(plan), "where": resolved("-")})
-            run(sender, zmq, ctx, other)
+            run(globals()[sender], zmq, ctx, other)
 
         threading.Thread(target=second, daemon=True).start()
-    if name == "streams":
-        zmq.run(work, plan)
+    if plan.loop:
+        run(tasks.main, zmq, ctx, plan, work)
     else:
-        run(work, zmq, ctx, plan)
+        run(globals()[work], zmq, ctx, plan)
     watcher.join()  # the parent still reads what this process used
 
 

@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- generated: begin -->", "<!-- generated: end -->"
 
+TASKS = "asyncio: PUSH to PULL over inproc, two tasks"
 TCP, INPROC, TRIPS = "throughput over tcp", "throughput over inproc", "round trips over tcp"
 # What is to be reached: name, what is asked, table, and the rival that zmqcy is as many times as good as; "" is zmqcy's
 # own figure. Nothing is asked where the text is empty.
@@ -54,6 +55,34 @@ FIGURES = [
         )
         for what in ("the receiver has grown", "the sender has grown")
     ),
+    ("asyncio, inproc, two tasks, 8 B beside pyzmq", "15", f"{TASKS}, single, 8 B", "pyzmq"),
+    ("asyncio, inproc, two tasks, 8 B beside pyomq", "1.5", f"{TASKS}, single, 8 B", "pyomq"),
+    ("asyncio, inproc, two tasks, 8 B beside plain sockets in a thread", "0.4", f"{TASKS}, single, 8 B", "zmqcy plain"),
+    (
+        "asyncio, tcp, two processes, 8 B beside pyzmq",
+        "8",
+        "asyncio: PUSH to PULL over tcp, two processes, 8 B",
+        "pyzmq",
+    ),
+    *(
+        (
+            f"asyncio, REQ/REP tcp 8 B, two tasks, beside {rival}",
+            asked,
+            "asyncio: REQ to REP over tcp, two tasks, 8 B",
+            rival,
+        )
+        for rival, asked in (("pyzmq", "2"), ("pyomq", "1.1"))
+    ),
+    *(
+        (
+            f"asyncio, a pair beside 1,000 sockets that wait, {what}, beside 1",
+            "0.8",
+            f"asyncio: a pair beside sockets that wait, {what}, 1,000 sockets beside 1",
+            "zmqcy with 1",
+        )
+        for what in ("round trips", "one way")
+    ),
+    ("import of zmqcy.asyncio beside zmq.asyncio", "2", "asyncio: imports, import", "pyzmq"),
     ("CPU of a blocked recv", "below 0.5 %", "CPU of what waits, a blocked recv", ""),
     ("CPU of an idle device", "below 0.5 %", "CPU of what waits, an idle device", ""),
 ]
@@ -263,7 +292,7 @@ def markdown_table(heads: list[str], rows: list[list[str]]) -> str:
 
 def in_docs(group: str) -> bool:
     """Return whether the plot of a group is committed; the tables there and the page have all."""
-    return not re.search("over (ipc|inproc)|p99", group)
+    return not re.search("over (ipc|inproc)|p99|^uvloop", group)
 
 
 def markdown(runs: dict, drawn: dict[str, Path]) -> str:

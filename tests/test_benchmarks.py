@@ -12,12 +12,13 @@ import pytest
 BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
+import bench_asyncio  # noqa: E402
 import bench_device  # noqa: E402
 import bench_memory  # noqa: E402
 import common  # noqa: E402
 import report  # noqa: E402
 
-FILES = ("throughput", "latency", "poll", "peers", "device", "calls", "memory")
+FILES = ("throughput", "latency", "poll", "peers", "device", "calls", "memory", "asyncio")
 TINY = {"seconds": 0.005}
 
 
@@ -86,12 +87,14 @@ def test_what_hangs_or_dies_is_cut_off_and_reported(capsys):
     assert [row.get("cut") for row in table["rows"]] == [None, "hung: nothing for 0.3 s", "why it died"]
 
 
+@pytest.mark.parametrize("loop", ["", "asyncio"])
 @pytest.mark.parametrize("transport", common.TRANSPORTS)
-def test_what_loses_messages_is_reported(transport, tmp_path, monkeypatch):
+def test_what_loses_messages_is_reported(transport, loop, tmp_path, monkeypatch):
     """A rival that is real but for one message, which it does not send."""
     script = tmp_path / "lossy.py"
     script.write_text(
         textwrap.dedent(f"""
+        import asyncio
         import sys
         sys.path.insert(0, {str(BENCHMARKS)!r})
         import peer
@@ -104,7 +107,8 @@ def test_what_loses_messages_is_reported(transport, tmp_path, monkeypatch):
                 return getattr(self.socket, name)
             def send(self, data):
                 if data != peer.NUMBER.pack(70):
-                    self.socket.send(data)
+                    return self.socket.send(data)
+                return asyncio.sleep(0) if {loop!r} else None
 
         peer.make = lambda *arguments: Lossy(make(*arguments))
         peer.main(*sys.argv[1:])
@@ -112,8 +116,8 @@ def test_what_loses_messages_is_reported(transport, tmp_path, monkeypatch):
     )
     monkeypatch.setattr(common, "rivals", lambda name: {name: [sys.executable, str(script), "zmqcy"]})
     missing = common.missing.__wrapped__
-    assert missing("lossy", transport, count=70) == ""
-    assert missing("lossy", transport, count=100).startswith("loses messages: ")
+    assert missing("lossy", transport, count=70, loop=loop) == ""
+    assert missing("lossy", transport, count=100, loop=loop).startswith("loses messages: ")
 
 
 def test_why_an_other_end_fails():
@@ -198,6 +202,86 @@ def test_calls_by_pyperf():
     assert set(bench_calls.by_pyperf("zmqcy")) == set(bench_calls.CALLS)
 
 
+# ---- works in an event loop
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def loop(request):
+    return pytest.importorskip(request.param) and request.param
+
+
+@pytest.mark.parametrize("mode", ["single", "batch"])
+@pytest.mark.parametrize("transport", ["inproc", "tcp"])
+def test_throughput_of_tasks(transport, mode, loop):
+    assert common.missing("zmqcy", transport, mode, 1000, loop) == ""
+    plan = {"mode": mode, "size": 100, "batch": 10, "loop": loop, **TINY}
+    assert common.over(transport, installed("zmqcy"), ("pull", "push"), **plan)["rate"] > 0
+
+
+@pytest.mark.parametrize("name", ["pyzmq", "pyomq", "pynng", "asyncio streams"])
+def test_rivals_in_a_loop(name, loop):
+    command = installed(name)
+    assert common.missing(name, "tcp", count=1000, loop=loop) == ""
+    assert common.over("tcp", command, ("pull", "push"), loop=loop, **TINY)["rate"] > 0
+    assert common.alone(command, "rep+req", "@tcp://127.0.0.1:*", loop=loop, **TINY)["rate"] > 0
+
+
+@pytest.mark.parametrize("name", ["zmqcy", "pyzmq", "pyomq", "asyncio streams"])
+@pytest.mark.parametrize("flight", [1, 20])
+def test_requests_in_flight(name, flight, loop):
+    works = ("rep" if name == "asyncio streams" else "router", "dealer")
+    assert common.over("tcp", installed(name), works, flight=flight, loop=loop, **TINY)["rate"] > 0
+
+
+@pytest.mark.parametrize("peers", [1, 20])
+def test_many_sockets_in_a_loop(peers, loop):
+    measured = common.alone(installed("zmqcy"), "many", ".", peers=peers, loop=loop, **TINY)
+    assert all(measured[metric] > 0 for _, metric, _ in bench_asyncio.MANY)
+
+
+@pytest.mark.parametrize("mode", [*bench_asyncio.LATE, "alone"])
+def test_how_late_a_task_is(mode, loop):
+    measured = common.alone(installed("zmqcy"), "beside", ".", mode=mode, loop=loop, seconds=0.05)
+    assert measured["sleep_p50"] <= measured["sleep_p99"]
+    assert 0 < measured["soon_p50"] <= measured["soon_p99"]
+
+
+def test_what_leaves_others_no_turn_is_reported():
+    with pytest.raises(common.Failed, match="the other task had no turn"):
+        common.alone(installed("pyzmq"), "beside", ".", loop="asyncio", seconds=0.05)
+
+
+@pytest.mark.parametrize("mode", ["single", "batch"])
+def test_plain_sockets_in_one_thread(mode):
+    assert common.alone(installed("zmqcy"), "inline", ".", mode=mode, batch=10, **TINY)["rate"] > 0
+
+
+def test_imports_are_compiled_before_they_are_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    package = tmp_path / "some_package"
+    package.mkdir()
+    source = package / "__init__.py"
+    source.write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(common, "LIBRARIES", {"some": "some_package", "other": "not_there"})
+    common.compiled()
+    assert Path(importlib.util.cache_from_source(str(source))).is_file()
+
+
+def test_imports_are_measured():
+    options = common.settled(quick=True)
+    for name, run in bench_asyncio.imports(options).runs.items():
+        if name.startswith("zmqcy"):
+            assert run()["ms"] > 0
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the CPU time of another process is read from /proc")
+def test_sockets_that_wait(monkeypatch):
+    monkeypatch.setattr(bench_memory, "IDLE", 0.05)
+    runs = bench_asyncio.waiting(common.settled(quick=True)).runs
+    assert [run()["share"] >= 0 for run in runs.values()] == [True]
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="the memory of another process is read from /proc")
 def test_memory_and_idle(monkeypatch):
     monkeypatch.setattr(bench_memory, "IDLE", 0.05)
@@ -212,7 +296,7 @@ def test_memory_and_idle(monkeypatch):
 # ---- the plan
 
 
-@pytest.mark.parametrize(("quick", "most"), [(True, 3.5 * 60), (False, 35 * 60)])
+@pytest.mark.parametrize(("quick", "most"), [(True, 4 * 60), (False, 40 * 60)])
 def test_the_plan_fits_and_has_the_figures_to_reach(quick, most, monkeypatch):
     monkeypatch.setattr(common, "installed", lambda name: True)
     options = common.settled(quick)
