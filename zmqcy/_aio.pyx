@@ -149,7 +149,7 @@ cdef int import_asyncio() except -1:
     return 0
 
 
-cdef int call_soon(object loop, object function) except -1:
+cpdef int call_soon(object loop, object function) except -1:
     """Have a function called by a loop, from whatever thread this is; by a closed one nothing is."""
     try:
         if running_loop() is loop:

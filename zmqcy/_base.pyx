@@ -42,10 +42,9 @@ cdef void forget(SocketRecord *record) noexcept:
     while link is not NULL:
         watch = <Watch *> link.owner
         link = link.following
-        if watch.tell is not NULL:
-            watch.tell(watch.of_poller.owner)
-        elif watch.of_poller.place is NULL:
+        if watch.unread is not NULL and watch.of_poller.place is NULL:
             insert(&watch.of_poller, watch.unread)
+        watch.tell(watch.of_poller.owner)
 
 cdef void withdraw(SocketRecord *record) noexcept:
     """Take a socket out of the epoll sets of pollers before its descriptor is closed, by us or behind our back.

@@ -25,9 +25,9 @@ cdef struct Watch:
     # What a socket must know of who remembers its events: a poller, in whose item this stands, or an event loop's side.
     Link of_socket         # among the watches of the socket
     Link of_poller         # among what the poller must read again; in no list while it remembers the events
-    Link **unread          # that list
+    Link **unread          # that list; NULL: it is no poller's
     int epoll              # the set that the socket's descriptor is in, or -1
-    void (*tell)(void *owner) noexcept  # instead of that list: called with the owner of `of_poller`
+    void (*tell)(void *owner) noexcept  # called with the owner of `of_poller`, before the events change
 
 
 cdef inline void insert(Link *link, Link **head) noexcept:

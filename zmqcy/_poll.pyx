@@ -39,6 +39,7 @@ cdef class Doubts:
 
     cdef Link *unread     # those that are new or were used
     cdef Link *uncertain  # those to be read each time, for others may use the socket
+    cdef object told      # a function to be called when a socket is used: a task waits, and does not block
 
 
 @cython.internal
@@ -71,11 +72,18 @@ cdef class Item:
         self.watch.of_socket.owner = &self.watch
         self.watch.of_poller.owner = <void *> self
         self.watch.unread = &doubts.unread
+        self.watch.tell = tell
         self.watch.epoll = NOWHERE
 
     def __dealloc__(self):
         remove(&self.watch.of_socket)
         remove(&self.watch.of_poller)
+
+
+cdef void tell(void *item) noexcept:
+    """Tell who waits without blocking that the events of a socket may change now."""
+    if (<Item> item).doubts.told is not None:
+        (<Item> item).doubts.told()
 
 
 cdef class Poller:
@@ -359,6 +367,25 @@ cdef class Poller:
                 return []
             interrupted(EINTR)
             self.enter("poll")
+
+    def _begin_wait(self, function):
+        """Begin to wait in an event loop: have a function called when a socket is used, until `_end_wait`.
+
+        Return a descriptor that is readable when the events of some sockets may have changed, or -1, and a list of the
+        rest, each with what it is polled for.
+        """
+        cdef Item item
+        self.enter("poll")
+        if self.doubts.told is not None:
+            raise error(EBUSY, "poll", NO_TYPE, None, "another task is in a call on this poller")
+        self.read()
+        if self.sockets_there:
+            self.gather()
+        self.doubts.told = function
+        return self.epoll, [(item.what, item.wanted) for item in self.slots[1:]]
+
+    def _end_wait(self):
+        self.doubts.told = None
 
     cdef int wait(self, int milliseconds) except -2:
         """Wait for the descriptors. Return how many are ready, or -1 after a signal."""

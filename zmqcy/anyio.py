@@ -4,6 +4,7 @@ They have what those of `zmqcy.asyncio` have, by the same core; only to wait is 
 wait is no checkpoint, but for every hundredth or so.
 """
 
+from functools import partial
 from time import monotonic
 
 from anyio import (
@@ -113,11 +114,10 @@ class Socket(AsyncSocket, _aio.Socket):
 
     def _come_home(self):
         """Have the core's calls made in this event loop."""
-        token = current_token()
-        native = getattr(token, "native_token", token)
-        if getattr(self, "_home", None) is not native:
-            self._take_home(getattr(native, "run_sync_soon", None) or native.call_soon_threadsafe)
-            self._home = native
+        home = _loop()
+        if getattr(self, "_home", None) is not home:
+            self._take_home(_soon_by(home))
+            self._home = home
             self._led = False
 
     async def _turn(self, operation):
@@ -157,6 +157,17 @@ Socket._kind = Socket
 for _method in vars(Socket).values():
     if callable(_method) and hasattr(_aio.Socket, _method.__name__):
         _method.__doc__ = getattr(_aio.Socket, _method.__name__).__doc__
+
+
+def _loop():
+    """Return the event loop of asyncio, or the token of trio's, in which this is called."""
+    token = current_token()
+    return getattr(token, "native_token", token)
+
+
+def _soon_by(loop):
+    """Return the function that has another one called soon in a loop, from whatever thread."""
+    return getattr(loop, "run_sync_soon", None) or loop.call_soon_threadsafe
 
 
 class Context(AsyncContext):
@@ -201,8 +212,10 @@ class Poller(_poll.Poller):
 
         Raises
         ------
-        ZMQError, ContextTerminated, SocketInUse
+        ZMQError, ContextTerminated
             As `zmqcy.Poller.poll` does.
+        SocketInUse
+            Another task polls it.
         """
         seconds = to_seconds(timeout, "poll")
         ready = super().poll(0)
@@ -211,20 +224,29 @@ class Poller(_poll.Poller):
             return ready
         with move_on_after(seconds):
             while not ready:
-                async with create_task_group() as group:
+                used = Event()
+                tell = partial(_soon_by(_loop()), used.set)
+                epoll, rest = self._begin_wait(tell)
+                try:
+                    async with create_task_group() as group:
 
-                    async def first(wait, *arguments, scope=group.cancel_scope):
-                        await wait(*arguments)
-                        scope.cancel()
+                        async def first(wait, *arguments, scope=group.cancel_scope):
+                            await wait(*arguments)
+                            scope.cancel()
 
-                    for what, flags in self.sockets:
-                        if isinstance(what, BaseSocket):
-                            socket = what if isinstance(what, Socket) else Socket.shadow(what)
-                            group.start_soon(first, socket.poll, None, flags)
-                            continue
-                        if flags & ~PollEvent.POLLOUT:
-                            group.start_soon(first, wait_readable, what)
-                        if flags & PollEvent.POLLOUT:
-                            group.start_soon(first, wait_writable, what)
+                        group.start_soon(first, used.wait)
+                        if epoll >= 0:
+                            group.start_soon(first, wait_readable, epoll)
+                        for what, flags in rest:
+                            if isinstance(what, BaseSocket):
+                                socket = what if isinstance(what, Socket) else Socket.shadow(what)
+                                group.start_soon(first, socket.poll, None, flags)
+                                continue
+                            if flags & ~PollEvent.POLLOUT:
+                                group.start_soon(first, wait_readable, what)
+                            if flags & PollEvent.POLLOUT:
+                                group.start_soon(first, wait_writable, what)
+                finally:
+                    self._end_wait()
                 ready = super().poll(0)
         return ready

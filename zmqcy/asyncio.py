@@ -5,6 +5,7 @@ otherwise it waits in the queue of its socket. Cancelled, or out of time, before
 """
 
 from contextlib import suppress
+from functools import partial
 
 from zmqcy import _aio, _poll
 from zmqcy._library import to_seconds
@@ -61,7 +62,8 @@ class Context(AsyncContext):
         """Wait until a descriptor is readable; return whether it is."""
         from asyncio import get_running_loop
 
-        return await _any_of(get_running_loop(), [waker.fileno()], [], (), seconds)
+        loop = get_running_loop()
+        return await _first(loop, loop.create_future(), [waker.fileno()], [], seconds)
 
 
 class Poller(_poll.Poller):
@@ -85,8 +87,10 @@ class Poller(_poll.Poller):
 
         Raises
         ------
-        ZMQError, ContextTerminated, SocketInUse
+        ZMQError, ContextTerminated
             As `zmqcy.Poller.poll` does.
+        SocketInUse
+            Another task polls it.
         """
         from asyncio import get_running_loop, sleep
 
@@ -98,19 +102,22 @@ class Poller(_poll.Poller):
             await sleep(0)  # a task that does nothing but poll leaves the others their turn
             return ready
         while not ready and seconds != 0:
-            waits, readers, writers = [], [], []
-            for what, flags in self.sockets:
-                if isinstance(what, Socket):
-                    waits.append(what.poll(None, flags))
-                elif isinstance(what, BaseSocket):
-                    waits.append(Socket.shadow(what).poll(None, flags))
-                else:
-                    fd = what if isinstance(what, int) else what.fileno()
-                    readers += [fd] if flags & ~_POLLOUT else []
-                    writers += [fd] if flags & _POLLOUT else []
+            changed = loop.create_future()
+            tell = partial(_aio.call_soon, loop, partial(_settle, changed))
+            epoll, rest = self._begin_wait(tell)
+            waits, readers, writers = [], [epoll] if epoll >= 0 else [], []
+            for what, flags in rest:
+                if isinstance(what, BaseSocket):
+                    waits.append((what if isinstance(what, Socket) else Socket.shadow(what)).poll(None, flags))
+                    waits[-1].add_done_callback(partial(_settle, changed))
+                    continue
+                fd = what if isinstance(what, int) else what.fileno()
+                readers += [fd] if flags & ~_POLLOUT else []
+                writers += [fd] if flags & _POLLOUT else []
             try:
-                await _any_of(loop, readers, writers, waits, seconds)
+                await _first(loop, changed, readers, writers, seconds)
             finally:
+                self._end_wait()
                 for wait in waits:
                     wait.cancel()
             ready = super().poll(0)
@@ -118,28 +125,24 @@ class Poller(_poll.Poller):
         return ready
 
 
-async def _any_of(loop, readers, writers, waits, seconds):
-    """Wait for the first of some descriptors and operations. Return whether one came before the time was up."""
-    changed = loop.create_future()
+def _settle(future, *_):
+    if not future.done():
+        future.set_result(True)
 
-    def tell(*_):
-        if not changed.done():
-            changed.set_result(True)
 
-    for wait in waits:
-        wait.add_done_callback(tell)
+async def _first(loop, changed, readers, writers, seconds):
+    """Wait for the first of some descriptors, or a future. Return whether one came before the time was up."""
+    settle = partial(_settle, changed)
     timer = None if seconds is None else loop.call_later(seconds, lambda: changed.done() or changed.set_result(False))
     try:
         for fd in readers:
-            _aio.watch(fd, tell)
+            _aio.watch(fd, settle)
         for fd in writers:
-            loop.add_writer(fd, tell)
+            loop.add_writer(fd, settle)
         return await changed
     finally:
         if timer is not None:
             timer.cancel()
-        for wait in waits:
-            wait.remove_done_callback(tell)
         for fd in readers:
             _aio.unwatch(fd)
         for fd in writers:
