@@ -59,6 +59,7 @@ cdef class Operation:
     cdef object copy
     cdef MessageTracker tracker
     cdef readonly Py_ssize_t sent
+    cdef bint counted      # there may be several
     # how and how much is to be received
     cdef object target
     cdef Py_ssize_t limit
@@ -111,10 +112,13 @@ cdef class Socket(BaseSocket):
     cdef int arrive_slowly(self, str call) except -1
     cdef object failed(self, Exception exception)
     cdef object put(
-        self, list parts, list ends, object flags, object copy, object track, object timeout, str call)
+        self, list parts, list ends, object flags, object copy, object track, object timeout, str call, bint yielding)
     cdef object take(
         self, int kind, object flags, object copy, object timeout, str call, Py_ssize_t limit=*, bint whole=*,
         bint nested=*, object target=*)
+    cdef object await_message(
+        self, int kind, int flags, object copy, object timeout, str call, Py_ssize_t limit, bint whole, bint nested,
+        object target, bint yielding)
     cdef object put_many(self, object messages, bint nested, object flags, object timeout, str call)
     cdef object begin(self, Operation operation, object timeout, bint yielding)
     cdef int soon(self) except -1

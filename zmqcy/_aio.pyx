@@ -360,10 +360,16 @@ def _expire(reference):
         operation._expire()
 
 
+def _try_unless_awaited(reference):
+    """Go on, after a turn of the loop, with what is used as a future: no task will."""
+    cdef Operation operation = reference()
+    if operation is not None and operation.state == PENDING and operation.yielding and not operation.awaited:
+        operation.go_on(operation.node.previous.owner is NULL)
+
+
 @cython.final
 @cython.no_gc_clear  # its node is in the socket, which it keeps until it has left the queue
-@cython.freelist(16)
-cdef class Operation:
+cdef class Operation:  # without a list of free ones: Python calls no __del__ where one was called before
     """A future for what has to wait in a socket's queue. Cancelling it before it is done takes and sends nothing.
 
     Attributes
@@ -487,7 +493,7 @@ cdef class Operation:
     cdef int settle(self, int state, object value) except -1:
         """End: leave the queue, and tell who waits for it."""
         cdef list callbacks = self.callbacks
-        if state == FAILED and self.ends is not None:
+        if state == FAILED and self.counted:
             value.sent = self.sent + getattr(value, "sent", 0)
         self.value = value
         self.leave(state)
@@ -516,7 +522,7 @@ cdef class Operation:
         if self.state == FINISHED:
             return self.value
         if self.state == CANCELLED:
-            raise cancelled_error(self.value)
+            raise self._make_cancelled_error()
         raise self.exception_of()
 
     cdef object exception_of(self):
@@ -552,6 +558,16 @@ cdef class Operation:
             return False
         self.settle(CANCELLED, msg)
         return True
+
+    @property
+    def _cancel_message(self):
+        return self.value if self.state == CANCELLED else None
+
+    def _make_cancelled_error(self):  # which asyncio.gather asks for
+        exception = cancelled_error(self._cancel_message)
+        if self.counted:
+            exception.sent = self.sent
+        return exception
 
     def result(self):
         """Return the result, or raise what it failed by."""
@@ -611,7 +627,7 @@ cdef class Operation:
     def throw(self, type, value=None, traceback=None):
         """Take note that the task that awaits it is cancelled, or ends otherwise."""
         exception = to_exception(type, value)
-        if self.ends is not None:
+        if self.counted:
             exception.sent = self.sent
         self.close()
         raise exception
@@ -739,7 +755,7 @@ cdef inline bint due(Socket socket) except -1:
 
 cdef void touched(void *socket) noexcept:
     """Take note that somebody is about to operate on a socket that is waited for."""
-    if not (<Socket> socket).looking:
+    if not (<Socket> socket).looking and not (<Socket> socket).idle():
         (<Socket> socket).soon()
 
 
@@ -815,6 +831,7 @@ cdef class Socket(BaseSocket):
         operation.timeout = timeout
         operation.yielding = yielding
         operation.node.owner = <void *> operation
+        operation.awaited = self.foreign
         if not yielding:
             operation.wait()
         if operation.state == PENDING:
@@ -822,7 +839,7 @@ cdef class Socket(BaseSocket):
                 &self.senders if operation.kind == SEND else &self.polls if operation.kind == POLL else &self.receivers,
                 &operation.node)
             if yielding and not self.foreign:
-                self.soon()
+                self.loop.loop.call_soon(_try_unless_awaited, weakref.ref(operation))
         return operation
 
     cdef int start_watching(self) except -1:
@@ -868,7 +885,10 @@ cdef class Socket(BaseSocket):
             pass
         elif self.schedule is not None:
             self.look_due = True
-            self.schedule(self._look)
+            try:
+                self.schedule(self._look)
+            except RuntimeError:  # that loop has ended
+                self.look_due = False
         elif self.loop is not None:
             self.look_due = True
             call_soon(self.loop.loop, self._look)
@@ -952,7 +972,7 @@ cdef class Socket(BaseSocket):
         if queue.following is queue:
             return 0
         operation = <Operation> queue.following.owner
-        if operation.woken or operation.awaited and operation.yielding:
+        if operation.woken or operation.yielding:
             return 0
         if operation.waker is None or operation.callbacks is not None:
             operation.go_on(True)
@@ -994,7 +1014,9 @@ cdef class Socket(BaseSocket):
     cdef void closing(self) noexcept:
         cdef object loop = None if self.loop is None else self.loop.loop
         try:
-            if loop is not None and loop.is_running() and running_loop() is not loop:
+            if loop is not None and loop.is_closed():
+                self.abandon()
+            elif loop is not None and loop.is_running() and running_loop() is not loop:
                 if self.watching or not self.idle():
                     self.leave_from_outside(loop)
             self._let_go()
@@ -1025,10 +1047,16 @@ cdef class Socket(BaseSocket):
 
     # ---- for other kinds of loops
 
-    def _take_home(self, schedule):
+    def _take_home(self, schedule, Operation operation):
         """Have a function of the loop, which may be called from any thread, call `_look` soon."""
-        if not self.idle() and self.schedule is not None:
-            raise RuntimeError("the socket is waited for in another event loop")
+        cdef Node node = operation.node
+        unlink(&operation.node)
+        others = not self.idle()
+        if node.following is not NULL:
+            operation.node = node
+            node.previous.following = node.following.previous = &operation.node
+        if others and self.schedule is not None:
+            raise RuntimeError(f"{operation.call}: the socket is waited for in another event loop")
         self.schedule = schedule
         self.look_due = False
 
@@ -1066,10 +1094,10 @@ cdef class Socket(BaseSocket):
     # ---- sending
 
     cdef object put(
-            self, list parts, list ends, object flags, object copy, object track, object timeout, str call):
+            self, list parts, list ends, object flags, object copy, object track, object timeout, str call,
+            bint yielding):
         cdef Operation operation
         cdef MessageTracker tracker = new_tracker() if track else None
-        cdef bint yielding
         cdef object result
         operation = Operation.__new__(Operation)
         operation.kind = SEND
@@ -1077,10 +1105,10 @@ cdef class Socket(BaseSocket):
         operation.flags = to_flags(flags, call)
         operation.parts = parts
         operation.ends = ends
+        operation.counted = ends is not None
         operation.copy = copy
         operation.tracker = tracker
         try:
-            yielding = due(self)
             if not yielding and self.senders.following is &self.senders:
                 operation.socket = self
                 result = operation.attempt()
@@ -1118,19 +1146,21 @@ cdef class Socket(BaseSocket):
             No event loop runs in this thread, or the socket belongs to another one.
         """
         cdef int f
+        cdef bint yielding
         try:
             arrive(self, "send")
             f = to_flags(flags, "send")
             if type(data) is not bytes:
                 data = to_content(data, "send", None)
-            if copy is None and track is False and self.senders.following is &self.senders and not due(self):
+            yielding = due(self)
+            if copy is None and track is False and self.senders.following is &self.senders and not yielding:
                 enter(self, "send")
                 if type(data) is bytes:
                     if put_quickly(self, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), f):
                         return finished(self.loop, None)
                 elif type(data) is not Frame and put_quickly(self, start_of(data), size_of(data), f):
                     return finished(self.loop, None)
-            return self.put([data], None, f, copy, track, timeout, "send")
+            return self.put([data], None, f, copy, track, timeout, "send", yielding)
         except Exception as exception:
             return self.failed(exception)
 
@@ -1157,7 +1187,7 @@ cdef class Socket(BaseSocket):
         try:
             arrive(self, "send_multipart")
             parts = to_message(parts, "send_multipart")
-            return self.put(parts, None, flags, copy, track, timeout, "send_multipart")
+            return self.put(parts, None, flags, copy, track, timeout, "send_multipart", due(self))
         except Exception as exception:
             return self.failed(exception)
 
@@ -1218,7 +1248,7 @@ cdef class Socket(BaseSocket):
             except Exception as exception:
                 exception.sent = 0
                 raise
-            return self.put(parts, ends, flags, None, False, timeout, call)
+            return self.put(parts, ends, flags, None, False, timeout, call, due(self))
         except Exception as exception:
             return self.failed(exception)
 
@@ -1247,7 +1277,7 @@ cdef class Socket(BaseSocket):
     cdef object take(
             self, int kind, object flags, object copy, object timeout, str call, Py_ssize_t limit=1, bint whole=True,
             bint nested=False, object target=None):
-        cdef Operation operation
+        """Receive what is there, or begin to wait for it."""
         cdef object result
         cdef int f = to_flags(flags, call)
         cdef bint yielding = due(self)
@@ -1255,10 +1285,15 @@ cdef class Socket(BaseSocket):
             result = receive_as(self, kind, f | ZMQ_DONTWAIT | PROBE, copy, call, limit, whole, nested, target)
             if result is not None:
                 return finished(self.loop, result)
-        operation = Operation.__new__(Operation)
+        return self.await_message(kind, f, copy, timeout, call, limit, whole, nested, target, yielding)
+
+    cdef object await_message(
+            self, int kind, int flags, object copy, object timeout, str call, Py_ssize_t limit, bint whole,
+            bint nested, object target, bint yielding):
+        cdef Operation operation = Operation.__new__(Operation)
         operation.kind = kind
         operation.call = call
-        operation.flags = f
+        operation.flags = flags
         operation.copy = copy
         operation.limit = limit
         operation.whole = whole
@@ -1288,14 +1323,16 @@ cdef class Socket(BaseSocket):
         """
         cdef object message
         cdef int f
+        cdef bint yielding
         try:
             arrive(self, "recv")
-            if self.receivers.following is &self.receivers and not due(self):
-                f = to_flags(flags, "recv")
+            f = to_flags(flags, "recv")
+            yielding = due(self)
+            if self.receivers.following is &self.receivers and not yielding:
                 message = fetch(self, f | ZMQ_DONTWAIT | PROBE, copy, None, "recv")
                 if message is not None:
                     return finished(self.loop, message)
-            return self.take(RECEIVE, flags, copy, timeout, "recv")
+            return self.await_message(RECEIVE, f, copy, timeout, "recv", 1, True, False, None, yielding)
         except Exception as exception:
             return self.failed(exception)
 

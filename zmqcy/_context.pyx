@@ -474,7 +474,9 @@ cdef class Context:
             if replace(&self.ending.waker, NULL, <void *> (<size_t> waker.fileno() + 1)):
                 waker.detach()
                 self.woken = woken
-            if self.woken is None:
+            else:  # it has ended meanwhile
+                woken.close()
+                waker.close()
                 return None
         return self.woken.dup()  # each task watches its own
 

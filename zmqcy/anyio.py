@@ -28,6 +28,9 @@ from zmqcy.errors import ContextTerminated
 from zmqcy.socket import AsyncSocket, BaseSocket
 
 
+_leaving = {}  # by loop and descriptor: set when the task that watched it before it was closed has gone
+
+
 class Socket(AsyncSocket, _aio.Socket):
     """A socket for coroutines of anyio. Tasks of one event loop may share it.
 
@@ -94,29 +97,38 @@ class Socket(AsyncSocket, _aio.Socket):
                 await checkpoint()
                 turned = operation._step(True)
             if not turned:
-                self._come_home()
-                futile = 0
-                with move_on_after(operation.seconds):
-                    while not turned:
-                        start = monotonic()
-                        turned = await self._turn(operation)
-                        futile = futile + 1 if monotonic() - start < 0.001 else 0
-                        if futile == 5:  # a ROUTER that must not drop is always ready, and has no room for this peer
-                            await sleep(0.002)
-                            futile = 0
-                if not turned:
-                    operation._expire()
+                await self._wait(operation)
         except BaseException as exception:
             if not operation.done():
                 operation.throw(exception)
             raise
         return operation.result()
 
-    def _come_home(self):
+    async def _wait(self, operation):
+        """Wait until an operation has ended, or its time is up."""
+        turned = False
+        futile = 0
+        self._come_home(operation)
+        try:
+            with move_on_after(operation.seconds):
+                while not turned:
+                    start = monotonic()
+                    turned = await self._turn(operation)
+                    futile = futile + 1 if monotonic() - start < 0.001 else 0
+                    if futile == 5:  # a ROUTER that must not drop is always ready, and has no room for this peer
+                        await sleep(0.002)
+                        futile = 0
+            if not turned and not operation._step():
+                operation._expire()
+        finally:
+            if not self._led:  # and this task was perhaps woken to watch the descriptor
+                self._wake_another(operation)
+
+    def _come_home(self, operation):
         """Have the core's calls made in this event loop."""
         home = _loop()
         if getattr(self, "_home", None) is not home:
-            self._take_home(_soon_by(home))
+            self._take_home(_soon_by(home), operation)
             self._home = home
             self._led = False
 
@@ -135,8 +147,11 @@ class Socket(AsyncSocket, _aio.Socket):
 
         operation._wait_by(wake)
         self._led = True
+        place = self._home, self.fileno()
         try:
             with scope:
+                while place in _leaving:  # who watched it before it was closed
+                    await _leaving[place].wait()
                 while not event.is_set():
                     await wait_readable(self.fileno())
                     self._look()
@@ -144,11 +159,15 @@ class Socket(AsyncSocket, _aio.Socket):
             pass
         finally:
             self._led = False
+            if place in _leaving:
+                _leaving.pop(place).set()
             self._wake_another(operation)
         return operation._step(event.is_set())
 
     def close(self, linger=None):
         if getattr(self, "_led", False) and not self.closed:
+            # The descriptor may be another socket's soon. anyio would take that one's watch away with this one's.
+            _leaving[self._home, self.fileno()] = Event()
             notify_closing(self.fileno())
         super().close(linger)
 
