@@ -811,8 +811,8 @@ cdef class Socket(BaseSocket):
         return 0
 
     cdef object failed(self, Exception exception):
-        """Return a future with an exception or, where there are none, raise it."""
-        if self.loop is None or self.foreign:
+        """Return a future with an exception or, where the running loop has none for this socket, raise it."""
+        if self.foreign or self.loop is None or running_loop() is not self.loop.loop:
             raise exception
         future = self.loop.loop.create_future()
         future.set_exception(exception)

@@ -27,7 +27,6 @@ from zmqcy.context import AsyncContext
 from zmqcy.errors import ContextTerminated
 from zmqcy.socket import AsyncSocket, BaseSocket
 
-
 _leaving = {}  # by loop and descriptor: set when the task that watched it before it was closed has gone
 
 
