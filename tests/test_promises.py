@@ -35,7 +35,8 @@ def test_a_cancelled_gather_ends(run, keep):
         async def main():
             async with Context(linger=0) as context:
                 sockets = [context.socket(zmqcy.PULL) for _ in range(2)]
-                receiving = asyncio.gather(*(socket.recv() for socket in sockets), return_exceptions=sys.argv[1] == "True")
+                keep = sys.argv[1] == "True"
+                receiving = asyncio.gather(*(socket.recv() for socket in sockets), return_exceptions=keep)
                 await asyncio.sleep(0)
                 receiving.cancel()
                 await asyncio.wait([receiving], timeout=LIMIT)
