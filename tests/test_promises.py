@@ -1,6 +1,8 @@
 """What docs/asyncio.md promises and does not hold yet. Each is marked; the mark goes with the fault."""
 
 import asyncio
+import gc
+import warnings
 
 import pytest
 
@@ -142,3 +144,19 @@ def test_a_loop_sleeps_while_a_router_waits_for_room_for_one_peer():
 
 async def send_to(router, peer):
     await router.send_multipart([peer, b""])
+
+
+async def end_in_a_cycle():
+    known = {"context": Context()}
+    known["known"] = known
+    gc.collect(0)
+    await known["context"].aclose()
+
+
+@pytest.mark.xfail(strict=True, reason="aclose leaves the sockets that tell of the end to the collector")
+def test_the_end_of_a_context_leaves_no_descriptor():
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        asyncio.run(end_in_a_cycle())
+        gc.collect()
+    assert [str(each.message) for each in caught] == []
