@@ -39,7 +39,7 @@ def started(name, *arguments):
     process = subprocess.Popen(
         [sys.executable, EXAMPLES / f"{name}.py", *arguments],
         # An `aclose` may leave sockets of the system to the collector: test_promises.py has a test that waits for that.
-        env={**os.environ, "PYTHONWARNINGS": "error,ignore:unclosed <socket.socket:ResourceWarning"},
+        env={**os.environ, "PYTHONWARNINGS": "error"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

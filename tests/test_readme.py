@@ -29,7 +29,7 @@ def test_the_service_in_thirty_lines_answers_and_ends_with_what_it_took(number):
     code = THIRTY.replace(":5555", ":*")
     assert code != THIRTY
     service = subprocess.Popen(
-        [sys.executable, "-W", "error", "-W", "ignore:unclosed <socket.socket:ResourceWarning", "-c", code],
+        [sys.executable, "-W", "error", "-c", code],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
