@@ -24,7 +24,10 @@ cdef class Loop:
     cdef bint armed
 
     cdef bint long_run(self) except -1
+    cdef dict readers      # by descriptor: lists of functions
+
     cdef int add_reader(self, int fd, object callback) except -1
+    cdef int remove_reader(self, int fd, object callback) except -1
 
 
 cdef class Done:

@@ -32,8 +32,8 @@ from zmqcy._socket cimport (
 from zmqcy._system cimport now, nsec, yield_processor
 from zmqcy._transfer cimport events_of
 from zmqcy.libzmq cimport (
-    ENOTSUP, ZMQ_DONTWAIT, ZMQ_EVENT_MONITOR_STOPPED, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_RCVTIMEO, ZMQ_SNDTIMEO,
-    zmq_socket_monitor)
+    ENOTSUP, ZMQ_DONTWAIT, ZMQ_EVENT_MONITOR_STOPPED, ZMQ_LINGER, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_RCVTIMEO,
+    ZMQ_SNDTIMEO, zmq_socket_monitor)
 
 import weakref
 
@@ -166,6 +166,7 @@ cpdef int call_soon(object loop, object function) except -1:
 cdef class Loop:
     def __cinit__(self, loop):
         self.loop = self.selector = loop
+        self.readers = {}
 
     cdef bint long_run(self) except -1:
         """Tell whether operations that did not wait have kept the loop from turning for long enough."""
@@ -181,13 +182,33 @@ cdef class Loop:
         self.count = 0
 
     cdef int add_reader(self, int fd, object callback) except -1:
+        """Have a function called while a descriptor is readable; a loop itself takes but one for each."""
+        if fd in self.readers:
+            self.readers[fd].append(callback)
+            return 0
         try:
-            self.selector.add_reader(fd, callback)
+            self.selector.add_reader(fd, self._ready, fd)
         except NotImplementedError:
             from zmqcy.asyncio import Watcher
             self.selector = Watcher(self.loop)
-            self.selector.add_reader(fd, callback)
+            self.selector.add_reader(fd, self._ready, fd)
+        self.readers[fd] = [callback]
         return 0
+
+    cdef int remove_reader(self, int fd, object callback) except -1:
+        cdef list callbacks = self.readers.get(fd)
+        if callbacks is not None and callback in callbacks:
+            callbacks.remove(callback)
+            if not callbacks:
+                del self.readers[fd]
+                self.selector.remove_reader(fd)
+        return 0
+
+    def _ready(self, fd):
+        cdef list callbacks = self.readers.get(fd)
+        if callbacks is not None:
+            for callback in callbacks if len(callbacks) == 1 else list(callbacks):
+                callback()
 
 
 cdef Loop loop_of(object running):
@@ -199,14 +220,18 @@ cdef Loop loop_of(object running):
 
 
 def watch(int fd, callback):
-    """Have a function called by the running loop while a descriptor is readable, until `unwatch`."""
+    """Have a function called by the running loop while a descriptor is readable. Return what `unwatch` takes."""
+    cdef Loop loop
     if running_loop is None:
         import_asyncio()
-    loop_of(running_loop()).add_reader(fd, callback)
+    loop = loop_of(running_loop())
+    loop.add_reader(fd, callback)
+    return loop, fd, callback
 
 
-def unwatch(int fd):
-    loop_of(running_loop()).selector.remove_reader(fd)
+def unwatch(watched):
+    cdef Loop loop = watched[0]
+    loop.remove_reader(watched[1], watched[2])
 
 
 # -------------------------------------------------------------------------------------------------- what has ended
@@ -382,7 +407,10 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
         if self.waker is not None and type(self.waker) is Waker:
             (<Waker> self.waker).operation = NULL
         if self.state == PENDING and self.socket is not None:
-            self.leave(CANCELLED)
+            try:
+                self.leave(CANCELLED)
+            except Exception:  # the interpreter ends, and has taken the loop or the methods of the types away
+                pass
 
     def __del__(self):
         if self.state == FAILED and not self.noticed and self.socket.loop is not None:
@@ -864,7 +892,7 @@ cdef class Socket(BaseSocket):
     cdef int stop_watching(self) except -1:
         if self.watching:
             self.watching = False
-            self.loop.selector.remove_reader(self.record.fd)
+            self.loop.remove_reader(self.record.fd, self._ready)
         return 0
 
     cdef int sweep_soon(self) except -1:
@@ -1028,8 +1056,14 @@ cdef class Socket(BaseSocket):
         """Close the socket. Return one of a class that receives a message once it has sent what it owes, or None."""
         cdef Socket end
         cdef bytes endpoint
-        if self.is_shadow or self.record.state & (CLOSED | FORKED):
+        # Over inproc all is with the peer at once; but it has to take note of the end, which it may never do.
+        if self.is_shadow or not self.networked or self.record.state & (CLOSED | FORKED):
             self.close(linger)
+            return None
+        if linger is not None:
+            self.set_option(ZMQ_LINGER, linger, "close")
+        if self.get_option(ZMQ_LINGER, "close") == 0:
+            self.close()
             return None
         endpoint = f"inproc://zmqcy.end.{<size_t> self.record.handle}.{now()}".encode()
         try:
@@ -1042,7 +1076,7 @@ cdef class Socket(BaseSocket):
                 end.connect(endpoint.decode())
         except errors.ZMQError:  # the context has ended, or has no more sockets
             end = None
-        self.close(linger)
+        self.close()
         return end
 
     # ---- for other kinds of loops

@@ -9,6 +9,7 @@ cdef class BaseSocket:
     cdef SocketRecord record
     cdef bint shared              # others may hold the handle, so that nobody may remember its events
     cdef bint is_shadow
+    cdef bint networked           # it was bound or connected elsewhere than over inproc
     cdef Context owner
     cdef object origin            # what a shadow must keep alive
     cdef zmq_msg_t *held          # parts that were received and could not be handed over

@@ -278,6 +278,7 @@ cdef class BaseSocket:
                 break
         if number:
             raise error(number, call, self.record.type, text.decode("utf-8", "backslashreplace"))
+        self.networked |= not text.startswith(b"inproc:")
         return 0
 
     def bind(self, endpoint):

@@ -4,6 +4,7 @@ They have what those of `zmqcy.asyncio` have, by the same core; only to wait is 
 wait is no checkpoint, but for every hundredth or so.
 """
 
+from contextlib import suppress
 from functools import partial
 from time import monotonic
 
@@ -27,7 +28,17 @@ from zmqcy.context import AsyncContext
 from zmqcy.errors import ContextTerminated
 from zmqcy.socket import AsyncSocket, BaseSocket
 
-_leaving = {}  # by loop and descriptor: set when the task that watched it before it was closed has gone
+# By loop and descriptor: set when the task has gone that watched it before it was closed. Until then nobody may watch
+# what has that number now: anyio would take that watch away with the old one.
+_leaving = {}
+
+
+async def _readable(what):
+    fd = what if isinstance(what, int) else what.fileno()
+    place = _loop(), fd
+    while place in _leaving:
+        await _leaving[place].wait()
+    await wait_readable(what)
 
 
 class Socket(AsyncSocket, _aio.Socket):
@@ -113,7 +124,7 @@ class Socket(AsyncSocket, _aio.Socket):
                 while not turned:
                     start = monotonic()
                     turned = await self._turn(operation)
-                    futile = futile + 1 if monotonic() - start < 0.001 else 0
+                    futile = futile + 1 if not turned and monotonic() - start < 0.001 else 0
                     if futile == 5:  # a ROUTER that must not drop is always ready, and has no room for this peer
                         await sleep(0.002)
                         futile = 0
@@ -149,10 +160,8 @@ class Socket(AsyncSocket, _aio.Socket):
         place = self._home, self.fileno()
         try:
             with scope:
-                while place in _leaving:  # who watched it before it was closed
-                    await _leaving[place].wait()
                 while not event.is_set():
-                    await wait_readable(self.fileno())
+                    await _readable(self.fileno())
                     self._look()
         except ClosedResourceError:
             pass
@@ -165,10 +174,30 @@ class Socket(AsyncSocket, _aio.Socket):
 
     def close(self, linger=None):
         if getattr(self, "_led", False) and not self.closed:
-            # The descriptor may be another socket's soon. anyio would take that one's watch away with this one's.
-            _leaving[self._home, self.fileno()] = Event()
-            notify_closing(self.fileno())
+            self._leave_home()
         super().close(linger)
+
+    def _leave_home(self):
+        """Have the descriptor, which will be closed, watched no more."""
+
+        def leave():
+            if self._led and not self.closed:
+                _leaving[self._home, self.fileno()] = Event()
+                notify_closing(self.fileno())
+
+        try:
+            here = _loop() is self._home
+        except RuntimeError:  # no loop runs here
+            here = False
+        if here:
+            leave()
+            return
+        from threading import Event as ThreadEvent
+
+        left = ThreadEvent()
+        with suppress(RuntimeError):  # that loop has ended
+            _soon_by(self._home)(lambda: (leave(), left.set()))
+            left.wait(1)
 
 
 Socket._kind = Socket
@@ -205,7 +234,7 @@ class Context(AsyncContext):
     async def _readable(waker, seconds):
         """Wait until a descriptor is readable; return whether it is."""
         with move_on_after(seconds) as scope:
-            await wait_readable(waker)
+            await _readable(waker)
         return not scope.cancelled_caught
 
 
@@ -254,14 +283,14 @@ class Poller(_poll.Poller):
 
                         group.start_soon(first, used.wait)
                         if epoll >= 0:
-                            group.start_soon(first, wait_readable, epoll)
+                            group.start_soon(first, _readable, epoll)
                         for what, flags in rest:
                             if isinstance(what, BaseSocket):
                                 socket = what if isinstance(what, Socket) else Socket.shadow(what)
                                 group.start_soon(first, socket.poll, None, flags)
                                 continue
                             if flags & ~PollEvent.POLLOUT:
-                                group.start_soon(first, wait_readable, what)
+                                group.start_soon(first, _readable, what)
                             if flags & PollEvent.POLLOUT:
                                 group.start_soon(first, wait_writable, what)
                 finally:

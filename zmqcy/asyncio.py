@@ -133,18 +133,19 @@ def _settle(future, *_):
 async def _first(loop, changed, readers, writers, seconds):
     """Wait for the first of some descriptors, or a future. Return whether one came before the time was up."""
     settle = partial(_settle, changed)
+    watched = []
     timer = None if seconds is None else loop.call_later(seconds, lambda: changed.done() or changed.set_result(False))
     try:
         for fd in readers:
-            _aio.watch(fd, settle)
+            watched.append(_aio.watch(fd, settle))
         for fd in writers:
             loop.add_writer(fd, settle)
         return await changed
     finally:
         if timer is not None:
             timer.cancel()
-        for fd in readers:
-            _aio.unwatch(fd)
+        for each in watched:
+            _aio.unwatch(each)
         for fd in writers:
             loop.remove_writer(fd)
 
@@ -166,9 +167,9 @@ class Watcher:
         threading.Thread(target=watched.run, name="zmqcy-watcher", daemon=True).start()
         weakref.finalize(self, watched.stop)
 
-    def add_reader(self, fd, callback):
+    def add_reader(self, fd, callback, *arguments):
         """Have a function called by the loop while a descriptor is readable."""
-        self._watched.callbacks[fd] = callback
+        self._watched.callbacks[fd] = partial(callback, *arguments)
         self._watched.arm(fd)
 
     def remove_reader(self, fd):
