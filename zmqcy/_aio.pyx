@@ -897,7 +897,7 @@ cdef class Socket(BaseSocket):
 
     cdef int sweep_soon(self) except -1:
         """Have the descriptor watched no longer, unless somebody waits again by then."""
-        if self.watching and not self.sweep_due:
+        if self.watching and not self.sweep_due and not self.loop.loop.is_closed():
             self.sweep_due = True
             call_soon(self.loop.loop, self._sweep)
         return 0
@@ -1101,11 +1101,11 @@ cdef class Socket(BaseSocket):
         for i in range(3):
             queue = &self.receivers if i == 0 else &self.senders if i == 1 else &self.polls
             node = queue.following
-            if node is not queue and node.owner is <void *> operation:
+            while node is not queue:
+                if node.owner is not <void *> operation and (<Operation> node.owner).waker is not None:
+                    (<Operation> node.owner).waker()
+                    return
                 node = node.following
-            if node is not queue and (<Operation> node.owner).waker is not None:
-                (<Operation> node.owner).waker()
-                break
 
     def _let_go(self):
         """End who waits, and have the descriptor watched no longer: it will be closed."""

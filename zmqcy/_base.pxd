@@ -21,6 +21,8 @@ cdef class BaseSocket:
 
     cdef int open(self, Context context, object type) except -1
     cdef int enter_slowly(self, str call) except -1
+    cdef bint is_gone(self) noexcept
+    cdef void let_go(self) noexcept
     cdef void closing(self) noexcept
     cdef void close_handle(self) noexcept
     cdef void find_descriptor(self) noexcept

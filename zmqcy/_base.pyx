@@ -135,6 +135,20 @@ cdef class BaseSocket:
         if self.record.ending is not NULL and not self.record.ending.forked:
             self.record.ending.owners -= 1
 
+    cdef bint is_gone(self) noexcept:
+        """Tell whether it was closed, by itself or by the socket of ours that it is a shadow of."""
+        if self.record.state & SHADOW and not self.record.state & CLOSED:
+            if (<BaseSocket> self.origin).record.state & CLOSED:
+                self.let_go()
+        return self.record.state & CLOSED != 0
+
+    cdef void let_go(self) noexcept:
+        """Use the handle no more: it will be closed, or was by the socket that this is a shadow of."""
+        withdraw(&self.record)
+        self.closing()
+        delist(&self.record)
+        self.record.state |= CLOSED
+
     cdef void closing(self) noexcept:
         """Do what must be done before the handle is closed."""
 
@@ -188,7 +202,7 @@ cdef class BaseSocket:
         """Let others forget what the call may change, and raise what forbids the call."""
         if self.record.state & WATCHED:
             forget(&self.record)
-        if self.record.state & SHADOW:  # of a socket of ours, whose events change with it
+        if not self.is_gone() and self.record.state & SHADOW:
             forget(&(<BaseSocket> self.origin).record)
         if not self.record.state & (BUSY | CLOSED | FORKED):
             return 0
@@ -370,21 +384,22 @@ cdef class BaseSocket:
         SocketInUse
             Another thread is in a call on this socket.
         """
-        if self.record.state & CLOSED:
+        if self.is_gone():
             return
         if not self.record.state & FORKED:  # the parent's is left to the parent
             enter(self, "close")
+            if self.record.state & SHADOW:
+                enter(self.origin, "close")
             if linger is not None:
                 try:
                     self.setsockopt(ZMQ_LINGER, linger)
                 except errors.ContextTerminated:
                     pass  # libzmq takes no option any more; the socket is closed all the same
-            withdraw(&self.record)
+            self.let_go()
             if self.record.state & SHADOW:
-                withdraw(&(<BaseSocket> self.origin).record)
-            self.closing()
-            delist(&self.record)
-            self.close_handle()
+                (<BaseSocket> self.origin).close()
+            else:
+                self.close_handle()
         self.record.state |= CLOSED
 
     @property
@@ -395,7 +410,7 @@ cdef class BaseSocket:
     @property
     def closed(self):
         """bool: whether the socket was closed."""
-        return bool(self.record.state & CLOSED)
+        return self.is_gone()
 
     @property
     def spin(self):
