@@ -38,7 +38,6 @@ def started(name, *arguments):
     """Start an example; it is killed when it takes too long, and at the end."""
     process = subprocess.Popen(
         [sys.executable, EXAMPLES / f"{name}.py", *arguments],
-        # An `aclose` may leave sockets of the system to the collector: test_promises.py has a test that waits for that.
         env={**os.environ, "PYTHONWARNINGS": "error"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -110,6 +110,7 @@ cdef class Socket(BaseSocket):
     cdef int count
     cdef bint spinning
     cdef nsec spin_until
+    cdef double patience   # seconds until it looks again at what says that it is ready, and is not
 
     cdef int spin_soon(self) except -1
     cdef int arrive_slowly(self, str call) except -1

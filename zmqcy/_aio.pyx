@@ -137,7 +137,8 @@ cdef enum:
 
 # ---------------------------------------------------------------------------------------------------------- event loops
 
-cdef double RETRY = 0.002  # seconds
+cdef double RETRY = 0.001  # seconds, doubled each time
+cdef double LONGEST_RETRY = 0.064
 cdef object running_loop = None  # asyncio's function of that purpose, once it is imported
 cdef object loops = weakref.WeakValueDictionary()  # by id of the loop, which each of them keeps
 
@@ -802,6 +803,7 @@ cdef class Socket(BaseSocket):
         self.watch_of_origin.of_socket.owner = &self.watch_of_origin
         self.watch.of_poller.owner = self.watch_of_origin.of_poller.owner = <void *> self
         self.kept = set()
+        self.patience = RETRY
         self.foreign = type(self)._foreign
 
     _foreign = False
@@ -976,12 +978,14 @@ cdef class Socket(BaseSocket):
                     served |= self.serve(&self.senders)
                 if served & GONE:
                     futile = 0
+                    self.patience = RETRY
                 elif served == 0:
                     break
                 else:  # what was tried in vain may have changed what the others wait for
                     futile += 1
                     if futile == FUTILE:  # a ROUTER that must not drop is always ready, and has no room for this peer
-                        self.loop.loop.call_later(RETRY, self._look)
+                        self.patience = min(2 * self.patience, LONGEST_RETRY)
+                        self.loop.loop.call_later(self.patience, self._look)
                         break
         except BaseException:
             self.soon()  # for the others
