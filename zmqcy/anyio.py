@@ -57,7 +57,7 @@ class Socket(AsyncSocket, _aio.Socket):
         As `zmqcy.Socket` does.
     """
 
-    __slots__ = ("_home", "_led")
+    __slots__ = ("_home", "_led", "_left")
     _foreign = True
 
     async def send(self, data, flags=0, copy=None, track=False, *, timeout=None):
@@ -141,6 +141,7 @@ class Socket(AsyncSocket, _aio.Socket):
             self._take_home(_soon_by(home), operation)
             self._home = home
             self._led = False
+            self._left = None
 
     async def _turn(self, operation):
         """Wait for the turn of an operation, and try it. Return whether it has ended."""
@@ -169,6 +170,8 @@ class Socket(AsyncSocket, _aio.Socket):
             self._led = False
             if place in _leaving:
                 _leaving.pop(place).set()
+            if self._left is not None:
+                self._left.set()
             self._wake_another(operation)
         return operation._step(event.is_set())
 
@@ -179,24 +182,27 @@ class Socket(AsyncSocket, _aio.Socket):
 
     def _leave_home(self):
         """Have the descriptor, which will be closed, watched no more."""
-
-        def leave():
-            if self._led and not self.closed:
-                _leaving[self._home, self.fileno()] = Event()
-                notify_closing(self.fileno())
-
         try:
             here = _loop() is self._home
         except RuntimeError:  # no loop runs here
             here = False
         if here:
-            leave()
+            _leaving[self._home, self.fileno()] = Event()
+            notify_closing(self.fileno())
             return
         from threading import Event as ThreadEvent
 
         left = ThreadEvent()
+
+        def leave():
+            if self._led:
+                self._left = left  # for the task that watches
+            else:
+                left.set()
+            self._let_go()
+
         with suppress(RuntimeError):  # that loop has ended
-            _soon_by(self._home)(lambda: (leave(), left.set()))
+            _soon_by(self._home)(leave)
             left.wait(1)
 
 
