@@ -1,10 +1,16 @@
-"""Fixtures: a context that is ended in time, sockets that are closed, connected pairs over three transports."""
+"""Fixtures: a context that is ended in time, sockets that are closed, connected pairs over three transports.
 
+A test that is a coroutine function runs on each of the event loops of `aio.KINDS`, by the fixture `kind`.
+"""
+
+import inspect
+import itertools
 import os
 import subprocess
 import sys
 import textwrap
 
+import aio
 import pytest
 
 import zmqcy
@@ -13,10 +19,36 @@ zmqcy.exit_linger = 0  # what tests leave behind is not waited for
 LIMIT = 10_000  # ms that a context may take to end after its sockets were closed
 
 
+@pytest.fixture(params=list(aio.KINDS))
+def kind(request):
+    """An event loop, and the module of zmqcy that is for it; contexts are of that module."""
+    kind = aio.Kind(request.param)
+    yield kind
+    assert kind.reported == []
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem):
+    if not inspect.iscoroutinefunction(pyfuncitem.obj) or "kind" not in pyfuncitem.funcargs:
+        return None
+    arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
+
+    async def call():
+        try:
+            await pyfuncitem.obj(**arguments)
+        finally:
+            for socket in ctx._open_sockets():
+                socket.close(0)
+
+    ctx = pyfuncitem.funcargs["ctx"]
+    pyfuncitem.funcargs["kind"].run(call)
+    return True
+
+
 @pytest.fixture
-def ctx():
+def ctx(request):
     """A context; at the end its sockets are closed without linger and it must end in time."""
-    context = zmqcy.Context()
+    context = (request.getfixturevalue("kind") if "kind" in request.fixturenames else zmqcy).Context()
     yield context
     for socket in context._open_sockets():
         socket.close(0)
@@ -24,11 +56,12 @@ def ctx():
 
 
 @pytest.fixture
-def socket(ctx):
+def socket(ctx, request):
     """A function that makes a socket of a type, with options, in `ctx`."""
+    times = {} if "kind" in request.fixturenames else {"rcvtimeo": LIMIT, "sndtimeo": LIMIT}
 
     def make(socket_type, **options):
-        return ctx.socket(socket_type, **{"linger": 0, "rcvtimeo": LIMIT, "sndtimeo": LIMIT, **options})
+        return ctx.socket(socket_type, **{"linger": 0, **times, **options})
 
     return make
 
@@ -72,3 +105,39 @@ def run():
         return done
 
     return execute
+
+
+@pytest.fixture
+def near(socket):
+    """A function that makes two sockets, the first bound, connected over inproc: what is sent is there at once."""
+    names = (f"inproc://near{i}" for i in itertools.count())
+
+    def make(bound=zmqcy.PULL, connected=zmqcy.PUSH, **options):
+        first, second = socket(bound, **options), socket(connected, **options)
+        name = next(names)
+        first.bind(name)
+        second.connect(name)
+        return first, second
+
+    return make
+
+
+@pytest.fixture
+def narrow(near):
+    """A function that makes a PULL and a PUSH between which there is room for two messages."""
+    return lambda: near(rcvhwm=1, sndhwm=1)
+
+
+@pytest.fixture
+def outside(ctx):
+    """A function that makes a plain socket in the same context, for another thread."""
+    context = zmqcy.Context.shadow(ctx)
+    sockets = []
+
+    def make(socket_type, **options):
+        sockets.append(context.socket(socket_type, **{"linger": 0, "rcvtimeo": LIMIT, "sndtimeo": LIMIT, **options}))
+        return sockets[-1]
+
+    yield make
+    for each in sockets:
+        each.close(0)

@@ -1,0 +1,146 @@
+"""What the tests of asynchronous sockets share: the event loops that they run on, and tasks."""
+
+import asyncio
+import importlib
+import inspect
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+LIMIT = 10_000  # ms that a test may take
+END = b"the end"
+
+
+class Blind(asyncio.SelectorEventLoop):
+    """A loop that cannot watch descriptors, as the one that Windows has by default."""
+
+    def add_reader(self, fd, callback, *args):
+        raise NotImplementedError
+
+    def remove_reader(self, fd):
+        raise NotImplementedError
+
+
+KINDS = {
+    "asyncio": ("asyncio", "asyncio", lambda: {}),
+    "debug": ("asyncio", "asyncio", lambda: {"debug": True}),
+    "uvloop": ("asyncio", "asyncio", lambda: {"loop_factory": pytest.importorskip("uvloop").new_event_loop}),
+    "blind": ("asyncio", "asyncio", lambda: {"loop_factory": Blind}),
+    "anyio-asyncio": ("anyio", "asyncio", lambda: {}),
+    "anyio-trio": ("anyio", "trio", lambda: {}),
+}
+
+
+class Kind:
+    """A way to run coroutines: an event loop, and the module of zmqcy that is for it.
+
+    Attributes
+    ----------
+    Context, Socket, Poller : type
+        Those of the module.
+    futures : bool
+        Whether its operations are futures of asyncio.
+    reported : list
+        What the loop's exception handler was told; a test empties it, for in the end it has to be empty.
+    """
+
+    def __init__(self, name):
+        self.name = name
+        module, self.backend, options = KINDS[name]
+        module = importlib.import_module(f"zmqcy.{module}")
+        self.Context, self.Socket, self.Poller = module.Context, module.Socket, module.Poller
+        self.futures = module.__name__ == "zmqcy.asyncio"
+        self.options = options()
+        self.reported = []
+
+    def run(self, function, *arguments, **options):
+        """Run a coroutine function in a new event loop, and return its result. It must end in time."""
+
+        async def limited():
+            if self.backend == "asyncio":
+                asyncio.get_running_loop().set_exception_handler(lambda _, context: self.reported.append(context))
+            with anyio.fail_after(LIMIT / 1000) as self.scope:
+                return await function(*arguments, **options)
+
+        return anyio.run(limited, backend=self.backend, backend_options=self.options)
+
+
+class Task:
+    """A call in a task of its own; `result` or `error` is what came of it."""
+
+    def __init__(self, group, function, *arguments, **options):
+        self.scope = anyio.CancelScope()
+        self.result = self.error = None
+        self.ended = False
+        group.start_soon(self.run, function, arguments, options)
+
+    async def run(self, function, arguments, options):
+        try:
+            with self.scope:
+                self.result = await function(*arguments, **options)
+        except Exception as error:
+            self.error = error
+        self.ended = True
+
+    def cancel(self):
+        self.scope.cancel()
+
+
+async def turns(count=5):
+    """Let the loop turn, so that other tasks do what they can."""
+    for _ in range(count):
+        await checkpoint()
+
+
+async def until(condition):
+    while not condition():
+        await checkpoint()
+
+
+async def waiting(group, socket, function, *arguments, **options):
+    """Start a call in a task, and return the task once the call waits in the socket's queue."""
+    before = socket.stats.waits
+    task = Task(group, function, *arguments, **options)
+    await until(lambda: socket.stats.waits > before or task.ended)
+    assert not task.ended, (task.result, task.error)
+    return task
+
+
+def fill(push):
+    """Send until there is no room. Return what was sent."""
+    sent = []
+    while push.try_send(b"%d" % len(sent)):
+        sent.append(b"%d" % len(sent))
+    return sent
+
+
+async def everything(pull, push):
+    """Return all that is on its way, as whole messages; a last one that follows shows that there is no more."""
+    got = []
+    while not push.try_send(END):
+        got.append(await pull.recv_multipart())
+    while not got or got[-1] != [END]:
+        got.append(await pull.recv_multipart())
+    return got[:-1]
+
+
+def whole(*messages):
+    return [[message] for message in messages]
+
+
+async def caught(awaitable):
+    """Return the exception that an operation ends with."""
+    try:
+        result = await awaitable
+    except Exception as error:
+        return error
+    pytest.fail(f"no exception but {result!r}")
+
+
+def known_bug(request, condition, reason, strict=True):
+    """Mark the running test as one that fails, or hangs, where a condition holds."""
+    if condition:
+        request.applymarker(pytest.mark.xfail(strict=strict, reason=reason))
+        if inspect.iscoroutinefunction(request.function):
+            request.getfixturevalue("kind").scope.deadline = anyio.current_time() + 1

@@ -1,0 +1,210 @@
+"""The pollers of asynchronous sockets, on every event loop."""
+
+import contextlib
+import socket as system_sockets
+from datetime import timedelta
+from errno import ENOTSOCK
+
+import anyio
+import pytest
+from aio import LIMIT, Task, caught, known_bug, turns, until, waiting
+from anyio.lowlevel import checkpoint
+
+import zmqcy
+
+pytestmark = pytest.mark.usefixtures("kind", "ctx")
+
+
+@pytest.fixture
+def pipe():
+    ends = system_sockets.socketpair()
+    yield ends
+    for end in ends:
+        end.close()
+
+
+async def test_poller_says_what_is_ready(kind, near, pipe):
+    pull, push = near()
+    plain = zmqcy.Context.shadow(pull.context).socket(zmqcy.PULL)
+    poller = kind.Poller()
+    poller.register(pull)
+    poller.register(push, zmqcy.POLLOUT)
+    poller.register(plain, zmqcy.POLLIN)
+    poller.register(pipe[0], zmqcy.POLLIN | zmqcy.POLLOUT)
+    poller.register(pipe[1].fileno(), zmqcy.POLLIN)
+    assert await poller.poll() == [(push, zmqcy.POLLOUT), (pipe[0], zmqcy.POLLOUT)]
+    await push.send(b"x")
+    pipe[0].send(b"x")
+    assert (pull, zmqcy.POLLIN) in await poller.poll(0)
+    assert (pipe[1].fileno(), zmqcy.POLLIN) in await poller.poll(0)
+    plain.close()
+
+
+@pytest.mark.parametrize("time", [0, 1, 0.5, timedelta(milliseconds=1)])
+async def test_poller_in_time(kind, near, pipe, time):
+    pull, _ = near()
+    poller = kind.Poller()
+    poller.register(pull)
+    poller.register(pipe[0], zmqcy.POLLIN)
+    assert await poller.poll(time) == []
+
+
+async def test_poller_of_nothing(kind):
+    assert await kind.Poller().poll(0) == await kind.Poller().poll(1) == []
+
+
+@pytest.mark.parametrize("time, error", [("1", TypeError), (-2, ValueError)])
+async def test_poller_with_bad_times(kind, time, error):
+    failed = await caught(kind.Poller().poll(time))
+    assert type(failed) is error
+    assert str(failed).startswith("poll: ")
+
+
+@pytest.mark.parametrize("what", ["async", "plain", "reading", "writing", "descriptor"])
+@pytest.mark.parametrize("time", [None, LIMIT])
+async def test_poller_waits(kind, socket, near, outside, pipe, what, time):
+    pull, push = near()
+    poller = kind.Poller()
+    ticks = 0
+    if what == "plain":
+        pull = outside(zmqcy.PULL)
+        pull.bind("inproc://plain")
+        push = socket(zmqcy.PUSH)
+        push.connect("inproc://plain")
+    if what == "writing":
+        pipe[0].setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                pipe[0].send(bytes(10_000))
+    flags = zmqcy.POLLOUT if what == "writing" else zmqcy.POLLIN
+    subject = {"async": pull, "plain": pull, "descriptor": pipe[0].fileno()}.get(what, pipe[0])
+    poller.register(subject, flags)
+    async with anyio.create_task_group() as group:
+        task = Task(group, poller.poll, time)
+        await turns(20)
+        assert not task.ended
+        if what in ("async", "plain"):
+            await push.send(b"x")
+        elif what == "writing":
+            pipe[1].setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                while pipe[1].recv(100_000):
+                    pass
+        else:
+            pipe[1].send(b"x")
+        while not task.ended:
+            ticks += 1
+            await checkpoint()
+    assert (task.result, task.error) == ([(subject, flags)], None)
+
+
+async def test_poller_changes(kind, near):
+    (pull, push), (second, _) = near(), near()
+    poller = kind.Poller()
+    poller.register(pull)
+    poller.register(second)
+    async with anyio.create_task_group() as group:
+        task = Task(group, poller.poll)
+        await turns()
+        task.cancel()
+        await until(lambda: task.ended)
+        poller.modify(pull, zmqcy.POLLOUT)
+        await push.send(b"x")
+        assert await poller.poll(1) == []
+        poller.modify(pull, zmqcy.POLLIN)
+        assert await poller.poll() == [(pull, zmqcy.POLLIN)]
+        poller.unregister(pull)
+        assert await poller.poll(1) == []
+        with pytest.raises(KeyError):
+            poller.unregister(pull)
+    assert await pull.recv() == b"x"
+
+
+async def test_poller_while_another_task_uses_the_socket(kind, near):
+    """What the other task takes is not there any more, and what it leaves is."""
+    pull, push = near()
+    poller = kind.Poller()
+    poller.register(pull)
+    async with anyio.create_task_group() as group:
+        receiver = await waiting(group, pull, pull.recv)
+        task = Task(group, poller.poll)
+        await turns()
+        await push.send(b"1")
+        await until(lambda: receiver.ended)
+        await turns()
+        await push.send(b"2")
+        await until(lambda: task.ended)
+    assert receiver.result == b"1"
+    assert task.result == [(pull, zmqcy.POLLIN)]
+    assert await pull.recv() == b"2"
+
+
+async def test_poller_with_many_sockets(kind, near):
+    poller = kind.Poller()
+    pairs = [near() for _ in range(100)]
+    for pull, _ in pairs:
+        poller.register(pull)
+    async with anyio.create_task_group() as group:
+        for pull, push in pairs[::17]:
+            task = Task(group, poller.poll, None)
+            await turns()
+            await push.send(b"x")
+            await until(lambda task=task: task.ended)
+            assert task.result == [(pull, zmqcy.POLLIN)]
+            assert await pull.recv() == b"x"
+    assert await poller.poll(0) == []
+
+
+async def test_poller_and_a_socket_that_is_closed(kind, near):
+    pull, _ = near()
+    poller = kind.Poller()
+    poller.register(pull)
+    async with anyio.create_task_group() as group:
+        task = Task(group, poller.poll, None)
+        await turns()
+        pull.close()
+        await until(lambda: task.ended)
+    assert task.error.errno == ENOTSOCK
+
+
+async def test_poller_and_the_end_of_the_context(kind, ctx, near):
+    pull, _ = near()
+    poller = kind.Poller()
+    poller.register(pull)
+    async with anyio.create_task_group() as group:
+        task = Task(group, poller.poll, None)
+        await turns()
+        ctx.shutdown()
+        await until(lambda: task.ended)
+    assert type(task.error) is zmqcy.ContextTerminated
+
+
+@pytest.mark.parametrize("leaves", [False, True], ids=["both stay", "one leaves"])
+@pytest.mark.parametrize("what", ["async socket", "plain socket", "descriptor"])
+async def test_two_pollers_wait_for_the_same(kind, request, socket, near, outside, pipe, what, leaves):
+    known_bug(request, not kind.futures and what == "descriptor", "anyio lets one task alone wait for a descriptor")
+    pull, push = near()
+    if what == "plain socket":
+        pull = outside(zmqcy.PULL)
+        pull.bind("inproc://plain")
+        push = socket(zmqcy.PUSH)
+        push.connect("inproc://plain")
+    subject = pipe[0] if what == "descriptor" else pull
+    with anyio.fail_after(3):
+        async with anyio.create_task_group() as group:
+            tasks = []
+            for _ in range(2):
+                poller = kind.Poller()
+                poller.register(subject, zmqcy.POLLIN)
+                tasks.append(Task(group, poller.poll))
+                await turns(20)
+            if leaves:
+                left = tasks.pop(0)
+                left.cancel()
+                await until(lambda: left.ended)
+            if what == "descriptor":
+                pipe[1].send(b"x")
+            else:
+                await push.send(b"x")
+    assert [task.error for task in tasks] == [None] * len(tasks)
+    assert [task.result for task in tasks] == [[(subject, zmqcy.POLLIN)]] * len(tasks)
