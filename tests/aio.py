@@ -2,7 +2,6 @@
 
 import asyncio
 import importlib
-import inspect
 
 import anyio
 import pytest
@@ -136,11 +135,3 @@ async def caught(awaitable):
     except Exception as error:
         return error
     pytest.fail(f"no exception but {result!r}")
-
-
-def known_bug(request, condition, reason, strict=True):
-    """Mark the running test as one that fails, or hangs, where a condition holds."""
-    if condition:
-        request.applymarker(pytest.mark.xfail(strict=strict, reason=reason))
-        if inspect.iscoroutinefunction(request.function):
-            request.getfixturevalue("kind").scope.deadline = anyio.current_time() + 1

@@ -27,6 +27,12 @@ def kind(request):
     assert kind.reported == []
 
 
+def kind_of(request):
+    """Return the event loop of a test, if it has one: `kind` may be a parameter of its own."""
+    kind = request.getfixturevalue("kind") if "kind" in request.fixturenames else None
+    return kind if isinstance(kind, aio.Kind) else None
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
     if not inspect.iscoroutinefunction(pyfuncitem.obj) or "kind" not in pyfuncitem.funcargs:
@@ -48,7 +54,7 @@ def pytest_pyfunc_call(pyfuncitem):
 @pytest.fixture
 def ctx(request):
     """A context; at the end its sockets are closed without linger and it must end in time."""
-    context = (request.getfixturevalue("kind") if "kind" in request.fixturenames else zmqcy).Context()
+    context = (kind_of(request) or zmqcy).Context()
     yield context
     for socket in context._open_sockets():
         socket.close(0)
@@ -58,7 +64,7 @@ def ctx(request):
 @pytest.fixture
 def socket(ctx, request):
     """A function that makes a socket of a type, with options, in `ctx`."""
-    times = {} if "kind" in request.fixturenames else {"rcvtimeo": LIMIT, "sndtimeo": LIMIT}
+    times = {} if kind_of(request) else {"rcvtimeo": LIMIT, "sndtimeo": LIMIT}
 
     def make(socket_type, **options):
         return ctx.socket(socket_type, **{"linger": 0, **times, **options})

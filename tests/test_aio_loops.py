@@ -9,7 +9,7 @@ from errno import ENOTSOCK
 
 import anyio
 import pytest
-from aio import LIMIT, Kind, Task, caught, fill, known_bug, turns, until, waiting
+from aio import LIMIT, Kind, Task, caught, fill, turns, until, waiting
 from anyio.lowlevel import checkpoint
 
 import zmqcy
@@ -18,7 +18,6 @@ import zmqcy.asyncio
 pytestmark = pytest.mark.usefixtures("kind", "ctx")
 on_asyncio = pytest.mark.parametrize("kind", ["asyncio", "debug", "uvloop", "blind"], indirect=True)
 ONE_WATCHER = "anyio lets one task alone wait for a descriptor"
-THREAD = "notify_closing() is for the loop's own thread"
 
 
 @pytest.fixture
@@ -138,8 +137,9 @@ async def test_async_shadow_of_a_plain_socket(kind, outside):
 
 
 @pytest.mark.parametrize("leaves", [False, True], ids=["both stay", "one leaves"])
-async def test_two_async_shadows_of_a_socket(kind, request, outside, leaves):
-    known_bug(request, not kind.futures, ONE_WATCHER)
+async def test_two_async_shadows_of_a_socket(kind, outside, leaves):
+    if not kind.futures:
+        pytest.skip(ONE_WATCHER)
     pull, push = outside(zmqcy.PULL), outside(zmqcy.PUSH)
     pull.bind("inproc://plain")
     push.connect("inproc://plain")
@@ -447,8 +447,7 @@ def stuck(socket, tmp_path):
 
 
 @pytest.mark.parametrize("where", ["here", "in a thread"])
-async def test_close_ends_those_who_wait(kind, request, stuck, thread, where):
-    known_bug(request, where == "in a thread" and not kind.futures, THREAD)
+async def test_close_ends_those_who_wait(stuck, thread, where):
     pull, push = stuck
     async with anyio.create_task_group() as group:
         tasks = await all_waiting(group, pull, push)

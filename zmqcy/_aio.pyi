@@ -1,4 +1,4 @@
-from asyncio import Future
+from asyncio import AbstractEventLoop, Future
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Literal, TypeVar, final, overload, type_check_only
@@ -10,8 +10,9 @@ from zmqcy._message import Frame, MessageTracker
 
 _T_co = TypeVar("_T_co", covariant=True)
 
-def watch(fd: int, callback: Callable[[], object]) -> None: ...
-def unwatch(fd: int) -> None: ...
+def call_soon(loop: AbstractEventLoop, function: Callable[[], object]) -> int: ...
+def watch(fd: int, callback: Callable[[], object]) -> tuple[object, int, Callable[[], object]]: ...
+def unwatch(watched: tuple[object, int, Callable[[], object]]) -> None: ...
 
 # What an operation returns: a Done, an Operation or, where it failed at once, a Future of the loop. `asyncio.isfuture`
 # is true of all three, and asyncio.Future is the type of what it is true of. By it, and not by a protocol, they fit

@@ -1064,9 +1064,13 @@ cdef class Socket(BaseSocket):
         if self.is_shadow or not self.networked or self.record.state & (CLOSED | FORKED):
             self.close(linger)
             return None
-        if linger is not None:
-            self.set_option(ZMQ_LINGER, linger, "close")
-        if self.get_option(ZMQ_LINGER, "close") == 0:
+        try:
+            if linger is not None:
+                self.set_option(ZMQ_LINGER, linger, "close")
+            owes = self.get_option(ZMQ_LINGER, "close") != 0
+        except errors.ContextTerminated:
+            owes = False
+        if not owes:
             self.close()
             return None
         endpoint = f"inproc://zmqcy.end.{<size_t> self.record.handle}.{now()}".encode()
