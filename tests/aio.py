@@ -22,7 +22,7 @@ class Blind(asyncio.SelectorEventLoop):
         raise NotImplementedError
 
 
-KINDS = {
+FLAVOURS = {
     "asyncio": ("asyncio", "asyncio", lambda: {}),
     "debug": ("asyncio", "asyncio", lambda: {"debug": True}),
     "uvloop": ("asyncio", "asyncio", lambda: {"loop_factory": pytest.importorskip("uvloop").new_event_loop}),
@@ -32,7 +32,7 @@ KINDS = {
 }
 
 
-class Kind:
+class Flavour:
     """A way to run coroutines: an event loop, and the module of zmqcy that is for it.
 
     Attributes
@@ -47,7 +47,7 @@ class Kind:
 
     def __init__(self, name):
         self.name = name
-        module, self.backend, options = KINDS[name]
+        module, self.backend, options = FLAVOURS[name]
         module = importlib.import_module(f"zmqcy.{module}")
         self.Context, self.Socket, self.Poller = module.Context, module.Socket, module.Poller
         self.futures = module.__name__ == "zmqcy.asyncio"
@@ -143,4 +143,4 @@ def known_bug(request, condition, reason, strict=True):
     if condition:
         request.applymarker(pytest.mark.xfail(strict=strict, reason=reason))
         if inspect.iscoroutinefunction(request.function):
-            request.getfixturevalue("kind").scope.deadline = anyio.current_time() + 1
+            request.getfixturevalue("flavour").scope.deadline = anyio.current_time() + 1
