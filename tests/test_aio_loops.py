@@ -18,7 +18,6 @@ import zmqcy.asyncio
 pytestmark = pytest.mark.usefixtures("flavour", "ctx")
 on_asyncio = pytest.mark.parametrize("flavour", ["asyncio", "debug", "uvloop", "blind"], indirect=True)
 ONE_WATCHER = "anyio lets one task alone wait for a descriptor"
-THREAD = "notify_closing() is for the loop's own thread"
 
 
 @pytest.fixture
@@ -447,8 +446,7 @@ def stuck(socket, tmp_path):
 
 
 @pytest.mark.parametrize("where", ["here", "in a thread"])
-async def test_close_ends_those_who_wait(flavour, request, stuck, thread, where):
-    known_bug(request, where == "in a thread" and not flavour.futures, THREAD)
+async def test_close_ends_those_who_wait(stuck, thread, where):
     pull, push = stuck
     async with anyio.create_task_group() as group:
         tasks = await all_waiting(group, pull, push)
