@@ -21,7 +21,7 @@ class Blind(asyncio.SelectorEventLoop):
         raise NotImplementedError
 
 
-KINDS = {
+FLAVOURS = {
     "asyncio": ("asyncio", "asyncio", lambda: {}),
     "debug": ("asyncio", "asyncio", lambda: {"debug": True}),
     "uvloop": ("asyncio", "asyncio", lambda: {"loop_factory": pytest.importorskip("uvloop").new_event_loop}),
@@ -31,7 +31,7 @@ KINDS = {
 }
 
 
-class Kind:
+class Flavour:
     """A way to run coroutines: an event loop, and the module of zmqcy that is for it.
 
     Attributes
@@ -46,7 +46,7 @@ class Kind:
 
     def __init__(self, name):
         self.name = name
-        module, self.backend, options = KINDS[name]
+        module, self.backend, options = FLAVOURS[name]
         module = importlib.import_module(f"zmqcy.{module}")
         self.Context, self.Socket, self.Poller = module.Context, module.Socket, module.Poller
         self.futures = module.__name__ == "zmqcy.asyncio"

@@ -1,6 +1,6 @@
 """Fixtures: a context that is ended in time, sockets that are closed, connected pairs over three transports.
 
-A test that is a coroutine function runs on each of the event loops of `aio.KINDS`, by the fixture `kind`.
+A test that is a coroutine function runs on each of the event loops of `aio.FLAVOURS`, by the fixture `flavour`.
 """
 
 import inspect
@@ -19,23 +19,17 @@ zmqcy.exit_linger = 0  # what tests leave behind is not waited for
 LIMIT = 10_000  # ms that a context may take to end after its sockets were closed
 
 
-@pytest.fixture(params=list(aio.KINDS))
-def kind(request):
+@pytest.fixture(params=list(aio.FLAVOURS))
+def flavour(request):
     """An event loop, and the module of zmqcy that is for it; contexts are of that module."""
-    kind = aio.Kind(request.param)
-    yield kind
-    assert kind.reported == []
-
-
-def kind_of(request):
-    """Return the event loop of a test, if it has one: `kind` may be a parameter of its own."""
-    kind = request.getfixturevalue("kind") if "kind" in request.fixturenames else None
-    return kind if isinstance(kind, aio.Kind) else None
+    flavour = aio.Flavour(request.param)
+    yield flavour
+    assert flavour.reported == []
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pyfunc_call(pyfuncitem):
-    if not inspect.iscoroutinefunction(pyfuncitem.obj) or "kind" not in pyfuncitem.funcargs:
+    if not inspect.iscoroutinefunction(pyfuncitem.obj) or "flavour" not in pyfuncitem.funcargs:
         return None
     arguments = {name: pyfuncitem.funcargs[name] for name in inspect.signature(pyfuncitem.obj).parameters}
 
@@ -47,14 +41,14 @@ def pytest_pyfunc_call(pyfuncitem):
                 socket.close(0)
 
     ctx = pyfuncitem.funcargs["ctx"]
-    pyfuncitem.funcargs["kind"].run(call)
+    pyfuncitem.funcargs["flavour"].run(call)
     return True
 
 
 @pytest.fixture
 def ctx(request):
     """A context; at the end its sockets are closed without linger and it must end in time."""
-    context = (kind_of(request) or zmqcy).Context()
+    context = (request.getfixturevalue("flavour") if "flavour" in request.fixturenames else zmqcy).Context()
     yield context
     for socket in context._open_sockets():
         socket.close(0)
@@ -64,7 +58,7 @@ def ctx(request):
 @pytest.fixture
 def socket(ctx, request):
     """A function that makes a socket of a type, with options, in `ctx`."""
-    times = {} if kind_of(request) else {"rcvtimeo": LIMIT, "sndtimeo": LIMIT}
+    times = {} if "flavour" in request.fixturenames else {"rcvtimeo": LIMIT, "sndtimeo": LIMIT}
 
     def make(socket_type, **options):
         return ctx.socket(socket_type, **{"linger": 0, **times, **options})

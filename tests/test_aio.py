@@ -13,7 +13,7 @@ from anyio.lowlevel import checkpoint
 
 import zmqcy
 
-pytestmark = pytest.mark.usefixtures("kind", "ctx")
+pytestmark = pytest.mark.usefixtures("flavour", "ctx")
 
 
 # ------------------------------------------------------------------------------------------------------- operations

@@ -12,8 +12,8 @@ from aio import LIMIT, Task, caught, everything, turns, until, whole
 
 import zmqcy
 
-pytestmark = pytest.mark.usefixtures("kind", "ctx")
-on_asyncio = pytest.mark.parametrize("kind", ["asyncio", "debug", "uvloop", "blind"], indirect=True)
+pytestmark = pytest.mark.usefixtures("flavour", "ctx")
+on_asyncio = pytest.mark.parametrize("flavour", ["asyncio", "debug", "uvloop", "blind"], indirect=True)
 
 
 @on_asyncio
@@ -146,7 +146,7 @@ async def test_callback_of_what_is_cancelled(near):
 
 
 @on_asyncio
-async def test_callback_that_raises_goes_to_the_handler(kind, near):
+async def test_callback_that_raises_goes_to_the_handler(flavour, near):
     pull, push = near()
     error = ZeroDivisionError()
 
@@ -160,24 +160,24 @@ async def test_callback_that_raises_goes_to_the_handler(kind, near):
         operation.add_done_callback(raise_it)
         if waits:
             await push.send(b"x")
-        await until(lambda: kind.reported)
-        assert [context["exception"] for context in kind.reported] == [error]
-        kind.reported.clear()
+        await until(lambda: flavour.reported)
+        assert [context["exception"] for context in flavour.reported] == [error]
+        flavour.reported.clear()
         assert operation.result() == b"x"
     await push.send(b"y")
     assert await pull.recv() == b"y"
 
 
 @on_asyncio
-async def test_exception_that_nobody_retrieves_is_reported(kind, near):
+async def test_exception_that_nobody_retrieves_is_reported(flavour, near):
     pull, push = near()
     operation = pull.recv(timeout=1)
     await until(operation.done)
     del operation
     gc.collect()
-    assert [type(context["exception"]) for context in kind.reported] == [zmqcy.TimedOut]
-    assert "never retrieved" in kind.reported[0]["message"]
-    kind.reported.clear()
+    assert [type(context["exception"]) for context in flavour.reported] == [zmqcy.TimedOut]
+    assert "never retrieved" in flavour.reported[0]["message"]
+    flavour.reported.clear()
     operation = pull.recv(timeout=1)
     await until(operation.done)
     assert isinstance(operation.exception(), zmqcy.Again)
@@ -381,9 +381,9 @@ async def test_message_and_cancellation_in_the_same_turn(near):
 
 
 @on_asyncio
-def test_run_until_complete(kind, ctx, near):
+def test_run_until_complete(flavour, ctx, near):
     pull, push = near()
-    options = kind.options
+    options = flavour.options
     loop = options["loop_factory"]() if "loop_factory" in options else asyncio.new_event_loop()
     loop.set_debug(options.get("debug", False))
 

@@ -9,14 +9,14 @@ from errno import ENOTSOCK
 
 import anyio
 import pytest
-from aio import LIMIT, Kind, Task, caught, fill, turns, until, waiting
+from aio import LIMIT, Flavour, Task, caught, fill, turns, until, waiting
 from anyio.lowlevel import checkpoint
 
 import zmqcy
 import zmqcy.asyncio
 
-pytestmark = pytest.mark.usefixtures("kind", "ctx")
-on_asyncio = pytest.mark.parametrize("kind", ["asyncio", "debug", "uvloop", "blind"], indirect=True)
+pytestmark = pytest.mark.usefixtures("flavour", "ctx")
+on_asyncio = pytest.mark.parametrize("flavour", ["asyncio", "debug", "uvloop", "blind"], indirect=True)
 ONE_WATCHER = "anyio lets one task alone wait for a descriptor"
 
 
@@ -122,11 +122,11 @@ async def test_plain_shadow_takes_turns_with_tasks(near):
     assert got == [b"%c%d" % (letter, i) for i in range(20) for letter in b"ab"]
 
 
-async def test_async_shadow_of_a_plain_socket(kind, outside):
+async def test_async_shadow_of_a_plain_socket(flavour, outside):
     pull, push = outside(zmqcy.PULL), outside(zmqcy.PUSH)
     pull.bind("inproc://plain")
     push.connect("inproc://plain")
-    shadow = kind.Socket.shadow(pull)
+    shadow = flavour.Socket.shadow(pull)
     async with anyio.create_task_group() as group:
         for i in range(20):
             task = await waiting(group, shadow, shadow.recv)
@@ -137,13 +137,13 @@ async def test_async_shadow_of_a_plain_socket(kind, outside):
 
 
 @pytest.mark.parametrize("leaves", [False, True], ids=["both stay", "one leaves"])
-async def test_two_async_shadows_of_a_socket(kind, outside, leaves):
-    if not kind.futures:
+async def test_two_async_shadows_of_a_socket(flavour, outside, leaves):
+    if not flavour.futures:
         pytest.skip(ONE_WATCHER)
     pull, push = outside(zmqcy.PULL), outside(zmqcy.PUSH)
     pull.bind("inproc://plain")
     push.connect("inproc://plain")
-    shadows = [kind.Socket.shadow(pull) for _ in range(2)]
+    shadows = [flavour.Socket.shadow(pull) for _ in range(2)]
     async with anyio.create_task_group() as group:
         tasks = [await waiting(group, each, each.recv) for each in shadows]
         await turns()
@@ -207,11 +207,11 @@ class Counting(asyncio.SelectorEventLoop):
 
 
 @pytest.fixture
-def counting(kind):
-    kind.options = {"loop_factory": Counting}
+def counting(flavour):
+    flavour.options = {"loop_factory": Counting}
 
 
-@pytest.mark.parametrize("kind", ["asyncio"], indirect=True)
+@pytest.mark.parametrize("flavour", ["asyncio"], indirect=True)
 async def test_one_reader_for_a_socket(counting, near):
     pull, push = near()
     loop = asyncio.get_running_loop()
@@ -233,7 +233,7 @@ async def test_one_reader_for_a_socket(counting, near):
     assert (loop.added, loop.removed) == ([pull.fileno()], [pull.fileno()])
 
 
-@pytest.mark.parametrize("kind", ["asyncio"], indirect=True)
+@pytest.mark.parametrize("flavour", ["asyncio"], indirect=True)
 async def test_reader_stays_from_one_wait_to_the_next(counting, near):
     pull, push = near()
     loop = asyncio.get_running_loop()
@@ -252,7 +252,7 @@ async def test_reader_stays_from_one_wait_to_the_next(counting, near):
     assert loop.added == [pull.fileno()]
 
 
-@pytest.mark.parametrize("kind", ["asyncio"], indirect=True)
+@pytest.mark.parametrize("flavour", ["asyncio"], indirect=True)
 @pytest.mark.parametrize("how", ["cancelled", "timed out", "dropped", "closed"])
 async def test_reader_goes_with_the_last_who_waits(counting, near, how):
     pull, _ = near()
@@ -294,7 +294,7 @@ CALLS = {
 
 @on_asyncio
 @pytest.mark.parametrize("call", CALLS)
-def test_outside_a_loop(kind, near, call):
+def test_outside_a_loop(flavour, near, call):
     pair, other = near(zmqcy.PAIR, zmqcy.PAIR)
 
     async def use():
@@ -304,14 +304,14 @@ def test_outside_a_loop(kind, near, call):
     for _ in range(2):  # before it has met a loop, and after it has
         with pytest.raises(RuntimeError, match=f"^{call}: no event loop runs in this thread"):
             CALLS[call](pair)
-        kind.run(use)
+        flavour.run(use)
     with pytest.raises(RuntimeError, match=f"^{call}: no event loop"):
         CALLS[call](pair)
-    kind.run(use)
+    flavour.run(use)
 
 
 @on_asyncio
-def test_second_loop_while_the_first_lives(kind, near):
+def test_second_loop_while_the_first_lives(flavour, near):
     pull, push = near()
     first = asyncio.new_event_loop()
 
@@ -322,14 +322,14 @@ def test_second_loop_while_the_first_lives(kind, near):
     try:
         assert first.run_until_complete(use()) == b"x"
         with pytest.raises(RuntimeError, match="^send: the socket belongs to another event loop"):
-            kind.run(use)
+            flavour.run(use)
         assert first.run_until_complete(use()) == b"x"
     finally:
         first.close()
-    assert kind.run(use) == b"x"
+    assert flavour.run(use) == b"x"
 
 
-def test_one_loop_after_another(kind, request, near):
+def test_one_loop_after_another(flavour, request, near):
     pull, push = near()
 
     async def use():
@@ -347,12 +347,12 @@ def test_one_loop_after_another(kind, request, near):
         push.close()
 
     for _ in range(3):
-        assert kind.run(use) == b"x"
-    kind.run(close)
+        assert flavour.run(use) == b"x"
+    flavour.run(close)
 
 
 @on_asyncio
-def test_loop_that_is_closed_over_those_who_wait(kind, near):
+def test_loop_that_is_closed_over_those_who_wait(flavour, near):
     pull, push = near()
     loop = asyncio.new_event_loop()
 
@@ -368,13 +368,13 @@ def test_loop_that_is_closed_over_those_who_wait(kind, near):
     called = []
     kept = loop.run_until_complete(wait())
     loop.close()
-    assert kind.run(use) == b"x"
+    assert flavour.run(use) == b"x"
     assert called == []
     assert [operation.cancelled() for operation in kept] == [True, True]
 
 
 @pytest.mark.parametrize("what", ["close", "events"])
-def test_socket_is_used_after_its_loop(kind, near, what):
+def test_socket_is_used_after_its_loop(flavour, near, what):
     pull, push = near()
 
     async def wait():
@@ -384,7 +384,7 @@ def test_socket_is_used_after_its_loop(kind, near, what):
     hook = sys.unraisablehook
     sys.unraisablehook = lambda what: unraised.append(what.exc_value)
     try:
-        kind.run(wait)
+        flavour.run(wait)
         if what == "events":
             assert pull.events == 0
         pull.close()
@@ -394,7 +394,7 @@ def test_socket_is_used_after_its_loop(kind, near, what):
     assert unraised == []
 
 
-def test_loops_in_threads_share_a_context(kind, ctx, thread):
+def test_loops_in_threads_share_a_context(flavour, ctx, thread):
     def work(number):
         async def talk():
             pull, push = ctx.socket(zmqcy.PULL, linger=0), ctx.socket(zmqcy.PUSH, linger=0)
@@ -416,7 +416,7 @@ def test_loops_in_threads_share_a_context(kind, ctx, thread):
                 pull.close()
                 push.close()
 
-        return Kind(kind.name).run(talk)
+        return Flavour(flavour.name).run(talk)
 
     ready = threading.Barrier(3)
     outcomes = [thread(work, number) for number in range(3)]
@@ -509,9 +509,9 @@ async def test_async_for_ends_at_once_where_the_context_has(ctx, near):
 
 
 @pytest.mark.parametrize("how", ["aclose", "async with", "context.aclose"])
-async def test_aclose_waits_for_a_late_peer(kind, thread, tmp_path, how):
+async def test_aclose_waits_for_a_late_peer(flavour, thread, tmp_path, how):
     """And the loop turns meanwhile."""
-    plain, ctx = zmqcy.Context(), kind.Context()
+    plain, ctx = zmqcy.Context(), flavour.Context()
     push = ctx.socket(zmqcy.PUSH, linger=-1, reconnect_ivl=1)
     push.connect(f"ipc://{tmp_path}/late")
     messages = [b"%d" % i for i in range(200)]
@@ -540,7 +540,7 @@ async def test_aclose_waits_for_a_late_peer(kind, thread, tmp_path, how):
 
 
 @pytest.mark.parametrize("how", ["linger=0", "linger=1", "linger was set", "nothing to send", "closed", "shadow"])
-async def test_aclose_without_a_peer(kind, socket, tmp_path, how):
+async def test_aclose_without_a_peer(flavour, socket, tmp_path, how):
     push = socket(zmqcy.PUSH, linger=0 if how == "linger was set" else -1)
     push.connect(f"ipc://{tmp_path}/nobody")
     if how != "nothing to send":
@@ -548,7 +548,7 @@ async def test_aclose_without_a_peer(kind, socket, tmp_path, how):
     if how == "closed":
         push.close(0)
     if how == "shadow":
-        shadow = kind.Socket.shadow(push)
+        shadow = flavour.Socket.shadow(push)
         await shadow.aclose(0)
         assert shadow.closed
     await push.aclose({"linger=0": 0, "linger=1": 1}.get(how))
@@ -573,8 +573,8 @@ async def test_aclose_beside_a_peer_that_does_nothing(near):
     await push.aclose(0)
 
 
-async def test_cancelled_aclose_leaves_the_rest_to_the_context(kind, thread, tmp_path):
-    plain, ctx = zmqcy.Context(), kind.Context()
+async def test_cancelled_aclose_leaves_the_rest_to_the_context(flavour, thread, tmp_path):
+    plain, ctx = zmqcy.Context(), flavour.Context()
     push = ctx.socket(zmqcy.PUSH, linger=-1, reconnect_ivl=1)
     push.connect(f"ipc://{tmp_path}/late")
     await push.send(b"x")
@@ -599,8 +599,8 @@ async def test_cancelled_aclose_leaves_the_rest_to_the_context(kind, thread, tmp
     plain.term(timeout=LIMIT)
 
 
-async def test_aclose_of_a_context_in_time(kind, tmp_path):
-    plain, ctx = zmqcy.Context(), kind.Context()
+async def test_aclose_of_a_context_in_time(flavour, tmp_path):
+    plain, ctx = zmqcy.Context(), flavour.Context()
     push = ctx.socket(zmqcy.PUSH, linger=-1, reconnect_ivl=1)
     push.connect(f"ipc://{tmp_path}/late")
     await push.send(b"x")
@@ -618,8 +618,8 @@ async def test_aclose_of_a_context_in_time(kind, tmp_path):
     plain.term(timeout=LIMIT)
 
 
-async def test_async_with_context(kind):
-    async with kind.Context() as ctx:
+async def test_async_with_context(flavour):
+    async with flavour.Context() as ctx:
         pull, push = ctx.socket(zmqcy.PULL), ctx.socket(zmqcy.PUSH)
         pull.bind("inproc://with")
         push.connect("inproc://with")
@@ -630,8 +630,8 @@ async def test_async_with_context(kind):
     assert (ctx.closed, pull.closed, push.closed, task.result) == (True, True, True, b"x")
 
 
-async def test_aclose_of_a_context_ends_those_who_wait(kind):
-    ctx = kind.Context()
+async def test_aclose_of_a_context_ends_those_who_wait(flavour):
+    ctx = flavour.Context()
     pull = ctx.socket(zmqcy.PULL)
     pull.bind("inproc://ends")
     async with anyio.create_task_group() as group:
@@ -642,13 +642,13 @@ async def test_aclose_of_a_context_ends_those_who_wait(kind):
     assert task.error.errno == ENOTSOCK
 
 
-def test_socket_and_context_are_dropped(kind):
+def test_socket_and_context_are_dropped(flavour):
     """With a wait behind them: nothing is left, and nothing is said."""
 
     async def use():
-        ctx = kind.Context()
+        ctx = flavour.Context()
         pull = ctx.socket(zmqcy.PULL, linger=0)
         assert isinstance(await caught(pull.recv(timeout=1)), zmqcy.Again)
 
-    kind.run(use)
+    flavour.run(use)
     gc.collect()

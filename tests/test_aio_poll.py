@@ -12,7 +12,7 @@ from anyio.lowlevel import checkpoint
 
 import zmqcy
 
-pytestmark = pytest.mark.usefixtures("kind", "ctx")
+pytestmark = pytest.mark.usefixtures("flavour", "ctx")
 
 
 @pytest.fixture
@@ -23,10 +23,10 @@ def pipe():
         end.close()
 
 
-async def test_poller_says_what_is_ready(kind, near, pipe):
+async def test_poller_says_what_is_ready(flavour, near, pipe):
     pull, push = near()
     plain = zmqcy.Context.shadow(pull.context).socket(zmqcy.PULL)
-    poller = kind.Poller()
+    poller = flavour.Poller()
     poller.register(pull)
     poller.register(push, zmqcy.POLLOUT)
     poller.register(plain, zmqcy.POLLIN)
@@ -41,30 +41,30 @@ async def test_poller_says_what_is_ready(kind, near, pipe):
 
 
 @pytest.mark.parametrize("time", [0, 1, 0.5, timedelta(milliseconds=1)])
-async def test_poller_in_time(kind, near, pipe, time):
+async def test_poller_in_time(flavour, near, pipe, time):
     pull, _ = near()
-    poller = kind.Poller()
+    poller = flavour.Poller()
     poller.register(pull)
     poller.register(pipe[0], zmqcy.POLLIN)
     assert await poller.poll(time) == []
 
 
-async def test_poller_of_nothing(kind):
-    assert await kind.Poller().poll(0) == await kind.Poller().poll(1) == []
+async def test_poller_of_nothing(flavour):
+    assert await flavour.Poller().poll(0) == await flavour.Poller().poll(1) == []
 
 
 @pytest.mark.parametrize("time, error", [("1", TypeError), (-2, ValueError)])
-async def test_poller_with_bad_times(kind, time, error):
-    failed = await caught(kind.Poller().poll(time))
+async def test_poller_with_bad_times(flavour, time, error):
+    failed = await caught(flavour.Poller().poll(time))
     assert type(failed) is error
     assert str(failed).startswith("poll: ")
 
 
 @pytest.mark.parametrize("what", ["async", "plain", "reading", "writing", "descriptor"])
 @pytest.mark.parametrize("time", [None, LIMIT])
-async def test_poller_waits(kind, socket, near, outside, pipe, what, time):
+async def test_poller_waits(flavour, socket, near, outside, pipe, what, time):
     pull, push = near()
-    poller = kind.Poller()
+    poller = flavour.Poller()
     ticks = 0
     if what == "plain":
         pull = outside(zmqcy.PULL)
@@ -98,9 +98,9 @@ async def test_poller_waits(kind, socket, near, outside, pipe, what, time):
     assert (task.result, task.error) == ([(subject, flags)], None)
 
 
-async def test_poller_changes(kind, near):
+async def test_poller_changes(flavour, near):
     (pull, push), (second, _) = near(), near()
-    poller = kind.Poller()
+    poller = flavour.Poller()
     poller.register(pull)
     poller.register(second)
     async with anyio.create_task_group() as group:
@@ -120,10 +120,10 @@ async def test_poller_changes(kind, near):
     assert await pull.recv() == b"x"
 
 
-async def test_poller_while_another_task_uses_the_socket(kind, near):
+async def test_poller_while_another_task_uses_the_socket(flavour, near):
     """What the other task takes is not there any more, and what it leaves is."""
     pull, push = near()
-    poller = kind.Poller()
+    poller = flavour.Poller()
     poller.register(pull)
     async with anyio.create_task_group() as group:
         receiver = await waiting(group, pull, pull.recv)
@@ -139,8 +139,8 @@ async def test_poller_while_another_task_uses_the_socket(kind, near):
     assert await pull.recv() == b"2"
 
 
-async def test_poller_with_many_sockets(kind, near):
-    poller = kind.Poller()
+async def test_poller_with_many_sockets(flavour, near):
+    poller = flavour.Poller()
     pairs = [near() for _ in range(100)]
     for pull, _ in pairs:
         poller.register(pull)
@@ -155,9 +155,9 @@ async def test_poller_with_many_sockets(kind, near):
     assert await poller.poll(0) == []
 
 
-async def test_poller_and_a_socket_that_is_closed(kind, near):
+async def test_poller_and_a_socket_that_is_closed(flavour, near):
     pull, _ = near()
-    poller = kind.Poller()
+    poller = flavour.Poller()
     poller.register(pull)
     async with anyio.create_task_group() as group:
         task = Task(group, poller.poll, None)
@@ -167,9 +167,9 @@ async def test_poller_and_a_socket_that_is_closed(kind, near):
     assert task.error.errno == ENOTSOCK
 
 
-async def test_poller_and_the_end_of_the_context(kind, ctx, near):
+async def test_poller_and_the_end_of_the_context(flavour, ctx, near):
     pull, _ = near()
-    poller = kind.Poller()
+    poller = flavour.Poller()
     poller.register(pull)
     async with anyio.create_task_group() as group:
         task = Task(group, poller.poll, None)
@@ -181,8 +181,8 @@ async def test_poller_and_the_end_of_the_context(kind, ctx, near):
 
 @pytest.mark.parametrize("leaves", [False, True], ids=["both stay", "one leaves"])
 @pytest.mark.parametrize("what", ["async socket", "plain socket", "descriptor"])
-async def test_two_pollers_wait_for_the_same(kind, socket, near, outside, pipe, what, leaves):
-    if not kind.futures and what == "descriptor":
+async def test_two_pollers_wait_for_the_same(flavour, socket, near, outside, pipe, what, leaves):
+    if not flavour.futures and what == "descriptor":
         pytest.skip("anyio lets one task alone wait for a descriptor")
     pull, push = near()
     if what == "plain socket":
@@ -195,7 +195,7 @@ async def test_two_pollers_wait_for_the_same(kind, socket, near, outside, pipe, 
         async with anyio.create_task_group() as group:
             tasks = []
             for _ in range(2):
-                poller = kind.Poller()
+                poller = flavour.Poller()
                 poller.register(subject, zmqcy.POLLIN)
                 tasks.append(Task(group, poller.poll))
                 await turns(20)
