@@ -6,6 +6,7 @@ A test that is a coroutine function runs on each of the event loops of `aio.FLAV
 import inspect
 import itertools
 import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -17,6 +18,14 @@ import zmqcy
 
 zmqcy.exit_linger = 0  # what tests leave behind is not waited for
 LIMIT = 10_000  # ms that a context may take to end after its sockets were closed
+
+
+@pytest.fixture(autouse=True, scope="session")
+def ctrl_c():
+    """Let Ctrl-C work: a shell that runs the tests in the background has them, and what they start, ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(params=list(aio.FLAVOURS))

@@ -25,14 +25,6 @@ ENDPOINT = r"tcp://127\.0\.0\.1:\d+"
 TEN = [f"msg {number}" for number in range(10)]
 
 
-@pytest.fixture(autouse=True)
-def ctrl_c():
-    """Let Ctrl-C work: a shell that runs the tests in the background has them, and what they start, ignore it."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @contextmanager
 def started(name, *arguments):
     """Start an example; it is killed when it takes too long, and at the end."""
