@@ -1289,3 +1289,30 @@ def test_the_end_of_a_context_leaves_no_descriptor():
         asyncio.run(end_in_a_cycle())
         gc.collect()
     assert [str(each.message) for each in caught] == []
+
+
+def test_who_leaves_before_its_try_lets_the_next_one_have_its_turn(pair_of):
+    """It stood in front when a message was seen, and the loop was to turn before it tried."""
+    a, b = pair_of(zmqcy.asyncio)
+
+    async def main():
+        loop = asyncio.get_running_loop()
+        behind = []
+
+        def leave():
+            behind.append(a.recv())
+            assert not behind[0]._yielding
+            assert b.try_send(b"it")
+            a._look()
+            assert first.cancel()
+
+        for _ in range(100):  # by then it is arranged that the turn of the loop is noticed: before it leaves
+            a.recv()  # it is dropped, and takes nothing
+        loop.call_soon(leave)
+        first = a.recv()
+        while not first._yielding:
+            first = a.recv()
+        await asyncio.sleep(0)
+        assert await asyncio.wait_for(behind[0], LIMIT) == b"it"
+
+    asyncio.run(main())

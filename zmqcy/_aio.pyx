@@ -515,7 +515,7 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
             pass
         elif socket.idle():
             socket.sweep_soon()
-        elif self.woken:
+        elif self.woken or self.yielding:  # a look may have passed over those behind it
             socket.soon()
         return 0
 
