@@ -7,6 +7,9 @@ import threading
 from time import monotonic
 
 import pytest
+from aio import Task, caught
+from aio import until as until_true
+from anyio import create_task_group
 
 import zmqcy
 from zmqcy import Event
@@ -363,3 +366,121 @@ def test_closed(socket):
     for call in (server.watch, server.get_monitor_socket, lambda: server.monitor("inproc://closed")):
         with pytest.raises(zmqcy.ZMQError, match="the socket is closed"):
             call()
+
+
+class TestAsynchronous:
+    async def test_both_sides(self, flavour, socket, url):
+        server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH)
+        async with server.watch() as serving, client.watch(Event.HANDSHAKE_SUCCEEDED) as asking:
+            server.bind(url)
+            client.connect(server.last_endpoint)
+            assert (await asking.recv(LIMIT)).endpoint == server.last_endpoint
+            names = [(await serving.recv()).name for _ in range(3)]
+            assert names == ["LISTENING", "ACCEPTED", "HANDSHAKE_SUCCEEDED"]
+            assert serving.try_recv() is None
+            error = await caught(serving.recv(1))
+            assert isinstance(error, zmqcy.TimedOut) and str(error).startswith("recv timeout=1:")
+            assert isinstance(await caught(serving.recv(0)), zmqcy.TimedOut)
+            client.close()
+            assert (await serving.recv(LIMIT)).name == "DISCONNECTED"
+        assert serving.closed and "the monitor was closed" in str(await caught(serving.recv()))
+
+    async def test_iteration(self, flavour, socket, url):
+        """Tasks that wait get all, and end with the socket, whether that is closed or waited for."""
+        server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH)
+        names = [[], [], []]
+
+        async def take(monitor, names):
+            async for event in monitor:
+                names.append(event.name)
+
+        async with create_task_group() as group:
+            for monitor, into in zip([server.watch(), server.watch(), client.watch()], names, strict=True):
+                await waiting_in(group, monitor, take, monitor, into)
+            server.bind(url)
+            client.connect(server.last_endpoint)
+            await client.send(b"message")
+            assert await server.recv() == b"message"
+            await until_true(lambda: "HANDSHAKE_SUCCEEDED" in names[1])
+            await client.aclose()
+            await until_true(lambda: "DISCONNECTED" in names[1])
+            server.close()
+        assert names[0] == names[1]
+        assert names[0] == ["LISTENING", "ACCEPTED", "HANDSHAKE_SUCCEEDED", "DISCONNECTED", "MONITOR_STOPPED"]
+        assert names[2][-1] == "MONITOR_STOPPED" and "HANDSHAKE_SUCCEEDED" in names[2]
+
+    async def test_the_end_of_a_watched_socket(self, flavour, socket, url):
+        """`aclose` waits until all is sent, though a monitor was in the place of what tells."""
+        server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH, linger=-1)
+        monitor = client.watch()
+        server.bind(url)
+        client.connect(server.last_endpoint)
+        for _ in range(100):
+            await client.send(bytes(10_000))
+        async with create_task_group() as group:
+            task = Task(group, client.aclose)
+            for _ in range(100):
+                assert await server.recv() == bytes(10_000)
+            await until_true(lambda: task.ended)
+        assert task.error is None and client.closed
+        assert [event.name async for event in monitor][-1] == "MONITOR_STOPPED"
+        reader = server.get_monitor_socket(Event.MONITOR_STOPPED)
+        await server.aclose()
+        assert (await recv_monitor_message(reader))["event"] is Event.MONITOR_STOPPED
+        reader.close()
+
+    async def test_cancelled(self, flavour, socket, url):
+        server = socket(zmqcy.PULL)
+        monitor = server.watch()
+        async with create_task_group() as group:
+            task = await waiting_in(group, monitor, monitor.recv)
+            error = await caught(monitor.recv())
+            assert isinstance(error, zmqcy.SocketInUse) and "another task waits in it" in str(error)
+            server.bind(url)
+            task.cancel()
+        assert task.result is None
+        assert (await monitor.recv(LIMIT)).name == "LISTENING"
+
+    async def test_closed_while_a_task_waits(self, flavour, socket):
+        server = socket(zmqcy.PULL)
+        monitor = server.watch()
+        async with create_task_group() as group:
+            task = await waiting_in(group, monitor, monitor.recv)
+            monitor.close()
+        assert "the monitor was closed" in str(task.error)
+        assert [event async for event in monitor] == []
+
+    async def test_the_end_of_the_context(self, flavour, ctx, socket):
+        monitor = socket(zmqcy.PULL).watch()
+        async with create_task_group() as group:
+            task = await waiting_in(group, monitor, monitor.recv)
+            ctx.shutdown()
+        assert isinstance(task.error, zmqcy.ContextTerminated)
+        assert [event async for event in monitor] == []
+
+    async def test_raw(self, flavour, socket, url):
+        server = socket(zmqcy.PULL)
+        reader = server.get_monitor_socket()
+        assert type(reader) is flavour.Socket
+        server.bind(url)
+        message = await recv_monitor_message(reader)
+        assert message["event"] is Event.LISTENING and message["endpoint"] == server.last_endpoint.encode()
+        server.disable_monitor()
+
+    async def test_in_a_poller(self, flavour, socket, url):
+        server = socket(zmqcy.PULL)
+        monitor = server.watch()
+        poller = flavour.Poller()
+        poller.register(monitor, zmqcy.POLLIN)
+        assert await poller.poll(0) == []
+        server.bind(url)
+        assert await poller.poll(LIMIT) == [(monitor, zmqcy.POLLIN)]
+        assert monitor.try_recv().name == "LISTENING"
+
+
+async def waiting_in(group, monitor, function, *arguments):
+    """Start a task, and return it once it waits in a monitor."""
+    task = Task(group, function, *arguments)
+    await until_true(lambda: monitor._waiting or task.ended)
+    assert not task.ended, (task.result, task.error)
+    return task
