@@ -2,6 +2,8 @@
 
 import errno
 import gc
+import os
+import signal
 import socket as system
 import threading
 from time import monotonic
@@ -366,6 +368,104 @@ def test_closed(socket):
     for call in (server.watch, server.get_monitor_socket, lambda: server.monitor("inproc://closed")):
         with pytest.raises(zmqcy.ZMQError, match="the socket is closed"):
             call()
+
+
+def test_ready_clients(socket, url):
+    """What the guide says on waiting for peers: watch first, then bind, and count handshakes."""
+    push = socket(zmqcy.PUSH)
+    with push.watch(Event.HANDSHAKE_SUCCEEDED) as monitor:
+        push.bind(url)
+        pulls = [socket(zmqcy.PULL) for _ in range(5)]
+        for pull in pulls:
+            pull.connect(push.last_endpoint)
+        for _ in pulls:
+            monitor.recv(LIMIT)
+    push.send_many([b"message"] * 10)
+    for pull in pulls:  # each has its share
+        assert [pull.recv(), pull.recv()] == [b"message"] * 2
+
+
+def test_slow_joiners(socket, url):
+    """What is published once the subscription was received from an XPUB arrives, all of it."""
+    for _ in range(20):
+        news = socket(zmqcy.XPUB)
+        with news.watch(Event.HANDSHAKE_SUCCEEDED) as monitor:
+            news.bind(url)
+            reader = socket(zmqcy.SUB, subscribe=b"a")
+            reader.connect(news.last_endpoint)
+            monitor.recv(LIMIT)
+        assert news.recv() == b"\x01a"
+        news.send_many([b"a%d" % i for i in range(100)])
+        assert [reader.recv() for _ in range(100)] == [b"a%d" % i for i in range(100)]
+        reader.close()
+        news.close()
+
+
+def test_beside_a_thread_that_receives(socket, url):
+    """A watcher may be asked and closed while another thread is in a call on the socket."""
+    server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH)
+    got = []
+    with server.watch() as monitor:
+        server.bind(url)
+        thread = threading.Thread(target=lambda: got.append(server.recv()))
+        thread.start()
+        endpoint = monitor.recv(LIMIT).endpoint
+        client.connect(endpoint)
+        assert until(monitor, "HANDSHAKE_SUCCEEDED")
+    client.send(b"message")
+    thread.join(LIMIT / 1000)
+    assert got == [b"message"]
+
+
+def test_ctrl_c(socket):
+    monitor = socket(zmqcy.PULL).watch()
+    threading.Timer(0.01, os.kill, [os.getpid(), signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        monitor.recv(LIMIT)
+
+
+def test_the_end_of_the_process(socket, run):
+    """A watcher that was left open holds up no message, and says nothing."""
+    server = socket(zmqcy.PULL)
+    server.bind("tcp://127.0.0.1:*")
+    code = """
+        import sys, zmqcy
+        client = zmqcy.Context.instance().socket(zmqcy.PUSH)
+        monitor, another = client.watch(), client.watch()
+        reader = zmqcy.Context.instance().socket(zmqcy.PAIR)
+        client.connect(sys.argv[1])
+        monitor.fileno()
+        client.send_many([bytes(1000)] * 500)
+    """
+    done = run(code, server.last_endpoint)
+    assert done.stderr == ""
+    assert [server.recv() for _ in range(500)] == [bytes(1000)] * 500
+
+
+def test_a_forked_child(socket, run):
+    code = """
+        import os, zmqcy
+        from zmqcy import Event
+        ctx = zmqcy.Context()
+        server = ctx.socket(zmqcy.PULL)
+        monitor = server.watch()
+        child = os.fork()
+        if not child:
+            try:
+                monitor.recv(0)
+            except zmqcy.ForkedError:
+                monitor.close()
+                server.close()
+                os._exit(7)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        server.bind("tcp://127.0.0.1:*")
+        assert monitor.recv(5000).name == "LISTENING"
+        server.close()
+        assert [event.name for event in monitor][-1] == "MONITOR_STOPPED"
+        ctx.term(timeout=5000)
+    """
+    run(code)
 
 
 class TestAsynchronous:

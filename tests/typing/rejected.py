@@ -222,5 +222,5 @@ async def monitors(plain: zmqcy.Socket, asynchronous: zmqcy.asyncio.Socket) -> N
         print(event)
     for each in asynchronous.watch():  # error: has no attribute "__iter__"
         print(each)
-    asynchronous.watch().recv().name  # error: has no attribute "name"
+    print(asynchronous.watch().recv().name)  # error: has no attribute "name"
     asynchronous.watch().poll()  # error: has no attribute "poll"
