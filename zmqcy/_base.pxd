@@ -1,5 +1,7 @@
 # The C side of what all sockets are, for the other extension modules.
 
+from cpython.object cimport PyObject
+
 from zmqcy._context cimport BUSY, CLOSED, FORKED, SHADOW, WATCHED, Context, SocketRecord
 from zmqcy.libzmq cimport zmq_msg_t
 
@@ -12,6 +14,7 @@ cdef class BaseSocket:
     cdef bint networked           # it was bound or connected elsewhere than over inproc
     cdef Context owner
     cdef object origin            # what a shadow must keep alive
+    cdef PyObject *monitor_end    # what reads its monitor, which has to be open as long as libzmq writes there
     cdef zmq_msg_t *held          # parts that were received and could not be handed over
     cdef int held_first
     cdef int held_count

@@ -5,6 +5,7 @@ begins with one check (`enter`).
 """
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.errno cimport EBUSY, ECHILD, EINVAL, EMFILE, ENOTSOCK
 from libc.limits cimport INT_MAX, INT_MIN
 from libc.stdint cimport int64_t, uint64_t
@@ -24,7 +25,7 @@ from zmqcy.libzmq cimport (
     ENOTSUP, ETERM, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_POLLIN, ZMQ_RCVMORE,
     ZMQ_STREAM, ZMQ_TYPE, zmq_bind, zmq_close, zmq_connect, zmq_ctx_get, zmq_disconnect, zmq_errno as last_errno,
     zmq_fd_t, zmq_getsockopt, zmq_has, zmq_msg_close, zmq_msg_init, zmq_msg_more, zmq_msg_t, zmq_setsockopt, zmq_socket,
-    zmq_unbind)
+    zmq_socket_monitor, zmq_unbind)
 
 from zmqcy import errors
 from zmqcy.options import SOCKET_OPTIONS
@@ -134,6 +135,7 @@ cdef class BaseSocket:
                 self.close_handle()
         if self.record.ending is not NULL and not self.record.ending.forked:
             self.record.ending.owners -= 1
+        Py_XDECREF(self.monitor_end)
 
     cdef bint is_gone(self) noexcept:
         """Tell whether it was closed, by itself or by the socket of ours that it is a shadow of."""
@@ -154,6 +156,8 @@ cdef class BaseSocket:
 
     cdef void close_handle(self) noexcept:
         note_last(&self.record)
+        if self.monitor_end is not NULL:  # soon it may read no more, and a thread of libzmq would wait for it
+            <void> zmq_socket_monitor(self.record.handle, NULL, 0)
         <void> zmq_close(self.record.handle)
 
     cdef void find_descriptor(self) noexcept:
@@ -469,6 +473,34 @@ cdef class BaseSocket:
         if self.record.fd < 0:
             raise error(ENOTSUP, "fileno", self.record.type)
         return self.record.fd
+
+    def _monitor(self, endpoint, events, end):
+        """Have libzmq write events to an endpoint. The object that reads there is kept until `_unmonitor`."""
+        cdef bytes text = c_string(endpoint, "monitor", "addr")
+        cdef int wanted = to_int(events, "monitor", "events", 0, 0xFFFF)
+        enter(self, "monitor")
+        rc = zmq_socket_monitor(self.record.handle, text, wanted)
+        check(rc, "monitor", self.record.type, text.decode("utf-8", "backslashreplace"))
+        if end is not None:
+            Py_INCREF(end)
+            self.monitor_end = <PyObject *> end
+
+    def _unmonitor(self):
+        """Have libzmq write no more events, and return the object that was kept. Another thread may be in a call."""
+        # libzmq has a lock for its monitor, and touches nothing else of the socket.
+        if not self.record.state & (CLOSED | FORKED):
+            <void> zmq_socket_monitor(self.record.handle, NULL, 0)
+        return self._take_monitor_end()
+
+    def _take_monitor_end(self):
+        end = None if self.monitor_end is NULL else <object> self.monitor_end
+        Py_XDECREF(self.monitor_end)
+        self.monitor_end = NULL
+        return end
+
+    @property
+    def _monitor_end(self):
+        return None if self.monitor_end is NULL else <object> self.monitor_end
 
     # ---- options
 

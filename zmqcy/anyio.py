@@ -244,6 +244,9 @@ class Context(AsyncContext):
         return not scope.cancelled_caught
 
 
+Socket._readable = staticmethod(Context._readable)
+
+
 class Poller(_poll.Poller):
     """Wait, without blocking the event loop, until one of several sockets or descriptors is ready.
 

@@ -66,6 +66,9 @@ class Context(AsyncContext):
         return await _first(loop, loop.create_future(), [waker.fileno()], [], seconds)
 
 
+Socket._readable = staticmethod(Context._readable)
+
+
 class Poller(_poll.Poller):
     """Wait, without blocking the event loop, until one of several sockets or descriptors is ready.
 

@@ -3,9 +3,16 @@
 Nothing here is on the path of a message: send, recv and their kin are those of `_socket`.
 """
 
+from errno import ENOTSUP
+from itertools import count
+
 from zmqcy import _base, _socket
-from zmqcy.errors import ContextTerminated, ZMQBindError, ZMQError
+from zmqcy.errors import EFSM, ContextTerminated, NotSupported, StateError, ZMQBindError, ZMQError
 from zmqcy.options import SOCKET_OPTIONS
+
+_RCVHWM = 24  # without loading the enums
+_monitors = count()
+_readers = {}  # by id of a PAIR that reads a monitor: the socket that it is of, weakly
 
 
 class Endpoint:
@@ -51,6 +58,16 @@ class BaseSocket(_base.BaseSocket):
         from zmqcy.constants import SocketType
 
         return SocketType(self.type)
+
+    def close(self, linger=None):
+        if _readers and not self.closed:
+            monitored = _readers.pop(id(self), lambda: None)()
+            if monitored is not None and self in (end := monitored._monitor_end, getattr(end, "pair", None)):
+                monitored._end_monitor()  # or a thread of libzmq would wait until somebody reads
+        super().close(linger)
+        _tell(self._take_monitor_end())
+
+    close.__doc__ = _base.BaseSocket.close.__doc__
 
     def bind(self, endpoint):
         super().bind(endpoint)
@@ -108,6 +125,97 @@ class BaseSocket(_base.BaseSocket):
         detail = f"{endpoint}, {max_tries} tries from {low} up to {high}"
         raise ZMQBindError(EADDRINUSE, call="bind_to_random_port", detail=detail, socket_type=self.socket_type.name)
 
+    def monitor(self, addr, events=None):
+        """Have libzmq write what happens to the connections of this socket to an endpoint, for a PAIR to read.
+
+        `watch` is easier, and safer: libzmq waits for the PAIR, and with it a `bind` of this socket and the connections
+        of all sockets. So connect the PAIR first, with ``rcvhwm=0``, and close it only after ``monitor(None)``.
+
+        Parameters
+        ----------
+        addr : str or None
+            Where to: ``inproc://name``. None ends it.
+        events : int, default Event.ALL
+            What to write.
+
+        Raises
+        ------
+        StateError
+            The socket is watched, and libzmq has one monitor for each.
+        ZMQError
+            EPROTONOSUPPORT: the endpoint is not of inproc. EADDRINUSE: it is taken.
+        """
+        self._check_unwatched("monitor")
+        if addr is None:
+            self._unmonitor()
+        else:
+            if self._monitor_end is not None:
+                self.disable_monitor()
+            self._monitor(addr, 0xFFFF if events is None else events, None)
+
+    def get_monitor_socket(self, events=None, addr=None):
+        """Return the PAIR that libzmq writes to what happens to the connections of this socket.
+
+        Parameters
+        ----------
+        events : int, default Event.ALL
+            What it writes.
+        addr : str, optional
+            Its endpoint; by default one that is not in use.
+
+        Returns
+        -------
+        Socket
+            The same one until `disable_monitor`; `zmqcy.monitor.recv_monitor_message` receives from it. It stays open
+            when this socket is closed, and has to be closed too before the context can end.
+
+        Raises
+        ------
+        StateError
+            The socket is watched, and libzmq has one monitor for each.
+        """
+        self._check_unwatched("get_monitor_socket")
+        if self._monitor_end is None:
+            return self._open_monitor(self._kind, 0xFFFF if events is None else events, None, addr)
+        return self._monitor_end
+
+    def disable_monitor(self):
+        """End what `monitor` or `get_monitor_socket` began, and close the socket of the latter. Watchers go on."""
+        end = self._monitor_end
+        if end is None or isinstance(end, BaseSocket):
+            self._unmonitor()
+            if end is not None:
+                end.close(0)
+
+    def _end_monitor(self):
+        _tell(self._unmonitor())
+
+    def _check_unwatched(self, call):
+        if self._monitor_end is not None and not isinstance(self._monitor_end, BaseSocket):
+            text = "the socket is watched, and libzmq has one monitor for each"
+            raise StateError(EFSM, text, call=call, socket_type=self.socket_type.name)
+
+    def _open_monitor(self, kind, events, holder, addr=None):
+        """Return a PAIR that libzmq writes events to; the socket keeps it, or its holder, until that has ended."""
+        from weakref import ref
+
+        if self.context is None:
+            text = "a shadow has no context to make a monitor in"
+            raise NotSupported(ENOTSUP, text, call="monitor", socket_type=self.socket_type.name)
+        pair = kind(self.context, 0)
+        try:
+            pair.setsockopt(_RCVHWM, 0)  # with an end to its room libzmq's thread would wait for the reader
+            address = addr or f"inproc://zmqcy.monitor.{next(_monitors)}"
+            pair.connect(address)  # first, since libzmq waits for somebody to be there
+            key = id(pair)
+            _readers[key] = ref(self, lambda _: _readers.pop(key, None))
+            self._monitor(address, events, pair if holder is None else holder)
+        except BaseException:
+            _readers.pop(id(pair), None)
+            pair.close(0)
+            raise
+        return pair
+
     get = _base.BaseSocket.getsockopt
     set = _base.BaseSocket.setsockopt
 
@@ -163,6 +271,31 @@ class BaseSocket(_base.BaseSocket):
 class Socket(BaseSocket, _socket.Socket):
     __doc__ = _socket.Socket.__doc__
     __slots__ = ()
+
+    def watch(self, events=None):
+        """Watch what happens to the connections of this socket from now on, but for those over inproc.
+
+        Parameters
+        ----------
+        events : Event, default Event.ALL
+            Which kinds of events to get.
+
+        Returns
+        -------
+        zmqcy.monitor.Monitor
+            To iterate over, or to ask by `recv(timeout)`; `with` closes it. There may be several, each with all its
+            events. They end when the socket is closed.
+
+        Raises
+        ------
+        StateError
+            The socket has a raw monitor, and libzmq one monitor for each.
+        NotSupported
+            The socket is a shadow.
+        """
+        from zmqcy.monitor import Monitor
+
+        return Monitor(self, 0xFFFF if events is None else events, Socket)
 
     def send_string(self, text, flags=0, encoding="utf-8", *, timeout=None):
         """Send text.
@@ -289,6 +422,9 @@ class Socket(BaseSocket, _socket.Socket):
         return deserialize(self.recv_multipart(flags, copy, timeout=timeout))
 
 
+Socket._kind = Socket
+
+
 class AsyncSocket(BaseSocket):
     """What the asynchronous sockets share beside their options: text and JSON, and `async with`."""
 
@@ -303,6 +439,31 @@ class AsyncSocket(BaseSocket):
         else:
             self.close()
 
+    def watch(self, events=None):
+        """Watch what happens to the connections of this socket from now on, but for those over inproc.
+
+        Parameters
+        ----------
+        events : Event, default Event.ALL
+            Which kinds of events to get.
+
+        Returns
+        -------
+        zmqcy.monitor.AsyncMonitor
+            For `async for`, or to ask by `await recv(timeout)`; `async with` closes it. There may be several, each with
+            all its events. They end when the socket is closed.
+
+        Raises
+        ------
+        StateError
+            The socket has a raw monitor, and libzmq one monitor for each.
+        NotSupported
+            The socket is a shadow.
+        """
+        from zmqcy.monitor import AsyncMonitor
+
+        return AsyncMonitor(self, 0xFFFF if events is None else events, Socket, self._readable)
+
     async def aclose(self, linger=None):
         """Close the socket, and wait until what it has queued is sent, or its linger is over.
 
@@ -313,6 +474,7 @@ class AsyncSocket(BaseSocket):
         linger : int or timedelta, optional
             Milliseconds; 0 drops what is queued. By default as the option is set.
         """
+        self._end_monitor()  # libzmq has but one, by which it is to tell of the end
         end = self._end_of(self._kind, linger)
         if end is not None:
             try:
@@ -345,6 +507,12 @@ class AsyncSocket(BaseSocket):
     for _form in (send_string, recv_string, send_json, recv_json, send_serialized, recv_serialized):
         _form.__doc__ = getattr(Socket, _form.__name__).__doc__
     del _form
+
+
+def _tell(hub):
+    """Let the watchers know that the socket was closed, if it had any."""
+    if hub is not None and not isinstance(hub, BaseSocket):
+        hub.closed()
 
 
 def _to_json(value, options):

@@ -26,6 +26,7 @@ from zmqcy.constants import (
     SocketOption,
     SocketType,
 )
+from zmqcy.monitor import AsyncMonitor, Monitor, SocketEvent, recv_monitor_message
 from zmqcy.socket import Endpoint
 
 SECOND = timedelta(seconds=1)
@@ -434,3 +435,36 @@ def the_rest(socket: zmqcy.Socket) -> None:
         assert_type(error.errno, int | None)
     except zmqcy.ZMQError as error:
         assert_type(error.socket_type, str | None)
+
+
+def monitors(socket: zmqcy.Socket) -> None:
+    with socket.watch(zmqcy.Event.CONNECTED | zmqcy.Event.ACCEPTED) as monitor:
+        assert_type(monitor, Monitor)
+        assert_type(monitor.recv(timeout=SECOND), SocketEvent)
+        assert_type(monitor.try_recv(), SocketEvent | None)
+        assert_type(monitor.poll(10), bool)
+        zmqcy.Poller().register(monitor, zmqcy.POLLIN)
+        for event in monitor:
+            assert_type(event.event, zmqcy.Event)
+            assert_type(event.name, str)
+            assert_type(event.value, int)
+            assert_type(event.endpoint, str)
+            assert_type(event.peer, str | None)
+            assert_type(event.reason, str | None)
+    socket.monitor("inproc://monitor", zmqcy.EVENT_ALL)
+    socket.monitor(None)
+    reader = socket.get_monitor_socket(zmqcy.EVENT_ALL, "inproc://monitor")
+    assert_type(reader, zmqcy.Socket)
+    assert_type(recv_monitor_message(reader)["endpoint"], bytes)
+    socket.disable_monitor()
+
+
+async def asynchronous_monitors(socket: zmqcy.asyncio.Socket, other: zmqcy.anyio.Socket) -> None:
+    async with socket.watch() as monitor, other.watch() as another:
+        assert_type(monitor, AsyncMonitor)
+        assert_type(await monitor.recv(timeout=1.5), SocketEvent)
+        async for event in another:
+            assert_type(event, SocketEvent)
+    assert_type(socket.get_monitor_socket(), zmqcy.asyncio.Socket)
+    assert_type(other.get_monitor_socket(), zmqcy.anyio.Socket)
+    assert_type((await recv_monitor_message(socket.get_monitor_socket()))["event"], zmqcy.Event)

@@ -214,3 +214,13 @@ def devices(frontend: zmqcy.Socket) -> None:
 
 class Both(zmqcy.Context, zmqcy.Socket):  # error: incompatible disjoint bases
     pass
+
+
+async def monitors(plain: zmqcy.Socket, asynchronous: zmqcy.asyncio.Socket) -> None:
+    plain.watch("CONNECTED")  # error: [arg-type]
+    async for event in plain.watch():  # error: has no attribute "__aiter__"
+        print(event)
+    for each in asynchronous.watch():  # error: has no attribute "__iter__"
+        print(each)
+    print(asynchronous.watch().recv().name)  # error: has no attribute "name"
+    asynchronous.watch().poll()  # error: has no attribute "poll"

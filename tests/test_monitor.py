@@ -1,0 +1,586 @@
+"""Monitors: what watchers and raw monitors tell of connections, made with real peers over tcp and ipc."""
+
+import errno
+import gc
+import os
+import signal
+import socket as system
+import threading
+from time import monotonic
+
+import pytest
+from aio import Task, caught
+from aio import until as until_true
+from anyio import create_task_group
+
+import zmqcy
+from zmqcy import Event
+from zmqcy.monitor import parse_monitor_message, recv_monitor_message
+
+LIMIT = 10_000  # ms that an event may take
+
+
+def until(monitor, name):
+    """Return the events up to the first of a name."""
+    events = [monitor.recv(LIMIT)]
+    while events[-1].name != name:
+        events.append(monitor.recv(LIMIT))
+    return events
+
+
+@pytest.fixture(params=["ipc", "tcp"])
+def url(request, tmp_path):
+    return f"ipc://{tmp_path}/test" if request.param == "ipc" else "tcp://127.0.0.1:*"
+
+
+def test_both_sides(socket, url):
+    server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH)
+    with server.watch() as serving, client.watch() as asking:
+        server.bind(url)
+        assert serving.recv(LIMIT).name == "LISTENING"
+        client.connect(server.last_endpoint)
+        accepted, shaken = until(serving, "HANDSHAKE_SUCCEEDED")
+        connected = until(asking, "HANDSHAKE_SUCCEEDED")[-2]
+        assert (accepted.name, connected.name) == ("ACCEPTED", "CONNECTED")
+        assert accepted.event is Event.ACCEPTED and accepted.value > 0 and accepted.reason is None
+        assert accepted.endpoint == shaken.endpoint == connected.endpoint == server.last_endpoint
+        if url.startswith("tcp"):
+            assert f"tcp://{connected.peer}" == server.last_endpoint
+            assert accepted.peer.startswith("127.0.0.1:") and accepted.peer != connected.peer
+        else:
+            assert accepted.peer is connected.peer is None
+        client.close()
+        assert until(serving, "DISCONNECTED")[-1].endpoint == server.last_endpoint
+        assert [event.name for event in asking] == ["MONITOR_STOPPED"]
+
+
+def test_the_end(socket, url):
+    """Whoever listens no more says so; a client tries again, and says when."""
+    server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH, reconnect_ivl=1)
+    serving, asking = server.watch(), client.watch()
+    server.bind(url)
+    client.connect(server.last_endpoint)
+    until(asking, "HANDSHAKE_SUCCEEDED")
+    endpoint = server.last_endpoint
+    server.unbind(endpoint)
+    assert until(serving, "CLOSED")[-1].endpoint == endpoint
+    server.close()
+    assert [event.name for event in serving][-1] == "MONITOR_STOPPED"
+    assert until(asking, "DISCONNECTED")
+    assert until(asking, "CONNECT_RETRIED")[-1].value >= 1
+    server = socket(zmqcy.PULL)
+    server.bind(endpoint)
+    until(asking, "HANDSHAKE_SUCCEEDED")
+
+
+def test_bind_failed(socket):
+    first, second = socket(zmqcy.PULL), socket(zmqcy.PULL)
+    first.bind("tcp://127.0.0.1:*")
+    with second.watch(Event.BIND_FAILED) as monitor:
+        with pytest.raises(zmqcy.ZMQError, match="Address already in use"):
+            second.bind(first.last_endpoint)
+        failed = monitor.recv(LIMIT)
+    assert failed.value == errno.EADDRINUSE and failed.reason == "Address already in use"
+
+
+def test_curve_refuses(socket):
+    """Without its ZAP handler the server gives 'no reason'; with another key than the server's the client knows one."""
+    public, secret = zmqcy.curve_keypair()
+    server = socket(zmqcy.PULL, curve_server=True, curve_secretkey=secret)
+    server.bind("tcp://127.0.0.1:*")
+    plain = socket(zmqcy.PUSH)
+    with server.watch() as monitor:
+        plain.connect(server.last_endpoint)
+        failed = until(monitor, "HANDSHAKE_FAILED_PROTOCOL")[-1]
+        assert failed.value is zmqcy.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH
+        assert failed.reason == "zmtp mechanism mismatch"
+        plain.close()
+        client = socket(
+            zmqcy.PUSH, curve_serverkey=zmqcy.curve_keypair()[0], curve_publickey=public, curve_secretkey=secret
+        )
+        client.connect(server.last_endpoint)
+        while True:
+            failed = until(monitor, "HANDSHAKE_FAILED_PROTOCOL")[-1]
+            if failed.value != zmqcy.PROTOCOL_ERROR_ZMTP_MECHANISM_MISMATCH:
+                break
+        assert failed.value is zmqcy.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC
+
+
+def test_zap_refuses(ctx, socket):
+    """The client is told the status that the handler gave."""
+    public, secret = zmqcy.curve_keypair()
+    handler = socket(zmqcy.REP)
+    handler.bind("inproc://zeromq.zap.01")
+
+    def refuse():
+        version, number, *_ = handler.recv_multipart()
+        handler.send_multipart([version, number, b"400", b"no", b"", b""])
+
+    thread = threading.Thread(target=refuse)
+    thread.start()
+    server = socket(zmqcy.PULL, curve_server=True, curve_secretkey=secret, zap_domain="test")
+    server.bind("tcp://127.0.0.1:*")
+    keys = zmqcy.curve_keypair()
+    client = socket(
+        zmqcy.PUSH, curve_serverkey=public, curve_publickey=keys[0], curve_secretkey=keys[1], reconnect_ivl=-1
+    )
+    with client.watch() as monitor:
+        client.connect(server.last_endpoint)
+        failed = until(monitor, "HANDSHAKE_FAILED_AUTH")[-1]
+    thread.join()
+    assert failed.value == 400 and failed.reason == "authentication failed (400)"
+
+
+def test_a_stranger(socket):
+    server = socket(zmqcy.PULL)
+    server.bind("tcp://127.0.0.1:*")
+    port = int(server.last_endpoint.rpartition(":")[2])
+    with server.watch() as monitor, system.create_connection(("127.0.0.1", port)) as stranger:
+        accepted = monitor.recv(LIMIT)
+        assert accepted.name == "ACCEPTED" and accepted.peer == f"127.0.0.1:{stranger.getsockname()[1]}"
+        stranger.sendall(b"\xff" + bytes(8) + b"\x7f\x03\x00NONSENSE" + bytes(60))
+        failed = next(event for event in monitor if event.name.startswith("HANDSHAKE_FAILED"))
+        assert failed.reason
+
+
+def test_each_gets_what_it_asked_for(socket, url):
+    server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH)
+    everything, again = server.watch(), server.watch()
+    some = server.watch(Event.LISTENING | Event.HANDSHAKE_SUCCEEDED)
+    server.bind(url)
+    client.connect(server.last_endpoint)
+    assert [event.name for event in until(some, "HANDSHAKE_SUCCEEDED")] == ["LISTENING", "HANDSHAKE_SUCCEEDED"]
+    assert until(again, "HANDSHAKE_SUCCEEDED") == until(everything, "HANDSHAKE_SUCCEEDED")
+    assert some.try_recv() is None
+    again.close()
+    some.close()
+    client.close()
+    assert until(everything, "DISCONNECTED")  # it goes on without the others
+
+
+@pytest.mark.parametrize("events", [0, -1, Event.ALL_V2, "ALL"])
+def test_what_is_no_event(socket, events):
+    with pytest.raises(ValueError, match="watch: events must be of Event.ALL, not"):
+        socket(zmqcy.PULL).watch(events)
+
+
+def test_time_outs(socket):
+    monitor = socket(zmqcy.PULL).watch()
+    with pytest.raises(zmqcy.TimedOut, match="recv timeout=1"):
+        monitor.recv(1)
+    with pytest.raises(zmqcy.TimedOut):
+        monitor.recv(0)
+    assert monitor.try_recv() is None
+    assert monitor.poll(1) is False
+    with pytest.raises(ValueError, match="recv"):
+        monitor.recv(-3)
+
+
+def test_in_a_poller(socket, url):
+    """The descriptor is readable as long as there are events, also where another watcher has read them."""
+    server = socket(zmqcy.PULL)
+    first, second = server.watch(), server.watch()
+    poller = zmqcy.Poller()
+    poller.register(first, zmqcy.POLLIN)
+    poller.register(second, zmqcy.POLLIN)
+    assert poller.poll(0) == []
+    server.bind(url)
+    assert first.recv(LIMIT).name == "LISTENING"
+    assert poller.poll(LIMIT) == [(second, zmqcy.POLLIN)]
+    assert second.poll(0)
+    assert second.recv(0).name == "LISTENING"
+    assert poller.poll(0) == []
+    server.close()
+    assert len(poller.poll(LIMIT)) == 2
+    assert [event.name for event in second][-1] == "MONITOR_STOPPED"
+
+
+def test_threads(socket, url):
+    """Each watcher in a thread of its own, and two threads in one watcher: all events, each once."""
+    server = socket(zmqcy.PULL)
+    shared, own = server.watch(Event.ACCEPTED), server.watch(Event.ACCEPTED)
+    got = {"a": [], "b": [], "own": []}
+
+    def take(monitor, name):
+        got[name].extend(monitor)
+
+    threads = [threading.Thread(target=take, args=each) for each in [(shared, "a"), (shared, "b"), (own, "own")]]
+    for thread in threads:
+        thread.start()
+    with server.watch(Event.HANDSHAKE_SUCCEEDED) as here:
+        server.bind(url)
+        clients = [socket(zmqcy.PUSH) for _ in range(20)]
+        for client in clients:
+            client.connect(server.last_endpoint)
+            assert here.recv(LIMIT)
+    server.close()
+    for thread in threads:
+        thread.join(LIMIT / 1000)
+        assert not thread.is_alive()
+    assert len(got["a"] + got["b"]) == len(got["own"]) == 20
+    assert sorted(got["a"] + got["b"]) == sorted(got["own"])
+
+
+def test_closed_while_others_wait(socket):
+    server = socket(zmqcy.PULL)
+    monitor = server.watch()
+    errors = []
+
+    def wait():
+        try:
+            while True:
+                monitor.recv()
+        except zmqcy.ZMQError as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=wait) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    deadline = monotonic() + 10
+    while monitor._waiting < 3 and monotonic() < deadline:
+        pass
+    monitor.close()
+    for thread in threads:
+        thread.join(LIMIT / 1000)
+    assert [str(error) for error in errors] == ["recv: the monitor was closed"] * 3
+    with pytest.raises(zmqcy.ZMQError, match="fileno: the monitor was closed"):
+        monitor.fileno()
+    monitor.close()
+    assert list(monitor) == []
+    server.bind("tcp://127.0.0.1:*")  # nobody waits for who reads no more
+
+
+def test_the_end_of_the_context(ctx, socket):
+    monitor = socket(zmqcy.PULL).watch()
+    threading.Timer(0.01, ctx.shutdown).start()
+    assert list(monitor) == []
+    with pytest.raises(zmqcy.ContextTerminated, match="recv: Context was terminated"):
+        monitor.recv()
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+def test_a_watched_context_ends(at_once):
+    """The sockets that read monitors are no hindrance."""
+    ctx = zmqcy.Context(linger=0)
+    server, client = ctx.socket(zmqcy.PULL), ctx.socket(zmqcy.PUSH)
+    monitors = [server.watch(), server.watch(), client.watch()]
+    server.bind("tcp://127.0.0.1:*")
+    client.connect(server.last_endpoint)
+    until(monitors[0], "HANDSHAKE_SUCCEEDED")
+    if at_once:
+        ctx.destroy()
+    else:
+        server.close()
+        client.close()
+        ctx.term(timeout=LIMIT)
+    assert [event.name for event in monitors[1]][:3] == ["LISTENING", "ACCEPTED", "HANDSHAKE_SUCCEEDED"]
+    assert all(monitor._hub.pair.closed for monitor in monitors)
+
+
+def test_what_nobody_holds(ctx, socket):
+    """A watcher that was dropped takes no events; a socket lives as long as its watchers."""
+    server = socket(zmqcy.PULL)
+    monitor = server.watch()
+    server.watch()
+    before = len(ctx._open_sockets())
+    del monitor
+    gc.collect()
+    assert len(ctx._open_sockets()) == before - 1
+    server.bind("tcp://127.0.0.1:*")
+    monitor = server.watch()
+    del server
+    gc.collect()
+    assert not monitor.socket.closed
+    del monitor
+    gc.collect()
+    assert ctx._open_sockets() == []
+
+
+def test_raw(ctx, socket, url):
+    server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH)
+    reader = socket(zmqcy.PAIR, rcvhwm=0)
+    reader.connect("inproc://raw")
+    server.monitor("inproc://raw", zmqcy.EVENT_LISTENING | zmqcy.EVENT_ACCEPTED)
+    server.bind(url)
+    client.connect(server.last_endpoint)
+    listening, accepted = recv_monitor_message(reader), recv_monitor_message(reader)
+    assert (listening["event"], accepted["event"]) == (Event.LISTENING, Event.ACCEPTED)
+    assert listening["endpoint"] == server.last_endpoint.encode() and listening["value"] > 0
+    server.monitor(None)
+    client.close()
+    with pytest.raises(zmqcy.Again):
+        recv_monitor_message(reader, zmqcy.DONTWAIT)
+    with pytest.raises(zmqcy.ZMQError, match="monitor tcp://127.0.0.1:1 .PULL.: Protocol not supported"):
+        server.monitor("tcp://127.0.0.1:1")
+
+
+def test_the_monitor_socket(socket, url):
+    server = socket(zmqcy.PULL)
+    reader = server.get_monitor_socket()
+    assert type(reader) is zmqcy.Socket and reader.type == zmqcy.PAIR
+    assert server.get_monitor_socket() is reader
+    server.bind(url)
+    assert recv_monitor_message(reader)["event"] == Event.LISTENING
+    with pytest.raises(zmqcy.StateError, match="watch: it has a monitor socket"):
+        server.watch()
+    server.disable_monitor()
+    assert reader.closed
+    server.disable_monitor()
+    with server.watch(), pytest.raises(zmqcy.StateError, match="get_monitor_socket .PULL.: the socket is watched"):
+        server.get_monitor_socket()
+    reader = server.get_monitor_socket(Event.ALL, "inproc://mine")
+    server.close()
+    events = [recv_monitor_message(reader)["event"]]
+    while events[-1] != Event.MONITOR_STOPPED:
+        events.append(recv_monitor_message(reader)["event"])
+    reader.close()
+
+
+def test_a_reader_that_goes(ctx, socket):
+    """Nobody waits for the reader: neither a bind, nor connections, nor the end of the socket."""
+    server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH)
+    server.get_monitor_socket().close()
+    server.bind("tcp://127.0.0.1:*")
+    client.connect(server.last_endpoint)
+    client.send(b"message")
+    assert server.recv() == b"message"
+    another = socket(zmqcy.PULL)
+    another.get_monitor_socket()
+    del another
+    client.send(b"message")
+    assert server.recv() == b"message"
+
+
+@pytest.mark.parametrize("parts", [[], [b"123456"], [b"12345", b""], [b"123456", b"", b""]])
+def test_what_is_no_message_of_a_monitor(parts):
+    with pytest.raises(ValueError, match="parse_monitor_message: no message of a monitor"):
+        parse_monitor_message(parts)
+
+
+def test_a_shadow(socket):
+    with pytest.raises(zmqcy.NotSupported, match="a shadow has no context"):
+        zmqcy.Socket.shadow(socket(zmqcy.PULL)).watch()
+
+
+def test_closed(socket):
+    server = socket(zmqcy.PULL)
+    server.close()
+    for call in (server.watch, server.get_monitor_socket, lambda: server.monitor("inproc://closed")):
+        with pytest.raises(zmqcy.ZMQError, match="the socket is closed"):
+            call()
+
+
+def test_ready_clients(socket, url):
+    """What the guide says on waiting for peers: watch first, then bind, and count handshakes."""
+    push = socket(zmqcy.PUSH)
+    with push.watch(Event.HANDSHAKE_SUCCEEDED) as monitor:
+        push.bind(url)
+        pulls = [socket(zmqcy.PULL) for _ in range(5)]
+        for pull in pulls:
+            pull.connect(push.last_endpoint)
+        for _ in pulls:
+            monitor.recv(LIMIT)
+    push.send_many([b"message"] * 10)
+    for pull in pulls:  # each has its share
+        assert [pull.recv(), pull.recv()] == [b"message"] * 2
+
+
+def test_slow_joiners(socket, url):
+    """What is published once the subscription was received from an XPUB arrives, all of it."""
+    for _ in range(20):
+        news = socket(zmqcy.XPUB)
+        with news.watch(Event.HANDSHAKE_SUCCEEDED) as monitor:
+            news.bind(url)
+            reader = socket(zmqcy.SUB, subscribe=b"a")
+            reader.connect(news.last_endpoint)
+            monitor.recv(LIMIT)
+        assert news.recv() == b"\x01a"
+        news.send_many([b"a%d" % i for i in range(100)])
+        assert [reader.recv() for _ in range(100)] == [b"a%d" % i for i in range(100)]
+        reader.close()
+        news.close()
+
+
+def test_beside_a_thread_that_receives(socket, url):
+    """A watcher may be asked and closed while another thread is in a call on the socket."""
+    server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH)
+    got = []
+    with server.watch() as monitor:
+        server.bind(url)
+        thread = threading.Thread(target=lambda: got.append(server.recv()))
+        thread.start()
+        endpoint = monitor.recv(LIMIT).endpoint
+        client.connect(endpoint)
+        assert until(monitor, "HANDSHAKE_SUCCEEDED")
+    client.send(b"message")
+    thread.join(LIMIT / 1000)
+    assert got == [b"message"]
+
+
+def test_ctrl_c(socket):
+    monitor = socket(zmqcy.PULL).watch()
+    threading.Timer(0.01, os.kill, [os.getpid(), signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        monitor.recv(LIMIT)
+
+
+def test_the_end_of_the_process(socket, run):
+    """A watcher that was left open holds up no message, and says nothing."""
+    server = socket(zmqcy.PULL)
+    server.bind("tcp://127.0.0.1:*")
+    code = """
+        import sys, zmqcy
+        client = zmqcy.Context.instance().socket(zmqcy.PUSH)
+        monitor, another = client.watch(), client.watch()
+        reader = zmqcy.Context.instance().socket(zmqcy.PAIR)
+        client.connect(sys.argv[1])
+        monitor.fileno()
+        client.send_many([bytes(1000)] * 500)
+    """
+    done = run(code, server.last_endpoint)
+    assert done.stderr == ""
+    assert [server.recv() for _ in range(500)] == [bytes(1000)] * 500
+
+
+def test_a_forked_child(socket, run):
+    code = """
+        import os, zmqcy
+        from zmqcy import Event
+        ctx = zmqcy.Context()
+        server = ctx.socket(zmqcy.PULL)
+        monitor = server.watch()
+        child = os.fork()
+        if not child:
+            try:
+                monitor.recv(0)
+            except zmqcy.ForkedError:
+                monitor.close()
+                server.close()
+                os._exit(7)
+            os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+        server.bind("tcp://127.0.0.1:*")
+        assert monitor.recv(5000).name == "LISTENING"
+        server.close()
+        assert [event.name for event in monitor][-1] == "MONITOR_STOPPED"
+        ctx.term(timeout=5000)
+    """
+    run(code)
+
+
+class TestAsynchronous:
+    async def test_both_sides(self, flavour, socket, url):
+        server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH)
+        async with server.watch() as serving, client.watch(Event.HANDSHAKE_SUCCEEDED) as asking:
+            server.bind(url)
+            client.connect(server.last_endpoint)
+            assert (await asking.recv(LIMIT)).endpoint == server.last_endpoint
+            names = [(await serving.recv()).name for _ in range(3)]
+            assert names == ["LISTENING", "ACCEPTED", "HANDSHAKE_SUCCEEDED"]
+            assert serving.try_recv() is None
+            error = await caught(serving.recv(1))
+            assert isinstance(error, zmqcy.TimedOut) and str(error).startswith("recv timeout=1:")
+            assert isinstance(await caught(serving.recv(0)), zmqcy.TimedOut)
+            client.close()
+            assert (await serving.recv(LIMIT)).name == "DISCONNECTED"
+        assert serving.closed and "the monitor was closed" in str(await caught(serving.recv()))
+
+    async def test_iteration(self, flavour, socket, url):
+        """Tasks that wait get all, and end with the socket, whether that is closed or waited for."""
+        server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH)
+        names = [[], [], []]
+
+        async def take(monitor, names):
+            async for event in monitor:
+                names.append(event.name)
+
+        async with create_task_group() as group:
+            for monitor, into in zip([server.watch(), server.watch(), client.watch()], names, strict=True):
+                await waiting_in(group, monitor, take, monitor, into)
+            server.bind(url)
+            client.connect(server.last_endpoint)
+            await client.send(b"message")
+            assert await server.recv() == b"message"
+            await until_true(lambda: "HANDSHAKE_SUCCEEDED" in names[1])
+            await client.aclose()
+            await until_true(lambda: "DISCONNECTED" in names[1])
+            server.close()
+        assert names[0] == names[1]
+        assert names[0] == ["LISTENING", "ACCEPTED", "HANDSHAKE_SUCCEEDED", "DISCONNECTED", "MONITOR_STOPPED"]
+        assert names[2][-1] == "MONITOR_STOPPED" and "HANDSHAKE_SUCCEEDED" in names[2]
+
+    async def test_the_end_of_a_watched_socket(self, flavour, socket, url):
+        """`aclose` waits until all is sent, though a monitor was in the place of what tells."""
+        server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH, linger=-1)
+        monitor = client.watch()
+        server.bind(url)
+        client.connect(server.last_endpoint)
+        for _ in range(100):
+            await client.send(bytes(10_000))
+        async with create_task_group() as group:
+            task = Task(group, client.aclose)
+            for _ in range(100):
+                assert await server.recv() == bytes(10_000)
+            await until_true(lambda: task.ended)
+        assert task.error is None and client.closed
+        assert [event.name async for event in monitor][-1] == "MONITOR_STOPPED"
+        reader = server.get_monitor_socket(Event.MONITOR_STOPPED)
+        await server.aclose()
+        assert (await recv_monitor_message(reader))["event"] is Event.MONITOR_STOPPED
+        reader.close()
+
+    async def test_cancelled(self, flavour, socket, url):
+        server = socket(zmqcy.PULL)
+        monitor = server.watch()
+        async with create_task_group() as group:
+            task = await waiting_in(group, monitor, monitor.recv)
+            error = await caught(monitor.recv())
+            assert isinstance(error, zmqcy.SocketInUse) and "another task waits in it" in str(error)
+            server.bind(url)
+            task.cancel()
+        assert task.result is None
+        assert (await monitor.recv(LIMIT)).name == "LISTENING"
+
+    async def test_closed_while_a_task_waits(self, flavour, socket):
+        server = socket(zmqcy.PULL)
+        monitor = server.watch()
+        async with create_task_group() as group:
+            task = await waiting_in(group, monitor, monitor.recv)
+            monitor.close()
+        assert "the monitor was closed" in str(task.error)
+        assert [event async for event in monitor] == []
+
+    async def test_the_end_of_the_context(self, flavour, ctx, socket):
+        monitor = socket(zmqcy.PULL).watch()
+        async with create_task_group() as group:
+            task = await waiting_in(group, monitor, monitor.recv)
+            ctx.shutdown()
+        assert isinstance(task.error, zmqcy.ContextTerminated)
+        assert [event async for event in monitor] == []
+
+    async def test_raw(self, flavour, socket, url):
+        server = socket(zmqcy.PULL)
+        reader = server.get_monitor_socket()
+        assert type(reader) is flavour.Socket
+        server.bind(url)
+        message = await recv_monitor_message(reader)
+        assert message["event"] is Event.LISTENING and message["endpoint"] == server.last_endpoint.encode()
+        server.disable_monitor()
+
+    async def test_in_a_poller(self, flavour, socket, url):
+        server = socket(zmqcy.PULL)
+        monitor = server.watch()
+        poller = flavour.Poller()
+        poller.register(monitor, zmqcy.POLLIN)
+        assert await poller.poll(0) == []
+        server.bind(url)
+        assert await poller.poll(LIMIT) == [(monitor, zmqcy.POLLIN)]
+        assert monitor.try_recv().name == "LISTENING"
+
+
+async def waiting_in(group, monitor, function, *arguments):
+    """Start a task, and return it once it waits in a monitor."""
+    task = Task(group, function, *arguments)
+    await until_true(lambda: monitor._waiting or task.ended)
+    assert not task.ended, (task.result, task.error)
+    return task

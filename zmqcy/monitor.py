@@ -1,0 +1,534 @@
+"""What libzmq tells of the connections of a socket: watchers with typed events, and the messages of raw monitors.
+
+libzmq has one monitor for a socket: a PAIR that it writes to. A hub reads there for all watchers of the socket. The one
+that is asked for an event empties the PAIR, and hands each event to all that asked for its kind. So there is no thread;
+an event costs some microseconds, and a place in the queue of each such watcher until that takes it.
+"""
+
+import errno
+import os
+from _thread import RLock
+from collections import deque
+from struct import Struct
+from time import monotonic
+from typing import NamedTuple
+from weakref import ref
+
+from zmqcy._library import strerror, to_seconds
+from zmqcy.constants import Event, ProtocolError
+from zmqcy.errors import EFSM, ETERM, ContextTerminated, SocketInUse, StateError, TimedOut, ZMQError
+
+_HEAD = Struct("=HI")  # the event and its value
+_FAILED = Event.BIND_FAILED | Event.ACCEPT_FAILED | Event.CLOSE_FAILED | Event.HANDSHAKE_FAILED_NO_DETAIL
+_ZAP = {300: "temporary error", 400: "authentication failed", 500: "internal error"}
+# One for all hubs: a watcher may be collected, and leave its hub, in whatever thread holds it.
+_lock = RLock()
+
+
+class SocketEvent(NamedTuple):
+    """Something that happened to a connection of a socket.
+
+    Attributes
+    ----------
+    event : Event
+        What happened.
+    value : int
+        By `event`. CONNECTED, LISTENING, ACCEPTED, CLOSED, DISCONNECTED: the descriptor, which may have gone since.
+        BIND_FAILED, ACCEPT_FAILED, CLOSE_FAILED, HANDSHAKE_FAILED_NO_DETAIL: an errno. CONNECT_RETRIED: milliseconds
+        until the next try. HANDSHAKE_FAILED_PROTOCOL: a `ProtocolError`. HANDSHAKE_FAILED_AUTH: the status of ZAP.
+    endpoint : str
+        The endpoint: as it was bound, or where the other one is.
+    peer : str or None
+        The address of the other side, ``127.0.0.1:40000``, of CONNECTED and ACCEPTED over tcp; None where it is not
+        known, as when the connection has gone already.
+    """
+
+    event: Event
+    value: int
+    endpoint: str
+    peer: str | None = None
+
+    @property
+    def name(self):
+        """str: the name of the event, as ``CONNECTED``."""
+        return self.event.name or f"{int(self.event):#x}"
+
+    @property
+    def reason(self):
+        """str or None: of what failed, why, in words."""
+        if self.event & _FAILED:
+            return strerror(self.value) if self.value else "no reason was given"
+        if self.event & Event.HANDSHAKE_FAILED_PROTOCOL:
+            known = isinstance(self.value, ProtocolError)
+            return self.value.name.lower().replace("_", " ") if known else f"{self.value:#x}"
+        if self.event & Event.HANDSHAKE_FAILED_AUTH:
+            return f"{_ZAP.get(self.value, 'ZAP status')} ({self.value})"
+        return None
+
+
+def parse_monitor_message(parts):
+    """Read a message of a raw monitor.
+
+    Parameters
+    ----------
+    parts : list of bytes
+        The two parts.
+
+    Returns
+    -------
+    dict
+        ``event``, an `Event`; ``value``, an int; ``endpoint``, bytes.
+
+    Raises
+    ------
+    ValueError
+        It is no message of a monitor.
+    """
+    if len(parts) != 2 or len(parts[0]) != _HEAD.size:
+        raise ValueError(f"parse_monitor_message: no message of a monitor: {parts!r:.80}")
+    event, value = _HEAD.unpack(parts[0])
+    return {"event": Event(event), "value": value, "endpoint": bytes(parts[1])}
+
+
+def recv_monitor_message(socket, flags=0):
+    """Receive a message of a raw monitor, and read it.
+
+    Parameters
+    ----------
+    socket : Socket
+        What `get_monitor_socket` gave, or a PAIR that is connected to where `monitor` has it written.
+    flags : int, default 0
+        As `recv_multipart` takes them.
+
+    Returns
+    -------
+    dict or awaitable of dict
+        As of `parse_monitor_message`; to await where the socket is asynchronous.
+
+    Raises
+    ------
+    Again, ContextTerminated
+        As `recv_multipart` does.
+    """
+    parts = socket.recv_multipart(flags)
+    return parse_monitor_message(parts) if isinstance(parts, list) else _parse_later(parts)
+
+
+async def _parse_later(parts):
+    return parse_monitor_message(await parts)
+
+
+def _to_event(head, endpoint):
+    number, value = _HEAD.unpack(head)
+    event = Event(number)
+    endpoint = endpoint.decode("utf-8", "surrogateescape")
+    if event & Event.HANDSHAKE_FAILED_PROTOCOL and value in ProtocolError.__members__.values():
+        value = ProtocolError(value)
+    peer = None
+    if event & (Event.CONNECTED | Event.ACCEPTED) and endpoint.startswith("tcp://"):
+        peer = _peer(value, endpoint.rpartition(":")[2], event & Event.ACCEPTED)
+    return SocketEvent(event, value, endpoint, peer)
+
+
+def _peer(fd, port, accepted):
+    """Return the address at the other end of a descriptor, or None if it is no such connection any more."""
+    import socket
+
+    try:
+        with socket.socket(fileno=os.dup(fd)) as connection:
+            if connection.family not in (socket.AF_INET, socket.AF_INET6):
+                return None
+            host, number, *_ = connection.getpeername()
+            ours = connection.getsockname()[1]
+    except OSError:
+        return None
+    if str(ours if accepted else number) != port:  # another one has the descriptor by now
+        return None
+    return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
+
+
+class Hub:
+    """What the watchers of a socket share: the PAIR that libzmq writes to. All of it is done under the lock."""
+
+    def __init__(self, socket):
+        self.socket = ref(socket)
+        self.watchers = {}  # weakly, by id
+        self.pair = None
+        self.failure = None  # an errno and its text, once there will be no more events
+
+    def pump(self):
+        """Hand on what has come. Afterwards the descriptor of the PAIR becomes readable when there is more."""
+        try:
+            while self.failure is None and (head := self.pair.try_recv()) is not None:
+                event = _to_event(head, self.pair.try_recv())
+                for watcher in list(self.watchers.values()):
+                    watcher = watcher()
+                    if watcher is not None and event.event & watcher.events:
+                        watcher._put(event)
+                if event.event & Event.MONITOR_STOPPED:
+                    self.finish(errno.ENOTSOCK, "the socket or its monitor was closed")
+        except ContextTerminated:
+            self.finish(ETERM, strerror(ETERM))
+
+    def finish(self, number, text):
+        """There are no more events: let all watchers know."""
+        if self.failure is None:
+            self.failure = number, text
+            for watcher in list(self.watchers.values()):
+                watcher = watcher()
+                if watcher is not None:
+                    watcher._awaken()
+            socket = self.socket()
+            if socket is not None and socket._monitor_end is self:
+                socket._take_monitor_end()
+            self.pair.close(0)
+
+    def closed(self):
+        """The socket was closed: hand on what has come until then."""
+        with _lock:
+            self.pump()
+            self.finish(errno.ENOTSOCK, "the socket or its monitor was closed")
+
+    def leave(self, key):
+        """Count a watcher no more; after the last one libzmq writes no more events."""
+        with _lock:
+            if self.watchers.pop(key, None) is not None and not self.watchers and self.failure is None:
+                socket = self.socket()
+                if socket is not None:
+                    socket._unmonitor()
+                self.finish(errno.ENOTSOCK, "the monitor was closed")
+
+
+class _Watcher:
+    """What watchers share. Several threads may use one; each event goes to one of them."""
+
+    def __init__(self, socket, events, kind):
+        if not isinstance(events, int) or not 0 < events <= Event.ALL:
+            raise ValueError(f"watch: events must be of Event.ALL, not {events!r}")
+        self.events = Event(events)
+        self.socket = socket
+        self._queue = deque()
+        self._epoll = None
+        self._waiting = 0
+        self._closed = False
+        # Readable while the queue is not empty, and for good, as its other end is closed, when nothing will come.
+        self._woken, self._waker = os.pipe()
+        try:
+            with _lock:
+                hub = socket._monitor_end
+                if hub is None:
+                    hub = Hub(socket)
+                    hub.pair = socket._open_monitor(kind, Event.ALL, hub)
+                elif not isinstance(hub, Hub):
+                    raise StateError(EFSM, "it has a monitor socket, and libzmq one monitor for each", call="watch")
+                key = id(self)
+                hub.watchers[key] = ref(self, lambda _: hub.leave(key))
+                self._hub = hub
+        except BaseException:
+            self._close_descriptors()
+            raise
+
+    def _put(self, event):
+        if not self._queue and self._waker is not None:
+            os.write(self._waker, b"\0")
+        self._queue.append(event)
+
+    def _awaken(self):
+        if self._waker is not None:
+            os.close(self._waker)
+            self._waker = None
+
+    def _take(self):
+        """Return the next event, or None if none is there."""
+        with _lock:
+            if not self._closed:
+                self._hub.pump()
+            if not self._queue:
+                return None
+            event = self._queue.popleft()
+            if not self._queue and self._waker is not None:
+                os.read(self._woken, 1)
+            return event
+
+    def _check(self, call):
+        """Raise what has ended the events."""
+        if self._closed:
+            raise ZMQError(errno.ENOTSOCK, "the monitor was closed", call=call)
+        if self._hub.failure is not None:
+            number, text = self._hub.failure
+            kind = ContextTerminated if number == ETERM else ZMQError
+            raise kind(number, text, call=call)
+
+    def _over(self):
+        return self._closed or self._hub.failure is not None
+
+    def try_recv(self):
+        """Return the next event if one is there.
+
+        Returns
+        -------
+        SocketEvent or None
+
+        Raises
+        ------
+        ZMQError
+            ENOTSOCK: the socket or the monitor was closed, and all events were taken.
+        ContextTerminated
+            The context has ended.
+        """
+        event = self._take()
+        if event is None:
+            self._check("try_recv")
+        return event
+
+    def fileno(self):
+        """Return a descriptor that is readable when an event may be there: ask `try_recv`. For pollers and event loops.
+
+        Returns
+        -------
+        int
+        """
+        with _lock:
+            if self._closed:
+                self._check("fileno")
+            if self._epoll is None:
+                self._epoll = _set_of([self._woken] if self._over() else [self._woken, self._hub.pair.fileno()])
+            if not self._over():
+                self._hub.pump()  # libzmq has woken the PAIR when it was connected
+            return self._epoll.fileno()
+
+    def close(self):
+        """Watch no longer. Who waits in it is woken. After the last one of a socket libzmq reports no more."""
+        with _lock:
+            if not self._closed:
+                self._closed = True
+                self._queue.clear()
+                self._awaken()
+                self._hub.leave(id(self))
+                self._leave_descriptors()
+
+    @property
+    def closed(self):
+        """bool: whether `close` was called."""
+        return self._closed
+
+    def _leave_descriptors(self):
+        if self._closed and not self._waiting:
+            self._close_descriptors()
+
+    def _close_descriptors(self):
+        self._awaken()
+        if self._epoll is not None:
+            self._epoll.close()
+            self._epoll = None
+        if self._woken is not None:
+            os.close(self._woken)
+            self._woken = None
+
+    def __del__(self):
+        if getattr(self, "_woken", None) is not None:
+            self._close_descriptors()
+
+    def __repr__(self):
+        return f"<{type(self).__name__} of {self.socket!r}>"
+
+
+def _set_of(fds):
+    """Return an epoll or kqueue that is readable while one of some descriptors is."""
+    import select
+
+    if hasattr(select, "epoll"):
+        found = select.epoll()
+        for fd in fds:
+            found.register(fd, select.EPOLLIN)
+    else:
+        found = select.kqueue()
+        found.control([select.kevent(fd) for fd in fds], 0)
+    return found
+
+
+class Monitor(_Watcher):
+    """Events of a socket as they happen: to iterate over, until the socket is closed. `watch` makes it.
+
+    Several threads may use one; each event goes to one of them. It keeps its socket alive, and the events that are not
+    taken, but for those that had not been read from libzmq when the context ended.
+
+    Attributes
+    ----------
+    socket : Socket
+        The socket.
+    events : Event
+        The kinds of events that it gets.
+    """
+
+    def recv(self, timeout=None):
+        """Wait for the next event.
+
+        Parameters
+        ----------
+        timeout : int, float or timedelta, optional
+            Milliseconds to wait; by default, and with -1, for ever.
+
+        Returns
+        -------
+        SocketEvent
+
+        Raises
+        ------
+        TimedOut
+            None came in time.
+        ZMQError
+            ENOTSOCK: the socket or the monitor was closed, and all events were taken.
+        ContextTerminated
+            The context has ended.
+        """
+        seconds = to_seconds(timeout, "recv")
+        deadline = None if seconds is None else monotonic() + seconds
+        while (event := self._take()) is None:
+            self._check("recv")
+            if not self._wait(deadline):
+                raise TimedOut(errno.EAGAIN, call="recv", detail=f"timeout={timeout}")
+        return event
+
+    def poll(self, timeout=None):
+        """Wait until `recv` would not have to.
+
+        Parameters
+        ----------
+        timeout : int, float or timedelta, optional
+            Milliseconds to wait; by default, and with -1, for ever.
+
+        Returns
+        -------
+        bool
+            Whether an event is there, or none will come any more.
+        """
+        seconds = to_seconds(timeout, "poll")
+        deadline = None if seconds is None else monotonic() + seconds
+        while True:
+            with _lock:
+                if not self._over():
+                    self._hub.pump()
+                if self._queue or self._over():
+                    return True
+            if not self._wait(deadline):
+                return False
+
+    def _wait(self, deadline):
+        """Wait until an event may be there. Return False when the time is up."""
+        import select
+
+        left = None if deadline is None else deadline - monotonic()
+        if left is not None and left <= 0:
+            return False
+        with _lock:
+            if self._over():
+                return True
+            waits = select.poll()
+            waits.register(self._woken, select.POLLIN)
+            waits.register(self._hub.pair.fileno(), select.POLLIN)
+            self._waiting += 1
+        try:
+            # Of what is closed meanwhile the first descriptor tells: its other end is closed too.
+            waits.poll(None if left is None else left * 1000)
+        finally:
+            with _lock:
+                self._waiting -= 1
+                self._leave_descriptors()
+        return True
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        while (event := self._take()) is None:
+            if self._over():
+                raise StopIteration
+            self._wait(None)
+        return event
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+
+class AsyncMonitor(_Watcher):
+    """Events of an asynchronous socket: for `async for`, until the socket is closed. `watch` makes it.
+
+    One task at a time may wait in it. It keeps its socket alive, and events that are not taken.
+
+    Attributes
+    ----------
+    socket : zmqcy.asyncio.Socket or zmqcy.anyio.Socket
+        The socket.
+    events : Event
+        The kinds of events that it gets.
+    """
+
+    def __init__(self, socket, events, kind, readable):
+        self._readable = readable
+        super().__init__(socket, events, kind)
+
+    async def recv(self, timeout=None):
+        """Wait for the next event. Who is cancelled, or out of time, has taken none.
+
+        Parameters
+        ----------
+        timeout : int, float or timedelta, optional
+            Milliseconds to wait; by default, and with -1, for ever.
+
+        Returns
+        -------
+        SocketEvent
+
+        Raises
+        ------
+        TimedOut
+            None came in time.
+        SocketInUse
+            Another task waits in it.
+        ZMQError
+            ENOTSOCK: the socket or the monitor was closed, and all events were taken.
+        ContextTerminated
+            The context has ended.
+        """
+        seconds = to_seconds(timeout, "recv")
+        deadline = None if seconds is None else monotonic() + seconds
+        while (event := self._take()) is None:
+            self._check("recv")
+            left = None if deadline is None else max(0, deadline - monotonic())
+            if not await self._wait(left):
+                raise TimedOut(errno.EAGAIN, call="recv", detail=f"timeout={timeout}")
+        return event
+
+    async def _wait(self, seconds):
+        if self._waiting:
+            raise SocketInUse(errno.EBUSY, "another task waits in it", call="recv")
+        if seconds == 0:
+            return False
+        self.fileno()
+        self._waiting = 1
+        try:
+            return await self._readable(self, seconds)
+        finally:
+            with _lock:
+                self._waiting = 0
+                self._leave_descriptors()
+
+    def __aiter__(self):
+        return self
+
+    async def __anext__(self):
+        while (event := self._take()) is None:
+            if self._over():
+                raise StopAsyncIteration
+            await self._wait(None)
+        return event
+
+    async def __aenter__(self):
+        return self
+
+    async def __aexit__(self, *exception):
+        self.close()
