@@ -23,6 +23,7 @@ _FAILED = Event.BIND_FAILED | Event.ACCEPT_FAILED | Event.CLOSE_FAILED | Event.H
 _ZAP = {300: "temporary error", 400: "authentication failed", 500: "internal error"}
 # One for all hubs: a watcher may be collected, and leave its hub, in whatever thread holds it.
 _lock = RLock()
+os.register_at_fork(after_in_child=_lock._at_fork_reinit)  # another thread of the parent may have held it
 
 
 class SocketEvent(NamedTuple):
