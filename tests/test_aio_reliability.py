@@ -1316,3 +1316,32 @@ def test_who_leaves_before_its_try_lets_the_next_one_have_its_turn(pair_of):
         assert await asyncio.wait_for(behind[0], LIMIT) == b"it"
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("name", ["asyncio", "anyio"])
+def test_a_cancelled_aclose_leaves_the_threads_of_libzmq_at_work(name):
+    """The thread that closes sockets would wait to tell of the end, if nobody were there to be told."""
+    module = {"asyncio": zmqcy.asyncio, "anyio": zmqcy.anyio}[name]
+
+    async def main():
+        context = module.Context()
+        taker = context.socket(zmqcy.PULL, linger=0)
+        for _ in range(3):
+            taker.bind("tcp://127.0.0.1:*")
+            endpoint = taker.last_endpoint
+            taker.unbind(endpoint)
+            push = context.socket(zmqcy.PUSH, linger=50)
+            push.connect(endpoint)
+            await push.send(b"x")
+            with anyio.move_on_after(0.01):
+                await push.aclose()
+            assert push.closed
+        other = context.socket(zmqcy.PUSH, linger=300)  # longer than those before
+        other.connect(endpoint)
+        await other.send(b"x")
+        with anyio.fail_after(LIMIT):
+            await other.aclose()  # by the same thread of libzmq
+        taker.close()
+        context.term(timeout=LIMIT * 1000)
+
+    anyio.run(main)

@@ -109,9 +109,11 @@ cdef class Context:
     cdef bint is_shadow
     cdef nsec spin_bound   # of new sockets
     cdef object woken      # the other end of the waker
+    cdef list ends         # sockets that libzmq will write to when others are gone
 
     cdef int enter(self, str call) except -1
     cdef int warn_open(self) except -1
+    cdef int drop_ends(self) except -1
 
 
 cdef int spare_descriptors(Context context) except -1

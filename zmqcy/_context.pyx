@@ -13,7 +13,8 @@ from zmqcy._system cimport (
     at_fork, block_signals, close_descriptor, nap, now, nsec, poke, probe_descriptors, replace, restore_signals, sigset,
     swap)
 from zmqcy.libzmq cimport (
-    ETERM, ZMQ_IO_THREADS, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_PULL, ZMQ_SUB, zmq_close, zmq_ctx_get, zmq_ctx_new,
+    ETERM, ZMQ_IO_THREADS, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_POLLIN, ZMQ_PULL, ZMQ_SUB, zmq_close, zmq_ctx_get,
+    zmq_ctx_new,
     zmq_ctx_set, zmq_ctx_shutdown, zmq_ctx_term, zmq_errno as last_errno, zmq_getsockopt, zmq_setsockopt)
 
 import atexit
@@ -439,6 +440,7 @@ cdef class Context:
         if self.closed:
             return
         deadline = deadline_after(timeout, "term")
+        self.drop_ends()
         if not start_ending(ending):
             raise error(ENOMEM, "term", NO_TYPE, "no thread could be started")
         warning = now() + SECOND
@@ -461,10 +463,30 @@ cdef class Context:
                 ending.warned = True
                 self.warn_open()
 
+    def _keep_end(self, end):
+        """Keep a socket that nobody waits for any more: a thread of libzmq would wait for ever to write to it."""
+        kept = self.ends or []
+        self.ends = [end]
+        for each in kept:
+            if each.events & ZMQ_POLLIN:
+                each.close(0)
+            else:
+                self.ends.append(each)
+
+    cdef int drop_ends(self) except -1:
+        """Close the sockets that were kept: the context ends, and with it what libzmq would write."""
+        cdef list kept = self.ends
+        self.ends = None
+        if kept is not None:
+            for end in kept:
+                end.close(0)
+        return 0
+
     def _end_soon(self):
         """Begin to end the context. Return a socket that is readable once it has ended, or None: it has."""
         if self.closed:
             return None
+        self.drop_ends()
         if self.woken is None:
             import socket
             woken, waker = socket.socketpair()

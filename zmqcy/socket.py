@@ -481,8 +481,10 @@ class AsyncSocket(BaseSocket):
                 await end.recv_multipart()
             except ContextTerminated:
                 pass
-            finally:
-                end.close(0)
+            except BaseException:
+                self.context._keep_end(end)
+                raise
+            end.close(0)
 
     async def send_string(self, text, flags=0, encoding="utf-8", *, timeout=None):
         if not isinstance(text, str):
