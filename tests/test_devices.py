@@ -1,0 +1,535 @@
+"""`zmqcy.devices`: devices that are started, steered, watched and stopped."""
+
+import os
+import signal
+import threading
+import time
+from datetime import datetime, timezone
+
+import pytest
+
+import zmqcy
+from zmqcy.devices import Device
+
+ANY = "tcp://127.0.0.1:*"
+LIMIT = 10_000  # ms
+
+
+@pytest.fixture
+def make():
+    """A function that makes a device; those that run at the end of the test are stopped."""
+    devices = []
+
+    def make(*arguments, **options):
+        devices.append(Device(*arguments, **options))
+        return devices[-1]
+
+    yield make
+    for device in devices:
+        if "not started" not in repr(device):
+            device.stop()
+
+
+@pytest.fixture
+def started(make):
+    def started(*arguments, **options):
+        device = make(*arguments, **options)
+        device.start()
+        return device
+
+    return started
+
+
+@pytest.fixture
+def peers(socket):
+    """A function that connects a socket to each side of a device."""
+
+    def peers(device, front, back, **options):
+        made = socket(front, **options), socket(back, **options)
+        for each, side in zip(made, ("front", "back"), strict=True):
+            each.connect(device.endpoints[side][0])
+        return made
+
+    return peers
+
+
+def until(condition):
+    deadline = time.monotonic() + LIMIT / 1000
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
+
+
+def numbers(pull, count):
+    return [int(pull.recv().split()[0]) for _ in range(count)]
+
+
+NARROW = {"rcvhwm": 2, "sndhwm": 2, "rcvbuf": 5000, "sndbuf": 5000}
+
+
+def test_streamer(started, peers):
+    device = started(zmqcy.STREAMER, ANY, ANY)
+    push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
+    push.send_multipart([b"a", b"bc"])
+    assert pull.recv_multipart() == [b"a", b"bc"]
+    device.stop()
+    device.join()
+
+
+def test_queue(started, peers):
+    req, rep = peers(started(zmqcy.QUEUE, ANY, ANY), zmqcy.REQ, zmqcy.REP)
+    for word in (b"one", b"two"):
+        req.send(word)
+        rep.send(rep.recv().upper())
+        assert req.recv() == word.upper()
+
+
+def publish_until_received(pub, sub, *topics):
+    """Publish again and again, for a PUB does not tell who has subscribed; return the first message that came."""
+    deadline = time.monotonic() + LIMIT / 1000
+    while time.monotonic() < deadline:
+        for topic in topics:
+            pub.send(topic)
+        if sub.poll(20):
+            return sub.recv()
+    pytest.fail("nothing came")
+
+
+@pytest.mark.parametrize(
+    ("options", "first"), [({}, b"a"), ({"subscribe": b"b"}, b"b"), ({"subscribe": [b"c", "b"]}, b"b")]
+)
+def test_forwarder_takes_all_or_what_it_subscribes(started, peers, options, first):
+    pub, sub = peers(started(zmqcy.FORWARDER, ANY, ANY, front_options=options), zmqcy.PUB, zmqcy.SUB)
+    sub.subscribe(b"")
+    assert publish_until_received(pub, sub, b"a", b"b") == first
+
+
+def test_a_pair_of_types_that_passes_subscriptions(started, peers):
+    pub, sub = peers(started((zmqcy.XSUB, zmqcy.XPUB), ANY, ANY), zmqcy.XPUB, zmqcy.SUB)
+    sub.subscribe(b"topic")
+    assert pub.recv() == b"\x01topic"
+    pub.send(b"topic 1")
+    assert sub.recv() == b"topic 1"
+
+
+def test_several_endpoints_bound_and_connected(started, socket, tmp_path):
+    source, sink = socket(zmqcy.PUSH), socket(zmqcy.PULL)
+    source.bind(ANY)
+    sink.bind(ANY)
+    device = started(
+        zmqcy.STREAMER,
+        [f"@{ANY}", f"ipc://{tmp_path}/front", f">{source.last_endpoint}"],
+        f">{sink.last_endpoint}",
+    )
+    assert device.endpoints["front"][1:] == (f"ipc://{tmp_path}/front", source.last_endpoint)
+    assert device.endpoints["back"] == (sink.last_endpoint,)
+    source.send(b"connected")
+    assert sink.recv() == b"connected"
+    for endpoint in device.endpoints["front"][:2]:
+        push = socket(zmqcy.PUSH)
+        push.connect(endpoint)
+        push.send(endpoint.encode())
+        assert sink.recv() == endpoint.encode()
+
+
+def test_inproc_in_a_context_that_is_given(started, ctx, socket):
+    device = started(zmqcy.STREAMER, "inproc://front", "inproc://back", context=ctx)
+    push, pull = socket(zmqcy.PUSH), socket(zmqcy.PULL)
+    push.connect("inproc://front")
+    pull.connect("inproc://back")
+    push.send(b"x")
+    assert pull.recv() == b"x"
+    device.stop()
+    assert not ctx.closed
+    assert {each.socket_type for each in ctx._open_sockets()} == {zmqcy.PUSH, zmqcy.PULL}
+
+
+def test_capture(started, peers, socket):
+    device = started(zmqcy.STREAMER, ANY, ANY, capture=ANY, capture_type=zmqcy.PUSH, capture_options={"sndhwm": 5})
+    push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
+    listener = socket(zmqcy.PULL)
+    listener.connect(device.endpoints["capture"][0])
+    push.send(b"x")
+    assert pull.recv() == listener.recv() == b"x"
+
+
+# ---- numbers
+
+
+def test_statistics(started, peers):
+    before = datetime.now(timezone.utc)
+    device = started(zmqcy.QUEUE, ANY, ANY)
+    req, rep = peers(device, zmqcy.DEALER, zmqcy.REP)
+    for _ in range(3):
+        req.send_multipart([b"", b"12345"])
+        assert rep.recv() == b"12345"
+        rep.send(b"1")
+        assert req.recv_multipart() == [b"", b"1"]
+    numbers = device.statistics()
+    assert numbers.state == "running"
+    assert before <= numbers.since <= datetime.now(timezone.utc)
+    assert numbers.front_to_back[:4] == (3, 3 * 10, 3, 3 * 10)  # with the five bytes that a ROUTER puts in front
+    assert numbers.back_to_front[:4] == (3, 3 * 6, 3, 3 * 6)
+    assert numbers.waits > 0
+    device.stop()
+    after = device.statistics()
+    assert after.state == "ended"
+    assert after[1:4] == numbers[1:4]
+
+
+def test_statistics_of_the_way_back_alone(started, peers):
+    push, pull = peers(device := started((zmqcy.PUSH, zmqcy.PULL), ANY, ANY), zmqcy.PULL, zmqcy.PUSH)
+    pull.send(b"12345")
+    assert push.recv() == b"12345"
+    numbers = device.statistics()
+    assert numbers.front_to_back.messages_in == 0
+    assert numbers.back_to_front == (1, 5, 1, 5, 0)
+
+
+def test_a_message_in_hand_is_in_and_not_out(started, socket):
+    device = started(zmqcy.STREAMER, ANY, ANY)
+    push = socket(zmqcy.PUSH)
+    push.connect(device.endpoints["front"][0])
+    push.send(b"12345")
+    until(lambda: device.statistics().front_to_back.full > 0)
+    assert device.statistics().front_to_back[:4] == (1, 5, 0, 0)
+
+
+# ---- pause and resume
+
+
+def test_pause_under_load(started, peers):
+    """For a second nothing is taken, the sender is held up by its high-water mark, and then nothing is missing."""
+    device = started(zmqcy.STREAMER, ANY, ANY, front_options=NARROW, back_options=NARROW)
+    push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL, **NARROW)
+    pause, sent, got = threading.Event(), [], []
+
+    def send():
+        for i in range(3000):
+            push.send(b"%d " % i + b"x" * 5000)
+            sent.append(i)
+
+    def receive():
+        got.extend(numbers(pull, 3000))
+
+    threads = [threading.Thread(target=each) for each in (send, receive)]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(sent) > 300)
+    device.pause()
+    assert device.statistics().state == "paused"
+    taken = device.statistics().front_to_back.messages_in
+    previous = -1
+    while previous != len(sent):  # until the sender is held up
+        previous = len(sent)
+        pause.wait(0.3)
+    assert len(sent) < 3000
+    held = len(sent)
+    pause.wait(1)
+    assert len(sent) == held
+    assert device.statistics().front_to_back.messages_in == taken
+    device.pause()  # stays so
+    device.resume()
+    for thread in threads:
+        thread.join()
+    assert got == list(range(3000))
+    assert device.statistics().state == "running"
+    assert device.statistics().front_to_back.messages_out == 3000
+
+
+def test_pause_from_many_threads(started, peers):
+    device = started(zmqcy.STREAMER, ANY, ANY)
+    push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
+
+    def steer():
+        for _ in range(50):
+            device.pause()
+            device.statistics()
+            device.resume()
+
+    threads = [threading.Thread(target=steer) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for i in range(500):
+        push.send(b"%d" % i)
+    for thread in threads:
+        thread.join()
+    assert numbers(pull, 500) == list(range(500))
+
+
+# ---- the end
+
+
+@pytest.fixture
+def near(started, ctx, socket):
+    """A streamer over inproc, where what was sent is there, that waits for room at each message; push and pull."""
+    device = started(
+        zmqcy.STREAMER, "inproc://front", "inproc://back",
+        front_options={"rcvhwm": 1000}, back_options={"sndhwm": 1, "linger": LIMIT}, context=ctx,
+    )  # fmt: skip
+    push, pull = socket(zmqcy.PUSH), socket(zmqcy.PULL, rcvhwm=1)
+    push.connect("inproc://front")
+    pull.connect("inproc://back")
+    return device, push, pull
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_stop_with_drain_forwards_what_is_there(near, paused):
+    device, push, pull = near
+    if paused:
+        device.pause()
+    for i in range(500):
+        push.send(b"%d" % i)
+    stopper = threading.Thread(target=device.stop, args=[True])
+    stopper.start()
+    until(lambda: device.statistics().state == "draining")
+    for call in (device.pause, device.resume):
+        with pytest.raises(zmqcy.StateError, match="STREAMER: the device drains"):
+            call()
+    assert numbers(pull, 500) == list(range(500))
+    stopper.join()
+    device.join()
+    assert device.statistics().front_to_back[:1] == (500,)
+
+
+def test_stop_with_drain_ends_when_the_time_is_up(near):
+    device, push, _ = near
+    for i in range(500):
+        push.send(b"%d" % i)
+    device.stop(drain=True, timeout=100)
+    assert device.statistics().state == "ended"
+    assert device.statistics().front_to_back.messages_out < 500
+
+
+def test_stop_without_drain_drops_what_waits(near):
+    device, push, pull = near
+    for i in range(500):
+        push.send(b"%d" % i)
+    device.stop()
+    out = device.statistics().front_to_back.messages_out
+    assert out < 500
+    assert numbers(pull, out) == list(range(out))
+    assert pull.poll(100) == 0
+
+
+def test_stop_twice_and_start_again(make, peers):
+    device = make(zmqcy.STREAMER, ANY, ANY)
+    for _ in range(3):
+        device.start()
+        push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
+        push.send(b"x")
+        assert pull.recv() == b"x"
+        device.stop()
+        device.stop()
+        device.join()
+        assert device.statistics().front_to_back.messages_out == 1
+
+
+def test_with(peers):
+    with Device(zmqcy.STREAMER, ANY, ANY) as device:
+        push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
+        push.send(b"x")
+        assert pull.recv() == b"x"
+    assert repr(device) == "<Device STREAMER, ended>"
+
+
+def test_with_raises_what_went_wrong():
+    context = zmqcy.Context()
+    with (
+        pytest.raises(zmqcy.ContextTerminated, match="device .*PULL.* and .*PUSH"),
+        Device(zmqcy.STREAMER, "inproc://front", "inproc://back", context=context),
+    ):
+        context.shutdown()
+    context.term(timeout=LIMIT)
+
+
+def test_the_error_of_the_body_is_the_one_that_is_raised():
+    context = zmqcy.Context()
+    with (
+        pytest.raises(KeyError),
+        Device(zmqcy.STREAMER, "inproc://front", "inproc://back", context=context),
+    ):
+        context.shutdown()
+        raise KeyError
+    context.term(timeout=LIMIT)
+
+
+def test_join_raises_again_and_again(started):
+    context = zmqcy.Context()
+    device = started(zmqcy.STREAMER, "inproc://front", "inproc://back", context=context)
+    with pytest.raises(zmqcy.TimedOut, match="join STREAMER timeout=10"):
+        device.join(timeout=10)
+    context.destroy()
+    for _ in range(2):
+        with pytest.raises(zmqcy.ContextTerminated):
+            device.join()
+    with pytest.raises(zmqcy.StateError, match="pause STREAMER: the device has ended"):
+        device.pause()
+    device.stop()
+
+
+def test_run_in_the_calling_thread(make, peers):
+    device = make(zmqcy.STREAMER, ANY, ANY)
+    errors = []
+
+    def use():
+        try:
+            until(lambda: "running" in repr(device))
+            push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
+            push.send(b"x")
+            assert pull.recv() == b"x"
+            device.pause()
+            device.resume()
+        except BaseException as error:
+            errors.append(error)
+        device.stop()
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    device.run()
+    thread.join()
+    assert errors == []
+    assert device.statistics().front_to_back.messages_out == 1
+
+
+def test_signal_handlers_under_run(make):
+    """What a handler may do with the device that runs below it."""
+    device = make(zmqcy.STREAMER, ANY, ANY)
+    texts = []
+
+    def handler(*_):
+        for call in (device.pause, device.join):
+            with pytest.raises(zmqcy.StateError) as caught:
+                call()
+            texts.append(str(caught.value))
+        device.stop()
+
+    previous = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        device.run()
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    assert texts == [f"{call} STREAMER: called in the thread that runs the device" for call in ("pause", "join")]
+    device.join()
+
+
+def test_ctrl_c_ends_run(make):
+    device = make(zmqcy.STREAMER, ANY, ANY)
+    timer = threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        device.run()
+    timer.join()
+    device.join()
+
+
+def test_a_program_that_forgets_its_device_ends(run):
+    code = """
+    import zmqcy
+    from zmqcy.devices import Device
+    device = Device(zmqcy.STREAMER, "tcp://127.0.0.1:*", "tcp://127.0.0.1:*")
+    device.start()
+    print("started")
+    """
+    done = run(code)
+    assert (done.stdout, done.stderr) == ("started\n", "")
+
+
+# ---- what is wrong
+
+
+@pytest.mark.parametrize("side", ["front", "back", "capture"])
+def test_an_endpoint_in_use_is_named_with_its_side(make, socket, side):
+    taken = socket(zmqcy.REP)
+    taken.bind(ANY)
+    endpoints = {"front": ANY, "back": ANY, "capture": ANY, side: [ANY, taken.last_endpoint]}
+    device = make(zmqcy.STREAMER, **endpoints)
+    with pytest.raises(zmqcy.ZMQError, match=f"^{side}: bind {taken.last_endpoint} .*in use$") as caught:
+        device.start()
+    assert caught.value.errno == zmqcy.Errno.EADDRINUSE
+    assert repr(device) == "<Device STREAMER, not started>"
+    taken.unbind(taken.last_endpoint)
+    until(lambda: starts(device))
+
+
+def starts(device):
+    """Start once the port is free, which libzmq does not tell."""
+    try:
+        device.start()
+    except zmqcy.ZMQError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ({"front": "tpc://x:1"}, zmqcy.ZMQError, "front: bind tpc://x:1 .*not supported"),
+        ({"back": ">tcp://x"}, zmqcy.InvalidArgument, "back: connect tcp://x "),
+        ({"front_options": {"rcvhwm": -5}}, zmqcy.InvalidArgument, "front: .*rcvhwm=-5"),
+        ({"back_options": {"rcvhwm": "1"}}, TypeError, "back: .*rcvhwm"),
+        ({"kind": (zmqcy.PUSH, zmqcy.PUSH)}, zmqcy.InvalidArgument, "no message can go between"),
+        ({"io_threads": -1}, zmqcy.InvalidArgument, "io_threads"),
+    ],
+)
+def test_what_start_and_run_refuse(make, arguments, error, text):
+    for call in ("start", "run"):
+        device = make(**{"kind": zmqcy.STREAMER, "front": ANY, "back": ANY, **arguments})
+        with pytest.raises(error, match=text) as caught:
+            getattr(device, call)()
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ({"kind": 4}, ValueError, "kind must be STREAMER, .*, not 4"),
+        ({"kind": "QUEUE"}, TypeError, "kind must be .*, not 'QUEUE'"),
+        ({"kind": (zmqcy.PULL,)}, ValueError, "two socket types"),
+        ({"kind": (zmqcy.PULL, 99)}, ValueError, "99 is not a valid SocketType"),
+        ({"front": 5}, TypeError, "front must be an endpoint or a sequence of them, not 5"),
+        ({"front": [ANY, None]}, TypeError, "front must be an endpoint"),
+        ({"back": []}, ValueError, "back has no endpoint"),
+        ({"back": ["@"]}, ValueError, "back: '@' is no endpoint"),
+        ({"back": ""}, ValueError, "back: '' is no endpoint"),
+        ({"front_options": {"rcvhwn": 1}}, ValueError, "front_options: there is no option 'rcvhwn'"),
+        ({"front_options": 5}, TypeError, "front_options must be a dict, not 5"),
+        ({"front_options": {"subscribe": b""}}, ValueError, "a PULL socket does not subscribe"),
+        ({"capture": ANY, "capture_type": zmqcy.PULL}, ValueError, "capture_type must be one of PUB, PUSH"),
+        ({"capture_options": {}}, ValueError, "capture_options without capture"),
+        ({"io_threads": "1"}, TypeError, "io_threads must be an int, not '1'"),
+        ({"context": 1}, TypeError, "context must be a zmqcy.Context, not 1"),
+    ],
+)
+def test_what_a_device_refuses(arguments, error, text):
+    with pytest.raises(error, match=f"^Device: .*{text}"):
+        Device(**{"kind": zmqcy.STREAMER, "front": ANY, "back": ANY, **arguments})
+
+
+@pytest.mark.parametrize("call", ["pause", "resume", "stop", "join", "statistics"])
+def test_calls_before_start(call):
+    device = Device(zmqcy.QUEUE, ANY, ANY)
+    with pytest.raises(zmqcy.StateError, match=f"^{call} QUEUE: the device was not started$"):
+        getattr(device, call)()
+    with pytest.raises(zmqcy.StateError, match=r"^endpoints QUEUE: the device was not started$"):
+        print(device.endpoints)
+
+
+@pytest.mark.parametrize("call", ["start", "run"])
+def test_what_runs_is_not_started_again(started, call):
+    device = started(zmqcy.QUEUE, ANY, ANY)
+    with pytest.raises(zmqcy.StateError, match=f"^{call} QUEUE: the device runs already$"):
+        getattr(device, call)()
+
+
+def test_calls_after_the_end(started):
+    device = started((zmqcy.ROUTER, zmqcy.DEALER), ANY, ANY)
+    device.stop()
+    for call in ("pause", "resume"):
+        with pytest.raises(zmqcy.StateError, match=f"^{call} ROUTER to DEALER: the device has ended$"):
+            getattr(device, call)()
+    device.stop(drain=True)
+    assert device.endpoints["front"][0].startswith("tcp://")
+    with pytest.raises(TypeError, match="join"):
+        device.join("1")

@@ -1,0 +1,487 @@
+"""Devices that run like a service: started, paused, stopped and watched from any thread.
+
+The loop is that of `_proxy`; it is steered by a PAIR of sockets over inproc. What is asked of a device goes to its
+`_Loop`, which has the sockets.
+"""
+
+import itertools
+import threading
+from contextlib import suppress
+from datetime import datetime, timezone
+from errno import EAGAIN
+from typing import NamedTuple
+
+from zmqcy._library import to_seconds
+from zmqcy._proxy import Numbers, counted_proxy
+from zmqcy.constants import DeviceType, SocketType
+from zmqcy.context import Context
+from zmqcy.errors import EFSM, StateError, TimedOut, ZMQError
+from zmqcy.options import SOCKET_OPTIONS
+
+KINDS = {
+    DeviceType.STREAMER: (SocketType.PULL, SocketType.PUSH),
+    DeviceType.FORWARDER: (SocketType.SUB, SocketType.PUB),
+    DeviceType.QUEUE: (SocketType.ROUTER, SocketType.DEALER),
+}
+CAPTURES = (SocketType.PUB, SocketType.PUSH, SocketType.DEALER, SocketType.PAIR)
+LINGER = 10_000  # ms; with libzmq's own default, for ever, a peer that is gone would keep a device from its end
+
+_OPTIONS = {option.name for option in SOCKET_OPTIONS if "w" in option.access} | {"identity"}
+_serial = itertools.count()
+
+
+class Flow(NamedTuple):
+    """What went in one direction. A message that is in but not out is in the device's hand: one at most."""
+
+    messages_in: int
+    bytes_in: int
+    messages_out: int
+    bytes_out: int
+    full: int
+    """How many times a message had to wait, because the other side, or the capture, had no room."""
+
+
+class Statistics(NamedTuple):
+    """The numbers of a device since it was started."""
+
+    state: str
+    """``running``, ``paused``, ``draining`` or ``ended``."""
+    since: datetime
+    """When it was started (UTC)."""
+    front_to_back: Flow
+    back_to_front: Flow
+    waits: int
+    """How many times the loop had nothing to do and waited."""
+
+
+class _Side(NamedTuple):
+    """A socket that is to be made."""
+
+    name: str
+    type: SocketType
+    endpoints: tuple
+    options: dict
+
+    def open(self, context):
+        """Return the socket, and its endpoints as they came out."""
+        socket = None
+        topics = self.options.get("subscribe", b"" if self.type == SocketType.SUB else ())
+        try:
+            socket = context.socket(
+                self.type, **{name: value for name, value in self.options.items() if name != "subscribe"}
+            )
+            for topic in topics if isinstance(topics, (list, tuple)) else [topics]:
+                socket.subscribe(topic)
+            attached = []
+            for endpoint in self.endpoints:
+                attach = socket.connect if endpoint[0] == ">" else socket.bind
+                attached.append(attach(endpoint[1:] if endpoint[0] in "@>" else endpoint).endpoint)
+            return socket, tuple(attached)
+        except BaseException as error:
+            if socket is not None:
+                socket.close(0)
+            if isinstance(error, ZMQError):
+                call = f"{self.name}: {error.call}"
+                raise type(error)(
+                    error.errno, error.strerror, call=call, detail=error.detail, socket_type=self.type.name
+                ) from None
+            if type(error) in (TypeError, ValueError, OverflowError):
+                raise type(error)(f"{self.name}: {error}") from None
+            raise
+
+
+class _Loop:
+    """One run of a device: its sockets, and the loop between them, in whichever thread calls `forward`."""
+
+    def __init__(self, sides, context, io_threads):
+        self.own_context = context is None
+        self.context = Context(io_threads, linger=LINGER) if context is None else context
+        self.since = datetime.now(timezone.utc)
+        self.numbers = Numbers()
+        self.state = "running"
+        self.error = None
+        self.thread = None
+        self.over = False  # the loop has returned, or never will begin
+        self.ended = threading.Event()  # and all is closed
+        self.asking = threading.Lock()  # for the control socket, `owed` and `state`
+        self.owed = 0  # answers that were asked for, and not yet received
+        self.sockets = []
+        self.endpoints = {}
+        try:
+            for side in sides:
+                socket, self.endpoints[side.name] = side.open(self.context)
+                self.sockets.append(socket)
+            name = f"inproc://zmqcy.devices-{next(_serial)}"
+            self.inner, self.control = (
+                self.context.socket(SocketType.PAIR, linger=0, rcvtimeo=-1, sndtimeo=-1) for _ in range(2)
+            )
+            self.sockets += [self.inner, self.control]
+            self.inner.bind(name)
+            self.control.connect(name)
+        except BaseException:
+            self._close()
+            raise
+
+    def start(self):
+        """Forward in a new thread; return when it does."""
+
+        def run():
+            with suppress(Exception):  # `error` has it
+                self.forward()
+
+        threading.Thread(target=run, name="zmqcy device", daemon=True).start()
+        if not self.ask(b"RESUME"):
+            self.ended.wait()
+            if self.error is not None:
+                raise self.error
+
+    def forward(self):
+        """Run the loop to its end; raise what went wrong."""
+        self.thread = threading.get_ident()
+        front, back, *capture = self.sockets[:-2]
+        try:
+            counted_proxy(front, back, capture[0] if capture else None, self.inner, self.numbers)
+        except Exception as error:
+            self.error = error
+            raise
+        finally:
+            self._end()
+
+    def _end(self):
+        self.over = True
+        with suppress(ZMQError):  # where the context has ended, that woke it
+            self.inner.try_send(b"")  # for a thread that waits for an answer in `ask`
+        with self.asking:
+            self.state = "ended"
+            self.thread = None
+            self.inner.close()
+            self.control.close()
+        self._close()
+
+    def _close(self):
+        for socket in self.sockets:
+            socket.close()
+        if self.own_context:
+            self.context.term()
+        self.ended.set()
+
+    def ask(self, word, state="running"):
+        """Give a command, and wait until it was obeyed; say False where the loop is over, or about to be."""
+        with self.asking:
+            if self.over or self.state == "draining":
+                return False
+            try:
+                self.control.send(word)
+                # The loop obeys in turn, and this command it answers. An earlier answer may still be on its way, if
+                # a signal broke the wait for it off.
+                self.control.send(b"STATISTICS")
+                self.owed += 1
+                while self.owed:
+                    if len(self.control.recv_multipart()) != 8:
+                        return False
+                    self.owed -= 1
+            except ZMQError:
+                return False  # of the end of the context `forward` tells
+            self.state = state
+            return True
+
+    def end(self, drain):
+        """Have the loop end, and do not wait for that."""
+        with self.asking:
+            if not self.over:
+                if drain:
+                    self.state = "draining"
+                with suppress(ZMQError):  # the context may have ended, and with it the loop
+                    self.control.send(b"DRAIN" if drain else b"TERMINATE")
+
+    def read(self):
+        return self.state, self.since, self.numbers.read()
+
+
+class Device:
+    """A device that forwards in a thread of its own, and is steered from any thread.
+
+    `front` and `back` are bound or connected; messages go between them in both directions where their types have them.
+    Nothing is taken from a side while the other has no room. ``with`` starts it, and at the end stops it without
+    draining and raises what went wrong. Once it has ended it may be started again, with new sockets.
+
+    Parameters
+    ----------
+    kind : DeviceType or tuple of two SocketType
+        `STREAMER` (PULL and PUSH), `FORWARDER` (SUB and PUB), `QUEUE` (ROUTER and DEALER), or the types of front and
+        back.
+    front, back : str or sequence of str
+        The endpoints of each side. They are bound, as with ``@`` in front of them; ``>`` in front connects.
+    front_options, back_options : dict, optional
+        Options of the sockets, as attributes. ``subscribe`` is a topic or a list of them; a SUB socket without it takes
+        all. `linger` is 10,000 ms by default, in a context of the device's own.
+    capture : str or sequence of str, optional
+        Endpoints of a socket that gets a copy of every message; it holds the rest up where it is full.
+    capture_type : SocketType, default PUB
+        PUB, PUSH, DEALER or PAIR.
+    capture_options : dict, optional
+        As `front_options`.
+    io_threads : int, default 1
+        Of the device's own context.
+    context : Context, optional
+        Make the sockets here, as endpoints of inproc need it; by default in a context of the device's own.
+
+    Raises
+    ------
+    TypeError, ValueError
+        An argument is of the wrong type, or names no device, socket type, option or endpoint.
+
+    Examples
+    --------
+    >>> with Device(QUEUE, "tcp://127.0.0.1:*", "tcp://127.0.0.1:*") as device:
+    ...     device.statistics().state
+    'running'
+    """
+
+    def __init__(
+        self,
+        kind,
+        front,
+        back,
+        *,
+        front_options=None,
+        back_options=None,
+        capture=None,
+        capture_type=SocketType.PUB,
+        capture_options=None,
+        io_threads=1,
+        context=None,
+    ):
+        types = _to_types(kind)
+        self._sides = [
+            _to_side("front", types[0], front, front_options),
+            _to_side("back", types[1], back, back_options),
+        ]
+        if capture is not None:
+            if capture_type not in CAPTURES:
+                names = ", ".join(each.name for each in CAPTURES)
+                raise ValueError(f"Device: capture_type must be one of {names}, not {capture_type!r}")
+            self._sides.append(_to_side("capture", SocketType(capture_type), capture, capture_options))
+        elif capture_options is not None:
+            raise ValueError("Device: capture_options without capture")
+        if not isinstance(io_threads, int):
+            raise TypeError(f"Device: io_threads must be an int, not {io_threads!r:.80}")
+        if context is not None and not isinstance(context, Context):
+            raise TypeError(f"Device: context must be a zmqcy.Context, not {context!r:.80}")
+        self._io_threads = io_threads
+        self._context = context
+        self._starting = threading.Lock()
+        self._loop = None
+        self._name = kind.name if isinstance(kind, DeviceType) else " to ".join(each.name for each in types)
+
+    def __repr__(self):
+        loop = self._loop
+        return f"<Device {self._name}, {'not started' if loop is None else loop.state}>"
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, exception, *_):
+        self.stop()
+        if exception is None:
+            self.join()
+
+    def _make(self, call):
+        with self._starting:
+            if self._loop is not None and not self._loop.ended.is_set():
+                raise self._state_error(call, "the device runs already")
+            self._loop = None
+            self._loop = _Loop(self._sides, self._context, self._io_threads)
+            return self._loop
+
+    def _state_error(self, call, text):
+        return StateError(EFSM, text, call=call, detail=self._name)
+
+    def _started(self, call):
+        loop = self._loop
+        if loop is None:
+            raise self._state_error(call, "the device was not started")
+        return loop
+
+    def start(self):
+        """Start to forward in a thread, and return when the device does.
+
+        The thread ends with the program, if nobody stops it before.
+
+        Raises
+        ------
+        StateError
+            It runs already.
+        ZMQError
+            An option was refused, or an endpoint cannot be bound or connected to: the text names the side.
+        InvalidArgument
+            Nothing can go between sockets of these types.
+        TypeError, ValueError
+            An option is of the wrong type.
+        """
+        self._make("start").start()
+
+    def run(self):
+        """Forward in the calling thread, until `stop` in another one, or in a signal handler.
+
+        Raises
+        ------
+        StateError, ZMQError, InvalidArgument, TypeError, ValueError
+            As `start` and `join` do.
+        KeyboardInterrupt
+            Or what another signal handler raises; the device has ended.
+        """
+        self._make("run").forward()
+
+    def pause(self):
+        """Take nothing from either side until `resume`, so that peers feel the high-water mark.
+
+        When it returns nothing is taken any more. Connections stay, and so does what is queued. A device that is paused
+        stays so.
+
+        Raises
+        ------
+        StateError
+            It was not started, drains or has ended.
+        """
+        self._steer("pause", b"PAUSE", "paused")
+
+    def resume(self):
+        """Go on after `pause`.
+
+        Raises
+        ------
+        StateError
+            It was not started, drains or has ended.
+        """
+        self._steer("resume", b"RESUME", "running")
+
+    def _steer(self, call, word, state):
+        loop = self._started(call)
+        if loop.thread == threading.get_ident():
+            raise self._state_error(call, "called in the thread that runs the device")
+        if not loop.ask(word, state):
+            raise self._state_error(call, "the device drains" if loop.state == "draining" else "the device has ended")
+
+    def stop(self, drain=False, timeout=None):
+        """End the device, and wait until its sockets are closed; do nothing if it has ended.
+
+        What was forwarded is still sent, for as long as the `linger` of the socket says. Without `drain` all that peers
+        sent and the device did not forward is lost, a message that waits for room too.
+
+        With it, each direction is forwarded until its socket has nothing left to receive: until all that had come over
+        the connections, at one moment after the call, has been handed to the other side's socket. What is still under
+        way in the network then, or comes later, as the answer of a worker that is at work, is lost. A paused device
+        drains too.
+
+        Parameters
+        ----------
+        drain : bool, default False
+            Forward what is there.
+        timeout : int, float or timedelta, optional
+            Milliseconds that this may take, for a peer may never stop to send, or never take what is there; the device
+            ends then as without `drain`. By default it takes as long as it takes.
+
+        Raises
+        ------
+        StateError
+            It was not started.
+        """
+        seconds = to_seconds(timeout, "stop")
+        loop = self._started("stop")
+        if loop.thread == threading.get_ident():
+            # In a signal handler: another thread may hold the lock, waiting for an answer of the loop that is below us.
+            threading.Thread(target=loop.end, args=[drain], name="zmqcy device stop").start()
+            return
+        loop.end(drain)
+        if drain and not loop.ended.wait(seconds):
+            loop.end(False)
+        loop.ended.wait()
+
+    def join(self, timeout=None):
+        """Wait until the device has ended, and raise what went wrong.
+
+        Parameters
+        ----------
+        timeout : int, float or timedelta, optional
+            Milliseconds to wait; by default for ever.
+
+        Raises
+        ------
+        TimedOut
+            It has not ended within `timeout`.
+        StateError
+            It was not started, or this is the thread that runs it.
+        ContextTerminated
+            The context was ended.
+        ZMQError
+            What else ended the loop.
+        """
+        seconds = to_seconds(timeout, "join")
+        loop = self._started("join")
+        if loop.thread == threading.get_ident() and not loop.ended.is_set():
+            raise self._state_error("join", "called in the thread that runs the device")
+        if not loop.ended.wait(seconds):
+            raise TimedOut(EAGAIN, call="join", detail=f"{self._name} timeout={timeout}")
+        if loop.error is not None:
+            raise loop.error
+
+    def statistics(self):
+        """Return the numbers of the device; they stay when it has ended, until it is started again.
+
+        Returns
+        -------
+        Statistics
+
+        Raises
+        ------
+        StateError
+            It was not started.
+        """
+        state, since, (ahead, back, waits) = self._started("statistics").read()
+        return Statistics(state, since, Flow(*ahead), Flow(*back), waits)
+
+    @property
+    def endpoints(self):
+        """dict of str to tuple of str: the endpoints of ``front``, ``back`` and ``capture``, wildcards resolved.
+
+        Raises
+        ------
+        StateError
+            The device was not started.
+        """
+        return dict(self._started("endpoints").endpoints)
+
+
+def _to_types(kind):
+    if isinstance(kind, int) and not isinstance(kind, bool) and kind in KINDS:
+        return KINDS[DeviceType(kind)]
+    if isinstance(kind, (tuple, list)) and len(kind) == 2:
+        try:
+            return tuple(SocketType(each) for each in kind)
+        except ValueError as error:
+            raise ValueError(f"Device: kind={kind!r:.80}: {error}") from None
+    raise (ValueError if isinstance(kind, (int, tuple, list)) else TypeError)(
+        f"Device: kind must be STREAMER, FORWARDER, QUEUE or two socket types, not {kind!r:.80}"
+    )
+
+
+def _to_side(name, kind, endpoints, options):
+    if isinstance(endpoints, str):
+        endpoints = [endpoints]
+    if not isinstance(endpoints, (list, tuple)) or not all(isinstance(each, str) for each in endpoints):
+        raise TypeError(f"Device: {name} must be an endpoint or a sequence of them, not {endpoints!r:.80}")
+    if not endpoints:
+        raise ValueError(f"Device: {name} has no endpoint")
+    for each in endpoints:
+        if not each.lstrip("@>").partition("://")[2]:
+            raise ValueError(f"Device: {name}: {each!r} is no endpoint, as tcp://127.0.0.1:5555 is")
+    if options is not None and not isinstance(options, dict):
+        raise TypeError(f"Device: {name}_options must be a dict, not {options!r:.80}")
+    for option in options or ():
+        if option not in _OPTIONS and option != "spin":
+            raise ValueError(f"Device: {name}_options: there is no option {option!r}")
+    if options and "subscribe" in options and kind != SocketType.SUB:
+        raise ValueError(f"Device: {name}_options: a {kind.name} socket does not subscribe")
+    return _Side(name, kind, tuple(endpoints), dict(options or {}))
