@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from datetime import datetime, timezone
@@ -30,9 +32,18 @@ def make():
             device.stop()
 
 
+@pytest.fixture(params=["thread", "process"])
+def run_in(request):
+    return request.param
+
+
 @pytest.fixture
-def started(make):
+def started(make, request):
+    """A function that starts a device; in a thread and in a process in turn, for a test that takes `run_in`."""
+
     def started(*arguments, **options):
+        if "run_in" in request.fixturenames:
+            options["run_in"] = request.getfixturevalue("run_in")
         device = make(*arguments, **options)
         device.start()
         return device
@@ -67,7 +78,7 @@ def numbers(pull, count):
 NARROW = {"rcvhwm": 2, "sndhwm": 2, "rcvbuf": 5000, "sndbuf": 5000}
 
 
-def test_streamer(started, peers):
+def test_streamer(run_in, started, peers):
     device = started(zmqcy.STREAMER, ANY, ANY)
     push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
     push.send_multipart([b"a", b"bc"])
@@ -76,7 +87,7 @@ def test_streamer(started, peers):
     device.join()
 
 
-def test_queue(started, peers):
+def test_queue(run_in, started, peers):
     req, rep = peers(started(zmqcy.QUEUE, ANY, ANY), zmqcy.REQ, zmqcy.REP)
     for word in (b"one", b"two"):
         req.send(word)
@@ -112,7 +123,7 @@ def test_a_pair_of_types_that_passes_subscriptions(started, peers):
     assert sub.recv() == b"topic 1"
 
 
-def test_several_endpoints_bound_and_connected(started, socket, tmp_path):
+def test_several_endpoints_bound_and_connected(run_in, started, socket, tmp_path):
     source, sink = socket(zmqcy.PUSH), socket(zmqcy.PULL)
     source.bind(ANY)
     sink.bind(ANY)
@@ -144,7 +155,7 @@ def test_inproc_in_a_context_that_is_given(started, ctx, socket):
     assert {each.socket_type for each in ctx._open_sockets()} == {zmqcy.PUSH, zmqcy.PULL}
 
 
-def test_capture(started, peers, socket):
+def test_capture(run_in, started, peers, socket):
     device = started(zmqcy.STREAMER, ANY, ANY, capture=ANY, capture_type=zmqcy.PUSH, capture_options={"sndhwm": 5})
     push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
     listener = socket(zmqcy.PULL)
@@ -156,7 +167,7 @@ def test_capture(started, peers, socket):
 # ---- numbers
 
 
-def test_statistics(started, peers):
+def test_statistics(run_in, started, peers):
     before = datetime.now(timezone.utc)
     device = started(zmqcy.QUEUE, ANY, ANY)
     req, rep = peers(device, zmqcy.DEALER, zmqcy.REP)
@@ -177,7 +188,7 @@ def test_statistics(started, peers):
     assert after[1:4] == numbers[1:4]
 
 
-def test_statistics_of_the_way_back_alone(started, peers):
+def test_statistics_of_the_way_back_alone(run_in, started, peers):
     push, pull = peers(device := started((zmqcy.PUSH, zmqcy.PULL), ANY, ANY), zmqcy.PULL, zmqcy.PUSH)
     pull.send(b"12345")
     assert push.recv() == b"12345"
@@ -198,7 +209,7 @@ def test_a_message_in_hand_is_in_and_not_out(started, socket):
 # ---- pause and resume
 
 
-def test_pause_under_load(started, peers):
+def test_pause_under_load(run_in, started, peers):
     """For a second nothing is taken, the sender is held up by its high-water mark, and then nothing is missing."""
     device = started(zmqcy.STREAMER, ANY, ANY, front_options=NARROW, back_options=NARROW)
     push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL, **NARROW)
@@ -237,7 +248,7 @@ def test_pause_under_load(started, peers):
     assert device.statistics().front_to_back.messages_out == 3000
 
 
-def test_pause_from_many_threads(started, peers):
+def test_pause_from_many_threads(run_in, started, peers):
     device = started(zmqcy.STREAMER, ANY, ANY)
     push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
 
@@ -312,8 +323,8 @@ def test_stop_without_drain_drops_what_waits(near):
     assert pull.poll(100) == 0
 
 
-def test_stop_twice_and_start_again(make, peers):
-    device = make(zmqcy.STREAMER, ANY, ANY)
+def test_stop_twice_and_start_again(make, peers, run_in):
+    device = make(zmqcy.STREAMER, ANY, ANY, run_in=run_in)
     for _ in range(3):
         device.start()
         push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
@@ -436,15 +447,158 @@ def test_a_program_that_forgets_its_device_ends(run):
     assert (done.stdout, done.stderr) == ("started\n", "")
 
 
+# ---- a process
+
+
+def killed(pid):
+    """Say whether a process is gone, or waits for its parent to ask how it ended."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_a_process_drains(make, peers):
+    device = make(zmqcy.STREAMER, ANY, ANY, run_in="process")
+    with device:
+        push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
+        for i in range(500):
+            push.send(b"%d" % i)
+        until(lambda: device.statistics().front_to_back.messages_in == 500)
+        assert device.pid not in (None, os.getpid())
+        device.stop(drain=True)
+        assert numbers(pull, 500) == list(range(500))
+    assert device.statistics().state == "ended"
+    assert device.statistics().front_to_back.messages_out == 500
+    assert killed(device.pid)
+
+
+def test_a_killed_device_is_started_again_between_live_peers(make, socket):
+    """What was acknowledged, the worker had; and all comes through in the end."""
+    worker_done = threading.Event()
+    handled, acknowledged, total = [], [], 300
+    first = make(zmqcy.QUEUE, ANY, ANY)
+    first.start()
+    endpoints = first.endpoints
+    first.stop()
+    device = make(zmqcy.QUEUE, endpoints["front"], endpoints["back"], run_in="process")
+    device.start()
+    rep = socket(zmqcy.REP)
+    req = socket(zmqcy.REQ, req_relaxed=True, req_correlate=True, reconnect_ivl=10)
+    rep.reconnect_ivl = 10
+    rep.connect(endpoints["back"][0])
+    req.connect(endpoints["front"][0])
+
+    def work():
+        while not worker_done.is_set():
+            if rep.poll(50):
+                request = rep.recv()
+                handled.append(request)
+                rep.send(request)
+
+    def ask():
+        for i in range(total):
+            word = b"%d" % i
+            while True:
+                req.send(word)
+                if req.poll(200):  # the request, or its answer, died with the device: ask again
+                    assert req.recv() == word
+                    break
+            acknowledged.append(word)
+
+    worker, client = threading.Thread(target=work), threading.Thread(target=ask)
+    worker.start()
+    client.start()
+    for count in (50, 150):
+        until(lambda count=count: len(acknowledged) >= count)
+        os.kill(device.pid, signal.SIGKILL)
+        with pytest.raises(ChildProcessError, match="^the process of the device was killed by SIGKILL$"):
+            device.join(timeout=LIMIT)
+        assert device.statistics().state == "ended"
+        assert set(acknowledged) <= set(handled)
+        device.start()
+    client.join()
+    worker_done.set()
+    worker.join()
+    assert acknowledged == [b"%d" % i for i in range(total)]
+    assert set(acknowledged) <= set(handled)
+
+
+def test_sigterm_ends_a_process_with_its_linger_kept(started, socket):
+    device = started(zmqcy.STREAMER, ANY, f">{free_endpoint(socket)}", run_in="process")
+    push, pull = socket(zmqcy.PUSH), socket(zmqcy.PULL)
+    push.connect(device.endpoints["front"][0])
+    for i in range(10):
+        push.send(b"%d" % i)
+    until(lambda: device.statistics().front_to_back.messages_out == 10)
+    os.kill(device.pid, signal.SIGTERM)
+    pull.bind(device.endpoints["back"][0])
+    assert numbers(pull, 10) == list(range(10))
+    with pytest.raises(ChildProcessError, match="ended with exit code 143"):
+        device.join(timeout=LIMIT)
+
+
+def free_endpoint(socket):
+    with socket(zmqcy.PULL) as taken:
+        taken.bind(ANY)
+        return taken.last_endpoint
+
+
+PARENT = """
+import os, signal, sys, zmqcy
+from zmqcy.devices import Device
+if __name__ == "__main__":
+    device = Device(zmqcy.STREAMER, "tcp://127.0.0.1:*", "tcp://127.0.0.1:*", run_in="process")
+    device.start()
+    print(device.pid, flush=True)
+    if sys.argv[1] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("end", ["returns", "killed"])
+def test_a_process_ends_with_its_parent(run, end):
+    done = run(PARENT, end, check=False)
+    assert done.stderr == ""
+    until(lambda: killed(int(done.stdout)))
+
+
+def test_a_child_of_the_parent_does_not_keep_the_process_alive():
+    """A forked child has the pipe open, so that its end cannot tell of the parent's."""
+    code = PARENT + "    if os.fork():\n        os._exit(0)\n    os.close(1)\n    sys.stdin.read()\n"
+    command = [sys.executable, "-W", "ignore", "-c", code, "forks"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        pid = int(parent.stdout.readline())
+        until(lambda: killed(pid))  # and the child waits still
+        parent.stdin.close()
+
+
+def test_ctrl_c_in_the_terminal_is_for_the_parent(started, peers):
+    device = started(zmqcy.STREAMER, ANY, ANY, run_in="process")
+    push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
+    os.kill(device.pid, signal.SIGINT)
+    for i in range(100):
+        push.send(b"%d" % i)
+    assert numbers(pull, 100) == list(range(100))
+
+
+def test_a_main_module_without_its_guard(tmp_path):
+    (tmp_path / "main.py").write_text(PARENT.replace('if __name__ == "__main__"', "if True"))
+    done = subprocess.run([sys.executable, tmp_path / "main.py", "returns"], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    assert done.stderr.endswith("ChildProcessError: the process of the device ended with exit code 1\n")
+
+
 # ---- what is wrong
 
 
 @pytest.mark.parametrize("side", ["front", "back", "capture"])
-def test_an_endpoint_in_use_is_named_with_its_side(make, socket, side):
+def test_an_endpoint_in_use_is_named_with_its_side(make, socket, side, run_in):
     taken = socket(zmqcy.REP)
     taken.bind(ANY)
     endpoints = {"front": ANY, "back": ANY, "capture": ANY, side: [ANY, taken.last_endpoint]}
-    device = make(zmqcy.STREAMER, **endpoints)
+    device = make(zmqcy.STREAMER, **endpoints, run_in=run_in)
     with pytest.raises(zmqcy.ZMQError, match=f"^{side}: bind {taken.last_endpoint} .*in use$") as caught:
         device.start()
     assert caught.value.errno == zmqcy.Errno.EADDRINUSE
@@ -473,9 +627,9 @@ def starts(device):
         ({"io_threads": -1}, zmqcy.InvalidArgument, "io_threads"),
     ],
 )
-def test_what_start_and_run_refuse(make, arguments, error, text):
+def test_what_start_and_run_refuse(make, arguments, error, text, run_in):
     for call in ("start", "run"):
-        device = make(**{"kind": zmqcy.STREAMER, "front": ANY, "back": ANY, **arguments})
+        device = make(**{"kind": zmqcy.STREAMER, "front": ANY, "back": ANY, "run_in": run_in, **arguments})
         with pytest.raises(error, match=text) as caught:
             getattr(device, call)()
         assert "\n" not in str(caught.value)
@@ -499,6 +653,8 @@ def test_what_start_and_run_refuse(make, arguments, error, text):
         ({"capture": ANY, "capture_type": zmqcy.PULL}, ValueError, "capture_type must be one of PUB, PUSH"),
         ({"capture_options": {}}, ValueError, "capture_options without capture"),
         ({"io_threads": "1"}, TypeError, "io_threads must be an int, not '1'"),
+        ({"run_in": "fork"}, ValueError, "run_in must be 'thread' or 'process', not 'fork'"),
+        ({"run_in": "process", "context": zmqcy.Context()}, ValueError, "a context cannot be used in another process"),
         ({"context": 1}, TypeError, "context must be a zmqcy.Context, not 1"),
     ],
 )
@@ -517,13 +673,13 @@ def test_calls_before_start(call):
 
 
 @pytest.mark.parametrize("call", ["start", "run"])
-def test_what_runs_is_not_started_again(started, call):
+def test_what_runs_is_not_started_again(run_in, started, call):
     device = started(zmqcy.QUEUE, ANY, ANY)
     with pytest.raises(zmqcy.StateError, match=f"^{call} QUEUE: the device runs already$"):
         getattr(device, call)()
 
 
-def test_calls_after_the_end(started):
+def test_calls_after_the_end(run_in, started):
     device = started((zmqcy.ROUTER, zmqcy.DEALER), ANY, ANY)
     device.stop()
     for call in ("pause", "resume"):

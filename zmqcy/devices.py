@@ -1,10 +1,13 @@
 """Devices that run like a service: started, paused, stopped and watched from any thread.
 
 The loop is that of `_proxy`; it is steered by a PAIR of sockets over inproc. What is asked of a device goes to its
-`_Loop`, which has the sockets.
+`_Loop`, which has the sockets, or to a `_Remote`, which passes it through a pipe to the `_Loop` of another process.
 """
 
 import itertools
+import os
+import queue
+import signal
 import threading
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -198,8 +201,152 @@ class _Loop:
         return self.state, self.since, self.numbers.read()
 
 
+class _Remote:
+    """One run of a device in a process of its own, where a `_Loop` does what is asked here."""
+
+    thread = None  # none of this process is in the loop
+
+    def __init__(self, sides, io_threads):
+        import multiprocessing
+
+        spawn = multiprocessing.get_context("spawn")  # contexts and threads do not outlive a fork
+        self.state = "running"
+        self.error = None
+        self.last = None
+        self.ended = threading.Event()
+        self.asking = threading.Lock()  # for the pipe, `count` and `state`
+        self.count = 0
+        self.answers = queue.SimpleQueue()  # each with its number; None at the end
+        self.pipe, theirs = spawn.Pipe()
+        # A daemon, so that the end of the program ends it: by SIGTERM.
+        self.process = spawn.Process(
+            target=_serve, args=(theirs, os.getpid(), sides, io_threads), name="zmqcy device", daemon=True
+        )
+        try:
+            self.process.start()
+        except BaseException:
+            self.pipe.close()
+            raise
+        finally:
+            theirs.close()
+        threading.Thread(target=self._watch, name="zmqcy device", daemon=True).start()
+        try:
+            first = self.answers.get()
+        except BaseException:
+            self.process.terminate()
+            raise
+        if first is None:
+            self.ended.wait()
+            raise self.error
+        _, self.endpoints, self.last = first
+
+    def start(self):
+        """Do nothing: it forwards since it was made."""
+
+    def _watch(self):
+        """Receive what the process says, to its end."""
+        told = False
+        try:
+            while not told:
+                what, *values = self.pipe.recv()
+                told = what == "ended"
+                if not told:
+                    self.answers.put(values)
+        except (EOFError, OSError):
+            pass
+        self.process.join()
+        if told:
+            self.error = values[0]
+            self.last = values[1] or self.last
+        else:
+            self.error = ChildProcessError(f"the process of the device {_end_of(self.process.exitcode)}")
+        self.answers.put(None)
+        with self.asking:
+            self.state = "ended"
+            self.pipe.close()
+        self.ended.set()
+
+    def _request(self, call, *arguments):
+        """Have the `_Loop` do something, and return what came of it, or None where it has ended."""
+        self.count += 1
+        try:
+            self.pipe.send((self.count, call, arguments))
+        except OSError:
+            return None  # `_watch` will see it too
+        # Not the answer to a request that a signal broke off.
+        while (answer := self.answers.get()) is not None:
+            if answer[0] == self.count:
+                return answer[1]
+        self.answers.put(None)
+        return None
+
+    def ask(self, word, state):
+        with self.asking:
+            done = bool(self._request("ask", word, state))
+            if done:
+                self.state = state
+            return done
+
+    def end(self, drain):
+        with self.asking:
+            if drain and self.state != "ended":
+                self.state = "draining"
+            self._request("end", drain)
+
+    def read(self):
+        with self.asking:
+            self.last = self._request("read") or self.last
+        return (self.state, *self.last[1:])
+
+
+def _serve(pipe, parent, sides, io_threads):
+    """Be the process of a device: forward in this thread, and obey the pipe in another one."""
+
+    def leave(number, _):
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal; the parent decides what it means
+    signal.signal(signal.SIGTERM, leave)
+    sending = threading.Lock()
+    loop = error = None
+    try:
+        loop = _Loop(sides, None, io_threads)
+        threading.Thread(target=_obey, args=(loop, pipe, sending, parent), daemon=True).start()
+        loop.forward()
+    except Exception as caught:
+        error = caught
+    with sending, suppress(OSError):  # the parent may be gone
+        pipe.send(("ended", error, loop and loop.read()))
+
+
+def _obey(loop, pipe, sending, parent):
+    """Do what the parent asks for, until it is gone; then end the loop."""
+
+    def tell(*values):
+        with sending:
+            pipe.send(("answer", *values))
+
+    try:
+        if loop.ask(b"RESUME"):
+            tell(0, loop.endpoints, loop.read())
+        while True:
+            while not pipe.poll(1):
+                if os.getppid() != parent:  # where a process that it forked holds the pipe open
+                    raise EOFError
+            number, call, arguments = pipe.recv()
+            tell(number, getattr(loop, call)(*arguments))
+    except (EOFError, OSError):
+        loop.end(False)
+
+
+def _end_of(code):
+    if code is not None and code < 0:
+        return f"was killed by {signal.Signals(-code).name}"
+    return f"ended with exit code {code}"
+
+
 class Device:
-    """A device that forwards in a thread of its own, and is steered from any thread.
+    """A device that forwards in a thread or a process of its own, and is steered from any thread.
 
     `front` and `back` are bound or connected; messages go between them in both directions where their types have them.
     Nothing is taken from a side while the other has no room. ``with`` starts it, and at the end stops it without
@@ -221,10 +368,14 @@ class Device:
         PUB, PUSH, DEALER or PAIR.
     capture_options : dict, optional
         As `front_options`.
+    run_in : {"thread", "process"}, default "thread"
+        Where `start` has it forward. A process is made anew (multiprocessing's ``spawn``: a program's main module needs
+        its ``if __name__ == "__main__"``), ignores Ctrl-C, ends when its parent does, and by SIGTERM in good order.
     io_threads : int, default 1
         Of the device's own context.
     context : Context, optional
-        Make the sockets here, as endpoints of inproc need it; by default in a context of the device's own.
+        Make the sockets here, as endpoints of inproc need it; by default in a context of the device's own. Not for a
+        process.
 
     Raises
     ------
@@ -249,6 +400,7 @@ class Device:
         capture=None,
         capture_type=SocketType.PUB,
         capture_options=None,
+        run_in="thread",
         io_threads=1,
         context=None,
     ):
@@ -264,10 +416,15 @@ class Device:
             self._sides.append(_to_side("capture", SocketType(capture_type), capture, capture_options))
         elif capture_options is not None:
             raise ValueError("Device: capture_options without capture")
+        if run_in not in ("thread", "process"):
+            raise ValueError(f"Device: run_in must be 'thread' or 'process', not {run_in!r:.80}")
+        if run_in == "process" and context is not None:
+            raise ValueError("Device: a context cannot be used in another process")
         if not isinstance(io_threads, int):
             raise TypeError(f"Device: io_threads must be an int, not {io_threads!r:.80}")
         if context is not None and not isinstance(context, Context):
             raise TypeError(f"Device: context must be a zmqcy.Context, not {context!r:.80}")
+        self._run_in = run_in
         self._io_threads = io_threads
         self._context = context
         self._starting = threading.Lock()
@@ -287,12 +444,15 @@ class Device:
         if exception is None:
             self.join()
 
-    def _make(self, call):
+    def _make(self, call, run_in):
         with self._starting:
             if self._loop is not None and not self._loop.ended.is_set():
                 raise self._state_error(call, "the device runs already")
             self._loop = None
-            self._loop = _Loop(self._sides, self._context, self._io_threads)
+            if run_in == "process":
+                self._loop = _Remote(self._sides, self._io_threads)
+            else:
+                self._loop = _Loop(self._sides, self._context, self._io_threads)
             return self._loop
 
     def _state_error(self, call, text):
@@ -305,9 +465,9 @@ class Device:
         return loop
 
     def start(self):
-        """Start to forward in a thread, and return when the device does.
+        """Start to forward in a thread or a process, and return when the device does.
 
-        The thread ends with the program, if nobody stops it before.
+        It ends with the program, if nobody stops it before.
 
         Raises
         ------
@@ -319,11 +479,13 @@ class Device:
             Nothing can go between sockets of these types.
         TypeError, ValueError
             An option is of the wrong type.
+        ChildProcessError
+            Its process ended before it forwarded.
         """
-        self._make("start").start()
+        self._make("start", self._run_in).start()
 
     def run(self):
-        """Forward in the calling thread, until `stop` in another one, or in a signal handler.
+        """Forward in the calling thread, whatever `run_in` is, until `stop` in another one, or in a signal handler.
 
         Raises
         ------
@@ -332,7 +494,7 @@ class Device:
         KeyboardInterrupt
             Or what another signal handler raises; the device has ended.
         """
-        self._make("run").forward()
+        self._make("run", "thread").forward()
 
     def pause(self):
         """Take nothing from either side until `resume`, so that peers feel the high-water mark.
@@ -417,6 +579,8 @@ class Device:
             The context was ended.
         ZMQError
             What else ended the loop.
+        ChildProcessError
+            Its process was killed.
         """
         seconds = to_seconds(timeout, "join")
         loop = self._started("join")
@@ -429,6 +593,8 @@ class Device:
 
     def statistics(self):
         """Return the numbers of the device; they stay when it has ended, until it is started again.
+
+        Those of a process that was killed are what the last call got.
 
         Returns
         -------
@@ -452,6 +618,11 @@ class Device:
             The device was not started.
         """
         return dict(self._started("endpoints").endpoints)
+
+    @property
+    def pid(self):
+        """int or None: the id of the device's process, if it has one."""
+        return self._loop.process.pid if isinstance(self._loop, _Remote) else None
 
 
 def _to_types(kind):

@@ -1,6 +1,6 @@
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any, Final, NamedTuple, TypeAlias
+from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from typing_extensions import Self
 
@@ -39,6 +39,7 @@ class Device:
         capture: _Endpoints | None = None,
         capture_type: SocketType = ...,
         capture_options: dict[str, Any] | None = None,
+        run_in: Literal["thread", "process"] = "thread",
         io_threads: int = 1,
         context: Context | None = None,
     ) -> None: ...
@@ -53,3 +54,5 @@ class Device:
     def statistics(self) -> Statistics: ...
     @property
     def endpoints(self) -> dict[str, tuple[str, ...]]: ...
+    @property
+    def pid(self) -> int | None: ...
