@@ -1,12 +1,14 @@
 """`zmqcy.devices`: devices that are started, steered, watched and stopped."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import threading
 import time
 from datetime import datetime, timezone
+from pathlib import Path
 
 import pytest
 
@@ -689,3 +691,134 @@ def test_calls_after_the_end(run_in, started):
     assert device.endpoints["front"][0].startswith("tcp://")
     with pytest.raises(TypeError, match="join"):
         device.join("1")
+
+
+# ---- from a file
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A function that writes a file, and makes a device of it."""
+
+    def config(text):
+        path = tmp_path / "device.toml"
+        path.write_text(text)
+        return Device.from_config(path)
+
+    if sys.version_info < (3, 11):
+        pytest.importorskip("tomli")
+    return config
+
+
+@pytest.mark.parametrize("where", ["", 'run_in = "process"'])
+def test_a_device_from_a_file(config, peers, socket, where):
+    device = config(f"""
+        kind = "QUEUE"
+        io_threads = 2
+        {where}
+        [front]
+        endpoints = ["{ANY}", "@{ANY}"]
+        options = {{rcvhwm = 10, linger = 0, spin = 1.5, routing_id = "me", ipv6 = false}}
+        [back]
+        endpoints = "{ANY}"
+        [capture]
+        type = "PUSH"
+        endpoints = "{ANY}"
+        [capture.options]
+        sndhwm = 5
+        """)
+    with device:
+        assert (device.pid is None) == (not where)
+        assert len(device.endpoints["front"]) == 2
+        req, rep = peers(device, zmqcy.REQ, zmqcy.REP)
+        listener = socket(zmqcy.PULL)
+        listener.connect(device.endpoints["capture"][0])
+        req.send(b"x")
+        rep.send(rep.recv() + b"y")
+        assert req.recv() == b"xy"
+        assert listener.recv_multipart()[-1] == b"x"
+
+
+def test_a_pair_of_types_and_topics_from_a_file(config, peers):
+    device = config(f"""
+        kind = ["SUB", "XPUB"]
+        front = {{endpoints = "{ANY}", options = {{subscribe = ["b", "c"]}}}}
+        back = {{endpoints = "{ANY}"}}
+        """)
+    with device:
+        pub, sub = peers(device, zmqcy.PUB, zmqcy.SUB)
+        sub.subscribe(b"")
+        assert publish_until_received(pub, sub, b"a", b"b") == b"b"
+
+
+FRONT, BACK = f'front = {{endpoints = "{ANY}"}}\n', f'back = {{endpoints = "{ANY}"}}\n'
+QUEUE = 'kind = "QUEUE"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "words"),
+    [
+        ("kind =", ValueError, "Invalid value"),
+        (FRONT + BACK, ValueError, "kind is missing"),
+        (QUEUE + BACK, ValueError, "front is missing"),
+        (QUEUE + BACK + "front = {}", ValueError, "front.endpoints is missing"),
+        (QUEUE + BACK + FRONT + "capture = {}", ValueError, "capture.endpoints is missing"),
+        (QUEUE + BACK + "front = 5", TypeError, "front must be a table, not 5"),
+        (
+            QUEUE + BACK + "front = {endpoint = 'x'}",
+            ValueError,
+            "no key front.endpoint, only front.endpoints, front.opt",
+        ),
+        (QUEUE + BACK + "front = {endpoints = 5}", TypeError, "front.endpoints must be an endpoint or a sequence"),
+        (QUEUE + BACK + "front = {endpoints = 'tcp:'}", ValueError, "front.endpoints: 'tcp:' is no endpoint"),
+        (QUEUE + FRONT + BACK + "size = 5", ValueError, "no key size, only kind, front, back, capture, run_in, io_thr"),
+        (QUEUE + FRONT + BACK + "run_in = 'fork'", ValueError, "run_in must be 'thread' or 'process', not 'fork'"),
+        (QUEUE + FRONT + BACK + "io_threads = '2'", TypeError, "io_threads must be an int, not '2'"),
+        ("kind = 'QUEU'\n" + FRONT + BACK, ValueError, "kind must be one of STREAMER, .* socket types, not 'QUEU'"),
+        ("kind = ['PULL', 'PUSCH']\n" + FRONT + BACK, ValueError, "kind must be one of PAIR, .*not 'PUSCH'"),
+        ("kind = 3\n" + FRONT + BACK, ValueError, "kind must be one of .*not 3"),
+        (QUEUE + FRONT + BACK + f"capture = {{endpoints = '{ANY}', type = 'X'}}", ValueError, "capture.type .*not 'X'"),
+        (QUEUE + FRONT + BACK + f"capture = {{endpoints = '{ANY}', type = 'SUB'}}", ValueError, "capture.type .*PUB"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named(config, text, error, words):
+    with pytest.raises(error, match=f"^/.*device.toml: .*{words}"):
+        config(text)
+
+
+@pytest.mark.parametrize(
+    ("option", "error", "words"),
+    [
+        ("rcvhwn = 1", ValueError, ": there is no option 'rcvhwn'"),
+        ("subscribe = 'x'", ValueError, ": a ROUTER socket does not subscribe"),
+        ("rcvhwm = '1'", TypeError, r"\.rcvhwm must be an integer, not '1'"),
+        ("rcvhwm = true", TypeError, r"\.rcvhwm must be an integer, not True"),
+        ("ipv6 = 1", TypeError, r"\.ipv6 must be true or false, not 1"),
+        ("linger = '1s'", TypeError, r"\.linger must be a number, not '1s'"),
+        ("identity = 1", TypeError, r"\.identity must be a string, not 1"),
+        ("curve_publickey = 1", TypeError, r"\.curve_publickey must be a string of 40 characters, not 1"),
+    ],
+)
+def test_options_that_are_wrong_in_a_file_are_named(config, option, error, words):
+    with pytest.raises(error, match=f"^/.*device.toml: front.options{words}"):
+        config(QUEUE + BACK + f'front = {{endpoints = "{ANY}", options = {{{option}}}}}')
+
+
+def test_the_examples_of_the_guide(config, run):
+    guide = (Path(__file__).parent.parent / "docs" / "guide.md").read_text()
+    [program] = re.findall(r"```python\n(from zmqcy.devices .*?)```", guide, re.S)
+    assert run("import zmqcy\n" + program).stdout == "0\n"
+    [text] = re.findall(r"```toml\n(.*?)```", guide, re.S)
+    assert repr(config(text)) == "<Device FORWARDER, not started>"
+
+
+def test_a_file_that_is_not_there(config, tmp_path):
+    with pytest.raises(FileNotFoundError, match="none.toml"):
+        Device.from_config(tmp_path / "none.toml")
+
+
+def test_without_a_reader_of_toml(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tomllib", None)
+    monkeypatch.setitem(sys.modules, "tomli", None)
+    with pytest.raises(ModuleNotFoundError, match="no tomllib; install tomli"):
+        Device.from_config(tmp_path / "any.toml")

@@ -29,7 +29,10 @@ KINDS = {
 CAPTURES = (SocketType.PUB, SocketType.PUSH, SocketType.DEALER, SocketType.PAIR)
 LINGER = 10_000  # ms; with libzmq's own default, for ever, a peer that is gone would keep a device from its end
 
-_OPTIONS = {option.name for option in SOCKET_OPTIONS if "w" in option.access} | {"identity"}
+# by name, with their kinds; a new socket has nothing to unsubscribe
+_OPTIONS = {option.name: option.kind for option in SOCKET_OPTIONS if "w" in option.access}
+_OPTIONS |= {"identity": "bytes", "spin": "duration"}
+del _OPTIONS["unsubscribe"]
 _serial = itertools.count()
 
 
@@ -406,14 +409,19 @@ class Device:
     ):
         types = _to_types(kind)
         self._sides = [
-            _to_side("front", types[0], front, front_options),
-            _to_side("back", types[1], back, back_options),
+            _to_side("front", types[0], front, front_options, "Device: front", "Device: front_options"),
+            _to_side("back", types[1], back, back_options, "Device: back", "Device: back_options"),
         ]
         if capture is not None:
             if capture_type not in CAPTURES:
                 names = ", ".join(each.name for each in CAPTURES)
                 raise ValueError(f"Device: capture_type must be one of {names}, not {capture_type!r}")
-            self._sides.append(_to_side("capture", SocketType(capture_type), capture, capture_options))
+            kind_of_capture = SocketType(capture_type)
+            self._sides.append(
+                _to_side(
+                    "capture", kind_of_capture, capture, capture_options, "Device: capture", "Device: capture_options"
+                )
+            )
         elif capture_options is not None:
             raise ValueError("Device: capture_options without capture")
         if run_in not in ("thread", "process"):
@@ -430,6 +438,34 @@ class Device:
         self._starting = threading.Lock()
         self._loop = None
         self._name = kind.name if isinstance(kind, DeviceType) else " to ".join(each.name for each in types)
+
+    @classmethod
+    def from_config(cls, path):
+        """Make a device that a file of TOML describes.
+
+        Its keys are ``kind`` (a name, or a list of the names of two types), ``run_in``, ``io_threads``, and the tables
+        ``front``, ``back`` and ``capture``, each with ``endpoints`` (one or a list), and a table ``options``;
+        ``capture`` may have a ``type``. They mean what the parameters mean.
+
+        Parameters
+        ----------
+        path : str or os.PathLike
+            The file.
+
+        Returns
+        -------
+        Device
+
+        Raises
+        ------
+        TypeError, ValueError
+            The file is no TOML, or a key is missing, unknown, or has a value that is not right: the text names it.
+        OSError
+            The file cannot be read.
+        ModuleNotFoundError
+            Python 3.10 reads TOML with the package tomli, and that is not installed.
+        """
+        return cls(**_read_config(path))
 
     def __repr__(self):
         loop = self._loop
@@ -638,21 +674,112 @@ def _to_types(kind):
     )
 
 
-def _to_side(name, kind, endpoints, options):
+def _to_side(name, kind, endpoints, options, key, options_key):
+    """Check what a side is made of; `key` and `options_key` are what errors call it."""
     if isinstance(endpoints, str):
         endpoints = [endpoints]
     if not isinstance(endpoints, (list, tuple)) or not all(isinstance(each, str) for each in endpoints):
-        raise TypeError(f"Device: {name} must be an endpoint or a sequence of them, not {endpoints!r:.80}")
+        raise TypeError(f"{key} must be an endpoint or a sequence of them, not {endpoints!r:.80}")
     if not endpoints:
-        raise ValueError(f"Device: {name} has no endpoint")
+        raise ValueError(f"{key} has no endpoint")
     for each in endpoints:
         if not each.lstrip("@>").partition("://")[2]:
-            raise ValueError(f"Device: {name}: {each!r} is no endpoint, as tcp://127.0.0.1:5555 is")
+            raise ValueError(f"{key}: {each!r} is no endpoint, as tcp://127.0.0.1:5555 is")
     if options is not None and not isinstance(options, dict):
-        raise TypeError(f"Device: {name}_options must be a dict, not {options!r:.80}")
+        raise TypeError(f"{options_key} must be a dict, not {options!r:.80}")
     for option in options or ():
-        if option not in _OPTIONS and option != "spin":
-            raise ValueError(f"Device: {name}_options: there is no option {option!r}")
+        if option not in _OPTIONS:
+            raise ValueError(f"{options_key}: there is no option {option!r}")
     if options and "subscribe" in options and kind != SocketType.SUB:
-        raise ValueError(f"Device: {name}_options: a {kind.name} socket does not subscribe")
+        raise ValueError(f"{options_key}: a {kind.name} socket does not subscribe")
     return _Side(name, kind, tuple(endpoints), dict(options or {}))
+
+
+def _read_config(path):
+    """Return the arguments for a Device that a file has."""
+    try:
+        import tomllib
+    except ImportError:
+        try:
+            import tomli as tomllib
+        except ImportError:
+            text = "Device.from_config: this Python has no tomllib; install tomli"
+            raise ModuleNotFoundError(text, name="tomli") from None
+    name = os.fspath(path)
+    with open(path, "rb") as file:
+        try:
+            table = tomllib.load(file)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    _check_keys(name, "", table, required=("kind", "front", "back"), optional=("capture", "run_in", "io_threads"))
+    arguments = {key: table[key] for key in ("run_in", "io_threads") if key in table}
+    kind = table["kind"]
+    if isinstance(kind, list) and len(kind) == 2:
+        types = arguments["kind"] = tuple(_to_member(name, "kind", SocketType, each) for each in kind)
+    else:
+        arguments["kind"] = _to_member(name, "kind", DeviceType, kind)
+        types = KINDS[arguments["kind"]]
+    for side, socket_type in zip(("front", "back", "capture"), (*types, SocketType.PUB), strict=True):
+        if side not in table:
+            continue
+        part = table[side]
+        if not isinstance(part, dict):
+            raise TypeError(f"{name}: {side} must be a table, not {part!r:.80}")
+        _check_keys(name, f"{side}.", part, ("endpoints",), ("type", "options") if side == "capture" else ("options",))
+        if "type" in part:
+            socket_type = arguments["capture_type"] = _to_member(name, "capture.type", SocketType, part["type"])
+        made = _to_side(
+            side, socket_type, part["endpoints"], part.get("options"),
+            f"{name}: {side}.endpoints", f"{name}: {side}.options",
+        )  # fmt: skip
+        arguments[side] = made.endpoints
+        arguments[f"{side}_options"] = {
+            option: _to_value(f"{name}: {side}.options.{option}", option, value)
+            for option, value in made.options.items()
+        }
+    try:
+        Device(**arguments)
+    except (TypeError, ValueError) as error:
+        raise type(error)(str(error).replace("Device", name, 1).replace("capture_type", "capture.type")) from None
+    return arguments
+
+
+def _check_keys(name, prefix, table, required, optional):
+    for key in table:
+        if key not in required and key not in optional:
+            known = ", ".join(f"{prefix}{each}" for each in (*required, *optional))
+            raise ValueError(f"{name}: there is no key {prefix}{key}, only {known}")
+    for key in required:
+        if key not in table:
+            raise ValueError(f"{name}: {prefix}{key} is missing")
+
+
+def _to_member(name, key, names, value):
+    if not isinstance(value, str) or value not in names.__members__:
+        also = " or a list of two socket types" if names is DeviceType else ""
+        known = ", ".join(names.__members__)
+        raise ValueError(f"{name}: {key} must be one of {known}{also}, not {value!r:.80}")
+    return names[value]
+
+
+_VALUES = {  # by the kind of an option: what TOML has for it, in words and as types
+    "int": ("an integer", int),
+    "int64": ("an integer", int),
+    "uint64": ("an integer", int),
+    "fd": ("an integer", int),
+    "bool": ("true or false", bool),
+    "duration": ("a number", (int, float)),
+    "bytes": ("a string", str),
+    "string": ("a string", str),
+    "key": ("a string of 40 characters", str),
+}
+
+
+def _to_value(key, option, value):
+    if option == "subscribe" and isinstance(value, list):
+        return [_to_value(key, option, each) for each in value]
+    kind = _OPTIONS[option]
+    words, types = _VALUES[kind]
+    if not isinstance(value, types) or (kind != "bool" and isinstance(value, bool)):
+        raise TypeError(f"{key} must be {words}, not {value!r:.80}")
+    return value.encode() if kind == "bytes" else value

@@ -419,6 +419,7 @@ def devices(frontend: zmqcy.Socket, backend: zmqcy.Socket, control: zmqcy.Socket
 def device() -> None:
     made = Device((zmqcy.XSUB, zmqcy.XPUB), "tcp://127.0.0.1:*", [">tcp://127.0.0.1:1"], front_options={"rcvhwm": 1})
     made.run()
+    assert_type(Device.from_config("device.toml"), Device)
     with Device(zmqcy.QUEUE, "inproc://front", "inproc://back", context=zmqcy.Context()) as started:
         assert_type(started, Device)
         assert_type(started.statistics().front_to_back.messages_in, int)
