@@ -7,12 +7,13 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 
-import zmqcy
+import zmqcy.asyncio
 from zmqcy.devices import Device
 
 ANY = "tcp://127.0.0.1:*"
@@ -411,6 +412,7 @@ def test_signal_handlers_under_run(make):
     texts = []
 
     def handler(*_):
+        assert device.statistics().state == "running"
         for call in (device.pause, device.join):
             with pytest.raises(zmqcy.StateError) as caught:
                 call()
@@ -425,6 +427,47 @@ def test_signal_handlers_under_run(make):
         signal.signal(signal.SIGALRM, previous)
     assert texts == [f"{call} STREAMER: called in the thread that runs the device" for call in ("pause", "join")]
     device.join()
+
+
+def test_a_signal_handler_within_a_call(run_in, started):
+    """A handler that stops the device while its own thread waits for an answer of it."""
+    device = started(zmqcy.STREAMER, ANY, ANY)
+    stopped = []
+
+    def handler(*_):
+        device.stop()
+        stopped.append(True)
+
+    previous = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(zmqcy.StateError, match="the device has ended"):
+            while True:
+                device.pause()
+                device.resume()
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    device.join(timeout=LIMIT)
+    assert stopped == [True]
+
+
+def test_a_forked_child_has_no_part_in_it(run_in, started):
+    device = started(zmqcy.STREAMER, ANY, ANY)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
+        child = os.fork()
+    if child == 0:
+        refused = 0
+        try:
+            for call in (device.start, device.run, device.pause, device.stop, device.join, device.statistics):
+                try:
+                    call()
+                except zmqcy.ForkedError:
+                    refused += 1
+        finally:
+            os._exit(refused)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 6
+    assert device.statistics().state == "running"
 
 
 def test_ctrl_c_ends_run(make):
@@ -657,6 +700,11 @@ def test_what_start_and_run_refuse(make, arguments, error, text, run_in):
         ({"io_threads": "1"}, TypeError, "io_threads must be an int, not '1'"),
         ({"run_in": "fork"}, ValueError, "run_in must be 'thread' or 'process', not 'fork'"),
         ({"run_in": "process", "context": zmqcy.Context()}, ValueError, "a context cannot be used in another process"),
+        (
+            {"context": zmqcy.asyncio.Context()},
+            TypeError,
+            "context must be a zmqcy.Context, not <zmqcy.asyncio.Context",
+        ),
         ({"context": 1}, TypeError, "context must be a zmqcy.Context, not 1"),
     ],
 )

@@ -11,14 +11,14 @@ import signal
 import threading
 from contextlib import suppress
 from datetime import datetime, timezone
-from errno import EAGAIN
+from errno import EAGAIN, ECHILD
 from typing import NamedTuple
 
 from zmqcy._library import to_seconds
 from zmqcy._proxy import Numbers, counted_proxy
 from zmqcy.constants import DeviceType, SocketType
-from zmqcy.context import Context
-from zmqcy.errors import EFSM, StateError, TimedOut, ZMQError
+from zmqcy.context import AsyncContext, Context
+from zmqcy.errors import EFSM, ForkedError, StateError, TimedOut, ZMQError
 from zmqcy.options import SOCKET_OPTIONS
 
 KINDS = {
@@ -96,6 +96,22 @@ class _Side(NamedTuple):
             raise
 
 
+class _Turns:
+    """A lock that knows its holder: a signal handler must not wait for what it interrupts."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.holder = None
+
+    def __enter__(self):
+        self.lock.acquire()
+        self.holder = threading.get_ident()
+
+    def __exit__(self, *_):
+        self.holder = None
+        self.lock.release()
+
+
 class _Loop:
     """One run of a device: its sockets, and the loop between them, in whichever thread calls `forward`."""
 
@@ -109,7 +125,7 @@ class _Loop:
         self.thread = None
         self.over = False  # the loop has returned, or never will begin
         self.ended = threading.Event()  # and all is closed
-        self.asking = threading.Lock()  # for the control socket, `owed` and `state`
+        self.asking = _Turns()  # for the control socket, `owed` and `state`
         self.owed = 0  # answers that were asked for, and not yet received
         self.sockets = []
         self.endpoints = {}
@@ -135,7 +151,11 @@ class _Loop:
             with suppress(Exception):  # `error` has it
                 self.forward()
 
-        threading.Thread(target=run, name="zmqcy device", daemon=True).start()
+        try:
+            threading.Thread(target=run, name="zmqcy device", daemon=True).start()
+        except RuntimeError:  # no thread to be had
+            self._end()
+            raise
         if not self.ask(b"RESUME"):
             self.ended.wait()
             if self.error is not None:
@@ -155,21 +175,25 @@ class _Loop:
 
     def _end(self):
         self.over = True
-        with suppress(ZMQError):  # where the context has ended, that woke it
-            self.inner.try_send(b"")  # for a thread that waits for an answer in `ask`
-        with self.asking:
-            self.state = "ended"
-            self.thread = None
-            self.inner.close()
-            self.control.close()
-        self._close()
+        try:
+            with suppress(ZMQError):  # where the context has ended, that woke it
+                self.inner.try_send(b"")  # for a thread that waits for an answer in `ask`
+            with self.asking:
+                self.state = "ended"
+                self.inner.close()
+                self.control.close()
+        finally:
+            self._close()
 
     def _close(self):
-        for socket in self.sockets:
-            socket.close()
-        if self.own_context:
-            self.context.term()
-        self.ended.set()
+        try:
+            for socket in self.sockets:
+                socket.close()
+            if self.own_context:
+                self.context.term()
+        finally:  # where Ctrl-C ended the wait, the rest happens in the background
+            self.thread = None
+            self.ended.set()
 
     def ask(self, word, state="running"):
         """Give a command, and wait until it was obeyed; say False where the loop is over, or about to be."""
@@ -217,7 +241,7 @@ class _Remote:
         self.error = None
         self.last = None
         self.ended = threading.Event()
-        self.asking = threading.Lock()  # for the pipe, `count` and `state`
+        self.asking = _Turns()  # for the pipe, `count` and `state`
         self.count = 0
         self.answers = queue.SimpleQueue()  # each with its number; None at the end
         self.pipe, theirs = spawn.Pipe()
@@ -430,14 +454,15 @@ class Device:
             raise ValueError("Device: a context cannot be used in another process")
         if not isinstance(io_threads, int):
             raise TypeError(f"Device: io_threads must be an int, not {io_threads!r:.80}")
-        if context is not None and not isinstance(context, Context):
+        if context is not None and (not isinstance(context, Context) or isinstance(context, AsyncContext)):
             raise TypeError(f"Device: context must be a zmqcy.Context, not {context!r:.80}")
         self._run_in = run_in
         self._io_threads = io_threads
         self._context = context
         self._starting = threading.Lock()
         self._loop = None
-        self._name = kind.name if isinstance(kind, DeviceType) else " to ".join(each.name for each in types)
+        self._process = None  # the id of the one that made the loop
+        self._name = DeviceType(kind).name if isinstance(kind, int) else " to ".join(each.name for each in types)
 
     @classmethod
     def from_config(cls, path):
@@ -482,9 +507,10 @@ class Device:
 
     def _make(self, call, run_in):
         with self._starting:
-            if self._loop is not None and not self._loop.ended.is_set():
+            if self._loop is not None and not self._started(call).ended.is_set():
                 raise self._state_error(call, "the device runs already")
             self._loop = None
+            self._process = os.getpid()
             if run_in == "process":
                 self._loop = _Remote(self._sides, self._io_threads)
             else:
@@ -498,6 +524,17 @@ class Device:
         loop = self._loop
         if loop is None:
             raise self._state_error(call, "the device was not started")
+        if self._process != os.getpid():
+            raise ForkedError(ECHILD, "the device is of the process that this one was forked from", call=call)
+        return loop
+
+    def _outside(self, call):
+        """Return the loop to a thread that is neither in it nor in a call: not to a handler that interrupts these."""
+        loop = self._started(call)
+        if loop.thread == threading.get_ident():
+            raise self._state_error(call, "called in the thread that runs the device")
+        if loop.asking.holder == threading.get_ident():
+            raise self._state_error(call, "called by a signal handler within another call")
         return loop
 
     def start(self):
@@ -556,14 +593,14 @@ class Device:
         self._steer("resume", b"RESUME", "running")
 
     def _steer(self, call, word, state):
-        loop = self._started(call)
-        if loop.thread == threading.get_ident():
-            raise self._state_error(call, "called in the thread that runs the device")
+        loop = self._outside(call)
         if not loop.ask(word, state):
             raise self._state_error(call, "the device drains" if loop.state == "draining" else "the device has ended")
 
     def stop(self, drain=False, timeout=None):
         """End the device, and wait until its sockets are closed; do nothing if it has ended.
+
+        A signal handler that interrupts `run`, or another call, returns at once, and the device ends after that.
 
         What was forwarded is still sent, for as long as the `linger` of the socket says. Without `drain` all that peers
         sent and the device did not forward is lost, a message that waits for room too.
@@ -588,8 +625,8 @@ class Device:
         """
         seconds = to_seconds(timeout, "stop")
         loop = self._started("stop")
-        if loop.thread == threading.get_ident():
-            # In a signal handler: another thread may hold the lock, waiting for an answer of the loop that is below us.
+        if threading.get_ident() in (loop.thread, loop.asking.holder):
+            # In a signal handler, above the loop or a call. Who has the lock may wait for an answer of that loop.
             threading.Thread(target=loop.end, args=[drain], name="zmqcy device stop").start()
             return
         loop.end(drain)
@@ -610,7 +647,7 @@ class Device:
         TimedOut
             It has not ended within `timeout`.
         StateError
-            It was not started, or this is the thread that runs it.
+            It was not started, or this is a signal handler that interrupts the loop.
         ContextTerminated
             The context was ended.
         ZMQError
@@ -619,9 +656,7 @@ class Device:
             Its process was killed.
         """
         seconds = to_seconds(timeout, "join")
-        loop = self._started("join")
-        if loop.thread == threading.get_ident() and not loop.ended.is_set():
-            raise self._state_error("join", "called in the thread that runs the device")
+        loop = self._outside("join")
         if not loop.ended.wait(seconds):
             raise TimedOut(EAGAIN, call="join", detail=f"{self._name} timeout={timeout}")
         if loop.error is not None:
@@ -641,7 +676,10 @@ class Device:
         StateError
             It was not started.
         """
-        state, since, (ahead, back, waits) = self._started("statistics").read()
+        loop = self._started("statistics")
+        if isinstance(loop, _Remote):  # of a loop that is here a signal handler may ask
+            self._outside("statistics")
+        state, since, (ahead, back, waits) = loop.read()
         return Statistics(state, since, Flow(*ahead), Flow(*back), waits)
 
     @property
