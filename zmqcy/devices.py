@@ -37,7 +37,10 @@ _serial = itertools.count()
 
 
 class Flow(NamedTuple):
-    """What went in one direction. A message that is in but not out is in the device's hand: one at most."""
+    """What went in one direction. A message that is in but not out is in the device's hand: one at most.
+
+    A message counts as out a moment after libzmq has taken it, and its receiver may be quicker.
+    """
 
     messages_in: int
     bytes_in: int
@@ -206,13 +209,13 @@ class _Loop:
                 # a signal broke the wait for it off.
                 self.control.send(b"STATISTICS")
                 self.owed += 1
+                self.state = state
                 while self.owed:
                     if len(self.control.recv_multipart()) != 8:
                         return False
                     self.owed -= 1
             except ZMQError:
                 return False  # of the end of the context `forward` tells
-            self.state = state
             return True
 
     def end(self, drain):
@@ -322,7 +325,10 @@ class _Remote:
 
     def read(self):
         with self.asking:
-            self.last = self._request("read") or self.last
+            answer = self._request("read")
+            if answer is not None:
+                self.last = answer
+                self.state = answer[0]
         return (self.state, *self.last[1:])
 
 
