@@ -459,6 +459,29 @@ def test_statistics(steered):
     assert numbers == [4, 11, 0, 0, 0, 0, 4, 11]
 
 
+def test_drain(steered):
+    push, pull, command, running = steered
+    push.send(b"1")
+    assert pull.recv() == b"1"
+    command(b"PAUSE")
+    assert command(b"DRAIN") in (None, [b""])
+    assert running.join() is None
+
+
+def test_statistics_of_the_way_back_alone(device, socket):
+    control = device.context.socket(zmqcy.PAIR)
+    control.bind("inproc://control")
+    front, back = device(zmqcy.PUSH, zmqcy.PULL, lambda a, b: zmqcy.proxy_steerable(a, b, None, control))
+    push, pull = connected(socket, zmqcy.PUSH, back), connected(socket, zmqcy.PULL, front)
+    push.send(b"12345")
+    assert pull.recv() == b"12345"
+    with device.context.socket(zmqcy.PAIR, rcvtimeo=10_000) as command:
+        command.connect("inproc://control")
+        command.send(b"STATISTICS")
+        numbers = [struct.unpack("=Q", part)[0] for part in command.recv_multipart()]
+    assert numbers == [0, 0, 1, 5, 1, 5, 0, 0]
+
+
 def test_an_unknown_command_changes_nothing(steered):
     push, pull, command, _ = steered
     command(b"JUMP")

@@ -29,7 +29,18 @@ cdef enum:
 cdef enum State:
     ACTIVE
     PAUSED
+    DRAINING              # each direction goes on until its source is found empty
     TERMINATED
+
+
+cdef struct Flow:
+    # The numbers of one direction.
+    uint64_t messages_in
+    uint64_t bytes_in
+    uint64_t messages_out
+    uint64_t bytes_out
+    uint64_t parts_out
+    uint64_t full          # how many times the target, or the capture socket, had no room
 
 
 cdef struct Way:
@@ -40,14 +51,17 @@ cdef struct Way:
     zmq_msg_t *parts
     int count
     int room
+    uint64_t size          # of the message
     bint captured          # the message went to the capture socket already
-    uint64_t parts_moved
-    uint64_t bytes_moved
+    bint dry               # the last receive found nothing
+    Flow *flow
 
 
 cdef struct Device:
-    Way ways[2]            # frontend to backend, and back
+    Way ways[2]
     int way_count
+    Flow *flows            # frontend to backend, and back
+    uint64_t *waits
     void *capture
     int capture_type
     void *control
@@ -74,10 +88,25 @@ cdef int make_room(Way *way) noexcept nogil:
 
 cdef int take_message(Way *way) noexcept nogil:
     """Receive a message from the source. Return 0 or an errno."""
+    cdef int number
     if zmq_msg_recv(&way.parts[0], way.source, ZMQ_DONTWAIT) < 0:
         return zmq_errno()
     way.count = 1
-    return take_rest(way) if zmq_msg_more(&way.parts[0]) else 0
+    if zmq_msg_more(&way.parts[0]):
+        number = take_rest(way)
+        if number:
+            return number
+    count_in(way)
+    return 0
+
+
+cdef void count_in(Way *way) noexcept nogil:
+    cdef int i
+    way.size = 0
+    for i in range(way.count):
+        way.size += zmq_msg_size(&way.parts[i])
+    way.flow.messages_in += 1
+    way.flow.bytes_in += way.size
 
 
 cdef int take_rest(Way *way) noexcept nogil:
@@ -121,15 +150,12 @@ cdef int send_copies(zmq_msg_t *parts, int count, void *target, int target_type)
 
 cdef int give_message(Way *way, Device *device) noexcept nogil:
     """Send the message in hand to the capture socket and to the target. Return 0, EAGAIN, or another errno."""
-    cdef uint64_t size = 0
     cdef int i, number
     if device.capture is not NULL and not way.captured:
         number = send_copies(way.parts, way.count, device.capture, device.capture_type)
         if number:
             return number
         way.captured = True
-    for i in range(way.count):
-        size += zmq_msg_size(&way.parts[i])
     if way.count == 1:
         if zmq_msg_send(&way.parts[0], way.target, ZMQ_DONTWAIT) < 0:
             return zmq_errno()
@@ -140,8 +166,9 @@ cdef int give_message(Way *way, Device *device) noexcept nogil:
         for i in range(way.count):
             <void> zmq_msg_close(&way.parts[i])
         <void> zmq_msg_init(&way.parts[0])
-    way.parts_moved += way.count
-    way.bytes_moved += size
+    way.flow.messages_out += 1
+    way.flow.bytes_out += way.size
+    way.flow.parts_out += way.count
     way.count = 0
     way.captured = False
     return 0
@@ -154,7 +181,8 @@ cdef int forward(Way *way, Device *device, bint *moved) noexcept nogil:
         if way.count == 0:
             number = take_message(way)
             if number:
-                return 0 if number == EAGAIN else number
+                way.dry = number == EAGAIN
+                return 0 if way.dry else number
         number = give_message(way, device)
         if number == EAGAIN:
             # A send without waiting sees room that was made a moment ago only after a look at the events.
@@ -164,6 +192,7 @@ cdef int forward(Way *way, Device *device, bint *moved) noexcept nogil:
             if number == 0:
                 number = give_message(way, device)
             if number == EAGAIN:
+                way.flow.full += 1
                 return 0
         if number:
             return number
@@ -197,10 +226,10 @@ cdef int obey(Device *device) noexcept nogil:
     number = 0
     if is_word(&msg, b"STATISTICS", 10):
         # parts and bytes, received and sent, of the frontend and then of the backend
-        counters[0] = counters[6] = device.ways[0].parts_moved
-        counters[1] = counters[7] = device.ways[0].bytes_moved
-        counters[4] = counters[2] = device.ways[1].parts_moved
-        counters[5] = counters[3] = device.ways[1].bytes_moved
+        counters[0] = counters[6] = device.flows[0].parts_out
+        counters[1] = counters[7] = device.flows[0].bytes_out
+        counters[4] = counters[2] = device.flows[1].parts_out
+        counters[5] = counters[3] = device.flows[1].bytes_out
         for i in range(8):
             if number == 0:
                 number = answer(device, &counters[i], sizeof(uint64_t), ZMQ_SNDMORE if i < 7 else 0)
@@ -209,12 +238,28 @@ cdef int obey(Device *device) noexcept nogil:
             device.state = PAUSED
         elif is_word(&msg, b"RESUME", 6):
             device.state = ACTIVE
+        elif is_word(&msg, b"DRAIN", 5):
+            device.state = DRAINING
+            for i in range(device.way_count):
+                device.ways[i].dry = False
         elif is_word(&msg, b"TERMINATE", 9):
             device.state = TERMINATED
         if device.control_type == ZMQ_REP:
             number = answer(device, b"", 0, 0)
     <void> zmq_msg_close(&msg)
     return number
+
+
+cdef bint is_open(Device *device, Way *way) noexcept nogil:
+    return device.state == ACTIVE or device.state == DRAINING and not way.dry
+
+
+cdef bint is_drained(Device *device) noexcept nogil:
+    cdef int i
+    for i in range(device.way_count):
+        if not device.ways[i].dry:
+            return False
+    return device.state == DRAINING
 
 
 cdef int promised(Device *device, bint *possible) noexcept nogil:
@@ -242,7 +287,7 @@ cdef int promised(Device *device, bint *possible) noexcept nogil:
             number = events_of(way.target, &target)
         if number:
             return number
-        if device.state == ACTIVE:
+        if is_open(device, way):
             possible[0] |= target & ZMQ_POLLOUT != 0 if way.count else source & ZMQ_POLLIN != 0
     return 0
 
@@ -259,11 +304,13 @@ cdef int run(Device *device) noexcept nogil:
             if number and number != EAGAIN:
                 return number
             moved = number == 0
-        if device.state == ACTIVE:
-            for i in range(device.way_count):
+        for i in range(device.way_count):
+            if is_open(device, &device.ways[i]):
                 number = forward(&device.ways[i], device, &moved)
                 if number:
                     return number
+        if is_drained(device):
+            return 0
         if moved:
             device.doubtful = False
             rounds += 1
@@ -278,6 +325,7 @@ cdef int run(Device *device) noexcept nogil:
             continue
         sleep = DOUBTFUL_SLEEP if possible else SLICE
         device.doubtful = False
+        device.waits[0] += 1
         if sleep_on(device.fds, device.fd_count, sleep, device.spin, &device.eager, NULL, 0) < 0:
             return errno
         if now() > check:
@@ -294,7 +342,7 @@ cdef int add_socket(Device *device, BaseSocket socket, str call) except -1:
     return 0
 
 
-cdef bint add_way(Device *device, BaseSocket source, BaseSocket target) except -1:
+cdef bint add_way(Device *device, BaseSocket source, BaseSocket target, Flow *flow) except -1:
     """Add a direction, if the types of its sockets have it."""
     cdef Way *way = &device.ways[device.way_count]
     cdef zmq_msg_t *parts
@@ -309,6 +357,7 @@ cdef bint add_way(Device *device, BaseSocket source, BaseSocket target) except -
     way.target_type = target.record.type
     way.parts = parts
     way.room = 4
+    way.flow = flow
     device.way_count += 1
     return True
 
@@ -326,6 +375,7 @@ cdef int take_held(Way *way, BaseSocket source, str call) except -1:
     number = take_rest(way)
     if number:
         raise error(number, call, source.record.type)
+    count_in(way)
     return 0
 
 
@@ -357,7 +407,24 @@ cdef BaseSocket to_socket(object value, str call, str name):
     return value
 
 
-cdef int steer(object front, object back, object captor, object controller, str call) except -1:
+cdef class Numbers:
+    """The numbers of a device, from one run of its loop; to be read at any time by any thread."""
+    cdef Flow flows[2]
+    cdef uint64_t waits
+
+    def read(self):
+        """Return what went from front to back, what went back, and how many times the loop waited.
+
+        Of each direction: messages and bytes in, messages and bytes out, and how many times there was no room.
+        """
+        cdef Flow ahead = self.flows[0], back = self.flows[1]
+        return (
+            (ahead.messages_in, ahead.bytes_in, ahead.messages_out, ahead.bytes_out, ahead.full),
+            (back.messages_in, back.bytes_in, back.messages_out, back.bytes_out, back.full),
+            self.waits)
+
+
+cdef int steer(object front, object back, object captor, object controller, str call, Numbers numbers=None) except -1:
     """Run a device until it ends, with its sockets marked as in use."""
     cdef BaseSocket frontend = to_socket(front, call, "frontend")
     cdef BaseSocket backend = to_socket(back, call, "backend")
@@ -368,6 +435,10 @@ cdef int steer(object front, object back, object captor, object controller, str 
     cdef int i, number = EINTR
     cdef list sockets = [frontend] if frontend is backend else [frontend, backend]
     cdef str sides = f"{frontend!r} and {backend!r}"
+    if numbers is None:
+        numbers = Numbers()
+    device.flows = numbers.flows
+    device.waits = &numbers.waits
     device.way_count = device.fd_count = 0
     device.capture = device.control = NULL
     device.state = ACTIVE
@@ -378,7 +449,7 @@ cdef int steer(object front, object back, object captor, object controller, str 
     if control is not None:
         sockets.append(control)
     for i in range(2):
-        device.ways[i] = Way(NULL, NULL, 0, NULL, 0, 0, False, 0, 0)
+        device.ways[i] = Way(NULL, NULL, 0, NULL, 0, 0, 0, False, False, NULL)
     for source in sockets:
         enter(source, call)
         add_socket(&device, source, call)
@@ -390,9 +461,9 @@ cdef int steer(object front, object back, object captor, object controller, str 
         device.control_type = control.record.type
     cdef list sources = []
     try:
-        if add_way(&device, frontend, backend):
+        if add_way(&device, frontend, backend, &numbers.flows[0]):
             sources.append(frontend)
-        if frontend is not backend and add_way(&device, backend, frontend):
+        if frontend is not backend and add_way(&device, backend, frontend, &numbers.flows[1]):
             sources.append(backend)
         if not sources:
             raise error(EINVAL, call, NO_TYPE, sides, "no message can go between these types")
@@ -451,9 +522,10 @@ def proxy(frontend, backend, capture=None):
 def proxy_steerable(frontend, backend, capture=None, control=None):
     """Forward as `proxy` does, and obey a control socket.
 
-    It takes ``PAUSE``, ``RESUME`` and ``TERMINATE``, each answered by an empty message where it is a REP socket, and
-    ``STATISTICS``, answered by eight parts with a 64-bit number in the machine's order: of the frontend the parts
-    received, bytes received, parts sent, bytes sent, and the same of the backend.
+    It takes ``PAUSE``, ``RESUME``, ``TERMINATE`` and ``DRAIN``, each answered by an empty message where it is a REP
+    socket, and ``STATISTICS``, answered by eight parts with a 64-bit number in the machine's order: of the frontend the
+    parts received, bytes received, parts sent, bytes sent, and the same of the backend. After ``DRAIN`` a direction is
+    forwarded until its source has nothing left; when that is so for both the device ends.
 
     Parameters
     ----------
@@ -467,7 +539,7 @@ def proxy_steerable(frontend, backend, capture=None, control=None):
     Returns
     -------
     None
-        After ``TERMINATE``.
+        After ``TERMINATE`` or ``DRAIN``.
 
     Raises
     ------
@@ -475,6 +547,11 @@ def proxy_steerable(frontend, backend, capture=None, control=None):
         As `proxy` does.
     """
     steer(frontend, backend, capture, control, "proxy_steerable")
+
+
+def counted_proxy(frontend, backend, capture, control, Numbers numbers):
+    """Forward as `proxy_steerable` does, and count in `numbers`."""
+    steer(frontend, backend, capture, control, "device", numbers)
 
 
 def device(device_type, frontend, backend):

@@ -26,6 +26,7 @@ from zmqcy.constants import (
     SocketOption,
     SocketType,
 )
+from zmqcy.devices import Device
 from zmqcy.monitor import AsyncMonitor, Monitor, SocketEvent, recv_monitor_message
 from zmqcy.socket import Endpoint
 
@@ -414,6 +415,19 @@ def devices(frontend: zmqcy.Socket, backend: zmqcy.Socket, control: zmqcy.Socket
     zmqcy.proxy(frontend, backend, capture=control)
     zmqcy.proxy_steerable(frontend, backend, None, control)
     zmqcy.device(zmqcy.QUEUE, frontend, backend)
+
+
+def device() -> None:
+    made = Device((zmqcy.XSUB, zmqcy.XPUB), "tcp://127.0.0.1:*", [">tcp://127.0.0.1:1"], front_options={"rcvhwm": 1})
+    made.run()
+    assert_type(Device.from_config("device.toml"), Device)
+    with Device(zmqcy.QUEUE, "inproc://front", "inproc://back", context=zmqcy.Context()) as started:
+        assert_type(started, Device)
+        assert_type(started.statistics().front_to_back.messages_in, int)
+        assert_type(started.endpoints["front"], tuple[str, ...])
+        started.pause()
+        started.stop(drain=True, timeout=SECOND)
+        started.join(1.5)
 
 
 def the_rest(socket: zmqcy.Socket) -> None:

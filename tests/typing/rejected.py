@@ -8,6 +8,7 @@ import asyncio
 import zmqcy
 import zmqcy.anyio
 import zmqcy.asyncio
+from zmqcy.devices import Device
 
 
 def names() -> None:
@@ -210,6 +211,9 @@ def devices(frontend: zmqcy.Socket) -> None:
     zmqcy.proxy(frontend)  # error: Missing positional argument "backend"
     zmqcy.proxy(frontend, 3)  # error: [arg-type]
     zmqcy.device("QUEUE", frontend, frontend)  # error: [arg-type]
+    device = Device("QUEUE", "tcp://*:1", "tcp://*:2")  # error: [arg-type]
+    device.stop(timeout="1")  # error: [arg-type]
+    Device(zmqcy.QUEUE, "tcp://*:1", "tcp://*:2", {})  # error: Too many positional arguments
 
 
 class Both(zmqcy.Context, zmqcy.Socket):  # error: incompatible disjoint bases

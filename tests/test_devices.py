@@ -1,0 +1,874 @@
+"""`zmqcy.devices`: devices that are started, steered, watched and stopped."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+import warnings
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+
+import zmqcy.asyncio
+from zmqcy.devices import Device
+
+ANY = "tcp://127.0.0.1:*"
+LIMIT = 10_000  # ms
+
+
+@pytest.fixture
+def make():
+    """A function that makes a device; those that run at the end of the test are stopped."""
+    devices = []
+
+    def make(*arguments, **options):
+        devices.append(Device(*arguments, **options))
+        return devices[-1]
+
+    yield make
+    for device in devices:
+        if "not started" not in repr(device):
+            device.stop()
+
+
+@pytest.fixture(params=["thread", "process"])
+def run_in(request):
+    return request.param
+
+
+@pytest.fixture
+def started(make, request):
+    """A function that starts a device; in a thread and in a process in turn, for a test that takes `run_in`."""
+
+    def started(*arguments, **options):
+        if "run_in" in request.fixturenames:
+            options["run_in"] = request.getfixturevalue("run_in")
+        device = make(*arguments, **options)
+        device.start()
+        return device
+
+    return started
+
+
+@pytest.fixture
+def peers(socket):
+    """A function that connects a socket to each side of a device."""
+
+    def peers(device, front, back, **options):
+        made = socket(front, **options), socket(back, **options)
+        for each, side in zip(made, ("front", "back"), strict=True):
+            each.connect(device.endpoints[side][0])
+        return made
+
+    return peers
+
+
+def until(condition):
+    deadline = time.monotonic() + LIMIT / 1000
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.005)
+
+
+def numbers(pull, count):
+    return [int(pull.recv().split()[0]) for _ in range(count)]
+
+
+NARROW = {"rcvhwm": 2, "sndhwm": 2, "rcvbuf": 5000, "sndbuf": 5000}
+
+
+def test_streamer(run_in, started, peers):
+    device = started(zmqcy.STREAMER, ANY, ANY)
+    push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
+    push.send_multipart([b"a", b"bc"])
+    assert pull.recv_multipart() == [b"a", b"bc"]
+    device.stop()
+    device.join()
+
+
+def test_queue(run_in, started, peers):
+    req, rep = peers(started(zmqcy.QUEUE, ANY, ANY), zmqcy.REQ, zmqcy.REP)
+    for word in (b"one", b"two"):
+        req.send(word)
+        rep.send(rep.recv().upper())
+        assert req.recv() == word.upper()
+
+
+def publish_until_received(pub, sub, *topics):
+    """Publish again and again, for a PUB does not tell who has subscribed; return the first message that came."""
+    deadline = time.monotonic() + LIMIT / 1000
+    while time.monotonic() < deadline:
+        for topic in topics:
+            pub.send(topic)
+        if sub.poll(20):
+            return sub.recv()
+    pytest.fail("nothing came")
+
+
+@pytest.mark.parametrize(
+    ("options", "first"), [({}, b"a"), ({"subscribe": b"b"}, b"b"), ({"subscribe": [b"c", "b"]}, b"b")]
+)
+def test_forwarder_takes_all_or_what_it_subscribes(started, peers, options, first):
+    pub, sub = peers(started(zmqcy.FORWARDER, ANY, ANY, front_options=options), zmqcy.PUB, zmqcy.SUB)
+    sub.subscribe(b"")
+    assert publish_until_received(pub, sub, b"a", b"b") == first
+
+
+def test_a_pair_of_types_that_passes_subscriptions(started, peers):
+    pub, sub = peers(started((zmqcy.XSUB, zmqcy.XPUB), ANY, ANY), zmqcy.XPUB, zmqcy.SUB)
+    sub.subscribe(b"topic")
+    assert pub.recv() == b"\x01topic"
+    pub.send(b"topic 1")
+    assert sub.recv() == b"topic 1"
+
+
+def test_several_endpoints_bound_and_connected(run_in, started, socket, tmp_path):
+    source, sink = socket(zmqcy.PUSH), socket(zmqcy.PULL)
+    source.bind(ANY)
+    sink.bind(ANY)
+    device = started(
+        zmqcy.STREAMER,
+        [f"@{ANY}", f"ipc://{tmp_path}/front", f">{source.last_endpoint}"],
+        f">{sink.last_endpoint}",
+    )
+    assert device.endpoints["front"][1:] == (f"ipc://{tmp_path}/front", source.last_endpoint)
+    assert device.endpoints["back"] == (sink.last_endpoint,)
+    source.send(b"connected")
+    assert sink.recv() == b"connected"
+    for endpoint in device.endpoints["front"][:2]:
+        push = socket(zmqcy.PUSH)
+        push.connect(endpoint)
+        push.send(endpoint.encode())
+        assert sink.recv() == endpoint.encode()
+
+
+def test_inproc_in_a_context_that_is_given(started, ctx, socket):
+    device = started(zmqcy.STREAMER, "inproc://front", "inproc://back", context=ctx)
+    push, pull = socket(zmqcy.PUSH), socket(zmqcy.PULL)
+    push.connect("inproc://front")
+    pull.connect("inproc://back")
+    push.send(b"x")
+    assert pull.recv() == b"x"
+    device.stop()
+    assert not ctx.closed
+    assert {each.socket_type for each in ctx._open_sockets()} == {zmqcy.PUSH, zmqcy.PULL}
+
+
+def test_capture(run_in, started, peers, socket):
+    device = started(zmqcy.STREAMER, ANY, ANY, capture=ANY, capture_type=zmqcy.PUSH, capture_options={"sndhwm": 5})
+    push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
+    listener = socket(zmqcy.PULL)
+    listener.connect(device.endpoints["capture"][0])
+    push.send(b"x")
+    assert pull.recv() == listener.recv() == b"x"
+
+
+# ---- numbers
+
+
+def test_statistics(run_in, started, peers):
+    before = datetime.now(timezone.utc)
+    device = started(zmqcy.QUEUE, ANY, ANY)
+    req, rep = peers(device, zmqcy.DEALER, zmqcy.REP)
+    for _ in range(3):
+        req.send_multipart([b"", b"12345"])
+        assert rep.recv() == b"12345"
+        rep.send(b"1")
+        assert req.recv_multipart() == [b"", b"1"]
+    until(lambda: device.statistics().back_to_front.messages_out == 3)  # it is counted when it has gone
+    numbers = device.statistics()
+    assert numbers.state == "running"
+    assert before <= numbers.since <= datetime.now(timezone.utc)
+    assert numbers.front_to_back[:4] == (3, 3 * 10, 3, 3 * 10)  # with the five bytes that a ROUTER puts in front
+    assert numbers.back_to_front[:4] == (3, 3 * 6, 3, 3 * 6)
+    assert numbers.waits > 0
+    device.stop()
+    after = device.statistics()
+    assert after.state == "ended"
+    assert after[1:4] == numbers[1:4]
+
+
+def test_statistics_of_the_way_back_alone(run_in, started, peers):
+    push, pull = peers(device := started((zmqcy.PUSH, zmqcy.PULL), ANY, ANY), zmqcy.PULL, zmqcy.PUSH)
+    pull.send(b"12345")
+    assert push.recv() == b"12345"
+    until(lambda: device.statistics().back_to_front.messages_out == 1)
+    numbers = device.statistics()
+    assert numbers.front_to_back == (0, 0, 0, 0, 0)
+    assert numbers.back_to_front[:4] == (1, 5, 1, 5)
+
+
+def test_a_message_in_hand_is_in_and_not_out(started, socket):
+    device = started(zmqcy.STREAMER, ANY, ANY)
+    push = socket(zmqcy.PUSH)
+    push.connect(device.endpoints["front"][0])
+    push.send(b"12345")
+    until(lambda: device.statistics().front_to_back.full > 0)
+    assert device.statistics().front_to_back[:4] == (1, 5, 0, 0)
+
+
+# ---- pause and resume
+
+
+def test_pause_under_load(run_in, started, peers):
+    """For a second nothing is taken, the sender is held up by its high-water mark, and then nothing is missing."""
+    device = started(zmqcy.STREAMER, ANY, ANY, front_options=NARROW, back_options=NARROW)
+    push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL, **NARROW)
+    pause, sent, got = threading.Event(), [], []
+
+    def send():
+        for i in range(3000):
+            push.send(b"%d " % i + b"x" * 5000)
+            sent.append(i)
+
+    def receive():
+        got.extend(numbers(pull, 3000))
+
+    threads = [threading.Thread(target=each) for each in (send, receive)]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(sent) > 300)
+    device.pause()
+    assert device.statistics().state == "paused"
+    taken = device.statistics().front_to_back.messages_in
+    previous = -1
+    while previous != len(sent):  # until the sender is held up
+        previous = len(sent)
+        pause.wait(0.3)
+    assert len(sent) < 3000
+    held = len(sent)
+    pause.wait(1)
+    assert len(sent) == held
+    assert device.statistics().front_to_back.messages_in == taken
+    device.pause()  # stays so
+    device.resume()
+    for thread in threads:
+        thread.join()
+    assert got == list(range(3000))
+    assert device.statistics().state == "running"
+    until(lambda: device.statistics().front_to_back.messages_out == 3000)
+
+
+def test_pause_from_many_threads(run_in, started, peers):
+    device = started(zmqcy.STREAMER, ANY, ANY)
+    push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
+
+    def steer():
+        for _ in range(50):
+            device.pause()
+            device.statistics()
+            device.resume()
+
+    threads = [threading.Thread(target=steer) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for i in range(500):
+        push.send(b"%d" % i)
+    for thread in threads:
+        thread.join()
+    assert numbers(pull, 500) == list(range(500))
+
+
+# ---- the end
+
+
+@pytest.fixture
+def near(started, ctx, socket):
+    """A streamer over inproc, where what was sent is there, that waits for room at each message; push and pull."""
+    device = started(
+        zmqcy.STREAMER, "inproc://front", "inproc://back",
+        front_options={"rcvhwm": 1000}, back_options={"sndhwm": 1, "linger": LIMIT}, context=ctx,
+    )  # fmt: skip
+    push, pull = socket(zmqcy.PUSH), socket(zmqcy.PULL, rcvhwm=1)
+    push.connect("inproc://front")
+    pull.connect("inproc://back")
+    return device, push, pull
+
+
+@pytest.mark.parametrize("paused", [False, True])
+def test_stop_with_drain_forwards_what_is_there(near, paused):
+    device, push, pull = near
+    if paused:
+        device.pause()
+    for i in range(500):
+        push.send(b"%d" % i)
+    stopper = threading.Thread(target=device.stop, args=[True])
+    stopper.start()
+    until(lambda: device.statistics().state == "draining")
+    for call in (device.pause, device.resume):
+        with pytest.raises(zmqcy.StateError, match="STREAMER: the device drains"):
+            call()
+    assert numbers(pull, 500) == list(range(500))
+    stopper.join()
+    device.join()
+    assert device.statistics().front_to_back[:1] == (500,)
+
+
+def test_stop_with_drain_ends_when_the_time_is_up(near):
+    device, push, _ = near
+    for i in range(500):
+        push.send(b"%d" % i)
+    device.stop(drain=True, timeout=100)
+    assert device.statistics().state == "ended"
+    assert device.statistics().front_to_back.messages_out < 500
+
+
+def test_stop_without_drain_drops_what_waits(near):
+    device, push, pull = near
+    for i in range(500):
+        push.send(b"%d" % i)
+    device.stop()
+    out = device.statistics().front_to_back.messages_out
+    assert out < 500
+    assert numbers(pull, out) == list(range(out))
+    assert pull.poll(100) == 0
+
+
+def test_stop_twice_and_start_again(make, peers, run_in):
+    device = make(zmqcy.STREAMER, ANY, ANY, run_in=run_in)
+    for _ in range(3):
+        device.start()
+        push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
+        push.send(b"x")
+        assert pull.recv() == b"x"
+        device.stop()
+        device.stop()
+        device.join()
+        assert device.statistics().front_to_back.messages_out == 1
+
+
+def test_with(peers):
+    with Device(zmqcy.STREAMER, ANY, ANY) as device:
+        push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
+        push.send(b"x")
+        assert pull.recv() == b"x"
+    assert repr(device) == "<Device STREAMER, ended>"
+
+
+def test_with_raises_what_went_wrong():
+    context = zmqcy.Context()
+    with (
+        pytest.raises(zmqcy.ContextTerminated, match="device .*PULL.* and .*PUSH"),
+        Device(zmqcy.STREAMER, "inproc://front", "inproc://back", context=context),
+    ):
+        context.shutdown()
+    context.term(timeout=LIMIT)
+
+
+def test_the_error_of_the_body_is_the_one_that_is_raised():
+    context = zmqcy.Context()
+    with (
+        pytest.raises(KeyError),
+        Device(zmqcy.STREAMER, "inproc://front", "inproc://back", context=context),
+    ):
+        context.shutdown()
+        raise KeyError
+    context.term(timeout=LIMIT)
+
+
+def test_join_raises_again_and_again(started):
+    context = zmqcy.Context()
+    device = started(zmqcy.STREAMER, "inproc://front", "inproc://back", context=context)
+    with pytest.raises(zmqcy.TimedOut, match="join STREAMER timeout=10"):
+        device.join(timeout=10)
+    context.destroy()
+    for _ in range(2):
+        with pytest.raises(zmqcy.ContextTerminated):
+            device.join()
+    with pytest.raises(zmqcy.StateError, match="pause STREAMER: the device has ended"):
+        device.pause()
+    device.stop()
+
+
+def test_run_in_the_calling_thread(make, peers):
+    device = make(zmqcy.STREAMER, ANY, ANY)
+    errors = []
+
+    def use():
+        try:
+            until(lambda: "running" in repr(device))
+            push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
+            push.send(b"x")
+            assert pull.recv() == b"x"
+            device.pause()
+            device.resume()
+        except BaseException as error:
+            errors.append(error)
+        device.stop()
+
+    thread = threading.Thread(target=use)
+    thread.start()
+    device.run()
+    thread.join()
+    assert errors == []
+    assert device.statistics().front_to_back.messages_out == 1
+
+
+def test_signal_handlers_under_run(make):
+    """What a handler may do with the device that runs below it."""
+    device = make(zmqcy.STREAMER, ANY, ANY)
+    texts = []
+
+    def handler(*_):
+        assert device.statistics().state == "running"
+        for call in (device.pause, device.join):
+            with pytest.raises(zmqcy.StateError) as caught:
+                call()
+            texts.append(str(caught.value))
+        device.stop()
+
+    previous = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.1)
+    try:
+        device.run()
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    assert texts == [f"{call} STREAMER: called in the thread that runs the device" for call in ("pause", "join")]
+    device.join()
+
+
+def test_a_signal_handler_within_a_call(run_in, started):
+    """A handler that stops the device while its own thread waits for an answer of it."""
+    device = started(zmqcy.STREAMER, ANY, ANY)
+    stopped = []
+
+    def handler(*_):
+        device.stop()
+        stopped.append(True)
+
+    previous = signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(zmqcy.StateError, match="the device has ended"):
+            while True:
+                device.pause()
+                device.resume()
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    device.join(timeout=LIMIT)
+    assert stopped == [True]
+
+
+def test_a_forked_child_has_no_part_in_it(run_in, started):
+    device = started(zmqcy.STREAMER, ANY, ANY)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
+        child = os.fork()
+    if child == 0:
+        refused = 0
+        try:
+            for call in (device.start, device.run, device.pause, device.stop, device.join, device.statistics):
+                try:
+                    call()
+                except zmqcy.ForkedError:
+                    refused += 1
+        finally:
+            os._exit(refused)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 6
+    assert device.statistics().state == "running"
+
+
+def test_ctrl_c_ends_run(make):
+    device = make(zmqcy.STREAMER, ANY, ANY)
+    timer = threading.Timer(0.1, os.kill, [os.getpid(), signal.SIGINT])
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        device.run()
+    timer.join()
+    device.join()
+
+
+def test_a_program_that_forgets_its_device_ends(run):
+    code = """
+    import zmqcy
+    from zmqcy.devices import Device
+    device = Device(zmqcy.STREAMER, "tcp://127.0.0.1:*", "tcp://127.0.0.1:*")
+    device.start()
+    print("started")
+    """
+    done = run(code)
+    assert (done.stdout, done.stderr) == ("started\n", "")
+
+
+# ---- a process
+
+
+def killed(pid):
+    """Say whether a process is gone, or waits for its parent to ask how it ended."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def test_a_process_drains(make, peers):
+    device = make(zmqcy.STREAMER, ANY, ANY, run_in="process")
+    with device:
+        push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
+        for i in range(500):
+            push.send(b"%d" % i)
+        until(lambda: device.statistics().front_to_back.messages_in == 500)
+        assert device.pid not in (None, os.getpid())
+        device.stop(drain=True)
+        assert numbers(pull, 500) == list(range(500))
+    assert device.statistics().state == "ended"
+    assert device.statistics().front_to_back.messages_out == 500
+    assert killed(device.pid)
+
+
+def test_a_killed_device_is_started_again_between_live_peers(make, socket):
+    """What was acknowledged, the worker had; and all comes through in the end."""
+    worker_done = threading.Event()
+    handled, acknowledged, total = [], [], 300
+    first = make(zmqcy.QUEUE, ANY, ANY)
+    first.start()
+    endpoints = first.endpoints
+    first.stop()
+    device = make(zmqcy.QUEUE, endpoints["front"], endpoints["back"], run_in="process")
+    device.start()
+    rep = socket(zmqcy.REP)
+    req = socket(zmqcy.REQ, req_relaxed=True, req_correlate=True, reconnect_ivl=10)
+    rep.reconnect_ivl = 10
+    rep.connect(endpoints["back"][0])
+    req.connect(endpoints["front"][0])
+
+    def work():
+        while not worker_done.is_set():
+            if rep.poll(50):
+                request = rep.recv()
+                handled.append(request)
+                rep.send(request)
+
+    def ask():
+        for i in range(total):
+            word = b"%d" % i
+            while True:
+                req.send(word)
+                if req.poll(200):  # the request, or its answer, died with the device: ask again
+                    assert req.recv() == word
+                    break
+            acknowledged.append(word)
+
+    worker, client = threading.Thread(target=work), threading.Thread(target=ask)
+    worker.start()
+    client.start()
+    for count in (50, 150):
+        until(lambda count=count: len(acknowledged) >= count)
+        os.kill(device.pid, signal.SIGKILL)
+        with pytest.raises(ChildProcessError, match="^the process of the device was killed by SIGKILL$"):
+            device.join(timeout=LIMIT)
+        assert device.statistics().state == "ended"
+        assert set(acknowledged) <= set(handled)
+        device.start()
+    client.join()
+    worker_done.set()
+    worker.join()
+    assert acknowledged == [b"%d" % i for i in range(total)]
+    assert set(acknowledged) <= set(handled)
+
+
+def test_sigterm_ends_a_process_with_its_linger_kept(started, socket):
+    device = started(zmqcy.STREAMER, ANY, f">{free_endpoint(socket)}", run_in="process")
+    push, pull = socket(zmqcy.PUSH), socket(zmqcy.PULL)
+    push.connect(device.endpoints["front"][0])
+    for i in range(10):
+        push.send(b"%d" % i)
+    until(lambda: device.statistics().front_to_back.messages_out == 10)
+    os.kill(device.pid, signal.SIGTERM)
+    pull.bind(device.endpoints["back"][0])
+    assert numbers(pull, 10) == list(range(10))
+    with pytest.raises(ChildProcessError, match="ended with exit code 143"):
+        device.join(timeout=LIMIT)
+
+
+def free_endpoint(socket):
+    with socket(zmqcy.PULL) as taken:
+        taken.bind(ANY)
+        return taken.last_endpoint
+
+
+PARENT = """
+import os, signal, sys, zmqcy
+from zmqcy.devices import Device
+if __name__ == "__main__":
+    device = Device(zmqcy.STREAMER, "tcp://127.0.0.1:*", "tcp://127.0.0.1:*", run_in="process")
+    device.start()
+    print(device.pid, flush=True)
+    if sys.argv[1] == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.parametrize("end", ["returns", "killed"])
+def test_a_process_ends_with_its_parent(run, end):
+    done = run(PARENT, end, check=False)
+    assert done.stderr == ""
+    until(lambda: killed(int(done.stdout)))
+
+
+def test_a_child_of_the_parent_does_not_keep_the_process_alive():
+    """A forked child has the pipe open, so that its end cannot tell of the parent's."""
+    code = PARENT + "    if os.fork():\n        os._exit(0)\n    os.close(1)\n    sys.stdin.read()\n"
+    command = [sys.executable, "-W", "ignore", "-c", code, "forks"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        pid = int(parent.stdout.readline())
+        until(lambda: killed(pid))  # and the child waits still
+        parent.stdin.close()
+
+
+def test_ctrl_c_in_the_terminal_is_for_the_parent(started, peers):
+    device = started(zmqcy.STREAMER, ANY, ANY, run_in="process")
+    push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
+    os.kill(device.pid, signal.SIGINT)
+    for i in range(100):
+        push.send(b"%d" % i)
+    assert numbers(pull, 100) == list(range(100))
+
+
+def test_a_main_module_without_its_guard(tmp_path):
+    (tmp_path / "main.py").write_text(PARENT.replace('if __name__ == "__main__"', "if True"))
+    done = subprocess.run([sys.executable, tmp_path / "main.py", "returns"], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 1
+    assert done.stderr.endswith("ChildProcessError: the process of the device ended with exit code 1\n")
+
+
+# ---- what is wrong
+
+
+@pytest.mark.parametrize("side", ["front", "back", "capture"])
+def test_an_endpoint_in_use_is_named_with_its_side(make, socket, side, run_in):
+    taken = socket(zmqcy.REP)
+    taken.bind(ANY)
+    endpoints = {"front": ANY, "back": ANY, "capture": ANY, side: [ANY, taken.last_endpoint]}
+    device = make(zmqcy.STREAMER, **endpoints, run_in=run_in)
+    with pytest.raises(zmqcy.ZMQError, match=f"^{side}: bind {taken.last_endpoint} .*in use$") as caught:
+        device.start()
+    assert caught.value.errno == zmqcy.Errno.EADDRINUSE
+    assert repr(device) == "<Device STREAMER, not started>"
+    taken.unbind(taken.last_endpoint)
+    until(lambda: starts(device))
+
+
+def starts(device):
+    """Start once the port is free, which libzmq does not tell."""
+    try:
+        device.start()
+    except zmqcy.ZMQError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ({"front": "tpc://x:1"}, zmqcy.ZMQError, "front: bind tpc://x:1 .*not supported"),
+        ({"back": ">tcp://x"}, zmqcy.InvalidArgument, "back: connect tcp://x "),
+        ({"front_options": {"rcvhwm": -5}}, zmqcy.InvalidArgument, "front: .*rcvhwm=-5"),
+        ({"back_options": {"rcvhwm": "1"}}, TypeError, "back: .*rcvhwm"),
+        ({"kind": (zmqcy.PUSH, zmqcy.PUSH)}, zmqcy.InvalidArgument, "no message can go between"),
+        ({"io_threads": -1}, zmqcy.InvalidArgument, "io_threads"),
+    ],
+)
+def test_what_start_and_run_refuse(make, arguments, error, text, run_in):
+    for call in ("start", "run"):
+        device = make(**{"kind": zmqcy.STREAMER, "front": ANY, "back": ANY, "run_in": run_in, **arguments})
+        with pytest.raises(error, match=text) as caught:
+            getattr(device, call)()
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "text"),
+    [
+        ({"kind": 4}, ValueError, "kind must be STREAMER, .*, not 4"),
+        ({"kind": "QUEUE"}, TypeError, "kind must be .*, not 'QUEUE'"),
+        ({"kind": (zmqcy.PULL,)}, ValueError, "two socket types"),
+        ({"kind": (zmqcy.PULL, 99)}, ValueError, "99 is not a valid SocketType"),
+        ({"front": 5}, TypeError, "front must be an endpoint or a sequence of them, not 5"),
+        ({"front": [ANY, None]}, TypeError, "front must be an endpoint"),
+        ({"back": []}, ValueError, "back has no endpoint"),
+        ({"back": ["@"]}, ValueError, "back: '@' is no endpoint"),
+        ({"back": ""}, ValueError, "back: '' is no endpoint"),
+        ({"front_options": {"rcvhwn": 1}}, ValueError, "front_options: there is no option 'rcvhwn'"),
+        ({"front_options": 5}, TypeError, "front_options must be a dict, not 5"),
+        ({"front_options": {"subscribe": b""}}, ValueError, "a PULL socket does not subscribe"),
+        ({"capture": ANY, "capture_type": zmqcy.PULL}, ValueError, "capture_type must be one of PUB, PUSH"),
+        ({"capture_options": {}}, ValueError, "capture_options without capture"),
+        ({"io_threads": "1"}, TypeError, "io_threads must be an int, not '1'"),
+        ({"run_in": "fork"}, ValueError, "run_in must be 'thread' or 'process', not 'fork'"),
+        ({"run_in": "process", "context": zmqcy.Context()}, ValueError, "a context cannot be used in another process"),
+        (
+            {"context": zmqcy.asyncio.Context()},
+            TypeError,
+            "context must be a zmqcy.Context, not <zmqcy.asyncio.Context",
+        ),
+        ({"context": 1}, TypeError, "context must be a zmqcy.Context, not 1"),
+    ],
+)
+def test_what_a_device_refuses(arguments, error, text):
+    with pytest.raises(error, match=f"^Device: .*{text}"):
+        Device(**{"kind": zmqcy.STREAMER, "front": ANY, "back": ANY, **arguments})
+
+
+@pytest.mark.parametrize("call", ["pause", "resume", "stop", "join", "statistics"])
+def test_calls_before_start(call):
+    device = Device(zmqcy.QUEUE, ANY, ANY)
+    with pytest.raises(zmqcy.StateError, match=f"^{call} QUEUE: the device was not started$"):
+        getattr(device, call)()
+    with pytest.raises(zmqcy.StateError, match=r"^endpoints QUEUE: the device was not started$"):
+        print(device.endpoints)
+
+
+@pytest.mark.parametrize("call", ["start", "run"])
+def test_what_runs_is_not_started_again(run_in, started, call):
+    device = started(zmqcy.QUEUE, ANY, ANY)
+    with pytest.raises(zmqcy.StateError, match=f"^{call} QUEUE: the device runs already$"):
+        getattr(device, call)()
+
+
+def test_calls_after_the_end(run_in, started):
+    device = started((zmqcy.ROUTER, zmqcy.DEALER), ANY, ANY)
+    device.stop()
+    for call in ("pause", "resume"):
+        with pytest.raises(zmqcy.StateError, match=f"^{call} ROUTER to DEALER: the device has ended$"):
+            getattr(device, call)()
+    device.stop(drain=True)
+    assert device.endpoints["front"][0].startswith("tcp://")
+    with pytest.raises(TypeError, match="join"):
+        device.join("1")
+
+
+# ---- from a file
+
+
+@pytest.fixture
+def config(tmp_path):
+    """A function that writes a file, and makes a device of it."""
+
+    def config(text):
+        path = tmp_path / "device.toml"
+        path.write_text(text)
+        return Device.from_config(path)
+
+    if sys.version_info < (3, 11):
+        pytest.importorskip("tomli")
+    return config
+
+
+@pytest.mark.parametrize("where", ["", 'run_in = "process"'])
+def test_a_device_from_a_file(config, peers, socket, where):
+    device = config(f"""
+        kind = "QUEUE"
+        io_threads = 2
+        {where}
+        [front]
+        endpoints = ["{ANY}", "@{ANY}"]
+        options = {{rcvhwm = 10, linger = 0, spin = 1.5, routing_id = "me", ipv6 = false}}
+        [back]
+        endpoints = "{ANY}"
+        [capture]
+        type = "PUSH"
+        endpoints = "{ANY}"
+        [capture.options]
+        sndhwm = 5
+        """)
+    with device:
+        assert (device.pid is None) == (not where)
+        assert len(device.endpoints["front"]) == 2
+        req, rep = peers(device, zmqcy.REQ, zmqcy.REP)
+        listener = socket(zmqcy.PULL)
+        listener.connect(device.endpoints["capture"][0])
+        req.send(b"x")
+        rep.send(rep.recv() + b"y")
+        assert req.recv() == b"xy"
+        assert listener.recv_multipart()[-1] == b"x"
+
+
+def test_a_pair_of_types_and_topics_from_a_file(config, peers):
+    device = config(f"""
+        kind = ["SUB", "XPUB"]
+        front = {{endpoints = "{ANY}", options = {{subscribe = ["b", "c"]}}}}
+        back = {{endpoints = "{ANY}"}}
+        """)
+    with device:
+        pub, sub = peers(device, zmqcy.PUB, zmqcy.SUB)
+        sub.subscribe(b"")
+        assert publish_until_received(pub, sub, b"a", b"b") == b"b"
+
+
+FRONT, BACK = f'front = {{endpoints = "{ANY}"}}\n', f'back = {{endpoints = "{ANY}"}}\n'
+QUEUE = 'kind = "QUEUE"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "words"),
+    [
+        ("kind =", ValueError, "Invalid value"),
+        (FRONT + BACK, ValueError, "kind is missing"),
+        (QUEUE + BACK, ValueError, "front is missing"),
+        (QUEUE + BACK + "front = {}", ValueError, "front.endpoints is missing"),
+        (QUEUE + BACK + FRONT + "capture = {}", ValueError, "capture.endpoints is missing"),
+        (QUEUE + BACK + "front = 5", TypeError, "front must be a table, not 5"),
+        (
+            QUEUE + BACK + "front = {endpoint = 'x'}",
+            ValueError,
+            "no key front.endpoint, only front.endpoints, front.opt",
+        ),
+        (QUEUE + BACK + "front = {endpoints = 5}", TypeError, "front.endpoints must be an endpoint or a sequence"),
+        (QUEUE + BACK + "front = {endpoints = 'tcp:'}", ValueError, "front.endpoints: 'tcp:' is no endpoint"),
+        (QUEUE + FRONT + BACK + "size = 5", ValueError, "no key size, only kind, front, back, capture, run_in, io_thr"),
+        (QUEUE + FRONT + BACK + "run_in = 'fork'", ValueError, "run_in must be 'thread' or 'process', not 'fork'"),
+        (QUEUE + FRONT + BACK + "io_threads = '2'", TypeError, "io_threads must be an int, not '2'"),
+        ("kind = 'QUEU'\n" + FRONT + BACK, ValueError, "kind must be one of STREAMER, .* socket types, not 'QUEU'"),
+        ("kind = ['PULL', 'PUSCH']\n" + FRONT + BACK, ValueError, "kind must be one of PAIR, .*not 'PUSCH'"),
+        ("kind = 3\n" + FRONT + BACK, ValueError, "kind must be one of .*not 3"),
+        (QUEUE + FRONT + BACK + f"capture = {{endpoints = '{ANY}', type = 'X'}}", ValueError, "capture.type .*not 'X'"),
+        (QUEUE + FRONT + BACK + f"capture = {{endpoints = '{ANY}', type = 'SUB'}}", ValueError, "capture.type .*PUB"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_named(config, text, error, words):
+    with pytest.raises(error, match=f"^/.*device.toml: .*{words}"):
+        config(text)
+
+
+@pytest.mark.parametrize(
+    ("option", "error", "words"),
+    [
+        ("rcvhwn = 1", ValueError, ": there is no option 'rcvhwn'"),
+        ("subscribe = 'x'", ValueError, ": a ROUTER socket does not subscribe"),
+        ("rcvhwm = '1'", TypeError, r"\.rcvhwm must be an integer, not '1'"),
+        ("rcvhwm = true", TypeError, r"\.rcvhwm must be an integer, not True"),
+        ("ipv6 = 1", TypeError, r"\.ipv6 must be true or false, not 1"),
+        ("linger = '1s'", TypeError, r"\.linger must be a number, not '1s'"),
+        ("identity = 1", TypeError, r"\.identity must be a string, not 1"),
+        ("curve_publickey = 1", TypeError, r"\.curve_publickey must be a string of 40 characters, not 1"),
+    ],
+)
+def test_options_that_are_wrong_in_a_file_are_named(config, option, error, words):
+    with pytest.raises(error, match=f"^/.*device.toml: front.options{words}"):
+        config(QUEUE + BACK + f'front = {{endpoints = "{ANY}", options = {{{option}}}}}')
+
+
+def test_the_examples_of_the_guide(config, run):
+    guide = (Path(__file__).parent.parent / "docs" / "guide.md").read_text()
+    [program] = re.findall(r"```python\n(from zmqcy.devices .*?)```", guide, re.S)
+    assert run("import zmqcy\n" + program).stdout == "0\n"
+    [text] = re.findall(r"```toml\n(.*?)```", guide, re.S)
+    assert repr(config(text)) == "<Device FORWARDER, not started>"
+
+
+def test_a_file_that_is_not_there(config, tmp_path):
+    with pytest.raises(FileNotFoundError, match="none.toml"):
+        Device.from_config(tmp_path / "none.toml")
+
+
+def test_without_a_reader_of_toml(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tomllib", None)
+    monkeypatch.setitem(sys.modules, "tomli", None)
+    with pytest.raises(ModuleNotFoundError, match="no tomllib; install tomli"):
+        Device.from_config(tmp_path / "any.toml")
