@@ -1,6 +1,5 @@
 """The command line, ``zmqcy``: how it starts, and how it ends. docs/cli.md tells how to use it."""
 
-import os
 import sys
 from typing import NoReturn
 
@@ -19,7 +18,5 @@ def main() -> NoReturn:
         if sys.stdout is not None:
             sys.stdout.flush()
     except BrokenPipeError:
-        # The reader of our output has gone, as `head` does. The interpreter would try to flush once more.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        code = signals.BROKEN_PIPE
+        signals.end_of_output()
     sys.exit(code)

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import zmqcy
+from zmqcy.cli import signals
 
 COMMANDS = {  # command: its module
     "info": "info",
@@ -31,6 +32,12 @@ class Commands(click.Group):
             return None
         command: click.Command = getattr(import_module(f"zmqcy.cli.{COMMANDS[cmd_name]}"), cmd_name.replace("-", "_"))
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # click would make it 1
+            signals.end_of_output()
 
 
 @click.command(
@@ -60,11 +67,6 @@ def run() -> Any:
     -------
     int or None
         The exit code.
-
-    Raises
-    ------
-    BrokenPipeError
-        Nobody reads our output any more.
     """
     zmqcy.exit_linger = 0  # a command itself waits for what it has sent; one that failed has given up
     try:
@@ -72,8 +74,6 @@ def run() -> Any:
     except click.UsageError as error:
         error.show()
         return error.exit_code
-    except BrokenPipeError:
-        raise
     except click.Abort:
         return 130
     except (click.ClickException, OSError, zmqcy.NotDone) as error:
@@ -89,8 +89,7 @@ def run() -> Any:
 
 
 def _debugging() -> bool:
-    arguments = sys.argv[1:]
-    return "--debug" in arguments[:1]
+    return sys.argv[1:2] == ["--debug"]
 
 
 def _words(error: Exception) -> str:

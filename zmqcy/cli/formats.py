@@ -103,8 +103,9 @@ def read(name: str, multipart: bool) -> Iterator[list[Message]]:
         number = 0
         for lines in _lines(file):
             if name == "json":
-                numbered = enumerate(lines, number + 1)
-                yield [_from_json(line, each) for each, line in numbered if line.strip()]
+                for each, line in enumerate(lines, number + 1):  # what stands before an error goes out
+                    if line.strip():
+                        yield [_from_json(line, each)]
             else:
                 yield [line.split(b"\t") if multipart else [line] for line in lines]
             number += len(lines)

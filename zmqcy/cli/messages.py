@@ -127,6 +127,7 @@ def send(
         if wait:
             await_subscriptions(socket, wait, timeout, where)
         sent = 0
+        failure = None
         try:
             with counting("sent", sys.stdin, quiet) as advance:
                 for batch in paced(limited(source, count), rate):
@@ -136,12 +137,16 @@ def send(
                         advance(number)
                         batch = batch[number:]
         except zmqcy.TimedOut:
-            raise Failure(
-                f"{kind} {where}: no room for message {sent + 1}{within(timeout)}; is a peer there?"
-            ) from None
-        if not hand_over(socket, timeout if linger is None else linger):
-            limit = within(timeout if linger is None else linger)
-            raise Failure(f"{kind} {where}: not all of {sent} messages were handed over{limit}; is a peer there?")
+            failure = f"{kind} {where}: no room for message {sent + 1}{within(timeout)}; is a peer there?"
+        except Failure as error:
+            failure = error.message
+        # What went before a failure is handed over all the same.
+        last = timeout if linger is None else linger
+        if sent and not hand_over(socket, last):
+            owed = f"not all of {sent} messages were handed over{within(last)}"
+            failure = f"{failure}; {owed}" if failure else f"{kind} {where}: {owed}; is a peer there?"
+        if failure:
+            raise Failure(failure)
 
 
 def given(parts: list[bytes], multipart: bool, repeated: bool) -> Iterator[list[list[bytes]]]:

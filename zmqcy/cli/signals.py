@@ -1,11 +1,11 @@
 """Ctrl-C and SIGTERM end a command, but not between taking a message and writing it out."""
 
+import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-
-BROKEN_PIPE = 128 + signal.SIGPIPE  # as a shell gives the end of a program that SIGPIPE ended
+from typing import NoReturn
 
 _held = False
 _pending: list[int] = []
@@ -24,6 +24,12 @@ def _end(number: int, frame: FrameType | None) -> None:
         _pending.append(number)
     else:
         raise SystemExit(128 + number)
+
+
+def end_of_output() -> NoReturn:
+    """End because nobody reads our output any more, as after `head`: quietly, with the code that SIGPIPE leaves."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes once more
+    raise SystemExit(128 + signal.SIGPIPE)
 
 
 @contextmanager
