@@ -17,25 +17,16 @@ CAPABILITIES = ["ipc", "tipc", "ws", "wss", "pgm", "norm", "vmci", "curve", "gss
 TRANSPORTS = ["ipc", "tipc", "ws", "wss", "pgm", "norm", "vmci"]  # beside inproc, tcp and udp, which all have
 
 
-class _Place(ctypes.Structure):
-    _fields_ = (
-        ("file", ctypes.c_char_p),
-        ("base", ctypes.c_void_p),
-        ("symbol", ctypes.c_char_p),
-        ("address", ctypes.c_void_p),
-    )
-
-
 def path_of_libzmq() -> str | None:
     """Return the file that the loaded libzmq came from; None where the system cannot tell."""
     try:
         function = ctypes.CDLL(_library.__file__).zmq_version
-        place = _Place()
+        place = (ctypes.c_void_p * 4)()  # Dl_info: the file's name first
         if not ctypes.CDLL(None).dladdr(ctypes.cast(function, ctypes.c_void_p), ctypes.byref(place)):
             return None
     except (AttributeError, OSError):
         return None
-    return os.path.realpath(os.fsdecode(place.file)) if place.file else None
+    return os.path.realpath(os.fsdecode(ctypes.string_at(place[0]))) if place[0] else None
 
 
 def collect() -> dict[str, Any]:

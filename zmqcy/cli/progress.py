@@ -23,14 +23,9 @@ def counting(verb: str, data: TextIO | None, quiet: bool) -> Iterator[Callable[[
         yield lambda number: None
         return
     from rich.console import Console
-    from rich.progress import Progress, ProgressColumn, SpinnerColumn, Task, TimeElapsedColumn
-    from rich.text import Text
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-    class Count(ProgressColumn):
-        def render(self, task: Task) -> Text:
-            rate = "" if task.speed is None else f", {task.speed:,.0f}/s"
-            return Text(f"{int(task.completed):,} {verb}{rate}")
-
-    with Progress(SpinnerColumn(), Count(), TimeElapsedColumn(), console=Console(stderr=True)) as progress:
+    columns = SpinnerColumn(), TextColumn("{task.completed:,.0f} {task.description}"), TimeElapsedColumn()
+    with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(verb, total=None)
         yield lambda number: progress.advance(task, number)
