@@ -75,10 +75,17 @@ def test_help_has_examples(command):
     assert re.search(rb"Examples:\n[^\n]*zmqcy", done.stdout)
 
 
-def test_without_click(tmp_path):
-    (tmp_path / "click.py").write_text("raise ModuleNotFoundError('click', name='click')")
-    path = f"{tmp_path}{os.pathsep}{os.getcwd()}"
-    fails(cli("info", env={**os.environ, "PYTHONPATH": path}), 1, "pip install zmqcy[cli]")
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_without_the_extra(run, missing):
+    code = """
+        import sys
+        sys.modules[sys.argv[1]] = None  # as if it were not installed
+        from zmqcy.cli import main
+        main()
+    """
+    done = run(code, missing, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "zmqcy: the command line needs click and rich: pip install zmqcy[cli]\n"
 
 
 @pytest.mark.parametrize("kinds", [("push", "PULL"), ("Dealer", "dealer"), ("pair", "pair")])
@@ -197,7 +204,7 @@ def test_echo_ends_after_the_last_answer(start):
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_signals_lose_nothing_that_was_taken(start, number, code):
+def test_a_signal_ends_recv(start, number, code):
     receiver, endpoint = start("recv", "pull", ANY)
     with zmqcy.Context() as ctx:
         push = ctx.socket(zmqcy.PUSH)
