@@ -1,0 +1,341 @@
+"""The command line, in real processes: messages, terminals, signals, broken pipes, errors and exit codes."""
+
+import base64
+import json
+import os
+import pty
+import re
+import select
+import signal
+import stat
+import subprocess
+import sys
+
+import pytest
+
+import zmqcy
+
+pytest.importorskip("click", reason="the extra [cli] is not installed")
+COMMAND = [sys.executable, "-m", "zmqcy"]
+LIMIT = 30  # seconds until a command that hangs fails the test
+
+
+def cli(*arguments, data=b"", **options):
+    """Run a command to its end; return the finished process with its output as bytes."""
+    return subprocess.run([*COMMAND, *map(str, arguments)], input=data, capture_output=True, timeout=LIMIT, **options)
+
+
+def fails(done, code, *words):
+    """Assert that a command ended with a code and one line that has all of the words."""
+    text = done.stderr.decode()
+    assert done.returncode == code, text
+    assert "Traceback" not in text
+    assert len([line for line in text.splitlines() if not line.startswith("ready ")]) == 1, text
+    for word in words:
+        assert word in text
+
+
+@pytest.fixture
+def start():
+    """A function that starts a command and waits until it is ready; gives the process and its first endpoint."""
+    processes = []
+
+    def begin(*arguments, **options):
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        process = subprocess.Popen([*COMMAND, *map(str, arguments)], **pipes)
+        processes.append(process)
+        line = process.stderr.readline().split()
+        assert line[:1] == [b"ready"], line
+        return process, line[1].decode()
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+ANY = "tcp://127.0.0.1:*"
+
+
+def test_info():
+    done = cli("info", "--json")
+    found = json.loads(done.stdout)
+    assert found["libzmq"] == zmqcy.zmq_version()
+    assert os.path.exists(found["libzmq_path"]) and "zmq" in found["libzmq_path"]
+    assert found["has"]["curve"] == zmqcy.has("curve")
+    assert found["limits"]["max_sockets"] == 1023
+    text = cli("info").stdout.decode()
+    assert found["libzmq_path"] in text and "transports" in text
+
+
+@pytest.mark.parametrize("command", ["", "info", "send", "recv", "sub", "req", "echo", "ping", "curve-keygen"])
+def test_help_has_examples(command):
+    done = cli(*command.split(), "--help")
+    assert done.returncode == 0
+    assert re.search(rb"Examples:\n[^\n]*zmqcy", done.stdout)
+
+
+@pytest.mark.parametrize("missing", ["click", "rich"])
+def test_without_the_extra(run, missing):
+    code = """
+        import sys
+        sys.modules[sys.argv[1]] = None  # as if it were not installed
+        from zmqcy.cli import main
+        main()
+    """
+    done = run(code, missing, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "zmqcy: the command line needs click and rich: pip install zmqcy[cli]\n"
+
+
+@pytest.mark.parametrize("kinds", [("push", "PULL"), ("Dealer", "dealer"), ("pair", "pair")])
+def test_lines(start, kinds):
+    receiver, endpoint = start("recv", kinds[1], f"@{ANY}", "--count", 1000)
+    lines = b"".join(b"%d\n" % i for i in range(1000))
+    assert cli("send", kinds[0], f">{endpoint}", data=lines).returncode == 0
+    assert receiver.communicate(timeout=LIMIT) == (lines, b"")
+    assert receiver.returncode == 0
+
+
+def test_a_line_goes_as_soon_as_it_is_there(start):
+    receiver, endpoint = start("recv", "pull", ANY)
+    sender = subprocess.Popen([*COMMAND, "send", "push", endpoint], stdin=subprocess.PIPE)
+    for line in (b"one\n", b"\n", b"two\n"):
+        sender.stdin.write(line)
+        sender.stdin.flush()
+        assert receiver.stdout.readline() == line
+    sender.stdin.write(b"no newline")
+    sender.stdin.close()
+    assert sender.wait(LIMIT) == 0
+    assert receiver.stdout.readline() == b"no newline\n"
+
+
+BINARY = bytes(range(256)) * 40
+
+
+@pytest.mark.parametrize("name", ["frames", "json"])
+def test_any_bytes_come_through(start, name):
+    """What recv writes, send reads: binary data, empty parts, several parts, more than 255 bytes."""
+    messages = [[b""], [b"a", b"", b"b\n\t"], [BINARY, b"\x00"], ["\u00fc".encode()]]
+    first, endpoint = start("recv", "pull", ANY, "--format", name, "--count", len(messages))
+    with zmqcy.Context() as ctx:
+        push = ctx.socket(zmqcy.PUSH)
+        push.connect(endpoint)
+        push.send_multipart_many(messages)
+        text, _ = first.communicate(timeout=LIMIT)
+        pull = ctx.socket(zmqcy.PULL, rcvtimeo=LIMIT * 1000)
+        pull.bind(ANY)
+        assert cli("send", "push", pull.last_endpoint, "--format", name, data=text).returncode == 0
+        assert [pull.recv_multipart() for _ in messages] == messages
+    if name == "json":
+        lines = [json.loads(line) for line in text.splitlines()]
+        assert lines[2] == [{"base64": base64.b64encode(BINARY).decode()}, "\0"]
+
+
+def test_files_and_raw(start, tmp_path):
+    path = tmp_path / "picture"
+    path.write_bytes(BINARY)
+    receiver, endpoint = start("recv", "pull", ANY, "--format", "raw", "--count", 2)
+    assert cli("send", "push", endpoint, "--file", path, "--file", path).returncode == 0
+    assert receiver.communicate(timeout=LIMIT)[0] == BINARY * 2
+
+
+def test_router_and_multipart(start):
+    receiver, endpoint = start("recv", "router", ANY, "--multipart", "--count", 1)
+    assert cli("send", "dealer", endpoint, "--multipart", data=b"one\t\ttwo\n").returncode == 0
+    assert receiver.communicate(timeout=LIMIT)[0].split(b"\t", 1)[1] == b"one\t\ttwo\n"
+
+
+def test_publisher_waits_for_subscriptions(start):
+    """From then on nothing is lost, more than the high-water marks of both ends included."""
+    with zmqcy.Context() as ctx:
+        port = ctx.socket(zmqcy.PULL)
+        port.bind(ANY)
+        endpoint = port.last_endpoint
+    subscriber, _ = start("sub", endpoint, "--topic", "a", "--topic", "b", "--count", 10_000)
+    lines = b"".join(b"%s %d\n" % (b"abc"[i % 3 : i % 3 + 1], i) for i in range(15_000))
+    sender = cli("send", "pub", endpoint, "--wait", 2, data=lines)
+    assert sender.returncode == 0, sender.stderr
+    wanted = b"".join(line for line in lines.splitlines(True) if line[:1] in b"ab")
+    assert subscriber.communicate(timeout=LIMIT)[0] == wanted
+
+
+def test_messages_again_and_again_at_a_rate(start):
+    receiver, endpoint = start("recv", "pull", ANY, "--count", 5)
+    done = cli("send", "push", endpoint, "-m", "x", "-m", "y", "--count", 5, "--rate", 1000)
+    assert done.returncode == 0
+    assert receiver.communicate(timeout=LIMIT)[0] == b"x\ny\nx\ny\nx\n"
+
+
+def test_what_was_not_handed_over_is_told():
+    with zmqcy.Context() as ctx:  # a port that nobody listens on any more
+        socket = ctx.socket(zmqcy.PULL)
+        socket.bind(ANY)
+        endpoint = socket.last_endpoint
+    done = cli("send", "push", endpoint, "-m", "hello", "--timeout", 100)
+    fails(done, 1, endpoint, "not all of 1 messages", "100 ms")
+    done = cli("send", "push", f"@{endpoint}", "-m", "hello", "--timeout", 100)
+    fails(done, 1, endpoint, "no room for message 1", "100 ms")
+    done = cli("send", "pub", endpoint, "-m", "hello", "--wait", "1", "--timeout", 100)
+    fails(done, 1, endpoint, "0 of 1 subscriptions", "100 ms")
+    fails(cli("send", "router", endpoint, "-m", "x", "-m", "y", "--multipart", "--timeout", 100), 1, endpoint)
+    fails(cli("recv", "pull", endpoint, "--timeout", 100), 1, endpoint, "no message within 100 ms")
+    fails(cli("req", endpoint, "hello", "--timeout", 100), 1, endpoint, "no reply to request 1")
+    fails(cli("ping", endpoint, "--timeout", 100), 1, endpoint, "no reply to request 1")
+
+
+def test_requests(start):
+    server, endpoint = start("echo", ANY)
+    assert cli("req", endpoint, "hello", "world").stdout == b"hello\nworld\n"
+    assert cli("req", endpoint, "--json", data=b'["a", {"base64": "/w=="}]\n').stdout == b'["a", {"base64": "/w=="}]\n'
+    found = json.loads(cli("ping", endpoint, "--count", 20, "--json").stdout)
+    assert found["count"] == 20
+    assert 0 < found["min_us"] <= found["p50_us"] <= found["p99_us"] <= found["max_us"]
+    assert b"20 round trips of 8 bytes" in cli("ping", endpoint, "--count", 20).stdout
+    server.send_signal(signal.SIGINT)
+    assert server.communicate(timeout=LIMIT) == (b"", b"")
+    assert server.returncode == 130
+
+
+def test_echo_ends_after_the_last_answer(start):
+    server, endpoint = start("echo", ANY, "--count", 1)
+    assert cli("req", endpoint, "hello").stdout == b"hello\n"
+    assert server.wait(LIMIT) == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_recv(start, number, code):
+    receiver, endpoint = start("recv", "pull", ANY)
+    with zmqcy.Context() as ctx:
+        push = ctx.socket(zmqcy.PUSH)
+        push.connect(endpoint)
+        push.send(b"message")
+        assert receiver.stdout.readline() == b"message\n"
+    receiver.send_signal(number)
+    assert receiver.communicate(timeout=LIMIT) == (b"", b"")
+    assert receiver.returncode == code
+
+
+def test_ctrl_c_ends_a_send_that_waits():
+    sender = subprocess.Popen([*COMMAND, "send", "push", f"@{ANY}", "-m", "x"], stderr=subprocess.PIPE)
+    assert sender.stderr.readline().startswith(b"ready ")
+    sender.send_signal(signal.SIGINT)
+    assert sender.communicate(timeout=LIMIT) == (None, b"")
+    assert sender.returncode == 130
+
+
+def test_recv_ends_when_its_reader_has_gone(start):
+    """It sees that without a message, which would be lost."""
+    receiver, _ = start("recv", "pull", ANY)
+    receiver.stdout.close()
+    assert receiver.wait(LIMIT) == 141
+    assert receiver.stderr.read() == b""
+
+
+def test_broken_pipe_of_a_command_that_only_writes():
+    reader, writer = os.pipe()
+    os.close(reader)
+    with open(writer, "wb") as file:
+        done = subprocess.run([*COMMAND, "info"], stdout=file, stderr=subprocess.PIPE, timeout=LIMIT)
+    assert (done.returncode, done.stderr) == (141, b"")
+
+
+def closed(redirection, *arguments):
+    """Run a command with a stream that the shell has closed."""
+    line = ["sh", "-c", f'exec "$@" {redirection}', "sh", *COMMAND, *arguments]
+    return subprocess.run(line, capture_output=True, timeout=LIMIT)
+
+
+def test_closed_streams():
+    fails(closed("<&-", "send", "push", ANY, "--bind"), 1, "stdin is closed")
+    fails(closed(">&-", "recv", "pull", ANY), 1, "stdout is closed")
+
+
+@pytest.mark.parametrize(
+    ("data", "name", "words"),
+    [
+        (b'"a"\n{', "json", "line 2"),
+        (b"[]", "json", "at least one part"),
+        (b"[1]", "json", "not 1"),
+        (b"\x00\x05ab", "frames", "within a frame"),
+        (b"\x01\x01a", "frames", "within a message"),
+        (b"\x77", "frames", "0x77"),
+    ],
+)
+def test_bad_input(data, name, words):
+    with zmqcy.Context() as ctx:
+        pull = ctx.socket(zmqcy.PULL, rcvtimeo=LIMIT * 1000)
+        pull.bind(ANY)
+        fails(cli("send", "push", pull.last_endpoint, "--format", name, data=data), 1, words)
+        if data[:1] == b'"':  # what stands before the error went
+            assert pull.recv() == b"a"
+
+
+def test_failures(tmp_path):
+    with zmqcy.Context() as ctx:
+        taken = ctx.socket(zmqcy.PULL)
+        taken.bind(ANY)
+        fails(cli("recv", "pull", taken.last_endpoint), 1, taken.last_endpoint, "Address already in use")
+    fails(cli("recv", "pull", "nowhere://x"), 1, "nowhere://x", "Protocol not supported")
+    fails(cli("send", "push", ANY, "--file", tmp_path / "none"), 1, str(tmp_path / "none"), "No such file")
+    assert b"Traceback" in cli("--debug", "recv", "pull", "nowhere://x").stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["nothing"],
+        ["recv", "push", ANY],
+        ["send", "pull", ANY],
+        ["send", "push"],
+        ["send", "push", "5555"],
+        ["recv", "pull", ANY, "--count", "0"],
+        ["recv", "pull", ANY, "--subscribe", "a"],
+        ["send", "push", ANY, "--wait", "1"],
+        ["ping", ANY, "--timeout", "soon"],
+    ],
+)
+def test_wrong_usage(arguments):
+    done = cli(*arguments)
+    assert done.returncode == 2
+    assert b"Usage: zmqcy" in done.stderr and b"Traceback" not in done.stderr
+
+
+def test_keys(tmp_path):
+    for keys in (
+        json.loads(cli("curve-keygen", "--json").stdout),
+        dict(line.split() for line in cli("curve-keygen").stdout.decode().splitlines()),
+    ):
+        assert zmqcy.curve_public(keys["secret"]).decode() == keys["public"]
+    path = tmp_path / "key"
+    done = cli("curve-keygen", "--file", path, umask=0)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    secret = path.read_text().split('secret-key = "')[1][:40]
+    assert done.stdout.decode().split() == ["public", zmqcy.curve_public(secret).decode()]
+    before = path.read_text()
+    fails(cli("curve-keygen", "--file", path), 1, str(path), "File exists")
+    assert path.read_text() == before
+
+
+def test_progress_on_a_terminal_only(start):
+    receiver, endpoint = start("recv", "pull", ANY, "--count", 3)
+    master, slave = pty.openpty()
+    sender = subprocess.Popen([*COMMAND, "send", "push", endpoint], stdin=subprocess.PIPE, stderr=slave)
+    os.close(slave)
+    sender.stdin.write(b"a\nb\nc\n")
+    sender.stdin.close()
+    shown = b""
+    while select.select([master], [], [], LIMIT)[0]:
+        try:
+            shown += os.read(master, 4096)
+        except OSError:  # EIO: the other end is closed
+            break
+    os.close(master)
+    assert sender.wait(LIMIT) == 0
+    assert b"3 sent" in shown
+    assert receiver.communicate(timeout=LIMIT) == (b"a\nb\nc\n", b"")
+
+
+def test_completion():
+    words = {"COMP_WORDS": "zmqcy recv p", "COMP_CWORD": "2", "_ZMQCY_COMPLETE": "bash_complete"}
+    assert cli(env={**os.environ, **words}).stdout.split() == [b"plain,pull", b"plain,pair"]

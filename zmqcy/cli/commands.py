@@ -1,0 +1,100 @@
+"""The list of commands, each loaded when it is asked for, and what becomes of their errors."""
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+import zmqcy
+from zmqcy.cli import signals
+
+COMMANDS = {  # command: its module
+    "info": "info",
+    "send": "messages",
+    "recv": "messages",
+    "sub": "messages",
+    "req": "requests",
+    "echo": "requests",
+    "ping": "requests",
+    "curve-keygen": "keys",
+}
+
+
+class Commands(click.Group):
+    """A group that knows the names of its commands, and imports one when it is used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = getattr(import_module(f"zmqcy.cli.{COMMANDS[cmd_name]}"), cmd_name.replace("-", "_"))
+        return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # click would make it 1
+            signals.end_of_output()
+
+
+@click.command(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Examples:
+  zmqcy info
+  zmqcy recv pull tcp://127.0.0.1:5555
+  seq 1000 | zmqcy send push tcp://127.0.0.1:5555
+  zmqcy echo tcp://127.0.0.1:5556
+  zmqcy ping tcp://127.0.0.1:5556
+
+Exit codes: 0; 1 for a failure, with a line that says which; 2 for wrong usage; 130 after Ctrl-C.
+""",
+)
+@click.version_option(zmqcy.__version__, prog_name="zmqcy")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+def group(debug: bool) -> None:
+    """ZeroMQ from the shell: send, receive, ask, answer, measure."""
+
+
+def run() -> Any:
+    """Run the command that the arguments name.
+
+    Returns
+    -------
+    int or None
+        The exit code.
+    """
+    zmqcy.exit_linger = 0  # a command itself waits for what it has sent; one that failed has given up
+    try:
+        return group.main(prog_name="zmqcy", standalone_mode=False)
+    except click.UsageError as error:
+        error.show()
+        return error.exit_code
+    except click.Abort:
+        return 130
+    except (click.ClickException, OSError, zmqcy.NotDone) as error:
+        if _debugging():
+            raise
+        click.echo(f"zmqcy: {_words(error)}", err=True)
+        return 1
+    except Exception as error:
+        if _debugging():
+            raise
+        click.echo(f"zmqcy: {type(error).__name__}: {error} (--debug shows where)", err=True)
+        return 1
+
+
+def _debugging() -> bool:
+    return sys.argv[1:2] == ["--debug"]
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, click.ClickException):
+        return error.format_message()
+    if isinstance(error, OSError) and error.filename is not None and not isinstance(error, zmqcy.ZMQError):
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

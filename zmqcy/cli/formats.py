@@ -1,0 +1,136 @@
+"""Messages as lines, frames, raw bytes or JSON: from stdin and files, and to stdout."""
+
+import base64
+import binascii
+import json
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, BinaryIO
+
+from zmqcy.cli.sockets import Failure
+
+Message = list[bytes]
+FORMATS = ["lines", "frames", "raw", "json"]
+CHUNK = 1 << 16
+MORE, LONG = 1, 2  # flags of a frame in ZMTP
+
+
+def stdin() -> BinaryIO:
+    """Return the standard input as bytes."""
+    if sys.stdin is None:
+        raise Failure("stdin is closed")
+    return sys.stdin.buffer
+
+
+def stdout() -> BinaryIO:
+    """Return the standard output as bytes."""
+    if sys.stdout is None:
+        raise Failure("stdout is closed")
+    return sys.stdout.buffer
+
+
+def _chunks(file: BinaryIO) -> Iterator[bytes]:
+    """Give what is there, as it comes: what is typed goes out at once, and a large file in large pieces."""
+    while chunk := file.read1(CHUNK) if hasattr(file, "read1") else file.read(CHUNK):
+        yield chunk
+
+
+def _lines(file: BinaryIO) -> Iterator[list[bytes]]:
+    rest: list[bytes] = []
+    for chunk in _chunks(file):
+        first, *others = chunk.split(b"\n")
+        rest.append(first)
+        if others:
+            yield [b"".join(rest), *others[:-1]]
+            rest = [others[-1]]
+    if last := b"".join(rest):
+        yield [last]
+
+
+def _frames(file: BinaryIO) -> Iterator[list[Message]]:
+    def exactly(size: int) -> bytes:
+        data = file.read(size)
+        if len(data) != size:
+            raise Failure("stdin ends within a frame")
+        return data
+
+    message: Message = []
+    while head := file.read(1):
+        if head[0] & ~(MORE | LONG):
+            raise Failure(f"stdin: {head[0]:#04x} does not begin a frame")
+        message.append(exactly(int.from_bytes(exactly(8 if head[0] & LONG else 1), "big")))
+        if not head[0] & MORE:
+            yield [message]
+            message = []
+    if message:
+        raise Failure("stdin ends within a message of several parts")
+
+
+def _from_json(line: bytes, number: int) -> Message:
+    try:
+        value: Any = json.loads(line)
+        parts = value if isinstance(value, list) else [value]
+        if not parts:
+            raise ValueError("a message has at least one part")
+        return [_part(part) for part in parts]
+    except (ValueError, binascii.Error) as error:
+        raise Failure(f"stdin, line {number}: {error}") from None
+
+
+def _part(value: Any) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    if isinstance(value, dict) and set(value) == {"base64"} and isinstance(value["base64"], str):
+        return base64.b64decode(value["base64"], validate=True)
+    raise ValueError(f'a part is a string or {{"base64": "..."}}, not {json.dumps(value)[:60]}')
+
+
+def _as_json(part: bytes) -> Any:
+    try:
+        return part.decode()
+    except UnicodeDecodeError:
+        return {"base64": base64.b64encode(part).decode()}
+
+
+def read(name: str, multipart: bool) -> Iterator[list[Message]]:
+    """Give the messages of stdin in a format, in lists of what came together."""
+    file = stdin()
+    if name == "raw":
+        yield [[file.read()]]
+    elif name == "frames":
+        yield from _frames(file)
+    else:
+        number = 0
+        for lines in _lines(file):
+            if name == "json":
+                for each, line in enumerate(lines, number + 1):  # what stands before an error goes out
+                    if line.strip():
+                        yield [_from_json(line, each)]
+            else:
+                yield [line.split(b"\t") if multipart else [line] for line in lines]
+            number += len(lines)
+
+
+def _frame(part: bytes, more: bool) -> bytes:
+    long = len(part) > 255
+    return bytes([MORE * more | LONG * long]) + len(part).to_bytes(8 if long else 1, "big") + part
+
+
+def writer(name: str, multipart: bool) -> Callable[[Iterable[Message]], None]:
+    """Return the function that writes messages to stdout in a format."""
+    file = stdout()
+
+    def encode(message: Message) -> bytes:
+        if name == "json":
+            return json.dumps([_as_json(part) for part in message], ensure_ascii=False).encode() + b"\n"
+        if name == "raw":
+            return b"".join(message)
+        if name == "frames":
+            return b"".join(_frame(part, more=i + 1 < len(message)) for i, part in enumerate(message))
+        return (b"\t" if multipart else b"\n").join(message) + b"\n"
+
+    def write(messages: Iterable[Message]) -> None:
+        file.write(b"".join(map(encode, messages)))
+        file.flush()
+
+    return write

@@ -1,0 +1,80 @@
+"""``zmqcy info``: what is installed, and what it can do."""
+
+import ctypes
+import json
+import os
+import platform
+import resource
+import sys
+from typing import Any
+
+import click
+
+import zmqcy
+from zmqcy import _library
+
+CAPABILITIES = ["ipc", "tipc", "ws", "wss", "pgm", "norm", "vmci", "curve", "gssapi", "draft"]
+TRANSPORTS = ["ipc", "tipc", "ws", "wss", "pgm", "norm", "vmci"]  # beside inproc, tcp and udp, which all have
+
+
+def path_of_libzmq() -> str | None:
+    """Return the file that the loaded libzmq came from; None where the system cannot tell."""
+    try:
+        function = ctypes.CDLL(_library.__file__).zmq_version
+        place = (ctypes.c_void_p * 4)()  # Dl_info: the file's name first
+        if not ctypes.CDLL(None).dladdr(ctypes.cast(function, ctypes.c_void_p), ctypes.byref(place)):
+            return None
+    except (AttributeError, OSError):
+        return None
+    return os.path.realpath(os.fsdecode(ctypes.string_at(place[0]))) if place[0] else None
+
+
+def collect() -> dict[str, Any]:
+    """Return versions, capabilities, transports and limits, as ``info --json`` writes them."""
+    able = {name: bool(zmqcy.has(name)) for name in CAPABILITIES}
+    with zmqcy.Context() as context:
+        limits: dict[str, Any] = {
+            name: getattr(context, name) for name in ("max_sockets", "socket_limit", "max_msgsz", "io_threads")
+        }
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    limits["open_files"] = None if files == resource.RLIM_INFINITY else files
+    return {
+        "zmqcy": zmqcy.__version__,
+        "python": platform.python_version(),
+        "executable": sys.executable,
+        "platform": platform.platform(),
+        "libzmq": zmqcy.zmq_version(),
+        "libzmq_path": path_of_libzmq(),
+        "has": able,
+        "transports": ["inproc", "tcp", "udp", *(name for name in TRANSPORTS if able[name])],
+        "limits": limits,
+    }
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  zmqcy info
+  zmqcy info --json | python3 -m json.tool
+"""
+)
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
+def info(as_json: bool) -> None:
+    """Tell versions, where libzmq was found, and what it can do."""
+    found = collect()
+    if as_json:
+        click.echo(json.dumps(found))
+        return
+    able = found["has"]
+    rows = {
+        "zmqcy": found["zmqcy"],
+        "python": f"{found['python']} ({found['executable']})",
+        "platform": found["platform"],
+        "libzmq": f"{found['libzmq']} ({found['libzmq_path'] or 'file unknown'})",
+        "has": " ".join(name for name in able if able[name]) or "-",
+        "has not": " ".join(name for name in able if not able[name]) or "-",
+        "transports": " ".join(found["transports"]),
+        **{name: "unlimited" if value is None else value for name, value in found["limits"].items()},
+    }
+    for name, value in rows.items():
+        click.echo(f"{name:<13}{value}")

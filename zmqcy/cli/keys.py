@@ -1,0 +1,43 @@
+"""``zmqcy curve-keygen``: keys for CURVE."""
+
+import json
+import os
+
+import click
+
+import zmqcy
+
+
+@click.command(
+    "curve-keygen",
+    epilog="""\b
+Examples:
+  zmqcy curve-keygen
+  zmqcy curve-keygen --file server.key_secret
+
+The file is a certificate as czmq and pyzmq read it.
+""",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
+@click.option(
+    "--file", "path", type=click.Path(), help="Write both keys to a new file that only its owner can read (mode 0600)."
+)
+def curve_keygen(as_json: bool, path: str | None) -> None:
+    """Make a pair of keys for CURVE, in Z85.
+
+    With --file the secret key is in the file only, and the public one is printed. A file that exists is left alone.
+    """
+    public, secret = (key.decode() for key in zmqcy.curve_keypair())
+    keys = {"public": public}
+    if path is None:
+        keys["secret"] = secret
+    else:
+        # The mode is given with the creation: not for a moment can others open it.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with open(descriptor, "w", encoding="ascii") as file:
+            file.write(f'curve\n    public-key = "{public}"\n    secret-key = "{secret}"\n')
+    if as_json:
+        click.echo(json.dumps(keys))
+        return
+    for name, key in keys.items():
+        click.echo(f"{name:<7} {key}")

@@ -1,0 +1,105 @@
+"""Sockets of commands: endpoints with prefixes, what is said when one is ready, and errors that say where."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+import zmqcy
+
+BINDING = {"pull", "pub", "xpub", "router", "rep"}  # what binds unless it is told to connect
+
+
+class Endpoint(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
+    """An address, with ``@`` before it to bind and ``>`` to connect."""
+
+    name = "endpoint"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[bool | None, str]:
+        if isinstance(value, tuple):  # click converts defaults twice
+            return value
+        bind = {"@": True, ">": False}.get(value[:1])
+        address = value if bind is None else value[1:]
+        transport, mark, place = address.partition("://")
+        if not (transport and mark and place):
+            self.fail(f"{value!r} is no endpoint such as tcp://127.0.0.1:5555", param, ctx)
+        return bind, address
+
+
+class Failure(click.ClickException):
+    """A failure that is told in one line; the exit code is 1."""
+
+
+def within(timeout: float | None) -> str:
+    """Return the end of a sentence on what did not happen in time."""
+    return "" if timeout is None or timeout < 0 else f" within {timeout:g} ms"
+
+
+@contextmanager
+def opened(
+    kind: str,
+    endpoints: tuple[tuple[bool | None, str], ...],
+    bind: bool | None,
+    say: Callable[[str], object] = lambda line: None,
+    topics: tuple[str, ...] = (),
+    **options: Any,
+) -> Iterator[zmqcy.Socket]:
+    """Give a socket that is bound and connected to all of its endpoints; at the end drop what is unsent.
+
+    Parameters
+    ----------
+    kind : str
+        Its type, in small letters.
+    endpoints : tuple
+        Those that `Endpoint` made.
+    bind : bool, optional
+        What becomes of an endpoint without a prefix; by default it depends on the type.
+    say : callable
+        Gets the endpoints, as libzmq has them after a wildcard, once the socket is ready.
+    topics : tuple of str
+        What a SUB subscribes to.
+    **options
+        Options of the socket.
+    """
+    if bind is None:
+        bind = kind in BINDING
+    where = " ".join(address for _, address in endpoints)
+    context = zmqcy.Context()
+    socket = None
+    try:
+        socket = context.socket(getattr(zmqcy, kind.upper()), **options)
+        for topic in topics if kind == "sub" else ():
+            socket.subscribe(topic)
+        names = [
+            (socket.bind if (bind if prefix is None else prefix) else socket.connect)(address).endpoint
+            for prefix, address in endpoints
+        ]
+        where = " ".join(names)
+        say(where)
+        yield socket
+    except zmqcy.ZMQError as error:
+        text = str(error)
+        raise Failure(text if where in text else f"{kind} {where}: {text}") from error
+    finally:
+        # No `term`: it would wait for what `hand_over` has given up. The end of the process drops that.
+        if socket is not None:
+            socket.close(0)
+
+
+def hand_over(socket: zmqcy.Socket, timeout: float | None) -> bool:
+    """Close a socket and wait until libzmq has given all of its messages to the system, or to the peer over inproc.
+
+    Returns
+    -------
+    bool
+        Whether all went within `timeout` milliseconds (None: for ever).
+    """
+    context = socket.context
+    assert context is not None
+    socket.close()
+    try:
+        context.term(timeout)
+    except zmqcy.TimedOut:
+        return False
+    return True
