@@ -543,7 +543,8 @@ cdef class Context:
         cdef list sockets = []
         cdef SocketRecord *record = self.ending.sockets if self.ending is not NULL else NULL
         while record is not NULL:
-            sockets.append(<object> record.owner)
+            if self.ends is None or <object> record.owner not in self.ends:
+                sockets.append(<object> record.owner)
             record = record.following
         return sockets
 
