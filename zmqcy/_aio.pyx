@@ -758,6 +758,10 @@ cdef inline PyObject *sign_of_loop() noexcept:
     return NULL if state is NULL else PyDict_GetItem(state, RUNNING)
 
 
+cdef inline Node *queue_of(Socket socket, int kind) noexcept:
+    return &socket.senders if kind == SEND else &socket.polls if kind == POLL else &socket.receivers
+
+
 cdef inline int arrive(Socket socket, str call) except -1:
     # The check before each operation: it is in the running loop, which is the socket's.
     cdef Loop loop = socket.loop
@@ -865,9 +869,7 @@ cdef class Socket(BaseSocket):
         if not yielding:
             operation.wait()
         if operation.state == PENDING:
-            append(
-                &self.senders if operation.kind == SEND else &self.polls if operation.kind == POLL else &self.receivers,
-                &operation.node)
+            append(queue_of(self, operation.kind), &operation.node)
             if yielding and not self.foreign:
                 self.loop.loop.call_soon(_try_unless_awaited, weakref.ref(operation))
         return operation
@@ -1033,8 +1035,8 @@ cdef class Socket(BaseSocket):
         """End all that wait, with an error; 0: they are cancelled, and nobody is told."""
         cdef Operation operation
         cdef Node *queue
-        for i in range(3):
-            queue = &self.receivers if i == 0 else &self.senders if i == 1 else &self.polls
+        for kind in (RECEIVE, SEND, POLL):
+            queue = queue_of(self, kind)
             while queue.following is not queue:
                 operation = <Operation> queue.following.owner
                 if number:
@@ -1106,8 +1108,8 @@ cdef class Socket(BaseSocket):
         """Wake somebody else who waits, who is to watch the descriptor now."""
         cdef Node *queue
         cdef Node *node
-        for i in range(3):
-            queue = &self.receivers if i == 0 else &self.senders if i == 1 else &self.polls
+        for kind in (RECEIVE, SEND, POLL):
+            queue = queue_of(self, kind)
             node = queue.following
             while node is not queue:
                 if node.owner is not <void *> operation and (<Operation> node.owner).waker is not None:
