@@ -3,8 +3,9 @@
     peer.py LIBRARY WORK WHERE [KEY=VALUE ...]
 
 LIBRARY is zmqcy, zmq (pyzmq), pyomq, or one of others.py: pynng, Pipe, streams. Beside those of C there is the mode
-`batch`, of `batch` messages a call, the mode `blocking`, in which zmqcy sleeps without spinning before, and the work
-`inline`, which sends and receives in one thread. With loop=asyncio or loop=uvloop the work is one of tasks.py.
+`batch`, of `batch` messages a call, the mode `blocking`, in which zmqcy sleeps without spinning before, the work
+`inline`, which sends and receives in one thread, and the work `service`, devices of zmqcy.devices. With loop=asyncio or
+loop=uvloop the work is one of tasks.py.
 """
 
 import contextlib
@@ -263,6 +264,22 @@ def queue(zmq, ctx, plan):
     device(zmq, ctx, plan, "QUEUE", "ROUTER", "DEALER")
 
 
+def service(zmq, ctx, plan):
+    """Run `peers` streamers as services, in a thread or a process each, by `mode`; only zmqcy has them."""
+    from zmqcy.devices import Device
+
+    most = max(4, min(1000, (64 << 20) // plan.size))
+    options = {"backlog": 4096, "sndhwm": most, "rcvhwm": most}
+    capture = {"capture": plan.capture, "capture_type": zmq.PUSH, "capture_options": options} if plan.capture else {}
+    both = {"front_options": options, "back_options": options, "run_in": plan.mode}
+    devices = [Device(zmq.STREAMER, plan.where, plan.back, **both, **capture) for _ in range(plan.peers)]
+    for device in devices:
+        device.start()
+    for endpoints in devices[0].endpoints.values():
+        say(*endpoints)
+    devices[0].join()
+
+
 def idle(zmq, ctx, plan):
     a, b = pair_sockets(zmq, ctx)
     for _ in range(100):  # short waits, so that one that spins would spin
@@ -348,6 +365,7 @@ def main(name, work, where, *words):
         seconds=0.3,
         count=0,
         back="",
+        capture="",
     )
     for key, value in (word.split("=", 1) for word in words):
         setattr(plan, key, type(getattr(plan, key))(value))
