@@ -3,7 +3,8 @@
 Environment:
     ZMQCY_LIBZMQ=PREFIX   take libzmq from PREFIX/include and PREFIX/lib, not by pkg-config
     ZMQCY_DEBUG=1         no optimisation, assertions and line numbers kept
-    ZMQCY_SANITIZE=1      the above, with AddressSanitizer and UndefinedBehaviorSanitizer
+    ZMQCY_SANITIZE=1      the above, with AddressSanitizer and UndefinedBehaviorSanitizer; =thread: ThreadSanitizer
+    ZMQCY_COVERAGE=1      no optimisation, and gcc counts how often each line of the .pyx files runs
 """
 
 import os
@@ -50,16 +51,20 @@ def find_libzmq():
 
 
 def extensions():
-    sanitize = bool(os.environ.get("ZMQCY_SANITIZE"))
-    debug = sanitize or bool(os.environ.get("ZMQCY_DEBUG"))
+    sanitize = os.environ.get("ZMQCY_SANITIZE")
+    coverage = bool(os.environ.get("ZMQCY_COVERAGE"))
+    debug = bool(sanitize or os.environ.get("ZMQCY_DEBUG"))
     settings = find_libzmq()
     arguments = settings.setdefault("extra_compile_args", [])
     if sys.platform != "win32":
         arguments += ["-O0", "-g", "-UNDEBUG"] if debug else ["-O3", "-g0", "-fno-semantic-interposition"]
     if sanitize:
-        flags = ["-fsanitize=address,undefined", "-fno-omit-frame-pointer"]
-        arguments += flags
-        settings["extra_link_args"] = flags
+        kinds = "thread" if sanitize == "thread" else "address,undefined"
+        settings["extra_link_args"] = [f"-fsanitize={kinds}"]
+        arguments += [f"-fsanitize={kinds}", "-fno-omit-frame-pointer"]
+    if coverage:
+        settings["extra_link_args"] = ["--coverage"]
+        arguments += ["-O0", "--coverage"]
     return cythonize(
         [Extension(f"zmqcy.{name}", [f"zmqcy/{name}.pyx"], **settings) for name in MODULES],
         compiler_directives={

@@ -23,6 +23,7 @@ from contextlib import suppress
 
 import anyio
 import anyio.lowlevel
+from memory import resident
 
 import zmqcy
 import zmqcy.anyio
@@ -48,11 +49,6 @@ PAIRS = 12
 STUCK = 20  # seconds after which a round of a pair hangs
 GROWTH = 100_000_000  # bytes of resident memory that are no leak yet
 IDENTITY = b"soak"
-
-
-def resident():
-    with open("/proc/self/statm") as stream:
-        return int(stream.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 class Missed(Exception):

@@ -20,6 +20,7 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+from memory import resident
 
 import zmqcy
 import zmqcy._aio
@@ -484,11 +485,6 @@ def test_soak(loop):
 
 
 # ----------------------------------------------------------------------------------------------------------- no leaks
-
-
-def resident():
-    with open("/proc/self/statm") as stream:
-        return int(stream.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 GROWTH = 8_000_000

@@ -13,6 +13,7 @@ import threading
 import time
 
 import pytest
+from memory import resident
 
 import zmqcy
 
@@ -333,10 +334,6 @@ def test_frames_are_freed_by_reference_count_alone(inproc):
 
 def test_memory_is_flat(tcp):
     pull, push = tcp
-
-    def resident():
-        with open("/proc/self/statm") as stream:
-            return int(stream.read().split()[1]) * 4096
 
     def work(count):
         for _ in range(count):

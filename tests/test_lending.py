@@ -16,6 +16,7 @@ import time
 import weakref
 
 import pytest
+from memory import resident
 
 import zmqcy
 
@@ -55,11 +56,6 @@ def can_be_resized(buffer):
 
 def descriptors():
     return len(os.listdir("/proc/self/fd"))
-
-
-def resident():
-    with open("/proc/self/statm") as stream:
-        return int(stream.read().split()[1]) * 4096
 
 
 @pytest.fixture

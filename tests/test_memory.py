@@ -4,16 +4,11 @@ import gc
 import sys
 
 import pytest
+from memory import limited, resident
 
 import zmqcy
 
 MEGABYTE = b"m" * 1_000_000
-
-
-def resident():
-    """Return the resident pages of this process in bytes."""
-    with open("/proc/self/statm") as stream:
-        return int(stream.read().split()[1]) * 4096
 
 
 def growth(work, times, warm=20):
@@ -86,6 +81,7 @@ def test_arguments_keep_their_reference_counts(ctx):
     parts[1].extend(b"its export is gone")
 
 
+@limited
 def test_a_message_without_memory_stays(run):
     done = run("""
         import resource, sys, zmqcy
@@ -118,6 +114,7 @@ def test_a_message_without_memory_stays(run):
     ]
 
 
+@limited
 def test_a_multipart_without_memory_stays_whole(run):
     done = run("""
         import resource, zmqcy

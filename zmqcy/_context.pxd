@@ -81,7 +81,7 @@ cdef struct Ending:
     void *handle
     void *done             # a lock, held until zmq_ctx_term has returned
     bint started           # the thread runs: the handle belongs to it
-    bint finished          # zmq_ctx_term has returned
+    long finished          # 1: zmq_ctx_term has returned; by `add`, for its thread writes it
     bint abandoned         # the user broke off the wait: nobody waits for it at exit
     bint warned
     bint running           # a socket was made, so that libzmq's threads run

@@ -10,8 +10,8 @@ from zmqcy._library cimport (
     FOREVER, NO_TYPE, SECOND, c_type_name, check, deadline_after, error, fail, interrupted, set_attribute, slice_of,
     to_int, to_milliseconds, to_spin, unknown_attribute)
 from zmqcy._system cimport (
-    at_fork, block_signals, close_descriptor, nap, now, nsec, poke, probe_descriptors, replace, restore_signals, sigset,
-    swap)
+    add, at_fork, block_signals, close_descriptor, nap, now, nsec, poke, probe_descriptors, replace, restore_signals,
+    sigset, swap)
 from zmqcy.libzmq cimport (
     ETERM, ZMQ_IO_THREADS, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_POLLIN, ZMQ_PULL, ZMQ_SUB, zmq_close, zmq_ctx_get,
     zmq_ctx_new,
@@ -117,6 +117,10 @@ cdef void after_fork_in_child() noexcept nogil:
     strays = NULL
 
 
+cdef bint has_finished(Ending *ending) noexcept nogil:
+    return add(&ending.finished, 0) != 0
+
+
 cdef Ending *new_ending(void *handle) except NULL:
     """Register a context, and free what is left of those that are gone."""
     global endings
@@ -124,7 +128,7 @@ cdef Ending *new_ending(void *handle) except NULL:
     cdef Ending **link = &endings
     while link[0] is not NULL:
         ending = link[0]
-        if ending.owners == 0 and (ending.finished if ending.started else ending.foreign):
+        if ending.owners == 0 and (has_finished(ending) if ending.started else ending.foreign):
             link[0] = ending.next
             PyThread_acquire_lock(ending.done, 1)  # its thread has let go of the lock, too
             PyThread_release_lock(ending.done)
@@ -152,7 +156,7 @@ cdef void run_ending(void *argument) noexcept nogil:
     cdef size_t waker
     while zmq_ctx_term(ending.handle) < 0 and last_errno() == EINTR:
         pass
-    ending.finished = True
+    add(&ending.finished, 1)
     waker = <size_t> swap(&ending.waker, LATE)
     if waker:
         poke(<int> (waker - 1))
@@ -183,7 +187,7 @@ cdef void end_process() noexcept:
     while ending is not NULL:
         if not ending.started:
             close_at_exit(ending)
-        waiting |= ending.started and not (ending.finished or ending.abandoned)
+        waiting |= ending.started and not (has_finished(ending) or ending.abandoned)
         ending = ending.next
     if waiting:
         wait_at_exit(now())
@@ -225,7 +229,7 @@ cdef void wait_at_exit(nsec start) noexcept:
     while ending is not NULL:
         limit = FOREVER if FOREVER in (ending.linger, exit_linger) else max(ending.linger, exit_linger)
         deadline = FOREVER if limit == FOREVER else start + limit
-        while ending.started and not ending.finished and not ending.abandoned:
+        while ending.started and not has_finished(ending) and not ending.abandoned:
             if PyThread_acquire_lock_timed(ending.done, 50000, 0) == PY_LOCK_ACQUIRED:
                 PyThread_release_lock(ending.done)
                 break
@@ -322,7 +326,7 @@ cdef class Context:
     @property
     def closed(self):
         """bool: whether the context has ended."""
-        return self.ending is NULL or self.ending.forked or self.ending.finished
+        return self.ending is NULL or self.ending.forked or has_finished(self.ending)
 
     @property
     def spin(self):

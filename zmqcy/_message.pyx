@@ -17,7 +17,7 @@ from libc.string cimport memcpy
 
 from zmqcy._library cimport (
     NO_TYPE, c_string, deadline_after, error, fail, interrupted, remaining, slice_of, to_buffer, to_int, to_integer)
-from zmqcy._system cimport add, at_fork, nap, nsec, poke, replace, swap
+from zmqcy._system cimport add, at_fork, load, nap, nsec, poke, replace, swap
 from zmqcy.libzmq cimport (
     ENOTSUP, zmq_has, zmq_msg_close, zmq_msg_copy, zmq_msg_data, zmq_msg_get, zmq_msg_gets, zmq_msg_group,
     zmq_msg_init, zmq_msg_init_data, zmq_msg_init_size, zmq_msg_more, zmq_msg_routing_id, zmq_msg_size, zmq_msg_t)
@@ -76,7 +76,7 @@ cdef void let_go(void *data, void *hint) noexcept nogil:
         if waker >= 0:
             poke(<int> waker)
     while True:  # the lease belongs to whoever empties the stack once it is on it
-        top = let_go_of
+        top = load(&let_go_of)
         lease.following = <Lease *> top
         if replace(&let_go_of, top, lease):
             break
@@ -98,9 +98,9 @@ cdef void collect() noexcept:
     cdef Lease *following
     cdef list trackers = None
     cdef MessageTracker tracker
-    if scheduled is not NULL:
+    if load(&scheduled) is not NULL:
         swap(&scheduled, NULL)  # first: who lets go from now on asks for another call
-    if let_go_of is NULL:
+    if load(&let_go_of) is NULL:
         return
     trackers = []
     lease = <Lease *> swap(&let_go_of, NULL)

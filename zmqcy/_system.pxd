@@ -24,6 +24,7 @@ cdef extern from *:
     #define zmqcy_swap(place, value) InterlockedExchangePointer((void *volatile *) (place), value)
     #define zmqcy_replace(place, old, value) \
         (InterlockedCompareExchangePointer((void *volatile *) (place), value, old) == (old))
+    #define zmqcy_load(place) (*(void *volatile *) (place))
     #define zmqcy_add(place, value) (InterlockedExchangeAdd((long volatile *) (place), value) + (value))
     #define zmqcy_probe_descriptors(need) (need)
     #define zmqcy_close(fd) closesocket((SOCKET) (fd))
@@ -63,6 +64,7 @@ cdef extern from *:
     #define zmqcy_swap(place, value) __atomic_exchange_n(place, value, __ATOMIC_SEQ_CST)
     #define zmqcy_replace(place, old, value) \
         __sync_bool_compare_and_swap(place, old, value)
+    #define zmqcy_load(place) __atomic_load_n(place, __ATOMIC_ACQUIRE)
     #define zmqcy_add(place, value) __atomic_add_fetch(place, value, __ATOMIC_SEQ_CST)
     static inline int zmqcy_probe_descriptors(int need) {
         int fds[64], got = 0, i;
@@ -118,6 +120,7 @@ cdef extern from *:
     int probe_descriptors "zmqcy_probe_descriptors"(int need) noexcept nogil  # how many could be had
     void poke "zmqcy_poke"(int fd) noexcept nogil  # make the other end readable
     void *swap "zmqcy_swap"(void **place, void *value) noexcept nogil
+    void *load "zmqcy_load"(void **place) noexcept nogil
     bint replace "zmqcy_replace"(void **place, void *old, void *value) noexcept nogil
     long add "zmqcy_add"(long *place, long value) noexcept nogil  # gives the sum
     int close_descriptor "zmqcy_close"(int fd) noexcept nogil

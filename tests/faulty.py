@@ -1,0 +1,243 @@
+"""Use all of zmqcy while one function of C fails: what test_faulty_system.py runs, with shim.c preloaded.
+
+    faulty.py FUNCTION ERRNO
+
+Each step is tried with the function failing at its first call in the step, then at the second, and so on until the step
+does not reach it any more. A step may succeed all the same, or raise an error of the class that belongs to the errno; it
+is then made once more, with nothing failing, and has to succeed. What was sent must have come once, in order.
+"""
+
+import asyncio
+import ctypes
+import gc
+import sys
+import warnings
+
+import zmqcy
+import zmqcy.asyncio
+from zmqcy.devices import Device
+
+shim = ctypes.CDLL(None)
+shim.shim_arm.argtypes = [ctypes.c_char_p, ctypes.c_long, ctypes.c_long, ctypes.c_int]
+NAME, ERRNO = sys.argv[1].encode(), int(sys.argv[2])
+BIG = b"B" * 100_000  # is lent
+MOST = 60  # calls in a step that fail in turn
+failures = raised = 0
+
+
+def arm(after=0):
+    shim.shim_arm(NAME, after, 1, ERRNO)
+
+
+def disarm():
+    shim.shim_arm(b"", 0, 0, 0)
+
+
+def step(call, *arguments, **options):
+    """Make a step with a failure; once more, if that made it raise. Return what it returned."""
+    global failures, raised
+    try:
+        arm(step.after)
+        try:
+            return call(*arguments, **options)
+        finally:
+            failures += shim.shim_failed()
+            disarm()
+    except (zmqcy.ZMQError, MemoryError) as error:
+        assert isinstance(error, MemoryError) or error.errno == ERRNO, (call, error)
+        assert str(error), call
+        raised += 1
+        return call(*arguments, **options)
+
+
+def messages(ctx):
+    a, b = step(ctx.socket, zmqcy.PULL, linger=0), step(ctx.socket, zmqcy.PUSH, linger=0)
+    step(a.bind, "inproc://faulty")
+    step(b.connect, "inproc://faulty")
+    expected, got = [], []
+
+    def send(call, *arguments, parts):
+        expected.extend(parts)
+        return step(call, *arguments)
+
+    send(b.send, b"one", parts=[[b"one"]])
+    send(b.send, bytearray(b"two"), parts=[[b"two"]])
+    send(b.send, BIG, parts=[[BIG]])
+    send(b.send, bytearray(BIG), 0, False, parts=[[BIG]])
+    send(b.send, BIG, 0, False, True, parts=[[BIG]])
+    send(b.send_multipart, [b"1", BIG, b"3"], parts=[[b"1", BIG, b"3"]])
+    send(b.send_string, "text", parts=[[b"text"]])
+    assert step(b.try_send, b"tried")
+    expected.append([b"tried"])
+    frame = zmqcy.Frame(BIG)
+    send(b.send, frame, parts=[[BIG]])
+    got += [[step(a.recv)] for _ in range(2)]
+    got.append([bytes(step(a.recv, 0, False))])
+    target = bytearray(len(BIG))
+    step(a.recv_into, target)
+    got.append([bytes(target)])
+    got.append([step(a.recv)])
+    got.append(step(a.recv_multipart))
+    got.append([step(a.recv_string).encode()])
+    got.append(step(a.recv_multipart))
+    got.append([bytes(part) for part in step(a.recv_multipart, 0, False)])
+    assert got == expected, [[part[:8] for part in message] for message in got]
+    many(a, b)
+    step(a.poll, 0)
+    step(b.poll, 0, zmqcy.POLLOUT)
+    return a, b
+
+
+def many(a, b):
+    """Batches: what raises tells how many had gone."""
+    everything = [b"%d" % i for i in range(50)]
+    left, got = everything, []
+    arm(step.after)
+    try:
+        while left:
+            try:
+                sent = b.send_many(left)
+            except (zmqcy.ZMQError, MemoryError) as error:
+                sent = getattr(error, "sent", 0)
+                disarm()
+            left = left[sent:]
+    finally:
+        disarm()
+    while len(got) < len(everything):
+        got += step(a.recv_many, 20, timeout=0)
+    assert got == everything, got
+    b.send_multipart_many([[b"a", b"b"], [b"c"]])
+    got = []
+    while len(got) < 2:
+        got += step(a.recv_multipart_many, 1)
+    assert got == [[b"a", b"b"], [b"c"]], got
+
+
+def options(a, ctx):
+    step(a.get, zmqcy.RCVHWM)
+    step(a.set, zmqcy.RCVHWM, 10)
+    step(lambda: a.last_endpoint)
+    step(lambda: setattr(a, "rcvtimeo", 100))
+    step(ctx.get, zmqcy.MAX_SOCKETS)
+    step(ctx.set, zmqcy.MAX_SOCKETS, 100)
+    step(zmqcy.curve_keypair)
+
+
+def endpoints(ctx):
+    a = ctx.socket(zmqcy.REP, linger=0)
+    with step(a.bind, "tcp://127.0.0.1:*") as bound:
+        b = ctx.socket(zmqcy.REQ, linger=0)
+        step(b.connect, bound.endpoint)
+        step(b.disconnect, bound.endpoint)
+    step(a.bind_to_random_port, "tcp://127.0.0.1")
+    step(a.unbind, a.last_endpoint)
+    return a, b
+
+
+def polled(a, b):
+    poller = step(zmqcy.Poller)
+    poller.register(a, zmqcy.POLLIN)
+    poller.register(0, 0)
+    b.send(b"ready")
+    assert step(poller.poll, 1000) == [(a, zmqcy.POLLIN)]
+    poller.unregister(a)
+    many_sockets = [a.context.socket(zmqcy.PAIR, linger=0) for _ in range(40)]  # enough for an epoll set
+    for each in many_sockets:
+        step(poller.register, each, zmqcy.POLLIN)
+    assert step(poller.poll, 0) == []
+    step(poller.register, a, zmqcy.POLLIN)
+    assert step(poller.poll, 1000) == [(a, zmqcy.POLLIN)]
+    for each in many_sockets:
+        step(poller.unregister, each)
+        each.close()
+    assert step(a.recv) == b"ready"
+    assert step(zmqcy.select, [a], [], [], 0) == ([], [], [])
+
+
+def watched(a):
+    watch = step(a.watch)
+    step(watch.close)
+    step(a.get_monitor_socket)
+    step(a.disable_monitor)
+
+
+def forwarded(ctx):
+    """A device in a thread: a failure in its loop ends it, and is raised by join; nothing is lost that it had taken."""
+    device = Device(zmqcy.STREAMER, "inproc://front", "inproc://back", context=ctx, front_options={"linger": 0}, back_options={"linger": 0})
+    step(device.start)
+    push, pull = ctx.socket(zmqcy.PUSH, linger=0), ctx.socket(zmqcy.PULL, linger=0, rcvtimeo=1000)
+    push.connect("inproc://front")
+    pull.connect("inproc://back")
+    arm(step.after)
+    try:
+        push.send_multipart([b"x", BIG], timeout=1000)
+        assert pull.recv_multipart() == [b"x", BIG]
+    except (zmqcy.ZMQError, MemoryError) as error:
+        assert isinstance(error, (zmqcy.Again, MemoryError)) or error.errno == ERRNO, error
+    finally:
+        disarm()
+    device.stop()
+    try:
+        device.join(5000)
+    except (zmqcy.ZMQError, MemoryError) as error:
+        assert isinstance(error, MemoryError) or error.errno == ERRNO, error
+    push.close()
+    pull.close()
+
+
+async def coroutines():
+    ctx = zmqcy.asyncio.Context()
+    a, b = ctx.socket(zmqcy.PULL, linger=0), ctx.socket(zmqcy.PUSH, linger=0)
+    a.bind("inproc://asyncio")
+    b.connect("inproc://asyncio")
+
+    async def attempt(call, *arguments):
+        global failures, raised
+        arm(step.after)
+        try:
+            return await asyncio.wait_for(call(*arguments), 10)
+        except (zmqcy.ZMQError, MemoryError) as error:
+            assert isinstance(error, MemoryError) or error.errno == ERRNO, error
+            raised += 1
+        finally:
+            failures += shim.shim_failed()
+            disarm()
+        return await asyncio.wait_for(call(*arguments), 10)
+
+    await attempt(b.send, b"1")
+    await attempt(b.send_multipart, [b"2", BIG])
+    assert await attempt(a.recv) == b"1"
+    assert await attempt(a.recv_multipart) == [b"2", BIG]
+    waiting = asyncio.ensure_future(attempt(a.recv))
+    await asyncio.sleep(0)
+    await b.send(b"3")
+    assert await waiting == b"3"
+    a.close()
+    b.close()
+    ctx.term()
+
+
+def everything():
+    ctx = step(zmqcy.Context)
+    a, b = messages(ctx)
+    options(a, ctx)
+    polled(a, b)
+    watched(a)
+    c, d = endpoints(ctx)
+    for socket in (a, b, c, d):
+        step(socket.close)
+    forwarded(ctx)
+    step(ctx.term)
+    asyncio.run(coroutines())
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("error")
+    for after in range(MOST):
+        step.after = after
+        before = failures
+        everything()
+        gc.collect()
+        if failures == before:
+            break
+    print(failures, raised)

@@ -1,0 +1,130 @@
+"""Run the tests with extension modules that look for mistakes, or that count which of their lines run.
+
+    tools/instrumented.py address|thread|valgrind|coverage [ARGUMENTS FOR PYTEST]
+
+address is AddressSanitizer with UndefinedBehaviorSanitizer, thread is ThreadSanitizer; a report of theirs ends the process
+that made it, and fails its test. valgrind looks at the release build in processes of their own. coverage prints the
+lines of the .pyx files that no test reached. The modules are built apart, in build/NAME; those of the working tree stay
+as they are. It needs gcc.
+"""
+
+import argparse
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = {
+    "address": {"ZMQCY_SANITIZE": "address"},
+    "thread": {"ZMQCY_SANITIZE": "thread"},
+    "coverage": {"ZMQCY_COVERAGE": "1"},
+    "valgrind": {},
+}
+THREADED = ["test_threads.py", "test_lending.py", "test_frames.py", "test_poll.py", "test_device.py", "test_devices.py"]
+POINTED = ["test_lending.py", "test_frames.py", "test_batches.py", "test_socket.py"]  # where memory changes hands
+WITHOUT = [  # what says nothing about the extension modules
+    f"--ignore=tests/{name}.py"
+    for name in ("test_benchmarks", "test_build", "test_examples", "test_guard", "test_network_benchmark", "test_readme")
+]
+
+
+def folder(kind: str) -> Path:
+    """Return a copy of the package and its tests, with modules that were built for `kind`."""
+    place = ROOT / "build" / kind
+    for name in ("zmqcy", "tests", "tools", "examples", "docs", "benchmarks"):
+        # What is there stays, so that only what has changed is built anew.
+        shutil.copytree(
+            ROOT / name, place / name, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.so", "*.c.orig", "__pycache__")
+        )
+    for name in ("setup.py", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "Makefile"):
+        shutil.copy2(ROOT / name, place / name)
+    for old in (place / "zmqcy").glob("*.c"):
+        old.unlink()
+    for old in place.rglob("*.gcda"):
+        old.unlink()
+    command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace", "--force", f"-j{os.cpu_count()}"]
+    subprocess.run(command, cwd=place, env={**os.environ, **BUILD[kind]}, check=True)
+    return place
+
+
+def library(name: str) -> str:
+    """Return the path of one of gcc's libraries."""
+    found = subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout.strip()
+    if not Path(found).is_absolute():
+        raise SystemExit(f"instrumented: gcc has no {name}")
+    return found
+
+
+def environment(kind: str, place: Path) -> dict[str, str]:
+    result = {**os.environ, "PYTHONPATH": str(place)}
+    if kind in ("address", "thread", "valgrind"):
+        result["ZMQCY_INSTRUMENTED"] = kind
+    if kind in ("address", "valgrind"):
+        result["PYTHONMALLOC"] = "malloc"  # so that each object is a block of its own
+    if kind == "address":
+        result["LD_PRELOAD"] = f"{library('libasan.so')} {library('libubsan.so')}"
+        result["ASAN_OPTIONS"] = "detect_leaks=0:abort_on_error=1:allocator_may_return_null=1"  # CPython keeps what it has
+        result["UBSAN_OPTIONS"] = "halt_on_error=1:abort_on_error=1:print_stacktrace=1"
+    if kind == "thread":
+        result["LD_PRELOAD"] = library("libtsan.so")
+        result["TSAN_OPTIONS"] = f"halt_on_error=1:abort_on_error=1:suppressions={ROOT / 'tools' / 'tsan.supp'}"
+    return result
+
+
+def uncovered(place: Path) -> int:
+    """Print the lines of each .pyx that no test reached; return whether any module has under 95 percent."""
+    low = 0
+    for counts in sorted(place.rglob("*.gcda")):
+        command = ["gcov", "--json-format", "--stdout", str(counts)]
+        report = json.loads(subprocess.run(command, cwd=counts.parent, capture_output=True, check=True).stdout)
+        code = place / "zmqcy" / f"{counts.stem}.c"
+        lines = reached(code, next(file["lines"] for file in report["files"] if Path(file["file"]).name == code.name))
+        source = code.with_suffix(".pyx").read_text().splitlines()
+        missed = [number for number in sorted(lines) if not lines[number]]
+        share = 100 * (1 - len(missed) / len(lines))
+        low |= share < 95
+        print(f"\n{code.stem}.pyx: {share:.1f} % of {len(lines)} lines")
+        for number in missed:
+            print(f"    {number:5} {source[number - 1]}")
+    return low
+
+
+def reached(code: Path, counted: list[dict]) -> dict[int, int]:
+    """Return how often each line of a .pyx ran: as often as the line of C made of it that ran most."""
+    counts = {line["line_number"]: line["count"] for line in counted}
+    mark = re.compile(rf' */\* "zmqcy/{code.stem}\.pyx":(\d+)')
+    number, result = 0, {}
+    for place, text in enumerate(code.read_text().splitlines(), 1):
+        if found := mark.match(text):
+            number = int(found[1])
+        elif text.startswith("}"):  # the end of a function; what follows is of no line
+            number = 0
+        elif number and place in counts:
+            result[number] = max(result.get(number, 0), counts[place])
+    return result
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("kind", choices=list(BUILD))
+    kind, arguments = parser.parse_known_args()
+    place = folder(kind.kind)
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *(arguments or WITHOUT)]
+    if not arguments and kind.kind in ("thread", "valgrind"):
+        command += [f"tests/{name}" for name in (THREADED if kind.kind == "thread" else POINTED)]
+    if kind.kind == "thread":
+        command = ["setarch", "-R", *command]  # its shadow memory wants addresses that are not at random
+    if kind.kind == "valgrind":
+        words = ["valgrind", "-q", "--error-exitcode=99", "--errors-for-leak-kinds=none", "--trace-children=no"]
+        words.append(f"--suppressions={ROOT / 'tools' / 'valgrind.supp'}")
+        command = [*words, *command]
+    code = subprocess.run(command, cwd=place, env=environment(kind.kind, place)).returncode
+    return uncovered(place) or code if kind.kind == "coverage" else code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
