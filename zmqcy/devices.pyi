@@ -7,9 +7,11 @@ from typing_extensions import Self
 
 from zmqcy.constants import DeviceType, SocketType
 from zmqcy.context import Context
+from zmqcy.monitor import SocketEvent
 
 KINDS: Final[dict[DeviceType, tuple[SocketType, SocketType]]]
 CAPTURES: Final[tuple[SocketType, ...]]
+EVENTS: Final = 100
 LINGER: Final = 10_000
 
 _Endpoints: TypeAlias = str | Sequence[str]
@@ -28,7 +30,13 @@ class Statistics(NamedTuple):
     back_to_front: Flow
     waits: int
 
+class DeviceEvent(NamedTuple):
+    time: datetime
+    side: str
+    event: SocketEvent
+
 class Device:
+    watch: bool
     def __init__(
         self,
         kind: DeviceType | tuple[SocketType, SocketType],
@@ -43,6 +51,7 @@ class Device:
         run_in: Literal["thread", "process"] = "thread",
         io_threads: int = 1,
         context: Context | None = None,
+        watch: bool = False,
     ) -> None: ...
     @classmethod
     def from_config(cls, path: str | PathLike[str]) -> Self: ...
@@ -55,6 +64,8 @@ class Device:
     def stop(self, drain: bool = False, timeout: float | timedelta | None = None) -> None: ...
     def join(self, timeout: float | timedelta | None = None) -> None: ...
     def statistics(self) -> Statistics: ...
+    def events(self) -> list[DeviceEvent]: ...
+    def peers(self) -> dict[str, int]: ...
     @property
     def endpoints(self) -> dict[str, tuple[str, ...]]: ...
     @property
