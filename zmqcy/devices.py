@@ -574,9 +574,9 @@ class Device:
     def from_config(cls, path):
         """Make a device that a file of TOML describes.
 
-        Its keys are ``kind`` (a name, or a list of the names of two types), ``run_in``, ``io_threads``, ``watch``, and the
-        tables ``front``, ``back`` and ``capture``, each with ``endpoints`` (one or a list), and a table ``options``;
-        ``capture`` may have a ``type``. They mean what the parameters mean.
+        Its keys are ``kind`` (a name, or a list of the names of two types), ``run_in``, ``io_threads``, ``watch``, and
+        the tables ``front``, ``back`` and ``capture``, each with ``endpoints`` (one or a list), and a table
+        ``options``; ``capture`` may have a ``type``. They mean what the parameters mean.
 
         Parameters
         ----------
