@@ -345,6 +345,7 @@ def test_close_sends_all_away(device):
     stream = events(server)
     next(stream)
     idle = connected(server)
+    until(lambda: len(threads()) == 3)
     server.close()
     server.close()
     assert list(stream) == []
