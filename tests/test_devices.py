@@ -408,6 +408,22 @@ def test_run_in_the_calling_thread(make, peers):
     assert device.statistics().front_to_back.messages_out == 1
 
 
+def test_run_tells_when_it_is_ready(make):
+    device = make(zmqcy.STREAMER, ANY, ANY)
+    seen = []
+
+    def ready():
+        seen.append((device.statistics().state, device.endpoints["front"][0]))
+        device.stop()
+
+    device.run(ready)
+    assert seen == [("running", device.endpoints["front"][0])]
+    assert not seen[0][1].endswith("*")
+    with pytest.raises(ZeroDivisionError):
+        device.run(lambda: 1 / 0)
+    assert device.statistics().state == "ended"
+
+
 def test_signal_handlers_under_run(make):
     """What a handler may do with the device that runs below it."""
     device = make(zmqcy.STREAMER, ANY, ANY)
