@@ -348,11 +348,11 @@ class End:
 
     def drain(self) -> None:
         """Have the device drain, and do not wait for that; called by the thread of the reports too."""
+        self._within(self.bound)  # before all else, for a second signal that comes within this sets less
         self.asked = True
         self.reports.asked.put("stopping")
         # Not from here: this may be a signal handler that interrupts what `stop` would wait for.
         threading.Thread(target=partial(self.device.stop, drain=True), name="zmqcy drain", daemon=True).start()
-        self._within(self.bound)
 
     @staticmethod
     def _within(milliseconds: float) -> None:

@@ -1,0 +1,492 @@
+"""``zmqcy device``, in real processes and terminals: signals, numbers, systemd, peers that come and go, errors."""
+
+import json
+import os
+import pty
+import re
+import select
+import signal
+import socket as sockets
+import subprocess
+import sys
+import termios
+import threading
+import time
+
+import pytest
+
+import zmqcy
+
+pytest.importorskip("click", reason="the extra [cli] is not installed")
+from test_cli import ANY, COMMAND, LIMIT, cli, closed, fails
+
+ENDS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
+
+
+class Running:
+    """A device in a process of its own."""
+
+    def __init__(self, arguments, options):
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
+        self.process = subprocess.Popen([*COMMAND, "device", *map(str, arguments)], **pipes)
+        self.endpoints = []
+        if pipes["stderr"] == subprocess.PIPE:
+            word, *self.endpoints = self.process.stderr.readline().decode().split()
+            assert word == "ready", self.process.stderr.read()
+
+    @property
+    def pid(self):
+        return self.process.pid
+
+    def send(self, number):
+        self.process.send_signal(number)
+
+    def numbers(self):
+        """Ask for the numbers of a device that writes JSON."""
+        self.send(signal.SIGUSR1)
+        return json.loads(self.process.stdout.readline())
+
+    def until(self, condition):
+        deadline = time.monotonic() + LIMIT
+        while not condition(numbers := self.numbers()):
+            assert time.monotonic() < deadline, numbers
+        return numbers
+
+    def ended(self, code=0):
+        """Wait for its end; return the lines that it wrote to stdout, and to stderr."""
+        out, err = self.process.communicate(timeout=LIMIT)
+        assert self.process.returncode == code, err
+        return out.decode().splitlines(), err.decode().splitlines()
+
+    def stop(self, number=signal.SIGTERM, code=0):
+        self.send(number)
+        return self.ended(code)
+
+
+@pytest.fixture
+def start():
+    """A function that starts a device, and waits until it is ready; it is killed at the end."""
+    running = []
+
+    def start(*arguments, **options):
+        running.append(Running(arguments, options))
+        return running[-1]
+
+    yield start
+    for each in running:
+        each.process.kill()
+        each.process.communicate()
+
+
+def connected(socket, socket_type, endpoint, **options):
+    made = socket(socket_type, rcvtimeo=LIMIT * 1000, **options)
+    made.connect(endpoint)
+    return made
+
+
+def give(endpoint, messages):
+    """Send messages, and return when the system has them all."""
+    with zmqcy.Context() as ctx:
+        push = ctx.socket(zmqcy.PUSH, linger=-1)
+        push.connect(endpoint)
+        push.send_many(messages)
+
+
+# -------------------------------------------------------------------------------------------------------- what goes by
+
+
+@pytest.mark.parametrize("kind", ["streamer", "Streamer", "pull:PUSH"])
+def test_a_streamer(start, socket, kind):
+    device = start(kind, ANY, ANY, "--json")
+    push = connected(socket, zmqcy.PUSH, device.endpoints[0])
+    pull = connected(socket, zmqcy.PULL, device.endpoints[1])
+    push.send_multipart([b"a", b"bc"])
+    assert pull.recv_multipart() == [b"a", b"bc"]
+    (line,), errors = device.stop()
+    last = json.loads(line)
+    assert last["state"] == "ended"
+    assert last["name"] == kind.lower()
+    last["front_to_back"].pop("full")
+    assert last["front_to_back"] == {"messages_in": 1, "bytes_in": 3, "messages_out": 1, "bytes_out": 3}
+    assert last["back_to_front"]["messages_in"] == 0
+    assert errors == []
+
+
+def test_a_queue(start, socket):
+    device = start("QUEUE", ANY, ANY, "--io-threads", 2)
+    req = connected(socket, zmqcy.REQ, device.endpoints[0])
+    rep = connected(socket, zmqcy.REP, device.endpoints[1])
+    for word in (b"one", b"two"):
+        req.send(word)
+        rep.send(rep.recv().upper())
+        assert req.recv() == word.upper()
+    (line,), _ = device.stop(signal.SIGINT)
+    assert re.fullmatch(
+        r"queue ended: front to back 2 messages, 0\.000 MB, \d+ times full; "
+        r"back to front 2 messages, 0\.000 MB, \d+ times full; \d+ waits",
+        line,
+    )
+
+
+@pytest.mark.parametrize("kind", ["forwarder", "xsub:xpub"])
+def test_a_forwarder(start, socket, kind):
+    device = start(kind, ANY, ANY)
+    pub = connected(socket, zmqcy.PUB, device.endpoints[0])
+    sub = connected(socket, zmqcy.SUB, device.endpoints[1])
+    sub.subscribe(b"news")
+    deadline = time.monotonic() + LIMIT
+    while not sub.poll(20):  # a publisher drops what nobody has subscribed to yet
+        assert time.monotonic() < deadline
+        pub.send(b"news")
+    assert sub.recv() == b"news"
+
+
+def test_several_endpoints_bound_and_connected(start, socket, tmp_path):
+    source, sink = socket(zmqcy.PUSH), socket(zmqcy.PULL, rcvtimeo=LIMIT * 1000)
+    source.bind(ANY)
+    sink.bind(ANY)
+    path = f"ipc://{tmp_path}/a,b"
+    device = start("streamer", f"@{ANY},{path},>{source.last_endpoint}", f">{sink.last_endpoint}")
+    assert device.endpoints[1:] == [path, source.last_endpoint, sink.last_endpoint]
+    source.send(b"connected")
+    assert sink.recv() == b"connected"
+    for endpoint in device.endpoints[:2]:
+        give(endpoint, [b"bound"])
+        assert sink.recv() == b"bound"
+
+
+def test_capture(start, socket):
+    device = start("queue", ANY, ANY, "--capture", ANY)
+    req = connected(socket, zmqcy.REQ, device.endpoints[0])
+    rep = connected(socket, zmqcy.REP, device.endpoints[1])
+    sub = connected(socket, zmqcy.SUB, device.endpoints[2])
+    sub.subscribe(b"")
+    deadline = time.monotonic() + LIMIT
+    while not sub.poll(20):  # the subscription is on its way
+        assert time.monotonic() < deadline
+        req.send(b"question")
+        rep.send(rep.recv() + b" answered")
+        assert req.recv() == b"question answered"
+    assert sub.recv_multipart()[-1] in (b"question", b"question answered")
+
+
+CONFIG = """
+kind = "STREAMER"
+front = {endpoints = "tcp://127.0.0.1:*"}
+back = {endpoints = ["tcp://127.0.0.1:*"], options = {sndhwm = 10}}
+"""
+
+
+def test_config(start, socket, tmp_path):
+    pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    path = tmp_path / "jobs.toml"
+    path.write_text(CONFIG)
+    device = start("--config", path)
+    give(device.endpoints[0], [b"x"])
+    assert connected(socket, zmqcy.PULL, device.endpoints[1]).recv() == b"x"
+    (line,), _ = device.stop()
+    assert line.startswith("jobs ended: front to back 1 messages")
+    assert cli("device", "--config", path, "queue", ANY, ANY).returncode == 2
+    path.write_text(CONFIG.replace("sndhwm", "sndhmw"))
+    fails(cli("device", "--config", path), 1, str(path), "back.options", "sndhmw")
+    path.write_text(CONFIG.replace("kind", "kin"))
+    fails(cli("device", "--config", path), 1, str(path), "kin")
+    path.write_text("kind = ")
+    fails(cli("device", "--config", path), 1, str(path), "Invalid value")
+    fails(cli("device", "--config", tmp_path / "none"), 1, str(tmp_path / "none"), "No such file")
+
+
+# ------------------------------------------------------------------------------------------------------------- signals
+
+
+def filled(start, *options):
+    """Start a streamer that has messages and nobody who takes them."""
+    device = start("streamer", ANY, ANY, "--json", *options)
+    give(device.endpoints[0], [b"%d" % i for i in range(100)])
+    device.until(lambda numbers: numbers["front_to_back"]["messages_in"] == 1)  # the one in hand; the rest is queued
+    return device
+
+
+@pytest.mark.parametrize("number", ENDS)
+def test_a_signal_drains(start, socket, number):
+    device = filled(start)
+    device.send(number)
+    device.until(lambda numbers: numbers["state"] == "draining")
+    pull = connected(socket, zmqcy.PULL, device.endpoints[1])
+    assert [pull.recv() for _ in range(100)] == [b"%d" % i for i in range(100)]
+    (line,), errors = device.ended()
+    assert json.loads(line)["front_to_back"]["messages_out"] == 100
+    assert errors == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_second_signal_ends_at_once(start, number):
+    device = filled(start, "--drain-timeout", 1e9)
+    device.send(signal.SIGTERM)
+    device.until(lambda numbers: numbers["state"] == "draining")
+    (line,), errors = device.stop(number, 128 + number)
+    assert json.loads(line)["front_to_back"]["messages_out"] == 0
+    assert errors == []
+
+
+def test_a_second_signal_ends_the_wait_for_what_is_unsent(start):
+    device = start("streamer", ANY, ">tcp://127.0.0.1:1", "--json", "--drain-timeout", 1e9)
+    give(device.endpoints[0], [b"x"])
+    device.until(lambda numbers: numbers["front_to_back"]["messages_out"] == 1)
+    device.send(signal.SIGINT)
+    device.until(lambda numbers: numbers["state"] == "ended")
+    device.stop(signal.SIGINT, 130)
+
+
+def test_a_second_hangup_changes_nothing(start, socket):
+    device = filled(start)
+    for _ in range(3):
+        device.send(signal.SIGHUP)
+        device.until(lambda numbers: numbers["state"] == "draining")
+    connected(socket, zmqcy.PULL, device.endpoints[1]).recv()
+    (line,), _ = device.ended()
+    assert json.loads(line)["front_to_back"]["messages_out"] == 100
+
+
+@pytest.mark.parametrize("back", [ANY, ">tcp://127.0.0.1:1"])
+def test_the_end_is_bounded(start, back):
+    """Where nobody takes a message, and where nobody is there to whom it could be sent."""
+    device = start("streamer", ANY, back, "--json", "--drain-timeout", 100)
+    give(device.endpoints[0], [b"x"])
+    device.until(lambda numbers: numbers["front_to_back"]["messages_in"] == 1)
+    (line,), errors = device.stop()
+    assert json.loads(line)["state"] == "ended"
+    assert errors == ["zmqcy: streamer: not all was forwarded and sent within 100 ms"]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="no /proc")
+def test_a_signal_before_it_is_ready():
+    command = [*COMMAND, "device", "queue", ANY, ANY]
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + LIMIT
+    caught = 0
+    while not caught & 1 << signal.SIGTERM - 1:
+        assert time.monotonic() < deadline
+        with open(f"/proc/{process.pid}/status") as file:
+            caught = int(next(line for line in file if line.startswith("SigCgt")).split()[1], 16)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=LIMIT)
+    assert process.returncode in (0, 143)  # 143 as long as it does not know that it will be a device
+    assert b"Traceback" not in errors
+
+
+def test_ctrl_c_stays_ignored(start):
+    """As a shell has it for what runs behind."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        device = start("queue", ANY, ANY, "--json")
+    finally:
+        signal.signal(signal.SIGINT, before)
+    device.send(signal.SIGINT)
+    assert device.numbers()["state"] == "running"
+    device.stop()
+
+
+# ------------------------------------------------------------------------------------------------ numbers and terminals
+
+
+def test_lines_of_numbers(start, socket):
+    device = start("streamer", ANY, ANY, "--stats", 0.05, "--name", "jobs")
+    give(device.endpoints[0], [b"x" * 1000] * 100)
+    pull = connected(socket, zmqcy.PULL, device.endpoints[1])
+    for _ in range(100):
+        pull.recv()
+    deadline = time.monotonic() + LIMIT
+    while b" 100 messages, 0.100 MB, " not in (line := device.process.stdout.readline()):
+        assert time.monotonic() < deadline, line
+    assert re.match(rb"jobs running: front to back 100 messages, 0\.100 MB, [\d,]+/s, \d+\.\d{3} MB/s, \d+ times full; ", line)
+    device.send(signal.SIGTERM)
+    lines, _ = device.ended()
+    assert lines[-1].startswith("jobs ended: front to back 100 messages")
+
+
+def test_lines_of_json(start):
+    device = start("queue", ANY, ANY, "--stats", 0.05, "--json")
+    waits = [json.loads(device.process.stdout.readline())["waits"] for _ in range(3)]
+    assert waits == sorted(waits)
+    device.stop()
+
+
+def test_no_line_where_none_is_asked_for(start):
+    device = start("queue", ANY, ANY)
+    device.send(signal.SIGUSR1)
+    assert device.process.stdout.readline().startswith(b"queue running: ")
+    lines, errors = device.stop()
+    assert [line[:12] for line in lines] == ["queue ended:"]
+    assert errors == []
+
+
+class Terminal:
+    """A terminal, and what is shown on it."""
+
+    def __init__(self):
+        self.master, self.slave = pty.openpty()
+        termios.tcsetwinsize(self.slave, (40, 100)) if hasattr(termios, "tcsetwinsize") else None
+        self.shown = b""
+
+    def until(self, words):
+        """Read until a pattern is shown; return the match."""
+        deadline = time.monotonic() + LIMIT
+        while not (found := re.search(words, self.shown)):
+            assert time.monotonic() < deadline, self.shown
+            if select.select([self.master], [], [], 0.1)[0]:
+                self.shown += os.read(self.master, 65536)
+        return found
+
+    def close(self):
+        for each in (self.master, self.slave):
+            if each is not None:
+                os.close(each)
+        self.master = self.slave = None
+
+
+@pytest.fixture
+def terminal():
+    """A function that makes a terminal."""
+    terminals = []
+
+    def terminal():
+        terminals.append(Terminal())
+        return terminals[-1]
+
+    yield terminal
+    for each in terminals:
+        each.close()
+
+
+TERM = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
+
+
+def shown(start, terminal, *arguments, **options):
+    """Start a device with its output on a terminal; return both, and its endpoints."""
+    screen = terminal()
+    streams = {"stdout": screen.slave, "stderr": screen.slave, "stdin": screen.slave}
+    device = start(*arguments, env=TERM, **{**streams, **options})
+    return device, screen, screen.until(rb"ready ([^\r]*)\r\n")[1].decode().split()
+
+
+def test_a_table(start, terminal, socket):
+    device, screen, endpoints = shown(start, terminal, "streamer", ANY, ANY, "--name", "[jobs]", "--stats", 0.05)
+    before = termios.tcgetattr(screen.slave)
+    screen.until(rb"direction.*messages/s.*MB/s.*messages.*MB.*full")
+    assert screen.until(rb"\x1b\[\?25l")  # no cursor
+    give(endpoints[0], [b"x" * 10_000] * 1000)
+    pull = connected(socket, zmqcy.PULL, endpoints[1])
+    for _ in range(1000):
+        pull.recv()
+    screen.until(rb"\[jobs\]: running")
+    screen.until(rb"front to back[^\r]*[^\d,]1,000 [^\r]* 10\.0 ")
+    screen.until(rb"back to front[^\r]* 0 [^\r]* 0\.0 ")
+    screen.until(rb"\d waits")
+    screen.until(rb"front: " + endpoints[0].encode())
+    device.send(signal.SIGUSR1)
+    screen.until(rb"\[jobs\] running: front to back 1,000 messages")
+    assert b"\x1b[?25h" not in screen.shown
+    device.send(signal.SIGINT)
+    screen.until(rb"\[jobs\] ended: front to back 1,000 messages")
+    screen.until(rb"\x1b\[\?25h")  # the cursor is back
+    assert device.process.wait(LIMIT) == 0
+    assert termios.tcgetattr(screen.slave) == before
+
+
+def test_ctrl_c_on_a_terminal(start, terminal):
+    """The key, and not the signal."""
+    screen = terminal()
+    command = [sys.executable, "-c", CONTROLLED, *COMMAND, "device", "queue", ANY, ANY]
+    streams = {"stdin": screen.slave, "stdout": screen.slave, "stderr": screen.slave}
+    with subprocess.Popen(command, env=TERM, start_new_session=True, **streams) as process:
+        screen.until(rb"front to back")
+        os.write(screen.master, b"\x03")
+        screen.until(rb"queue ended: ")
+        assert process.wait(LIMIT) == 0
+
+
+CONTROLLED = """
+import fcntl, os, sys, termios
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # signals of this terminal are for us
+os.execv(sys.argv[1], sys.argv[1:])
+"""
+
+
+@pytest.mark.parametrize("controlling", [True, False])
+def test_the_terminal_goes_away(terminal, socket, controlling):
+    """With SIGHUP, and without one: then the next look at the table finds it out. It drains as ever."""
+    screen = terminal()
+    command = [*COMMAND, "device", "streamer", ANY, ANY, "--stats", "0.05"]
+    if controlling:
+        command = [sys.executable, "-c", CONTROLLED, *command]
+    streams = {"stdin": screen.slave, "stdout": screen.slave, "stderr": screen.slave}
+    with subprocess.Popen(command, env=TERM, start_new_session=True, **streams) as process:
+        try:
+            front, back = screen.until(rb"ready (\S+) (\S+)").groups()
+            screen.until(rb"front to back")
+            give(front.decode(), [b"one", b"two"])
+            # Both are at the device; how many wait in its socket nobody can see, but the first is in its hand.
+            screen.until(rb"front to back[^\r]* [1-9]\d* \S*\r")
+            screen.close()
+            pull = connected(socket, zmqcy.PULL, back.decode())
+            assert [pull.recv(), pull.recv()] == [b"one", b"two"]
+            assert process.wait(LIMIT) == 0
+        finally:
+            process.kill()
+
+
+def test_two_terminals(start, terminal, socket):
+    """Two devices in a row, each on a terminal of its own, and each with its own table."""
+    second, below, inner = shown(start, terminal, "streamer", ANY, ANY, "--name", "second", "--stats", 0.05)
+    first, above, outer = shown(start, terminal, "streamer", ANY, f">{inner[0]}", "--name", "first", "--stats", 0.05)
+    pull = connected(socket, zmqcy.PULL, inner[1])
+    give(outer[0], [b"%d" % i for i in range(300)])
+    assert [pull.recv() for _ in range(300)] == [b"%d" % i for i in range(300)]
+    for device, screen, name in ((first, above, b"first"), (second, below, b"second")):
+        screen.until(rb"front to back[^\r]* 300 ")
+        device.send(signal.SIGINT)
+        screen.until(name + rb" ended: front to back 300 messages")
+        assert device.process.wait(LIMIT) == 0
+    assert b"second" not in above.shown and b"first" not in below.shown
+
+
+@pytest.mark.parametrize("options", [{"env": {**TERM, "TERM": "dumb"}}, {"arguments": ["--json"]}])
+def test_no_table_on_a_dumb_terminal_or_with_json(start, terminal, options):
+    screen = terminal()
+    arguments = options.pop("arguments", [])
+    device = start("queue", ANY, ANY, "--stats", 0.05, *arguments, stdout=screen.slave, **{"env": TERM, **options})
+    screen.until(rb"running.*\r\n.*running")
+    assert b"\x1b" not in screen.shown
+    device.send(signal.SIGTERM)
+    screen.until(rb"ended")
+    device.process.wait(LIMIT)
+    assert device.process.stderr.read() == b""
+
+
+def test_stdout_without_a_reader(start, socket):
+    """It drains, and says why it ends."""
+    device = start("streamer", ANY, ANY, "--stats", 0.05)
+    device.process.stdout.close()
+    device.process.wait(LIMIT)
+    assert device.process.returncode == 1
+    assert device.process.stderr.read() == b"zmqcy: stdout: Broken pipe\n"
+
+
+def test_closed_streams(start, socket):
+    fails(closed(">&-", "device", "queue", ANY, ANY), 1, "stdout is closed")
+    with zmqcy.Context() as ctx:
+        probe = ctx.socket(zmqcy.PULL)
+        probe.bind(ANY)
+        endpoint = probe.last_endpoint
+    line = ["sh", "-c", 'exec "$@" <&- 2>&-', "sh"]
+    command = [*line, *COMMAND, "device", "streamer", endpoint, ANY, "--json", "--stats", "0.05"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        assert json.loads(process.stdout.readline())["state"] == "running"
+        give(endpoint, [b"x"])
+        while json.loads(process.stdout.readline())["front_to_back"]["messages_in"] == 0:
+            pass
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+        assert process.wait(LIMIT) in (130, 143)
