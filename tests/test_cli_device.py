@@ -326,7 +326,6 @@ class Terminal:
 
     def __init__(self):
         self.master, self.slave = pty.openpty()
-        termios.tcsetwinsize(self.slave, (40, 100)) if hasattr(termios, "tcsetwinsize") else None
         self.shown = b""
 
     def until(self, words):

@@ -165,7 +165,8 @@ class Table:
         self.name = name
         self.places = "\n".join(f"{side}: {' '.join(each)}" for side, each in endpoints.items())
         self.rates = Rates()
-        console = Console(file=open(1, "w", closefd=False))  # noqa: SIM115  # it ends with the process
+        # It is one; asked again after it has gone, it says no, and rich would write nothing and not fail.
+        console = Console(file=open(1, "w", closefd=False), force_terminal=True)  # noqa: SIM115  # ends with the process
         self.live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
         self.live.start()
 
