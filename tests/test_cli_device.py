@@ -1,17 +1,20 @@
 """``zmqcy device``, in real processes and terminals: signals, numbers, systemd, peers that come and go, errors."""
 
+import configparser
 import json
 import os
 import pty
 import re
 import select
+import shlex
+import shutil
 import signal
 import socket as sockets
 import subprocess
 import sys
 import termios
-import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -489,3 +492,121 @@ def test_closed_streams(start, socket):
         process.send_signal(signal.SIGINT)
         process.stdout.read()
         assert process.wait(LIMIT) in (130, 143)
+
+
+# ------------------------------------------------------------------------------------------------------------- systemd
+
+
+class Notified:
+    """What is at the other end of NOTIFY_SOCKET."""
+
+    def __init__(self, address):
+        self.address = address
+        self.socket = sockets.socket(sockets.AF_UNIX, sockets.SOCK_DGRAM)
+        self.socket.settimeout(LIMIT)
+        self.socket.bind(address.replace("@", "\0"))
+        self.told = []
+
+    def until(self, line):
+        """Receive until a line comes; return the message that has it, as a list of lines."""
+        while True:
+            self.told.append(self.socket.recv(65536).decode().split("\n"))
+            if line in self.told[-1]:
+                return self.told[-1]
+
+    def rest(self):
+        self.socket.setblocking(False)
+        while True:
+            try:
+                self.told.append(self.socket.recv(65536).decode().split("\n"))
+            except BlockingIOError:
+                return self.told
+
+
+@pytest.fixture(params=["path", "abstract"])
+def systemd(request, tmp_path):
+    if request.param == "abstract" and not sys.platform.startswith("linux"):
+        pytest.skip("the abstract namespace is Linux's")
+    notified = Notified(str(tmp_path / "notify") if request.param == "path" else f"@zmqcy-{os.getpid()}")
+    yield notified
+    notified.socket.close()
+
+
+def test_systemd_is_told(start, systemd):
+    device = start("queue", ANY, ANY, "--json", env={**os.environ, "NOTIFY_SOCKET": systemd.address})
+    where = " ".join(device.endpoints)
+    assert systemd.until("READY=1") == ["READY=1", f"STATUS=forwards: {where}"]
+    device.stop()
+    assert systemd.until("STOPPING=1") == ["STOPPING=1", "STATUS=drains"]
+    assert [line for each in systemd.rest() for line in each if line == "WATCHDOG=1"] == []
+
+
+def test_the_watchdog(start, systemd):
+    watched = {**os.environ, "NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "100000"}
+    device = start("queue", ANY, ANY, "--json", env=watched)
+    systemd.until("READY=1")
+    for _ in range(30):
+        assert systemd.until("WATCHDOG=1") == ["WATCHDOG=1"]
+    device.until(lambda numbers: numbers["waits"] > 5)
+    device.stop()
+
+
+def test_the_watchdog_goes_on_until_all_is_sent(start, systemd):
+    watched = {**os.environ, "NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "100000"}
+    device = start("streamer", ANY, ">tcp://127.0.0.1:1", "--json", "--drain-timeout", 1e9, env=watched)
+    give(device.endpoints[0], [b"x"])
+    device.until(lambda numbers: numbers["front_to_back"]["messages_out"] == 1)
+    device.send(signal.SIGTERM)
+    systemd.until("STOPPING=1")
+    for _ in range(60):  # longer than the numbers may stand still
+        systemd.until("WATCHDOG=1")
+    device.stop(code=143)
+
+
+@pytest.mark.parametrize("settings", [{"WATCHDOG_PID": "1"}, {"WATCHDOG_USEC": "0"}, {"WATCHDOG_USEC": "soon"}])
+def test_no_watchdog(start, tmp_path, settings):
+    """One for another process, one that is off, and nonsense."""
+    notified = Notified(str(tmp_path / "notify"))
+    watched = {**os.environ, "NOTIFY_SOCKET": notified.address, "WATCHDOG_USEC": "1000", **settings}
+    device = start("queue", ANY, ANY, "--stats", 0.05, "--json", env=watched)
+    for _ in range(5):
+        device.process.stdout.readline()
+    device.stop()
+    assert ["WATCHDOG=1"] not in notified.rest()
+    notified.socket.close()
+
+
+def test_a_notify_socket_that_is_not_there(start, tmp_path):
+    start("queue", ANY, ANY, env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "none")}).stop()
+
+
+UNIT = Path(__file__).resolve().parent.parent / "examples" / "zmqcy-device.service"
+
+
+def test_the_unit():
+    unit = configparser.ConfigParser(interpolation=None)
+    unit.optionxform = str
+    unit.read(UNIT)
+    service = unit["Service"]
+    assert service["Type"] == "notify"
+    program, command, *arguments = shlex.split(service["ExecStart"])
+    assert (os.path.basename(program), command) == ("zmqcy", "device")
+    from zmqcy.cli.device import device
+
+    with device.make_context("device", arguments) as parsed:
+        assert parsed.params["kind"] == zmqcy.QUEUE
+        assert parsed.params["bound"] < 1000 * int(service["TimeoutStopSec"])
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="no systemd-analyze")
+def test_the_unit_as_systemd_reads_it(tmp_path):
+    program = tmp_path / "zmqcy"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    copy = tmp_path / UNIT.name
+    copy.write_text(UNIT.read_text().replace("/usr/local/bin/zmqcy", str(program)))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", copy], capture_output=True, text=True, timeout=LIMIT
+    )
+    lines = [line for line in done.stderr.splitlines() if UNIT.name in line]
+    assert (done.returncode, lines) == (0, []), done.stderr
