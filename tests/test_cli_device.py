@@ -13,12 +13,14 @@ import socket as sockets
 import subprocess
 import sys
 import termios
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 import zmqcy
+from zmqcy.devices import Device
 
 pytest.importorskip("click", reason="the extra [cli] is not installed")
 from test_cli import ANY, COMMAND, LIMIT, cli, closed, fails
@@ -302,7 +304,9 @@ def test_lines_of_numbers(start, socket):
     deadline = time.monotonic() + LIMIT
     while b" 100 messages, 0.100 MB, " not in (line := device.process.stdout.readline()):
         assert time.monotonic() < deadline, line
-    assert re.match(rb"jobs running: front to back 100 messages, 0\.100 MB, [\d,]+/s, \d+\.\d{3} MB/s, \d+ times full; ", line)
+    assert re.match(
+        rb"jobs running: front to back 100 messages, 0\.100 MB, [\d,]+/s, \d+\.\d{3} MB/s, \d+ times full; ", line
+    )
     device.send(signal.SIGTERM)
     lines, _ = device.ended()
     assert lines[-1].startswith("jobs ended: front to back 100 messages")
@@ -563,6 +567,28 @@ def test_the_watchdog_goes_on_until_all_is_sent(start, systemd):
     device.stop(code=143)
 
 
+def test_the_watchdog_is_not_told_of_a_loop_that_stands_still(systemd, monkeypatch):
+    """Here it has ended, and nobody says that this is meant."""
+    from zmqcy.cli.device import Reports
+
+    monkeypatch.setenv("NOTIFY_SOCKET", systemd.address)
+    device = Device(zmqcy.QUEUE, ANY, ANY)
+    device.start()
+    device.stop()
+    reports = Reports(device, "queue", False, None)
+    deadline = time.monotonic() + LIMIT
+    silent = False
+    while not silent:
+        assert time.monotonic() < deadline
+        before = len(systemd.told)
+        reports._watchdog()
+        silent = len(systemd.rest()) == before
+    assert before > 0
+    reports.stopping = True
+    reports._watchdog()
+    assert systemd.rest()[-1] == ["WATCHDOG=1"]
+
+
 @pytest.mark.parametrize("settings", [{"WATCHDOG_PID": "1"}, {"WATCHDOG_USEC": "0"}, {"WATCHDOG_USEC": "soon"}])
 def test_no_watchdog(start, tmp_path, settings):
     """One for another process, one that is off, and nonsense."""
@@ -610,3 +636,190 @@ def test_the_unit_as_systemd_reads_it(tmp_path):
     )
     lines = [line for line in done.stderr.splitlines() if UNIT.name in line]
     assert (done.returncode, lines) == (0, []), done.stderr
+
+
+# -------------------------------------------------------------------------------------------- peers that come and go
+
+
+class Worker(threading.Thread):
+    """Answers requests, and remembers them."""
+
+    def __init__(self, rep):
+        super().__init__()
+        self.rep = rep
+        self.handled = []
+        self.done = threading.Event()
+
+    def run(self):
+        while not self.done.is_set():
+            if self.rep.poll(20):
+                request = self.rep.recv()
+                self.handled.append(request)
+                self.rep.send(request)
+
+
+class Client(threading.Thread):
+    """Sends requests, each again until it is answered."""
+
+    def __init__(self, req, total):
+        super().__init__()
+        self.req = req
+        self.total = total
+        self.acknowledged = []
+        self.error = None
+
+    def run(self):
+        deadline = time.monotonic() + LIMIT
+        try:
+            for word in (b"%d" % i for i in range(self.total)):
+                while True:
+                    self.req.send(word)
+                    if self.req.poll(100):
+                        break
+                    assert time.monotonic() < deadline, word
+                assert self.req.recv() == word
+                self.acknowledged.append(word)
+        except BaseException as error:
+            self.error = error
+
+    def reaches(self, count):
+        deadline = time.monotonic() + LIMIT
+        while len(self.acknowledged) < count:
+            assert self.is_alive() and time.monotonic() < deadline, (self.error, len(self.acknowledged))
+            time.sleep(0.002)
+
+    def finished(self):
+        self.join(LIMIT)
+        assert self.error is None
+        assert self.acknowledged == [b"%d" % i for i in range(self.total)]
+
+
+RETRYING = {"req_relaxed": True, "req_correlate": True, "reconnect_ivl": 10, "sndtimeo": LIMIT * 1000}
+
+
+def test_a_killed_device_is_started_again_between_live_peers(start, socket):
+    device = start("queue", ANY, ANY)
+    front, back = device.endpoints
+    worker = Worker(connected(socket, zmqcy.REP, back, reconnect_ivl=10))
+    client = Client(connected(socket, zmqcy.REQ, front, **RETRYING), 400)
+    worker.start()
+    client.start()
+    try:
+        for count in (50, 150, 250):
+            client.reaches(count)
+            device.process.kill()
+            device.process.wait(LIMIT)
+            assert set(client.acknowledged) <= set(worker.handled)
+            device = start("queue", front, back)
+        client.finished()
+    finally:
+        worker.done.set()
+        worker.join()
+    assert set(client.acknowledged) <= set(worker.handled)
+    device.stop()
+
+
+def test_a_worker_that_dies_and_comes_back(start, socket):
+    """A process of its own, that is killed with a request in its hand or without one."""
+    device = start("queue", ANY, ANY, "--json")
+    client = Client(connected(socket, zmqcy.REQ, device.endpoints[0], **RETRYING), 400)
+    client.start()
+    for count in (50, 150, 400):
+        with subprocess.Popen([*COMMAND, "echo", f">{device.endpoints[1]}", "--quiet"]) as worker:
+            try:
+                client.reaches(count)
+            finally:
+                worker.kill()
+    client.finished()
+    (line,), _ = device.stop()
+    assert json.loads(line)["back_to_front"]["messages_out"] >= 400
+
+
+def test_a_sink_that_dies_and_comes_back(start, socket):
+    """What comes while nobody is there is kept."""
+    device = start("streamer", ANY, ANY)
+    push = connected(socket, zmqcy.PUSH, device.endpoints[0])
+    for i in range(3):
+        with subprocess.Popen(
+            [*COMMAND, "recv", "pull", f">{device.endpoints[1]}", "--quiet"], stdout=subprocess.PIPE
+        ) as sink:
+            push.send(b"%d" % i)
+            assert sink.stdout.readline() == b"%d\n" % i
+            sink.kill()
+            sink.wait(LIMIT)
+    (line,), _ = device.stop()
+    assert line.startswith("streamer ended: front to back 3 messages")
+
+
+# -------------------------------------------------------------------------------------------------------------- errors
+
+
+def test_an_endpoint_that_is_taken(start):
+    device = start("queue", ANY, ANY)
+    free = "tcp://127.0.0.1:*"
+    for side, arguments in {
+        "front": ["queue", device.endpoints[0], free],
+        "back": ["streamer", free, f"{free},{device.endpoints[1]}"],
+        "capture": ["streamer", free, free, "--capture", device.endpoints[1]],
+    }.items():
+        fails(cli("device", *arguments), 1, f"zmqcy: {side}: bind", device.endpoints[side != "front"], "already in use")
+
+
+def test_failures(tmp_path):
+    fails(cli("device", "queue", ANY, "nowhere://x"), 1, "back", "nowhere://x", "Protocol not supported")
+    fails(
+        cli("device", "queue", f"ipc://{tmp_path}/none/x", ANY), 1, "front", f"ipc://{tmp_path}/none/x", "No such file"
+    )
+    assert b"Traceback" in cli("--debug", "device", "queue", ANY, "nowhere://x").stderr
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="no users")
+def test_no_permission(tmp_path):
+    """A directory in which nobody may make a socket: root may everywhere, but in /proc."""
+    place = tmp_path / "closed"
+    place.mkdir(mode=0o500)
+    path = f"/proc/{os.getpid()}/x" if os.geteuid() == 0 else f"{place}/x"
+    done = cli("device", "queue", f"ipc://{path}", ANY)
+    fails(done, 1, "front: bind", path)
+    assert re.search(r"not permitted|Permission denied|No such file", done.stderr.decode())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "KIND, FRONT and BACK"),
+        (["queue", ANY], "KIND, FRONT and BACK"),
+        (["broker", ANY, ANY], "broker"),
+        (["pull:pish", ANY, ANY], "pull:pish"),
+        (["pull:push:pull", ANY, ANY], "pull:push:pull"),
+        (["push:pub", ANY, ANY], "no message can go"),
+        (["pull:sub", ANY, ANY], "no message can go"),
+        (["queue", ANY, "5555"], "5555"),
+        (["queue", ANY, f"{ANY},"], "is no endpoint"),
+        (["queue", ANY, ANY, "--capture", "x"], "x"),
+        (["queue", ANY, ANY, "--stats", "0"], "--stats"),
+        (["queue", ANY, ANY, "--drain-timeout", "-1"], "--drain-timeout"),
+        (["queue", ANY, ANY, "--io-threads", "many"], "--io-threads"),
+        (["--config", "x", "--io-threads", "2"], "--config"),
+    ],
+)
+def test_wrong_usage(arguments, words):
+    done = cli("device", *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr.decode() and b"Usage: zmqcy device" in done.stderr and b"Traceback" not in done.stderr
+
+
+def test_metrics_without_what_they_need(run):
+    code = """
+        import sys
+        sys.modules["zmqcy.web"] = None  # as if it could not be imported
+        from zmqcy.cli import main
+        main()
+    """
+    done = run(code, "device", "queue", ANY, ANY, "--metrics", "127.0.0.1:0", check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"zmqcy: --metrics: .*: pip install zmqcy\[metrics\]\n", done.stderr)
+
+
+def test_help_has_examples():
+    assert re.search(rb"Examples:\n[^\n]*zmqcy device", cli("device", "--help").stdout)

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import warnings
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -251,6 +252,50 @@ def test_pause_under_load(run_in, started, peers):
     assert got == list(range(3000))
     assert device.statistics().state == "running"
     until(lambda: device.statistics().front_to_back.messages_out == 3000)
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="no /proc")
+def test_pause_under_load_takes_no_memory(make, socket):
+    """For five seconds; the load is all that senders can bring, and then it goes on."""
+    device = make(zmqcy.STREAMER, ANY, ANY, front_options=NARROW, back_options=NARROW, run_in="process")
+    device.start()
+    pull = socket(zmqcy.PULL, **NARROW)
+    pull.connect(device.endpoints["back"][0])
+    done = threading.Event()
+    block = b"x" * 100_000
+
+    def send():
+        push = socket(zmqcy.PUSH, **NARROW)
+        push.connect(device.endpoints["front"][0])
+        while not done.is_set():
+            with suppress(zmqcy.TimedOut):
+                push.send(block, timeout=50)
+
+    def resident():
+        with open(f"/proc/{device.pid}/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    threads = [threading.Thread(target=send) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(300):
+            pull.recv()
+        device.pause()
+        taken, before, largest = device.statistics().front_to_back.messages_in, resident(), 0
+        until_then = time.monotonic() + 5
+        while time.monotonic() < until_then:
+            largest = max(largest, resident())
+            done.wait(0.05)
+        assert device.statistics().front_to_back.messages_in == taken
+        assert largest - before < 8_000_000  # unhindered, three senders bring hundreds of MB in that time
+        device.resume()
+        for _ in range(300):
+            pull.recv()
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
 
 
 def test_pause_from_many_threads(run_in, started, peers):

@@ -66,7 +66,10 @@ class Side(click.ParamType):  # type: ignore[type-arg, unused-ignore]
         if isinstance(value, list):
             return value
         # A path may have a comma; what follows one that separates has a transport.
-        parts = [Endpoint().convert(each, param, ctx) for each in re.split(r",(?=[@>]?\w+://)", value)]
+        parts = [Endpoint().convert(each.strip(), param, ctx) for each in re.split(r",(?=\s*[@>]?\w+://)", value)]
+        for _, address in parts:
+            if "," in address and not address.startswith("ipc://"):
+                self.fail(f"{value!r}: {address!r} is no endpoint", param, ctx)
         return [f"{'>' if bind is False else '@'}{address}" for bind, address in parts]
 
 
@@ -181,7 +184,12 @@ class Table:
             table.add_column(column, justify="right")
         for (words, attribute), rate in zip(DIRECTIONS.items(), self.rates(numbers), strict=True):
             flow: Flow = getattr(numbers, attribute)
-            figures = f"{rate[0]:,.0f}", f"{rate[1] / 1e6:,.1f}", f"{flow.messages_out:,}", f"{flow.bytes_out / 1e6:,.1f}"
+            figures = (
+                f"{rate[0]:,.0f}",
+                f"{rate[1] / 1e6:,.1f}",
+                f"{flow.messages_out:,}",
+                f"{flow.bytes_out / 1e6:,.1f}",
+            )
             table.add_row(words, *figures, f"{flow.full:,}")
         self.live.update(table, refresh=True)
 
@@ -416,10 +424,14 @@ Examples:
 @click.option("--capture", metavar="URL", type=Side(), help="Publish a copy of every message here.")
 @click.option("--config", metavar="FILE", type=click.Path(), help="Read a file of TOML; no KIND, FRONT, BACK then.")
 @click.option("--name", help="What it is called where its numbers are shown [KIND].")
-@click.option("--stats", metavar="SECONDS", type=click.FloatRange(min=0.01), help="Show numbers so often [terminal: 1].")
+@click.option(
+    "--stats", metavar="SECONDS", type=click.FloatRange(min=0.01), help="Show numbers so often [terminal: 1]."
+)
 @click.option("--json", "as_json", is_flag=True, help="Write numbers as JSON, an object a line, and no table.")
 @click.option("--metrics", metavar="HOST:PORT", help="Serve a page, and numbers for Prometheus.")
-@click.option("--token", envvar="ZMQCY_TOKEN", help="What --metrics asks for; better in ZMQCY_TOKEN: ps shows arguments.")
+@click.option(
+    "--token", envvar="ZMQCY_TOKEN", help="What --metrics asks for; better in ZMQCY_TOKEN: ps shows arguments."
+)
 @click.option(
     "--drain-timeout",
     "bound",

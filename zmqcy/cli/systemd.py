@@ -25,6 +25,10 @@ def notify(*lines: str) -> None:
 def watchdog() -> float | None:
     """Return the seconds between two ``WATCHDOG=1``, half of what is allowed; None where none are asked for."""
     allowed = os.environ.get("WATCHDOG_USEC", "")
-    if not allowed.isdecimal() or not int(allowed) or os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()):
+    if (
+        not allowed.isdecimal()
+        or not int(allowed)
+        or os.environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid())
+    ):
         return None
     return int(allowed) / 2e6
