@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import warnings
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -253,6 +254,50 @@ def test_pause_under_load(run_in, started, peers):
     until(lambda: device.statistics().front_to_back.messages_out == 3000)
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="no /proc")
+def test_pause_under_load_takes_no_memory(make, socket):
+    """For five seconds; the load is all that senders can bring, and then it goes on."""
+    device = make(zmqcy.STREAMER, ANY, ANY, front_options=NARROW, back_options=NARROW, run_in="process")
+    device.start()
+    pull = socket(zmqcy.PULL, **NARROW)
+    pull.connect(device.endpoints["back"][0])
+    done = threading.Event()
+    block = b"x" * 100_000
+
+    def send():
+        push = socket(zmqcy.PUSH, **NARROW)
+        push.connect(device.endpoints["front"][0])
+        while not done.is_set():
+            with suppress(zmqcy.TimedOut):
+                push.send(block, timeout=50)
+
+    def resident():
+        with open(f"/proc/{device.pid}/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    threads = [threading.Thread(target=send) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(300):
+            pull.recv()
+        device.pause()
+        taken, before, largest = device.statistics().front_to_back.messages_in, resident(), 0
+        until_then = time.monotonic() + 5
+        while time.monotonic() < until_then:
+            largest = max(largest, resident())
+            done.wait(0.05)
+        assert device.statistics().front_to_back.messages_in == taken
+        assert largest - before < 8_000_000  # unhindered, three senders bring hundreds of MB in that time
+        device.resume()
+        for _ in range(300):
+            pull.recv()
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+
+
 def test_pause_from_many_threads(run_in, started, peers):
     device = started(zmqcy.STREAMER, ANY, ANY)
     push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
@@ -406,6 +451,22 @@ def test_run_in_the_calling_thread(make, peers):
     thread.join()
     assert errors == []
     assert device.statistics().front_to_back.messages_out == 1
+
+
+def test_run_tells_when_it_is_ready(make):
+    device = make(zmqcy.STREAMER, ANY, ANY)
+    seen = []
+
+    def ready():
+        seen.append((device.statistics().state, device.endpoints["front"][0]))
+        device.stop()
+
+    device.run(ready)
+    assert seen == [("running", device.endpoints["front"][0])]
+    assert not seen[0][1].endswith("*")
+    with pytest.raises(ZeroDivisionError):
+        device.run(lambda: 1 / 0)
+    assert device.statistics().state == "ended"
 
 
 def test_signal_handlers_under_run(make):

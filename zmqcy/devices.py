@@ -243,11 +243,13 @@ class _Loop:
             if self.error is not None:
                 raise self.error
 
-    def forward(self):
+    def forward(self, ready=None):
         """Run the loop to its end; raise what went wrong."""
         self.thread = threading.get_ident()
         front, back, *capture = self.sockets[:-2]
         try:
+            if ready is not None:
+                ready()
             counted_proxy(front, back, capture[0] if capture else None, self.inner, self.numbers)
         except Exception as error:
             self.error = error
@@ -663,8 +665,14 @@ class Device:
         """
         self._make("start", self._run_in).start()
 
-    def run(self):
+    def run(self, ready=None):
         """Forward in the calling thread, whatever `run_in` is, until `stop` in another one, or in a signal handler.
+
+        Parameters
+        ----------
+        ready : callable, optional
+            Called without arguments once `endpoints` are bound and connected, before a message is taken. What it raises
+            ends the device.
 
         Raises
         ------
@@ -673,7 +681,7 @@ class Device:
         KeyboardInterrupt
             Or what another signal handler raises; the device has ended.
         """
-        self._make("run", "thread").forward()
+        self._make("run", "thread").forward(ready)
 
     def pause(self):
         """Take nothing from either side until `resume`, so that peers feel the high-water mark.
