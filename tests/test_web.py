@@ -5,10 +5,14 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket as sockets
+import subprocess
+import sys
 import threading
 import time
 from contextlib import closing, suppress
+from types import SimpleNamespace
 
 import pytest
 
@@ -164,16 +168,15 @@ def test_events_of_a_device_that_is_not_watched():
 
 @pytest.mark.parametrize("run_in", ["thread", "process"])
 def test_pause_and_resume(run_in):
-    with Device(zmqcy.QUEUE, ANY, ANY, run_in=run_in) as device:
-        with serve(device, HERE, name="a", token=TOKEN) as server:
-            for path, state in (("/pause", "paused"), ("/resume", "running")):
-                answer = ask(server, "POST", path, BEARER, body=b"ignored")
-                assert (answer.status, json.loads(answer.text)) == (200, {"state": state})
-                assert device.statistics().state == state
-            device.stop()
-            answer = ask(server, "POST", "/pause", BEARER)
-            assert answer.status == 409
-            assert "the device has ended" in answer.text
+    with Device(zmqcy.QUEUE, ANY, ANY, run_in=run_in) as device, serve(device, HERE, name="a", token=TOKEN) as server:
+        for path, state in (("/pause", "paused"), ("/resume", "running")):
+            answer = ask(server, "POST", path, BEARER, body=b"ignored")
+            assert (answer.status, json.loads(answer.text)) == (200, {"state": state})
+            assert device.statistics().state == state
+        device.stop()
+        answer = ask(server, "POST", "/pause", BEARER)
+        assert answer.status == 409
+        assert "the device has ended" in answer.text
 
 
 @pytest.mark.parametrize(
@@ -412,6 +415,75 @@ def test_a_program_that_forgets_its_server_ends(run):
         print(repr(server) == f"<Server of 'a' at {{server.url}}>")
     """)
     assert done.stdout + done.stderr == "True\n"
+
+
+# ---- zmqcy device --metrics
+
+
+@pytest.fixture
+def command():
+    """A function that starts `zmqcy device queue`, and returns the process and the address of its page."""
+    pytest.importorskip("click", reason="the extra [cli] is not installed")
+    processes = []
+
+    def start(*arguments, **env):
+        command = [sys.executable, "-m", "zmqcy", "device", "queue", ANY, ANY, "--metrics", HERE, *arguments]
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = subprocess.Popen(command, text=True, env={**os.environ, **env}, **pipes)
+        processes.append(process)
+        word, url = process.stderr.readline().split()
+        assert word == "metrics"
+        assert process.stderr.readline().startswith("ready tcp://")
+        return process, SimpleNamespace(url=url)
+
+    yield start
+    for each in processes:
+        each.kill()
+        each.communicate()
+
+
+def test_the_command(command):
+    process, server = command("--name", "orders", "--json")
+    assert json.loads(ask(server, "GET", "/health").text) == {"name": "orders", "state": "running", "error": None}
+    assert 'zmqcy_device_peers{device="orders",side="front"} 0.0' in ask(server, "GET", "/metrics").text
+    assert "<title>zmqcy device</title>" in ask(server, "GET", "/").text
+    assert ask(server, "POST", "/pause", BEARER).status == 403
+    stream = events(server)
+    first = next(stream)
+    assert (first["control"], first["peers"]) == (False, {"front": 0, "back": 0})
+    assert [each["name"] for each in first["events"]] == ["LISTENING"] * 2
+    process.send_signal(signal.SIGTERM)
+    assert [each["state"] for each in stream if each["state"] == "running"] in ([], ["running"])
+    out, err = process.communicate(timeout=LIMIT)
+    assert (process.returncode, err) == (0, "")
+    assert json.loads(out)["state"] == "ended"
+
+
+def test_the_command_with_a_token(command):
+    _, server = command(ZMQCY_TOKEN=TOKEN)
+    assert ask(server, "POST", "/pause", {"Authorization": "Bearer wrong"}).status == 403
+    for path, state in (("/pause", "paused"), ("/resume", "running")):
+        assert ask(server, "POST", path, BEARER).status == 200
+        assert json.loads(ask(server, "GET", "/health").text)["state"] == state
+
+
+@pytest.mark.parametrize(
+    ("address", "token", "text"),
+    [
+        (None, TOKEN, "serve {}: Address already in use"),
+        ("here", TOKEN, "serve: the address must be HOST:PORT, as 127.0.0.1:9100, not 'here'"),
+        ("192.0.2.1:0", TOKEN, "serve 192.0.2.1:0: Cannot assign requested address"),
+        (HERE, "a b", "serve: the token must be of printable ASCII characters, without spaces"),
+    ],
+)
+def test_what_the_command_cannot_serve(server, address, token, text):
+    pytest.importorskip("click", reason="the extra [cli] is not installed")
+    address = address or f"127.0.0.1:{port(server)}"
+    done = subprocess.run(
+        [sys.executable, "-m", "zmqcy", "device", "queue", ANY, ANY, "--metrics", address],
+        capture_output=True, text=True, timeout=LIMIT, env={**os.environ, "ZMQCY_TOKEN": token},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"zmqcy: --metrics: {text.format(address)}\n")
 
 
 # ---- the page, in a browser

@@ -12,11 +12,10 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 from errno import EIO
 from functools import partial
-from importlib import import_module
 from types import FrameType
 from typing import Any
 
@@ -85,24 +84,15 @@ def _served(device: Device, address: str | None, name: str, token: str | None) -
     if address is None:
         return nullcontext()
     try:
-        web = import_module("zmqcy.web")
+        from zmqcy.web import serve
     except ModuleNotFoundError as error:
-        raise Failure(f"--metrics: {error}: pip install zmqcy[metrics]") from error
-    return _named(address, lambda: web.serve(device, address, name=name, token=token))
-
-
-@contextmanager
-def _named(address: str, serve: Callable[[], AbstractContextManager[Any]]) -> Iterator[Any]:
-    """Enter what `serve` gives, and say where that was if it cannot be."""
+        raise Failure(f"--metrics: {error}") from error
+    device.watch = True
     try:
-        manager = serve()
-        server = manager.__enter__()
+        return serve(device, address, name=name, token=token)
     except (OSError, ValueError) as error:
-        raise Failure(f"--metrics {address}: {getattr(error, 'strerror', None) or error}") from error
-    try:
-        yield server
-    finally:
-        manager.__exit__(None, None, None)
+        # The text of an OSError names the address, but its str() begins with a number.
+        raise Failure(f"--metrics: {getattr(error, 'strerror', None) or error}") from error
 
 
 # ---------------------------------------------------------------------------------------------------------- the numbers
