@@ -1,9 +1,11 @@
 """`zmqcy.metrics`: the numbers of sockets and devices, as a registry of Prometheus has them."""
 
 import gc
+import json
 import re
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -274,3 +276,80 @@ def test_without_prometheus_client(run):
     """)
     text = "prometheus_client zmqcy.metrics needs prometheus_client: pip install zmqcy[metrics]\n"
     assert done.stdout == text
+
+
+# ---- the dashboard
+
+DASHBOARD = Path(__file__).resolve().parent.parent / "examples" / "grafana-device.json"
+FUNCTIONS = {"sum", "max", "by", "rate", "time", "label_values"}
+
+
+@pytest.fixture
+def dashboard():
+    return json.loads(DASHBOARD.read_text())
+
+
+@pytest.fixture(scope="module")
+def exported():
+    """The labels of each metric that a watched device exports."""
+    registry = CollectorRegistry()
+    with Device(zmqcy.QUEUE, ANY, ANY, watch=True) as device, register_device(device, "a", registry):
+        return {name: {label for label, _ in labels} for name, *labels in scrape(registry)}
+
+
+def queries(dashboard):
+    """Return each query with its legend."""
+    [variable] = [each for each in dashboard["templating"]["list"] if each["type"] == "query"]
+    assert variable["definition"] == variable["query"]["query"]
+    found = [(target["expr"], target["legendFormat"]) for panel in dashboard["panels"] for target in panel["targets"]]
+    assert len(found) > 5
+    return [(variable["definition"], ""), *found]
+
+
+def test_the_dashboard_asks_for_what_is_exported(dashboard, exported):
+    used = set()
+    for query, legend in queries(dashboard):
+        [metric] = re.findall(r"\bzmqcy_\w+", query)
+        assert metric in exported
+        used.add(metric)
+        [grouped] = re.findall(r"by \(([^)]*)\)", query) or [""]
+        words = re.sub(r'"[^"]*"|\[\$\w+\]', "", query)  # without values and ranges
+        labels = set(re.findall(r"[a-z]\w*", words)) - FUNCTIONS - {metric}
+        assert labels <= exported[metric], query
+        assert set(re.findall(r"{{(\w+)}}", legend)) == set(filter(None, grouped.split(", "))), query
+        assert ("rate(" in query) == metric.endswith("_total")
+        assert query.count("(") == query.count(")")
+    assert used == exported.keys()  # it shows all that there is
+
+
+def test_the_dashboard_has_what_grafana_wants(dashboard):
+    assert {"title", "uid", "panels", "templating", "time", "annotations"} <= dashboard.keys()
+    assert re.fullmatch("[a-zA-Z0-9_-]{1,40}", dashboard["uid"])
+    assert dashboard["schemaVersion"] >= 36  # the first with data sources as objects
+    assert "id" not in dashboard  # which a Grafana gives
+    variables = {each["name"]: each for each in dashboard["templating"]["list"]}
+    assert (variables["datasource"]["type"], variables["datasource"]["query"]) == ("datasource", "prometheus")
+    assert set(re.findall(r"\$\{?([a-z]\w*)", json.dumps(dashboard))) == variables.keys()
+    panels = dashboard["panels"]
+    assert len({panel["id"] for panel in panels}) == len({panel["title"] for panel in panels}) == len(panels)
+    source = {"type": "prometheus", "uid": "${datasource}"}
+    for each in [*panels, variables["device"], *(target for panel in panels for target in panel["targets"])]:
+        assert each["datasource"] == source
+    for panel in panels:
+        assert panel["type"] in ("stat", "timeseries")
+        assert {"fieldConfig", "options", "gridPos", "description"} <= panel.keys()
+        assert panel["fieldConfig"].keys() == {"defaults", "overrides"}
+        references = [target["refId"] for target in panel["targets"]]
+        assert len(set(references)) == len(references)
+
+
+def test_the_panels_do_not_overlap(dashboard):
+    taken = set()
+    for panel in dashboard["panels"]:
+        place = panel["gridPos"]
+        assert place.keys() == {"x", "y", "w", "h"}
+        columns, rows = range(place["x"], place["x"] + place["w"]), range(place["y"], place["y"] + place["h"])
+        assert 0 <= columns.start < columns.stop <= 24
+        cells = {(x, y) for x in columns for y in rows}
+        assert not cells & taken, panel["title"]
+        taken |= cells
