@@ -15,13 +15,12 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
 from errno import EIO
-from functools import partial
 from types import FrameType
 from typing import Any
 
 import click
 
-from zmqcy.cli import formats, systemd
+from zmqcy.cli import formats, signals, systemd
 from zmqcy.cli.sockets import Endpoint, Failure
 from zmqcy.constants import DeviceType, SocketType
 from zmqcy.devices import Device, Flow, Statistics
@@ -337,21 +336,29 @@ class End:
         self.over = False  # and they are closed
         self.asked = False
         self.code = 0
+        self.drains: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def install(self) -> None:
+        # Started now, and not by a signal handler: what that interrupts may hold a lock that a new thread waits for.
+        threading.Thread(target=self._drain, name="zmqcy drain", daemon=True).start()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell does for what runs behind, and nohup
                 signal.signal(number, self._on_signal)
         signal.signal(signal.SIGALRM, self._on_alarm)
         signal.signal(signal.SIGUSR1, lambda number, frame: self.reports.asked.put("numbers"))
+        if signals.received:
+            raise SystemExit(0)
+
+    def _drain(self) -> None:
+        self.drains.get()
+        self.device.stop(drain=True)
 
     def drain(self) -> None:
         """Have the device drain, and do not wait for that; called by the thread of the reports too."""
         self._within(self.bound)  # before all else, for a second signal that comes within this sets less
         self.asked = True
         self.reports.asked.put("stopping")
-        # Not from here: this may be a signal handler that interrupts what `stop` would wait for.
-        threading.Thread(target=partial(self.device.stop, drain=True), name="zmqcy drain", daemon=True).start()
+        self.drains.put(None)
 
     @staticmethod
     def _within(milliseconds: float) -> None:
@@ -359,13 +366,13 @@ class End:
         signal.setitimer(signal.ITIMER_REAL, max(milliseconds / 1000, 0.001), 0.1)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
-        if not self.begun:
-            raise SystemExit(0)
-        if not self.asked:
+        if not self.begun and not self.asked:
+            self.asked = True  # `ready` looks; an exception would be lost where this interrupts a callback
+        elif not self.asked:
             self.drain()
         elif number != signal.SIGHUP:  # a shell that ends sends one, and the system another
             self.code = 128 + number
-            if self.over:
+            if self.over or not self.begun:
                 raise SystemExit(self.code)
             self._within(0)
 
@@ -380,6 +387,8 @@ class End:
 
         def ready() -> None:
             self.begun = True
+            if self.asked:
+                raise SystemExit(0)
             self.reports.begin()
 
         try:
