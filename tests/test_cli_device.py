@@ -15,6 +15,7 @@ import sys
 import termios
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -485,6 +486,28 @@ def test_stdout_without_a_reader(start, socket):
     assert device.process.stderr.read() == b"zmqcy: stdout: Broken pipe\n"
 
 
+def test_stdout_that_nobody_reads(start, socket):
+    """Messages go on all the same, and so does the end."""
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(writer, b"x" * 4096)
+    os.set_blocking(writer, True)
+    device = start("streamer", ANY, ANY, "--stats", 0.05, stdout=writer)
+    os.close(writer)
+    push = connected(socket, zmqcy.PUSH, device.endpoints[0])
+    pull = connected(socket, zmqcy.PULL, device.endpoints[1])
+    device.send(signal.SIGUSR1)
+    push.send(b"x")
+    assert pull.recv() == b"x"
+    device.send(signal.SIGTERM)
+    _, errors = device.process.communicate(timeout=LIMIT)
+    os.close(reader)
+    assert device.process.returncode == 1
+    assert errors == b"zmqcy: stdout: nobody has read what is there for 3 s\n"
+
+
 def test_closed_streams(start, socket):
     fails(closed(">&-", "device", "queue", ANY, ANY), 1, "stdout is closed")
     with zmqcy.Context() as ctx:
@@ -690,7 +713,7 @@ class Client(threading.Thread):
         deadline = time.monotonic() + LIMIT
         while len(self.acknowledged) < count:
             assert self.is_alive() and time.monotonic() < deadline, (self.error, len(self.acknowledged))
-            time.sleep(0.002)
+            threading.Event().wait(0.002)
 
     def finished(self):
         self.join(LIMIT)
