@@ -280,8 +280,8 @@ class Reports:
 
     def _report(self) -> None:
         """Do what is asked, and what is due, until the end is asked for."""
-        due = {job: time.monotonic() + every for job, every in self._jobs().items()}
         every = self._jobs()
+        due = {job: time.monotonic() + seconds for job, seconds in every.items()}
         while True:
             try:
                 asked = self.asked.get(timeout=max(min(due.values()) - time.monotonic(), 0) if due else None)
