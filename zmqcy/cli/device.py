@@ -437,7 +437,9 @@ Examples:
 @click.argument("front", required=False, type=Side())
 @click.argument("back", required=False, type=Side())
 @click.option("--capture", metavar="URL", type=Side(), help="Publish a copy of every message here.")
-@click.option("--config", metavar="FILE", type=click.Path(), help="Read a file of TOML; no KIND, FRONT, BACK then.")
+@click.option(
+    "--config", metavar="FILE", type=click.Path(readable=False), help="Read a file of TOML; no KIND, FRONT, BACK then."
+)
 @click.option("--name", help="What it is called where its numbers are shown [KIND].")
 @click.option(
     "--stats", metavar="SECONDS", type=click.FloatRange(min=0.01), help="Show numbers so often [terminal: 1]."
