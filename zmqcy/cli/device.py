@@ -26,6 +26,7 @@ from zmqcy.constants import DeviceType, SocketType
 from zmqcy.devices import Device, Flow, Statistics
 
 STATUS = 5  # seconds between two lines of status for systemd
+STUCK = 3  # seconds that the end waits for a reader of stdout
 ALIVE = 2  # seconds in which the numbers of a loop change: it wakes twice a second, and counts that
 DIRECTIONS = {"front to back": "front_to_back", "back to front": "back_to_front"}
 
@@ -220,16 +221,13 @@ class Reports:
         self.thread.start()
 
     def end(self) -> None:
-        """End the thread, and write the numbers a last time."""
+        """Have the thread write the numbers a last time, and end."""
         if self.thread.ident is None:  # the device did not start
             return
         self.asked.put("end")
-        self.thread.join()
-        if self.error is None:
-            try:
-                self.line()
-            except OSError as error:
-                self._cannot(error)
+        self.thread.join(STUCK)
+        if self.thread.is_alive():
+            self.error = Failure(f"stdout: nobody has read what is there for {STUCK} s")
 
     def line(self, rates: list[tuple[float, float]] | None = None) -> None:
         if self.lost:
@@ -255,18 +253,25 @@ class Reports:
                 self._cannot(error)
                 self.ended()
                 self._report()
+            self._close_table()
+            self.line()
+        except OSError as error:
+            self._cannot(error)
         except Exception as error:
             self.error = error
             self.ended()
         finally:
-            if self.table is not None:
-                self.table.close()
-                self.table = None
+            self._close_table()
+
+    def _close_table(self) -> None:
+        if self.table is not None:
+            self.table.close()
+            self.table = None
 
     def _report(self) -> None:
         """Do what is asked, and what is due, until the end is asked for."""
-        due = {job: time.monotonic() + every for job, every in self._jobs().items()}
         every = self._jobs()
+        due = {job: time.monotonic() + seconds for job, seconds in every.items()}
         while True:
             try:
                 asked = self.asked.get(timeout=max(min(due.values()) - time.monotonic(), 0) if due else None)
@@ -290,6 +295,7 @@ class Reports:
         if not self.lost and self.shows:
             if self.table is None:
                 self.table = Table(self.name, self.device.endpoints)
+                self._refresh()
             jobs[self._refresh] = self.every or 1
         elif not self.lost and self.every:
             jobs[self._lines] = self.every
@@ -421,7 +427,9 @@ Examples:
 @click.argument("front", required=False, type=Side())
 @click.argument("back", required=False, type=Side())
 @click.option("--capture", metavar="URL", type=Side(), help="Publish a copy of every message here.")
-@click.option("--config", metavar="FILE", type=click.Path(), help="Read a file of TOML; no KIND, FRONT, BACK then.")
+@click.option(
+    "--config", metavar="FILE", type=click.Path(readable=False), help="Read a file of TOML; no KIND, FRONT, BACK then."
+)
 @click.option("--name", help="What it is called where its numbers are shown [KIND].")
 @click.option(
     "--stats", metavar="SECONDS", type=click.FloatRange(min=0.01), help="Show numbers so often [terminal: 1]."
@@ -435,7 +443,7 @@ Examples:
     "--drain-timeout",
     "bound",
     metavar="MS",
-    type=click.FloatRange(min=0, max=2**31 - 1),
+    type=click.FloatRange(min=0, max=2**30),
     default=10_000,
     show_default=True,
     help="How long the end may take.",
@@ -475,7 +483,8 @@ def device(
     elif kind is None or front is None or back is None:
         raise click.UsageError("KIND, FRONT and BACK are needed, or --config")
     else:
-        linger = {"linger": int(bound)}  # the time that is left ends it before
+        # The bound ends it before, and says so. This is for a device that ends by an error.
+        linger = {"linger": int(bound) + 1000}
         made = Device(
             kind, front, back, front_options=linger, back_options=linger, capture=capture, io_threads=io_threads or 1
         )
