@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import warnings
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -253,6 +254,50 @@ def test_pause_under_load(run_in, started, peers):
     until(lambda: device.statistics().front_to_back.messages_out == 3000)
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="no /proc")
+def test_pause_under_load_takes_no_memory(make, socket):
+    """For five seconds; the load is all that senders can bring, and then it goes on."""
+    device = make(zmqcy.STREAMER, ANY, ANY, front_options=NARROW, back_options=NARROW, run_in="process")
+    device.start()
+    pull = socket(zmqcy.PULL, **NARROW)
+    pull.connect(device.endpoints["back"][0])
+    done = threading.Event()
+    block = b"x" * 100_000
+
+    def send():
+        push = socket(zmqcy.PUSH, **NARROW)
+        push.connect(device.endpoints["front"][0])
+        while not done.is_set():
+            with suppress(zmqcy.TimedOut):
+                push.send(block, timeout=50)
+
+    def resident():
+        with open(f"/proc/{device.pid}/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    threads = [threading.Thread(target=send) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(300):
+            pull.recv()
+        device.pause()
+        taken, before, largest = device.statistics().front_to_back.messages_in, resident(), 0
+        until_then = time.monotonic() + 5
+        while time.monotonic() < until_then:
+            largest = max(largest, resident())
+            done.wait(0.05)
+        assert device.statistics().front_to_back.messages_in == taken
+        assert largest - before < 8_000_000  # unhindered, three senders bring hundreds of MB in that time
+        device.resume()
+        for _ in range(300):
+            pull.recv()
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+
+
 def test_pause_from_many_threads(run_in, started, peers):
     device = started(zmqcy.STREAMER, ANY, ANY)
     push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
@@ -406,6 +451,22 @@ def test_run_in_the_calling_thread(make, peers):
     thread.join()
     assert errors == []
     assert device.statistics().front_to_back.messages_out == 1
+
+
+def test_run_tells_when_it_is_ready(make):
+    device = make(zmqcy.STREAMER, ANY, ANY)
+    seen = []
+
+    def ready():
+        seen.append((device.statistics().state, device.endpoints["front"][0]))
+        device.stop()
+
+    device.run(ready)
+    assert seen == [("running", device.endpoints["front"][0])]
+    assert not seen[0][1].endswith("*")
+    with pytest.raises(ZeroDivisionError):
+        device.run(lambda: 1 / 0)
+    assert device.statistics().state == "ended"
 
 
 def test_signal_handlers_under_run(make):
@@ -746,6 +807,103 @@ def test_calls_after_the_end(run_in, started):
 # ---- from a file
 
 
+def names(device, side):
+    return [each.event.name for each in device.events() if each.side == side]
+
+
+def test_what_happens_to_connections(run_in, started, socket, peers):
+    upstream = socket(zmqcy.ROUTER)
+    device = started(zmqcy.QUEUE, ANY, f">{upstream.bind(ANY).endpoint}", watch=True)
+    assert device.peers().keys() == {"front", "back"}
+    until(lambda: device.peers() == {"front": 0, "back": 1})
+    first, second = (socket(zmqcy.REQ) for _ in range(2))
+    for each, count in ((first, 1), (second, 2)):
+        each.connect(device.endpoints["front"][0])
+        until(lambda count=count: device.peers() == {"front": count, "back": 1})
+    first.close(0)
+    until(lambda: device.peers() == {"front": 1, "back": 1})
+    upstream.close(0)
+    until(lambda: device.peers() == {"front": 1, "back": 0})
+    assert names(device, "front")[0] == "LISTENING"
+    assert {"CONNECTED", "HANDSHAKE_SUCCEEDED", "DISCONNECTED"} <= set(names(device, "back"))
+    accepted = [each for each in device.events() if each.event.event == zmqcy.Event.ACCEPTED]
+    assert [each.event.endpoint for each in accepted] == [*device.endpoints["front"]] * 2
+    assert device.statistics().since <= accepted[0].time <= accepted[1].time <= datetime.now(timezone.utc)
+    device.stop()
+    assert device.peers() == {"front": 0, "back": 0}
+    assert names(device, "front")[-1] == "MONITOR_STOPPED"
+
+
+def test_the_last_events_are_kept(run_in, started, tmp_path):
+    nobody = f"ipc://{tmp_path}/nobody"
+    device = started(zmqcy.STREAMER, ANY, f">{nobody}", back_options={"reconnect_ivl": 1}, watch=True)
+    until(lambda: len(device.events()) == 100)
+    before = device.events()
+    until(lambda: before[-1] not in device.events())
+    assert len(device.events()) == 100
+    assert {each.event.endpoint for each in device.events()} == {nobody}
+
+
+def test_capture_has_peers_too(started, socket):
+    device = started(zmqcy.STREAMER, ANY, ANY, capture=ANY, watch=True)
+    sub = socket(zmqcy.SUB)
+    sub.connect(device.endpoints["capture"][0])
+    until(lambda: device.peers() == {"front": 0, "back": 0, "capture": 1})
+
+
+def test_a_record_ends_with_the_context_and_begins_anew(make):
+    context = zmqcy.Context()
+    device = make(zmqcy.QUEUE, ANY, ANY, context=context, watch=True)
+    device.start()
+    peer = zmqcy.Context()
+    req = peer.socket(zmqcy.REQ, linger=0)
+    req.connect(device.endpoints["front"][0])
+    until(lambda: device.peers() == {"front": 1, "back": 0})
+    context.term()
+    with pytest.raises(zmqcy.ContextTerminated):
+        device.join(LIMIT)
+    assert device.peers() == {"front": 0, "back": 0}
+    req.close()
+    peer.term()
+    assert [each for each in threading.enumerate() if each.name == "zmqcy device events"] == []
+    other = make(zmqcy.QUEUE, ANY, ANY, watch=True)
+    for _ in range(2):
+        other.start()
+        until(lambda: names(other, "front") == ["LISTENING"])
+        other.stop()
+
+
+def test_a_watched_device_that_cannot_bind_leaves_nothing(make, socket):
+    holder = socket(zmqcy.PULL)
+    taken = holder.bind(ANY).endpoint
+    before = len(os.listdir("/dev/fd"))
+    for _ in range(20):
+        with pytest.raises(zmqcy.ZMQError, match="back: bind"):
+            make(zmqcy.QUEUE, ANY, taken, watch=True).start()
+    until(lambda: len(os.listdir("/dev/fd")) <= before + 2)
+
+
+def test_without_watch_there_is_no_record(run_in, started):
+    device = started(zmqcy.QUEUE, ANY, ANY)
+    for call in (device.events, device.peers):
+        with pytest.raises(zmqcy.StateError, match="keeps no record of that: make it with watch=True"):
+            call()
+    device.stop()
+    with pytest.raises(zmqcy.StateError, match="watch=True"):
+        device.events()
+
+
+def test_a_program_that_forgets_a_watched_device_ends(run):
+    done = run(f"""
+        import zmqcy
+        from zmqcy.devices import Device
+        device = Device(zmqcy.QUEUE, "{ANY}", "{ANY}", watch=True)
+        device.start()
+        print(device.peers())
+    """)
+    assert done.stdout + done.stderr == "{'front': 0, 'back': 0}\n"
+
+
 @pytest.fixture
 def config(tmp_path):
     """A function that writes a file, and makes a device of it."""
@@ -765,6 +923,7 @@ def test_a_device_from_a_file(config, peers, socket, where):
     device = config(f"""
         kind = "QUEUE"
         io_threads = 2
+        watch = true
         {where}
         [front]
         endpoints = ["{ANY}", "@{ANY}"]
@@ -824,6 +983,7 @@ QUEUE = 'kind = "QUEUE"\n'
         (QUEUE + FRONT + BACK + "size = 5", ValueError, "no key size, only kind, front, back, capture, run_in, io_thr"),
         (QUEUE + FRONT + BACK + "run_in = 'fork'", ValueError, "run_in must be 'thread' or 'process', not 'fork'"),
         (QUEUE + FRONT + BACK + "io_threads = '2'", TypeError, "io_threads must be an int, not '2'"),
+        (QUEUE + FRONT + BACK + "watch = 1", TypeError, "watch must be true or false, not 1"),
         ("kind = 'QUEU'\n" + FRONT + BACK, ValueError, "kind must be one of STREAMER, .* socket types, not 'QUEU'"),
         ("kind = ['PULL', 'PUSCH']\n" + FRONT + BACK, ValueError, "kind must be one of PAIR, .*not 'PUSCH'"),
         ("kind = 3\n" + FRONT + BACK, ValueError, "kind must be one of .*not 3"),

@@ -17,6 +17,7 @@ COMMANDS = {  # command: its module
     "req": "requests",
     "echo": "requests",
     "ping": "requests",
+    "device": "device",
     "curve-keygen": "keys",
 }
 
