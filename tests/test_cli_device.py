@@ -505,7 +505,7 @@ def test_stdout_that_nobody_reads(start, socket):
     _, errors = device.process.communicate(timeout=LIMIT)
     os.close(reader)
     assert device.process.returncode == 1
-    assert errors == b"zmqcy: stdout: nobody has read what is there for 3 s\n"
+    assert errors == b"zmqcy: stdout: nobody has read what is there for 5 s\n"
 
 
 def test_closed_streams(start, socket):

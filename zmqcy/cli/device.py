@@ -26,7 +26,7 @@ from zmqcy.constants import DeviceType, SocketType
 from zmqcy.devices import Device, Flow, Statistics
 
 STATUS = 5  # seconds between two lines of status for systemd
-STUCK = 3  # seconds that the end waits for a reader of stdout
+STUCK = 5  # seconds that the end waits for a reader of stdout
 ALIVE = 2  # seconds in which the numbers of a loop change: it wakes twice a second, and counts that
 DIRECTIONS = {"front to back": "front_to_back", "back to front": "back_to_front"}
 
