@@ -18,6 +18,7 @@ COMMANDS = {  # command: its module
     "echo": "requests",
     "ping": "requests",
     "watch": "watch",
+    "bench": "bench",
     "curve-keygen": "keys",
 }
 
@@ -52,6 +53,7 @@ Examples:
   zmqcy echo tcp://127.0.0.1:5556
   zmqcy ping tcp://127.0.0.1:5556
   zmqcy watch dealer tcp://127.0.0.1:5556
+  zmqcy bench throughput
 
 Exit codes: 0; 1 for a failure, with a line that says which; 2 for wrong usage; 130 after Ctrl-C.
 """,
