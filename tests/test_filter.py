@@ -288,7 +288,8 @@ def test_a_device_goes_on_with_what_the_last_one_left(filtered, socket):
     pull.close()
     for i in range(10):
         push.send_multipart([b"%d" % i, b"x"])
-    for run.filter, parts in ((run.filter, 20), (same, 30), (None, 30)):
+    for filter, parts in ((run.filter, 20), (same, 30), (None, 30)):
+        run.filter = filter
         run.start()
         while run.statistics()[0] != parts:  # they come with the first round
             pass

@@ -15,9 +15,10 @@ cdef enum Verdict:
 
 
 # Called for each message in hand, without the GIL. The parts are the hook's while it runs: it may read them, and
-# replace one with another message (zmq_msg_close, then zmq_msg_init_size). To take the last ones away it closes them
-# and makes `count` less, but not 0, and never more. It does not close what it drops, nor what it ends the loop with: the
-# former the loop closes, the latter goes back to its source. For ROUTER the first part is the routing id. The MORE flag of a new part need not be set.
+# replace one with another message (zmq_msg_close, then zmq_msg_init_size; its flags do not matter). To take the last
+# ones away it closes them and makes `count` less, but not 0, and never more. It does not close what it drops, nor what
+# it ends the loop with: that goes back to its source, as the hook has left it. For ROUTER the first part is the routing
+# id.
 ctypedef int (*hook_function)(void *user, zmq_msg_t *parts, int *count, Direction direction) noexcept nogil
 
 

@@ -5,6 +5,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from typing_extensions import Self
 
+from zmqcy._proxy import Hook, _Filter
 from zmqcy.constants import DeviceType, SocketType
 from zmqcy.context import Context
 
@@ -43,6 +44,7 @@ class Device:
         run_in: Literal["thread", "process"] = "thread",
         io_threads: int = 1,
         context: Context | None = None,
+        filter: _Filter | Hook | str | None = None,
     ) -> None: ...
     @classmethod
     def from_config(cls, path: str | PathLike[str]) -> Self: ...
