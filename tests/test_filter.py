@@ -148,9 +148,8 @@ def test_drop_change_and_insert(filtered):
         push.send_multipart(parts)
     expected = [[b"A"], [b"twice", b"b", b"c"], [b"TWICE", b"B", b"C"], [b"view"], [b"", b""]]
     assert [pull.recv_multipart() for _ in expected] == expected
-    # a message of 3 parts and 8 bytes inserted; two, of 2 parts and 5 bytes, and of 1 and 4, dropped
-    numbers = [1 + 2 + 3 + 1 + 1 + 2, 1 + 5 + 7 + 4 + 4, 0, 0, 0, 0, 1 + 3 + 3 + 1 + 2, 1 + 7 + 7 + 4]
-    assert run.statistics() == numbers
+    # what was dropped was received and not sent; what was inserted was sent alone
+    assert run.statistics() == [6, 1 + 5 + 7 + 4 + 4, 0, 0, 0, 0, 5, 1 + 7 + 7 + 4]
 
 
 def test_parts_are_bytes_and_big_ones_are_not_torn(filtered):
@@ -288,10 +287,10 @@ def test_a_device_goes_on_with_what_the_last_one_left(filtered, socket):
     pull.close()
     for i in range(10):
         push.send_multipart([b"%d" % i, b"x"])
-    for filter, parts in ((run.filter, 20), (same, 30), (None, 30)):
+    for filter in (run.filter, same, None):
         run.filter = filter
         run.start()
-        while run.statistics()[0] != parts:  # they come with the first round
+        while run.statistics()[0] != 10:  # they come with the first round
             pass
         run.statistics()  # after a round in which the filter had its turn
         run.command(b"TERMINATE")

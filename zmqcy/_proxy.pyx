@@ -48,10 +48,8 @@ cdef struct Flow:
     # The numbers of one direction.
     uint64_t messages_in
     uint64_t bytes_in
-    uint64_t parts_in
     uint64_t messages_out
     uint64_t bytes_out
-    uint64_t parts_out
     uint64_t full          # how many times the target, or the capture socket, had no room
 
 
@@ -206,7 +204,6 @@ cdef void count_in(Way *way) noexcept nogil:
     way.size = size_of_parts(way.parts, way.count)
     way.flow.messages_in += 1
     way.flow.bytes_in += way.size
-    way.flow.parts_in += way.count
 
 
 cdef int take_rest(Way *way) noexcept nogil:
@@ -319,7 +316,6 @@ cdef int give_message(Way *way, Device *device) noexcept nogil:
         <void> zmq_msg_init(&way.parts[0])
     way.flow.messages_out += 1
     way.flow.bytes_out += way.size
-    way.flow.parts_out += way.count
     way.count = 0
     way.captured = False
     return 0
@@ -382,14 +378,14 @@ cdef int obey(Device *device) noexcept nogil:
         return zmq_errno()
     number = 0
     if is_word(&msg, b"STATISTICS", 10):
-        # parts and bytes, received and sent, of the frontend and then of the backend
-        counters[0] = device.flows[0].parts_in
+        # messages and bytes, received and sent, of the frontend and then of the backend
+        counters[0] = device.flows[0].messages_in
         counters[1] = device.flows[0].bytes_in
-        counters[2] = device.flows[1].parts_out
+        counters[2] = device.flows[1].messages_out
         counters[3] = device.flows[1].bytes_out
-        counters[4] = device.flows[1].parts_in
+        counters[4] = device.flows[1].messages_in
         counters[5] = device.flows[1].bytes_in
-        counters[6] = device.flows[0].parts_out
+        counters[6] = device.flows[0].messages_out
         counters[7] = device.flows[0].bytes_out
         for i in range(8):
             if number == 0:
@@ -855,7 +851,7 @@ def proxy_steerable(frontend, backend, capture=None, control=None, *, filter=Non
 
     It takes ``PAUSE``, ``RESUME``, ``TERMINATE`` and ``DRAIN``, each answered by an empty message where it is a REP
     socket, and ``STATISTICS``, answered by eight parts with a 64-bit number in the machine's order: of the frontend the
-    parts received, bytes received, parts sent, bytes sent, and the same of the backend. What a filter drops was
+    messages received, bytes received, messages sent, bytes sent, and the same of the backend. What a filter drops was
     received and not sent; what it inserts was sent and not received. After ``DRAIN`` a direction is forwarded until its
     source has nothing left; when that is so for both the device ends.
 
@@ -866,7 +862,7 @@ def proxy_steerable(frontend, backend, capture=None, control=None, *, filter=Non
     capture : Socket, optional
         As for `proxy`.
     control : Socket, optional
-        A PAIR, PULL, SUB or REP socket. A command waits while a filter runs.
+        A PAIR, DEALER, PULL, SUB or REP socket. A command waits while a filter runs, and one that is unknown is ignored.
     filter : function or Hook, optional
         As for `proxy`.
 
