@@ -948,6 +948,8 @@ def test_the_examples_of_the_guide(config, run):
     guide = (Path(__file__).parent.parent / "docs" / "guide.md").read_text()
     [program] = re.findall(r"```python\n(from zmqcy.devices .*?)```", guide, re.S)
     assert run("import zmqcy\n" + program).stdout == "0\n"
+    [program] = re.findall(r"```python\n(def shout.*?)```", guide, re.S)
+    run("import zmqcy\nfrom zmqcy.devices import Device\n" + program)
     [text] = re.findall(r"```toml\n(.*?)```", guide, re.S)
     assert repr(config(text)) == "<Device FORWARDER, not started>"
 

@@ -862,7 +862,7 @@ def proxy_steerable(frontend, backend, capture=None, control=None, *, filter=Non
     capture : Socket, optional
         As for `proxy`.
     control : Socket, optional
-        A PAIR, DEALER, PULL, SUB or REP socket. A command waits while a filter runs, and one that is unknown is ignored.
+        A PAIR, DEALER, PULL, SUB or REP socket. A command waits while a filter runs; an unknown one is ignored.
     filter : function or Hook, optional
         As for `proxy`.
 
