@@ -3,8 +3,8 @@
     peer.py LIBRARY WORK WHERE [KEY=VALUE ...]
 
 LIBRARY is zmqcy, zmq (pyzmq), pyomq, or one of others.py: pynng, Pipe, streams. Beside those of C there is the mode
-`batch`, of `batch` messages a call, the mode `blocking`, in which zmqcy sleeps without spinning before, the modes `hook`
-and `filter` of a streamer, and the work `inline`, which sends and receives in one thread. With loop=asyncio or
+`batch`, of `batch` messages a call, the mode `blocking`, in which zmqcy sleeps without spinning before, the modes
+`hook` and `filter` of a streamer, and the work `inline`, which sends and receives in one thread. With loop=asyncio or
 loop=uvloop the work is one of tasks.py.
 """
 
