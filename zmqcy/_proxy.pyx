@@ -823,8 +823,8 @@ def proxy(frontend, backend, capture=None, *, filter=None):
         routing id. It returns the messages that are to go on in that direction, as such a list: the same one, or
         another one, longer, shorter or empty. Until these have found room no more are taken. The device forwards
         nothing while the function runs. Where it raises, or returns what is no list of messages, the device ends, and
-        the messages that it was called with are left to the next receives of their socket, as they came; messages that
-        it had returned before and that found no room are left there too, before those, as it returned them.
+        the messages that it was called with are left to the next receives of their socket, as they came. Where the loop
+        ends otherwise, what it had returned and found no room is left there, as it returned it.
 
         A `Hook` has a function in C, called for each message without the GIL: see examples/cython_hook.
 
