@@ -88,6 +88,12 @@ def until(condition):
         time.sleep(0.001)
 
 
+def leave_no_room(run):
+    """Close the peer at the back, before the device runs, and wait until its socket there has seen it go."""
+    run.peers[1].close()
+    until(lambda: not run.sockets[1].poll(0, zmqcy.POLLOUT))
+
+
 def same(direction, messages):
     return messages
 
@@ -262,8 +268,8 @@ def test_terminate_leaves_what_found_no_room_to_the_next_receives(filtered):
         return [[b"seen", *parts, b"end"] for parts in messages if parts[0] != b"3"]
 
     run = filtered(edit, peers=(zmqcy.PUSH, zmqcy.PULL), later=True)
-    push, pull = run.peers
-    pull.close()  # so that there is no room
+    push, _ = run.peers
+    leave_no_room(run)
     total = 400
     for i in range(total):
         push.send_multipart([b"%d" % i, b"x"])
@@ -283,8 +289,8 @@ def test_terminate_leaves_what_found_no_room_to_the_next_receives(filtered):
 def test_a_device_goes_on_with_what_the_last_one_left(filtered, socket):
     """Without a filter too: several messages that wait in the socket stay several."""
     run = filtered(lambda direction, messages: [[*parts, b"1"] for parts in messages], later=True)
-    push, pull = run.peers
-    pull.close()
+    push, _ = run.peers
+    leave_no_room(run)
     for i in range(10):
         push.send_multipart([b"%d" % i, b"x"])
     for filter in (run.filter, same, None):
@@ -302,9 +308,10 @@ def test_a_device_goes_on_with_what_the_last_one_left(filtered, socket):
 
 
 def test_the_high_water_mark_is_felt(filtered):
-    run = filtered(same, sizes={"rcvhwm": 2, "sndhwm": 2})
-    push, pull = run.peers
-    pull.close()
+    run = filtered(same, sizes={"rcvhwm": 2, "sndhwm": 2}, later=True)
+    push, _ = run.peers
+    leave_no_room(run)
+    run.start()
     sent = 0
     while push.poll(300, zmqcy.POLLOUT):
         push.send(b"x")

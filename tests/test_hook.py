@@ -233,7 +233,9 @@ def test_what_a_hook_returns_ends_the_device_and_the_message_goes_back(device, w
 def test_a_message_without_room_is_seen_once_and_goes_back_whole(device):
     run = device()
     push, pull = run.peers
-    pull.close()  # no room
+    pull.close()
+    while run.back.poll(0, zmqcy.POLLOUT):  # until there is no room
+        pass
     push.send_multipart([b"c", b"x", b"y"])
     push.send(b"2")
     run.start()
