@@ -769,6 +769,9 @@ def test_what_start_and_run_refuse(make, arguments, error, text, run_in):
             "context must be a zmqcy.Context, not <zmqcy.asyncio.Context",
         ),
         ({"context": 1}, TypeError, "context must be a zmqcy.Context, not 1"),
+        ({"filter": 1}, TypeError, "filter must be a function, a Hook or a str, not 1"),
+        ({"filter": "module"}, ValueError, "filter must be as 'module:function' is, not 'module'"),
+        ({"filter": print, "run_in": "process"}, ValueError, "a process needs its filter as 'module:function', not <b"),
     ],
 )
 def test_what_a_device_refuses(arguments, error, text):
@@ -802,6 +805,83 @@ def test_calls_after_the_end(run_in, started):
     assert device.endpoints["front"][0].startswith("tcp://")
     with pytest.raises(TypeError, match="join"):
         device.join("1")
+
+
+# ---- filters
+
+FILTERS = """
+class Strange(Exception):
+    def __init__(self, a, b):  # so that it is pickled, and cannot be made again
+        super().__init__(a)
+
+def shout(direction, messages):
+    if messages == [[b"fail"]]:
+        raise LookupError("no")
+    if messages == [[b"strange"]]:
+        raise Strange("odd", 1)
+    return [[part.upper() for part in parts] for parts in messages if parts != [b"drop"]]
+
+constant = 5
+"""
+
+
+@pytest.fixture
+def filters(tmp_path, monkeypatch):
+    """A module of filters, that a process may import too."""
+    (tmp_path / "filters.py").write_text(FILTERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("filters", None)
+
+
+def test_a_filter(run_in, started, peers, filters):
+    device = started(zmqcy.STREAMER, ANY, ANY, filter="filters:shout")
+    push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
+    for word in (b"one", b"drop", b"two"):
+        push.send(word)
+    assert [pull.recv(), pull.recv()] == [b"ONE", b"TWO"]
+    until(lambda: device.statistics().front_to_back[:4] == (3, 10, 2, 6))
+    device.pause()
+    push.send(b"three")
+    assert not pull.poll(100)
+    device.resume()
+    assert pull.recv() == b"THREE"
+    push.send(b"fail")
+    with pytest.raises(LookupError, match="^'?no'?$"):
+        device.join(LIMIT)
+
+
+def test_an_exception_of_a_filter_that_cannot_be_sent(run_in, started, peers, filters):
+    device = started(zmqcy.STREAMER, ANY, ANY, filter="filters:shout")
+    push, _ = peers(device, zmqcy.PUSH, zmqcy.PULL)
+    push.send(b"strange")
+    with pytest.raises(Exception, match="odd") as caught:
+        device.join(LIMIT)
+    if run_in == "process":
+        assert str(caught.value) == "Strange: odd"
+    else:
+        assert type(caught.value).__name__ == "Strange"
+
+
+def test_a_function_as_a_filter(started, peers):
+    device = started(zmqcy.STREAMER, ANY, ANY, filter=lambda direction, messages: [[direction.encode()]] * 2)
+    push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
+    push.send(b"x")
+    assert [pull.recv(), pull.recv()] == [b"front_to_back"] * 2
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "text"),
+    [
+        ("nowhere:f", ImportError, "device: filter='nowhere:f': No module named 'nowhere'"),
+        ("filters:f", ImportError, "device: filter='filters:f': module 'filters' has no attribute 'f'"),
+        ("filters:constant", TypeError, "device: filter='filters:constant' must be a function or a Hook, not 5"),
+    ],
+)
+def test_a_filter_that_is_not_there(run_in, make, filters, path, error, text):
+    device = make(zmqcy.STREAMER, ANY, ANY, filter=path, run_in=run_in)
+    with pytest.raises(error, match=f"^{re.escape(text)}$"):
+        device.start()
 
 
 # ---- from a file
@@ -948,6 +1028,15 @@ def test_a_device_from_a_file(config, peers, socket, where):
         assert listener.recv_multipart()[-1] == b"x"
 
 
+@pytest.mark.parametrize("where", ["thread", "process"])
+def test_a_filter_from_a_file(config, peers, filters, where):
+    text = f'kind = "STREAMER"\nfilter = "filters:shout"\nrun_in = "{where}"\n' + FRONT + BACK
+    with config(text) as device:
+        push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
+        push.send(b"x")
+        assert pull.recv() == b"X"
+
+
 def test_a_pair_of_types_and_topics_from_a_file(config, peers):
     device = config(f"""
         kind = ["SUB", "XPUB"]
@@ -982,6 +1071,7 @@ QUEUE = 'kind = "QUEUE"\n'
         (QUEUE + BACK + "front = {endpoints = 'tcp:'}", ValueError, "front.endpoints: 'tcp:' is no endpoint"),
         (QUEUE + FRONT + BACK + "size = 5", ValueError, "no key size, only kind, front, back, capture, run_in, io_thr"),
         (QUEUE + FRONT + BACK + "run_in = 'fork'", ValueError, "run_in must be 'thread' or 'process', not 'fork'"),
+        (QUEUE + FRONT + BACK + "filter = 2", TypeError, "filter must be a function, a Hook or a str, not 2"),
         (QUEUE + FRONT + BACK + "io_threads = '2'", TypeError, "io_threads must be an int, not '2'"),
         (QUEUE + FRONT + BACK + "watch = 1", TypeError, "watch must be true or false, not 1"),
         ("kind = 'QUEU'\n" + FRONT + BACK, ValueError, "kind must be one of STREAMER, .* socket types, not 'QUEU'"),
@@ -1018,6 +1108,8 @@ def test_the_examples_of_the_guide(config, run):
     guide = (Path(__file__).parent.parent / "docs" / "guide.md").read_text()
     [program] = re.findall(r"```python\n(from zmqcy.devices .*?)```", guide, re.S)
     assert run("import zmqcy\n" + program).stdout == "0\n"
+    [program] = re.findall(r"```python\n(def shout.*?)```", guide, re.S)
+    run("import zmqcy\nfrom zmqcy.devices import Device\n" + program)
     [text] = re.findall(r"```toml\n(.*?)```", guide, re.S)
     assert repr(config(text)) == "<Device FORWARDER, not started>"
 

@@ -6,6 +6,8 @@ The loop is that of `_proxy`; it is steered by a PAIR of sockets over inproc. Wh
 
 import itertools
 import os
+import pickle
+import pkgutil
 import queue
 import select
 import signal
@@ -17,7 +19,7 @@ from errno import EAGAIN, ECHILD
 from typing import NamedTuple
 
 from zmqcy._library import to_seconds
-from zmqcy._proxy import Numbers, counted_proxy
+from zmqcy._proxy import Hook, Numbers, counted_proxy
 from zmqcy.constants import DeviceType, Event, SocketType
 from zmqcy.context import AsyncContext, Context
 from zmqcy.errors import EFSM, ForkedError, StateError, TimedOut, ZMQError
@@ -43,6 +45,7 @@ _serial = itertools.count()
 class Flow(NamedTuple):
     """What went in one direction. A message that is in but not out is in the device's hand: one at most.
 
+    With a `filter` some hundreds may be; and what it dropped is in and never out, what it inserted only out.
     A message counts as out a moment after libzmq has taken it, and its receiver may be quicker.
     """
 
@@ -194,7 +197,8 @@ class _Turns:
 class _Loop:
     """One run of a device: its sockets, and the loop between them, in whichever thread calls `forward`."""
 
-    def __init__(self, sides, context, io_threads, watch):
+    def __init__(self, sides, context, io_threads, watch, filter):
+        self.filter = _load(filter) if isinstance(filter, str) else filter
         self.own_context = context is None
         self.context = Context(io_threads, linger=LINGER) if context is None else context
         self.since = datetime.now(timezone.utc)
@@ -250,7 +254,7 @@ class _Loop:
         try:
             if ready is not None:
                 ready()
-            counted_proxy(front, back, capture[0] if capture else None, self.inner, self.numbers)
+            counted_proxy(front, back, capture[0] if capture else None, self.inner, self.numbers, self.filter)
         except Exception as error:
             self.error = error
             raise
@@ -322,7 +326,7 @@ class _Remote:
 
     thread = None  # none of this process is in the loop
 
-    def __init__(self, sides, io_threads, watch):
+    def __init__(self, sides, io_threads, watch, filter):
         import multiprocessing
 
         spawn = multiprocessing.get_context("spawn")  # contexts and threads do not outlive a fork
@@ -336,7 +340,10 @@ class _Remote:
         self.pipe, theirs = spawn.Pipe()
         # A daemon, so that the end of the program ends it: by SIGTERM.
         self.process = spawn.Process(
-            target=_serve, args=(theirs, os.getpid(), sides, io_threads, watch), name="zmqcy device", daemon=True
+            target=_serve,
+            args=(theirs, os.getpid(), sides, io_threads, watch, filter),
+            name="zmqcy device",
+            daemon=True,
         )
         try:
             self.process.start()
@@ -368,7 +375,7 @@ class _Remote:
                 told = what == "ended"
                 if not told:
                     self.answers.put(values)
-        except (EOFError, OSError):
+        except Exception:  # it has gone, or what its filter raised is of a class that cannot be made here
             pass
         self.process.join()
         if told:
@@ -424,7 +431,7 @@ class _Remote:
         return self.last_seen
 
 
-def _serve(pipe, parent, sides, io_threads, watch):
+def _serve(pipe, parent, sides, io_threads, watch, filter):
     """Be the process of a device: forward in this thread, and obey the pipe in another one."""
 
     def leave(number, _):
@@ -435,13 +442,33 @@ def _serve(pipe, parent, sides, io_threads, watch):
     sending = threading.Lock()
     loop = error = None
     try:
-        loop = _Loop(sides, None, io_threads, watch)
+        loop = _Loop(sides, None, io_threads, watch, filter)
         threading.Thread(target=_obey, args=(loop, pipe, sending, parent), daemon=True).start()
         loop.forward()
     except Exception as caught:
         error = caught
     with sending, suppress(OSError):  # the parent may be gone
-        pipe.send(("ended", error, loop and loop.read(), loop and loop.seen()))
+        pipe.send(("ended", _portable(error), loop and loop.read(), loop and loop.seen()))
+
+
+def _portable(error):
+    """Return an error that can be sent, for one that a filter raised may not: its class and text, then."""
+    try:
+        pickle.loads(pickle.dumps(error))
+        return error
+    except Exception:
+        return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def _load(path):
+    """Return the filter that stands at "module:name"."""
+    try:
+        filter = pkgutil.resolve_name(path)
+    except (ImportError, AttributeError) as error:
+        raise ImportError(f"device: filter={path!r}: {error}") from error
+    if not isinstance(filter, Hook) and not callable(filter):
+        raise TypeError(f"device: filter={path!r} must be a function or a Hook, not {filter!r:.80}")
+    return filter
 
 
 def _obey(loop, pipe, sending, parent):
@@ -501,6 +528,10 @@ class Device:
     context : Context, optional
         Make the sockets here, as endpoints of inproc need it; by default in a context of the device's own. Not for a
         process.
+    filter : function, Hook or str, optional
+        What looks at the messages before they are forwarded, as for `proxy`; or where it is to be imported from, as
+        ``"module:function"``, which is what a process must have. What the function raises is raised by `join`; messages
+        that it had in hand are lost then, for the sockets are closed.
     watch : bool, default False
         Keep a record of the connections, for `events` and `peers`. That takes a thread, which sleeps until something
         happens, and for each socket one more, which libzmq writes its events to.
@@ -536,6 +567,7 @@ class Device:
         run_in="thread",
         io_threads=1,
         context=None,
+        filter=None,
         watch=False,
     ):
         types = _to_types(kind)
@@ -563,7 +595,16 @@ class Device:
             raise TypeError(f"Device: io_threads must be an int, not {io_threads!r:.80}")
         if context is not None and (not isinstance(context, Context) or isinstance(context, AsyncContext)):
             raise TypeError(f"Device: context must be a zmqcy.Context, not {context!r:.80}")
+        if isinstance(filter, str):
+            if not all(filter.partition(":")):
+                raise ValueError(f"Device: filter must be as 'module:function' is, not {filter!r:.80}")
+        elif filter is not None:
+            if not isinstance(filter, Hook) and not callable(filter):
+                raise TypeError(f"Device: filter must be a function, a Hook or a str, not {filter!r:.80}")
+            if run_in == "process":
+                raise ValueError(f"Device: a process needs its filter as 'module:function', not {filter!r:.80}")
         self._run_in = run_in
+        self._filter = filter
         self._io_threads = io_threads
         self._context = context
         self.watch = bool(watch)
@@ -576,9 +617,9 @@ class Device:
     def from_config(cls, path):
         """Make a device that a file of TOML describes.
 
-        Its keys are ``kind`` (a name, or a list of the names of two types), ``run_in``, ``io_threads``, ``watch``, and
-        the tables ``front``, ``back`` and ``capture``, each with ``endpoints`` (one or a list), and a table
-        ``options``; ``capture`` may have a ``type``. They mean what the parameters mean.
+        Its keys are ``kind`` (a name, or a list of the names of two types), ``run_in``, ``io_threads``, ``watch``,
+        ``filter`` (``"module:function"``), and the tables ``front``, ``back`` and ``capture``, each with ``endpoints``
+        (one or a list), and a table ``options``; ``capture`` may have a ``type``. They mean what the parameters mean.
 
         Parameters
         ----------
@@ -620,9 +661,9 @@ class Device:
             self._loop = None
             self._process = os.getpid()
             if run_in == "process":
-                self._loop = _Remote(self._sides, self._io_threads, self.watch)
+                self._loop = _Remote(self._sides, self._io_threads, self.watch, self._filter)
             else:
-                self._loop = _Loop(self._sides, self._context, self._io_threads, self.watch)
+                self._loop = _Loop(self._sides, self._context, self._io_threads, self.watch, self._filter)
             return self._loop
 
     def _state_error(self, call, text):
@@ -660,6 +701,8 @@ class Device:
             Nothing can go between sockets of these types.
         TypeError, ValueError
             An option is of the wrong type.
+        ImportError
+            The filter is not where it is to be imported from.
         ChildProcessError
             Its process ended before it forwarded.
         """
@@ -766,6 +809,8 @@ class Device:
             The context was ended.
         ZMQError
             What else ended the loop.
+        Exception
+            What the filter raised. Of a process whose exception cannot be pickled it is a RuntimeError that names it.
         ChildProcessError
             Its process was killed.
         """
@@ -907,9 +952,13 @@ def _read_config(path):
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
     _check_keys(
-        name, "", table, required=("kind", "front", "back"), optional=("capture", "run_in", "io_threads", "watch")
+        name,
+        "",
+        table,
+        required=("kind", "front", "back"),
+        optional=("capture", "run_in", "io_threads", "watch", "filter"),
     )
-    arguments = {key: table[key] for key in ("run_in", "io_threads", "watch") if key in table}
+    arguments = {key: table[key] for key in ("run_in", "io_threads", "watch", "filter") if key in table}
     if not isinstance(arguments.get("watch", False), bool):
         raise TypeError(f"{name}: watch must be true or false, not {arguments['watch']!r:.80}")
     kind = table["kind"]

@@ -5,6 +5,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from typing_extensions import Self
 
+from zmqcy._proxy import Hook, _Filter
 from zmqcy.constants import DeviceType, SocketType
 from zmqcy.context import Context
 from zmqcy.monitor import SocketEvent
@@ -51,6 +52,7 @@ class Device:
         run_in: Literal["thread", "process"] = "thread",
         io_threads: int = 1,
         context: Context | None = None,
+        filter: _Filter | Hook | str | None = None,
         watch: bool = False,
     ) -> None: ...
     @classmethod

@@ -15,6 +15,7 @@ import zmqcy
 import zmqcy.anyio
 import zmqcy.asyncio
 from zmqcy import constants, errors
+from zmqcy._proxy import Hook
 from zmqcy.constants import (
     ContextOption,
     DeviceType,
@@ -414,6 +415,15 @@ def devices(frontend: zmqcy.Socket, backend: zmqcy.Socket, control: zmqcy.Socket
     zmqcy.proxy(frontend, backend)
     zmqcy.proxy(frontend, backend, capture=control)
     zmqcy.proxy_steerable(frontend, backend, None, control)
+
+    def same(direction: str, messages: list[list[bytes]]) -> list[list[bytes]]:
+        return messages
+
+    zmqcy.proxy(frontend, backend, filter=same)
+    zmqcy.proxy_steerable(frontend, backend, filter=lambda direction, messages: [(b"x", *each) for each in messages])
+    zmqcy.proxy_steerable(frontend, backend, filter=Hook())
+    Device(zmqcy.QUEUE, "tcp://*:1", "tcp://*:2", filter=same)
+    Device(zmqcy.QUEUE, "tcp://*:1", "tcp://*:2", filter="package.module:function", run_in="process")
     zmqcy.device(zmqcy.QUEUE, frontend, backend)
 
 

@@ -210,6 +210,9 @@ async def coroutines(socket: zmqcy.anyio.Socket) -> None:
 def devices(frontend: zmqcy.Socket) -> None:
     zmqcy.proxy(frontend)  # error: Missing positional argument "backend"
     zmqcy.proxy(frontend, 3)  # error: [arg-type]
+    zmqcy.proxy(frontend, frontend, filter="module:function")  # error: [arg-type]
+    zmqcy.proxy(frontend, frontend, filter=lambda messages: messages)  # error: [arg-type]
+    zmqcy.proxy(frontend, frontend, filter=lambda direction, messages: None)  # error: [arg-type]
     zmqcy.device("QUEUE", frontend, frontend)  # error: [arg-type]
     device = Device("QUEUE", "tcp://*:1", "tcp://*:2")  # error: [arg-type]
     device.stop(timeout="1")  # error: [arg-type]
