@@ -57,6 +57,8 @@ class SocketEvent(NamedTuple):
     @property
     def reason(self):
         """str or None: of what failed, why, in words."""
+        if self.event & Event.HANDSHAKE_FAILED_NO_DETAIL and self.value == errno.EFAULT:
+            return "there is no ZAP handler to ask about the peer"  # how libzmq says so
         if self.event & _FAILED:
             return strerror(self.value) if self.value else "no reason was given"
         if self.event & Event.HANDSHAKE_FAILED_PROTOCOL:
