@@ -260,7 +260,7 @@ def test_nobody_by_default(ctx, serve, mechanism):
 def test_a_wrong_password(ctx, serve):
     with Authenticator(ctx, plain={"friend": "right", "bytes": b"\xc3\xbc"}):
         server = serve(plain_server)
-        for password, user in (("wrong", "friend"), ("right", "stranger"), ("right ", "friend"), ("righ", "friend")):
+        for password, user in (("wrong", "friend"), ("right", "stranger"), ("right ", "friend"), ("r", "friend")):
             assert server.refuses(plain_client(password, user)).reason == "authentication failed (400)"
         assert server.serves(plain_client()).get("User-Id") == "friend"
         assert server.serves(plain_client("ü", "bytes")).get("User-Id") == "bytes"
@@ -725,6 +725,34 @@ def test_a_task_that_is_cancelled():
                 pass
 
     asyncio.run(asyncio.wait_for(main(), LIMIT / 1000))
+
+
+def test_the_handler_outlives_what_goes_wrong(ctx, ask, monkeypatch, caplog):
+    """An error in its own loop, as of memory, does not end it: libzmq would let everybody in."""
+    receive, failed = zmqcy.asyncio.Socket.recv_multipart, threading.Event()
+
+    def scarce(self):
+        if not failed.is_set():
+            failed.set()
+            raise MemoryError
+        return receive(self)
+
+    monkeypatch.setattr("zmqcy.auth.Socket.recv_multipart", scarce)
+    with Authenticator(ctx, null=True) as authenticator:
+        assert failed.wait(LIMIT / 1000)
+        assert ask(b"NULL") == (200, "")
+        assert authenticator.running
+    assert "MemoryError" in caplog.text
+
+
+PAGE = Path(__file__).parent.parent / "docs" / "security.md"
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_the_programs_of_the_page_run(run, tmp_path, number):
+    programs = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert len(programs) == 3
+    assert run(programs[number], cwd=tmp_path, env={"PYTHONPATH": str(PAGE.parent.parent)}).stdout
 
 
 def test_many_at_once(ctx, serve, socket):

@@ -448,9 +448,9 @@ class Authenticator:
     """Decide which peers the sockets of a context let in: the handler of ZAP.
 
     ``with`` runs it in a thread, as `start` and `stop` do; ``async with`` in a task of asyncio. Start it before the
-    servers are bound: libzmq lets in whoever comes while a CURVE server has no handler, and so it does after `stop`.
-    (A server that has a domain by `serve_curve` waits with its peers where libzmq has drafts.) Decisions are logged
-    under ``zmqcy.auth``: those who are let in as INFO, the others as WARNING, and errors of functions as ERROR.
+    servers are bound, and stop it after they are closed: while there is no handler a libzmq without drafts lets in
+    whoever knows the key of a CURVE server, and anybody to a NULL server. Decisions are logged under ``zmqcy.auth``:
+    those who are let in as INFO, the others as WARNING, and errors, as of functions that decide, as ERROR.
 
     Parameters
     ----------
@@ -468,8 +468,10 @@ class Authenticator:
 
     Examples
     --------
-    >>> with Authenticator(ctx, curve=[client_key], deny="10.0.0.0/8"):
+    >>> with Authenticator(ctx, curve=[client_key], deny="10.0.0.0/8"), ctx:  # which ends first
+    ...     server = ctx.socket(REP)
     ...     server.serve_curve(secret_key)
+    ...     server.bind("tcp://*:5555")
     """
 
     def __init__(
@@ -576,16 +578,19 @@ class Authenticator:
 
         deciding = set()
         try:
-            while True:
-                parts = await socket.recv_multipart()
+            while not socket.closed:
+                try:
+                    parts = await socket.recv_multipart()
+                except ContextTerminated:
+                    break
+                except Exception as error:
+                    if not socket.closed:  # by the end of the context; whatever else it is, the next may do better
+                        _log.error("the handler goes on after %s: %s", type(error).__name__, error)
+                        await asyncio.sleep(0.1)
+                    continue
                 task = asyncio.ensure_future(self._answer(socket, parts))
                 deciding.add(task)
                 task.add_done_callback(deciding.discard)
-        except ContextTerminated:
-            pass
-        except ZMQError:
-            if not socket.closed:  # as the end of the context closes it
-                raise
         finally:
             _close(socket)
             for task in deciding:
