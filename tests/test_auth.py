@@ -209,6 +209,22 @@ def test_what_is_no_key(socket, wrong):
     assert each.mechanism == zmqcy.NULL and not each.curve_server
 
 
+def test_what_is_no_password(socket):
+    each = socket(zmqcy.PUSH)
+    for wrong, error in (
+        (None, TypeError),
+        (7, TypeError),
+        ("", ValueError),
+        ("s" * 256, ValueError),
+        (b"", ValueError),
+    ):
+        for arguments, name in (((wrong, "right"), "username"), (("friend", wrong), "password")):
+            with pytest.raises(error, match=f"use_plain: {name} must") as caught:
+                each.use_plain(*arguments)
+            assert "sss" not in str(caught.value)
+    assert each.mechanism == zmqcy.NULL
+
+
 def test_the_options_are_as_they_were(socket):
     each = socket(zmqcy.PULL, curve_server=True, curve_secretkey=SERVER.secret)
     assert each.curve_server is True and each.mechanism == zmqcy.CURVE
@@ -419,6 +435,7 @@ def test_a_folder(ctx, serve, tmp_path, caplog):
     with pytest.raises(FileNotFoundError):
         Policy(curve=tmp_path / "none")
     Certificate(FRIEND.public).save(tmp_path / "friend.key")
+    os.mkfifo(tmp_path / "pipe.key")
     STRANGER.save_secret(tmp_path / "stranger.key_secret")  # whoever may be known by it is not for others to say
     with Authenticator(ctx, curve=tmp_path):
         server = serve(curve_server)
@@ -480,6 +497,9 @@ def ask(ctx, socket):
         ({"allow": ["10.0.0.0/8"]}, "::ffff:10.1.2.3", 200),
         ({"allow": ["10.0.0.0/8"], "deny": ["10.1.0.0/16"]}, "10.1.2.3", 400),
         ({"allow": []}, "10.1.2.3", 400),
+        ({"deny": "::ffff:10.0.0.0/104"}, "::ffff:10.1.2.3", 400),
+        ({"deny": "::ffff:10.0.0.0/104"}, "10.1.2.3", 400),
+        ({"allow": "::ffff:10.0.0.0/104"}, "11.1.2.3", 400),
         ({"allow": ["fe80::/10"]}, "fe80::1%eth0", 200),
         ({"deny": ["fe80::/10"]}, "fe80::1%eth0", 400),
         ({"allow": ["::1"]}, "::1", 200),

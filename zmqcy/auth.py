@@ -332,7 +332,7 @@ class _Places:
         places = [places] if isinstance(places, str) else list(places)
         self.ipc = "ipc" in places
         try:
-            self.networks = [ipaddress.ip_network(place) for place in places if place != "ipc"]
+            self.networks = [_unmapped(ipaddress.ip_network(place)) for place in places if place != "ipc"]
         except ValueError as error:
             raise ValueError(f"Policy: {name}: {error}") from None
 
@@ -343,6 +343,14 @@ class _Places:
         if place == "ipc":
             return self.ipc
         return place is not None and any(place in network for network in self.networks)
+
+
+def _unmapped(network):
+    """Return a network of IPv4 within IPv6 as one of IPv4, as `_place` has addresses."""
+    mapped = getattr(network.network_address, "ipv4_mapped", None)
+    if mapped is None or network.prefixlen < 96:
+        return network
+    return ipaddress.ip_network((mapped, network.prefixlen - 96))
 
 
 def _place(address):
@@ -410,7 +418,7 @@ class _Folder:
         before, self.files = self.files, {}
         with os.scandir(self.path) as entries:
             for entry in entries:
-                if entry.name.endswith(".key"):
+                if entry.name.endswith(".key") and entry.is_file():  # to open a pipe would wait for a writer
                     self.take(entry, before.get(entry.name))
 
     def take(self, entry, known):
@@ -503,7 +511,11 @@ class Authenticator:
         self._open(AsyncContext.shadow(self.context))
         begun = threading.Event()
         self._thread = threading.Thread(target=self._run, args=(begun,), name="zmqcy-authenticator", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:
+            _close(self._socket)
+            raise
         begun.wait()
 
     def stop(self):

@@ -307,16 +307,22 @@ class BaseSocket(_base.BaseSocket):
 
         Parameters
         ----------
-        username, password : str
+        username, password : str or bytes
             1 to 255 bytes of UTF-8 each.
 
         Raises
         ------
         StateError
             The socket has been bound or connected, and libzmq would go on as before.
-        InvalidArgument
+        ValueError
             One of them is empty or too long.
         """
+        # Before anything is set, for None would take PLAIN back.
+        for name, value in (("username", username), ("password", password)):
+            if not isinstance(value, (str, bytes)):
+                raise TypeError(f"use_plain: {name} must be str, not {type(value).__name__}")
+            if not 0 < len(value.encode() if isinstance(value, str) else value) < 256:
+                raise ValueError(f"use_plain: {name} must have 1 to 255 bytes")
         self._check_unused("use_plain")
         self.plain_server = False
         self.plain_username, self.plain_password = username, password
