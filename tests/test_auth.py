@@ -765,6 +765,56 @@ def test_the_handler_outlives_what_goes_wrong(ctx, ask, monkeypatch, caplog):
     assert "MemoryError" in caplog.text
 
 
+@pytest.fixture
+def pyzmq():
+    """A function that makes a socket of pyzmq, which has a libzmq of its own."""
+    zmq = pytest.importorskip("zmq")
+    made = []
+
+    def make(socket_type):
+        made.append(context.socket(socket_type))
+        made[-1].linger, made[-1].rcvtimeo, made[-1].sndtimeo = 0, LIMIT, LIMIT
+        return made[-1]
+
+    with zmq.Context() as context:
+        yield make
+        for each in made:
+            each.close()
+
+
+def test_a_client_of_pyzmq(ctx, serve, pyzmq):
+    with Authenticator(ctx, curve=[FRIEND], plain={"friend": "right"}):
+        server = serve(curve_server)
+        for own, name in ((STRANGER, "HANDSHAKE_FAILED_AUTH"), (FRIEND, "HANDSHAKE_SUCCEEDED")):
+            client = pyzmq(zmqcy.PUSH)
+            client.reconnect_ivl = -1
+            client.curve_serverkey, client.curve_publickey, client.curve_secretkey = (
+                SERVER.public,
+                own.public,
+                own.secret,
+            )
+            client.connect(server.endpoint)
+            assert server.events.recv(LIMIT).name == name
+        client.send(b"from pyzmq")
+        assert server.socket.recv(copy=False).get("User-Id") == FRIEND.public.decode()
+        server, client = serve(plain_server), pyzmq(zmqcy.PUSH)
+        client.plain_username, client.plain_password = b"friend", b"right"
+        client.connect(server.endpoint)
+        client.send(b"from pyzmq")
+        assert server.socket.recv(copy=False).get("User-Id") == "friend"
+
+
+def test_a_server_of_pyzmq(socket, pyzmq):
+    server = pyzmq(zmqcy.PULL)
+    server.curve_server, server.curve_secretkey = True, SERVER.secret
+    server.bind(TCP)
+    client = socket(zmqcy.PUSH)
+    client.use_curve(SERVER.public)
+    client.connect(server.last_endpoint.decode())
+    client.send(b"to pyzmq")
+    assert server.recv() == b"to pyzmq"
+
+
 PAGE = Path(__file__).parent.parent / "docs" / "security.md"
 
 
