@@ -517,6 +517,14 @@ def test_addresses(ctx, ask, rules, address, status):
         assert ask(b"NULL", address=address.encode()) == (status, "")
 
 
+def test_passwords_that_are_empty(ctx, ask):
+    """A peer may send what use_plain does not: nothing, as a name, or as the password of nobody."""
+    with Authenticator(ctx, plain={"friend": "right", "": ""}):
+        for name, password in ((b"stranger", b""), (b"friend", b""), (b"", b""), (b"", b"right")):
+            assert ask(b"PLAIN", name, password) == (400, "")
+        assert ask(b"PLAIN", b"friend", b"right") == (200, "friend")
+
+
 def test_gssapi(ctx, ask):
     with Authenticator(ctx, gssapi=["me@REALM"]):
         assert ask(b"GSSAPI", b"me@REALM") == (200, "me@REALM")

@@ -410,7 +410,6 @@ class _Folder:
         try:
             self.look()
         except OSError as error:
-            self.files = {}
             _log.error("no certificates, nobody is let in by one: %s", error)
         return any(each == key for _, each in self.files.values())
 
