@@ -16,6 +16,7 @@ import zmqcy.anyio
 import zmqcy.asyncio
 from zmqcy import constants, errors
 from zmqcy._proxy import Hook
+from zmqcy.auth import ANY, Authenticator, Certificate, Policy
 from zmqcy.constants import (
     ContextOption,
     DeviceType,
@@ -492,3 +493,21 @@ async def asynchronous_monitors(socket: zmqcy.asyncio.Socket, other: zmqcy.anyio
     assert_type(socket.get_monitor_socket(), zmqcy.asyncio.Socket)
     assert_type(other.get_monitor_socket(), zmqcy.anyio.Socket)
     assert_type((await recv_monitor_message(socket.get_monitor_socket()))["event"], zmqcy.Event)
+
+
+async def security(plain: zmqcy.Socket, asynchronous: zmqcy.asyncio.Socket, context: zmqcy.asyncio.Context) -> None:
+    certificate = Certificate.generate({"name": "server"})
+    assert_type(plain.serve_curve(certificate, "domain"), bytes)
+    assert_type(asynchronous.use_curve(certificate.public, ("public", b"secret")), bytes)
+    plain.serve_plain()
+    asynchronous.use_plain("user", "password")
+    assert_type(Certificate.load("server.key_secret").secret, bytes | None)
+
+    async def decide(key: bytes) -> bool:
+        return key == certificate.public
+
+    policy = Policy(allow="10.0.0.0/8", plain={"user": "password"}, curve=decide, gssapi=ANY)
+    with Authenticator(plain.context, curve=[certificate, "key"], domains={"inner": policy}) as authenticator:
+        assert_type(authenticator.running, bool)
+    async with Authenticator(context, plain=lambda user, password: user if password else None, curve="folder"):
+        pass

@@ -8,6 +8,7 @@ import asyncio
 import zmqcy
 import zmqcy.anyio
 import zmqcy.asyncio
+from zmqcy.auth import ANY, Authenticator, Policy
 from zmqcy.devices import Device
 
 
@@ -231,3 +232,11 @@ async def monitors(plain: zmqcy.Socket, asynchronous: zmqcy.asyncio.Socket) -> N
         print(each)
     print(asynchronous.watch().recv().name)  # error: has no attribute "name"
     asynchronous.watch().poll()  # error: has no attribute "poll"
+
+
+def security(socket: zmqcy.Socket) -> None:
+    socket.serve_curve()  # error: Missing positional argument "secret_key"
+    socket.use_plain("user", None)  # error: [arg-type]
+    Policy("10.0.0.0/8")  # error: Too many positional arguments
+    Policy(plain=["user"])  # error: [arg-type]
+    Authenticator(domains={"inner": {"curve": ANY}})  # error: [dict-item]
