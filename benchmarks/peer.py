@@ -3,9 +3,9 @@
     peer.py LIBRARY WORK WHERE [KEY=VALUE ...]
 
 LIBRARY is zmqcy, zmq (pyzmq), pyomq, or one of others.py: pynng, Pipe, streams. Beside those of C there is the mode
-`batch`, of `batch` messages a call, the mode `blocking`, in which zmqcy sleeps without spinning before, the work
-`inline`, which sends and receives in one thread, and the work `service`, devices of zmqcy.devices. With loop=asyncio or
-loop=uvloop the work is one of tasks.py.
+`batch`, of `batch` messages a call, the mode `blocking`, in which zmqcy sleeps without spinning before, the modes
+`hook` and `filter` of a streamer, the work `inline`, which sends and receives in one thread, and the work `service`,
+devices of zmqcy.devices. With loop=asyncio or loop=uvloop the work is one of tasks.py.
 """
 
 import contextlib
@@ -249,11 +249,16 @@ def inline(zmq, ctx, plan):
 
 
 def device(zmq, ctx, plan, kind, front, back):
-    zmq.device(
-        getattr(zmq, kind),
-        attach(make(zmq, ctx, front, plan), plan.where),
-        attach(make(zmq, ctx, back, plan), plan.back),
-    )
+    sockets = attach(make(zmq, ctx, front, plan), plan.where), attach(make(zmq, ctx, back, plan), plan.back)
+    if plan.mode == "hook":
+        sys.path.append(os.path.join(os.path.dirname(__file__), "results", "hook"))
+        from bench_hook import Nothing
+
+        zmq.proxy(*sockets, filter=Nothing())
+    elif plan.mode == "filter":
+        zmq.proxy(*sockets, filter=lambda direction, messages: messages)
+    else:
+        zmq.device(getattr(zmq, kind), *sockets)
 
 
 def streamer(zmq, ctx, plan):

@@ -207,6 +207,14 @@ def test_a_device_in_c_with_capture():
     assert bench_service.run_work(installed("C"), "streamer", 8, 0.005, captured=True)["rate"] > 0
 
 
+@pytest.mark.parametrize("mode", ["single", "hook", "filter"])
+def test_devices_with_filters(mode):
+    if mode == "hook":
+        pytest.importorskip("Cython", reason="a hook is built by Cython")
+    works = ("pull", "push")
+    assert bench_device.through(installed("zmqcy"), "streamer", installed("C"), works, mode, **TINY)["rate"] > 0
+
+
 @pytest.mark.parametrize("work", ["pair", "parts", "empty", "get", "set"])
 def test_calls_in_c(work):
     assert common.alone(installed("C"), work, ".", **TINY)["rate"] > 0
