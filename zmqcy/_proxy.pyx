@@ -93,6 +93,7 @@ cdef struct Device:
     void *control
     int control_type
     State state
+    bint asked             # for the numbers: a signal broke the answer off
     hook_function hook
     void *user
     int verdict            # of the hook, that ended the loop
@@ -353,14 +354,38 @@ cdef int forward(Way *way, Device *device, bint *moved) noexcept nogil:
     return 0
 
 
-cdef int answer(Device *device, const void *data, size_t size, int flags) noexcept nogil:
+cdef int answer(Device *device, const void *data, size_t size, int flags, bint first) noexcept nogil:
+    """Send a part of an answer. Return 0 or an errno: EINTR for the first one alone, for the others find room at once."""
     cdef zmq_msg_t msg
+    cdef int number
     if zmq_msg_init_size(&msg, size) < 0:
         return zmq_errno()
     memcpy(zmq_msg_data(&msg), data, size)
-    if zmq_msg_send(&msg, device.control, flags) < 0:
-        <void> zmq_msg_close(&msg)
-        return zmq_errno()
+    while zmq_msg_send(&msg, device.control, flags) < 0:
+        number = zmq_errno()
+        if number != EINTR or first:
+            <void> zmq_msg_close(&msg)
+            return number
+    return 0
+
+
+cdef int answer_numbers(Device *device) noexcept nogil:
+    """Send messages and bytes, received and sent, of the frontend and then of the backend. Return 0 or an errno."""
+    cdef uint64_t[8] counters
+    cdef int i, number
+    counters[0] = device.flows[0].messages_in
+    counters[1] = device.flows[0].bytes_in
+    counters[2] = device.flows[1].messages_out
+    counters[3] = device.flows[1].bytes_out
+    counters[4] = device.flows[1].messages_in
+    counters[5] = device.flows[1].bytes_in
+    counters[6] = device.flows[0].messages_out
+    counters[7] = device.flows[0].bytes_out
+    for i in range(8):
+        number = answer(device, &counters[i], sizeof(uint64_t), ZMQ_SNDMORE if i < 7 else 0, i == 0)
+        if number:
+            return number
+    device.asked = False
     return 0
 
 
@@ -371,25 +396,16 @@ cdef bint is_word(zmq_msg_t *msg, const char *word, size_t size) noexcept nogil:
 cdef int obey(Device *device) noexcept nogil:
     """Carry out a command from the control socket, as zmq_proxy_steerable does. Return 0, EAGAIN, or another errno."""
     cdef zmq_msg_t msg
-    cdef uint64_t[8] counters
     cdef int i, number
+    if device.asked:
+        return answer_numbers(device)
     <void> zmq_msg_init(&msg)
     if zmq_msg_recv(&msg, device.control, ZMQ_DONTWAIT) < 0:
         return zmq_errno()
     number = 0
     if is_word(&msg, b"STATISTICS", 10):
-        # messages and bytes, received and sent, of the frontend and then of the backend
-        counters[0] = device.flows[0].messages_in
-        counters[1] = device.flows[0].bytes_in
-        counters[2] = device.flows[1].messages_out
-        counters[3] = device.flows[1].bytes_out
-        counters[4] = device.flows[1].messages_in
-        counters[5] = device.flows[1].bytes_in
-        counters[6] = device.flows[0].messages_out
-        counters[7] = device.flows[0].bytes_out
-        for i in range(8):
-            if number == 0:
-                number = answer(device, &counters[i], sizeof(uint64_t), ZMQ_SNDMORE if i < 7 else 0)
+        device.asked = True
+        number = answer_numbers(device)
     else:
         if is_word(&msg, b"PAUSE", 5):
             device.state = PAUSED
@@ -402,7 +418,7 @@ cdef int obey(Device *device) noexcept nogil:
         elif is_word(&msg, b"TERMINATE", 9):
             device.state = TERMINATED
         if device.control_type == ZMQ_REP:
-            number = answer(device, b"", 0, 0)
+            number = answer(device, b"", 0, 0, False)
     <void> zmq_msg_close(&msg)
     return number
 
