@@ -11,6 +11,7 @@ import asyncio
 import ctypes
 import gc
 import sys
+import time
 import warnings
 
 import zmqcy
@@ -47,7 +48,19 @@ def step(call, *arguments, **options):
         assert isinstance(error, MemoryError) or error.errno == ERRNO, (call, error)
         assert str(error), call
         raised += 1
-        return call(*arguments, **options)
+        return again(call, *arguments, **options)
+
+
+def again(call, *arguments, **options):
+    """Make a call; over again where libzmq has not yet closed a socket that had the endpoint."""
+    deadline = time.monotonic() + 5
+    while True:
+        try:
+            return call(*arguments, **options)
+        except zmqcy.ZMQError as error:
+            if error.errno != zmqcy.EADDRINUSE or time.monotonic() > deadline:
+                raise
+            time.sleep(0.001)
 
 
 def messages(ctx):

@@ -22,7 +22,7 @@ from zmqcy._library import to_seconds
 from zmqcy._proxy import Hook, Numbers, counted_proxy
 from zmqcy.constants import DeviceType, Event, SocketType
 from zmqcy.context import AsyncContext, Context
-from zmqcy.errors import EFSM, ForkedError, StateError, TimedOut, ZMQError
+from zmqcy.errors import EFSM, ContextTerminated, ForkedError, StateError, TimedOut, ZMQError
 from zmqcy.monitor import SocketEvent
 from zmqcy.options import SOCKET_OPTIONS
 
@@ -242,7 +242,13 @@ class _Loop:
         except RuntimeError:  # no thread to be had
             self._end()
             raise
-        if not self.ask(b"RESUME"):
+        try:
+            started = self.ask(b"RESUME")
+        except ZMQError:
+            self.end(False)
+            self.ended.wait()
+            raise
+        if not started:
             self.ended.wait()
             if self.error is not None:
                 raise self.error
@@ -301,8 +307,8 @@ class _Loop:
                     if len(self.control.recv_multipart()) != 8:
                         return False
                     self.owed -= 1
-            except ZMQError:
-                return False  # of the end of the context `forward` tells
+            except ContextTerminated:
+                return False  # `forward` tells of it
             return True
 
     def end(self, drain):
