@@ -451,7 +451,7 @@ def _serve(pipe, parent, sides, io_threads, watch, filter):
 
 
 def _portable(error):
-    """Return an error that the parent can make again: ours and Python's own; of others, as of a filter, name and text."""
+    """Return an error that the parent can make again: ours or Python's own; of a filter's own, the name and text."""
     plain = all(isinstance(each, (str, bytes, int, float, type(None))) for each in getattr(error, "args", ()))
     if error is None or (plain and type(error).__module__ in ("builtins", "zmqcy.errors")):
         return error
