@@ -42,6 +42,15 @@ soak: .venv/.built  ## send and receive for long on every event loop, cancelling
 faults: .venv/.built .venv/.bench  ## run programs that go wrong on zmqcy and pyzmq; write docs/reliability.md
 	$(if $(LONG),ZMQCY_LONG=1) $(BIN)/python tests/faults/run.py
 
+sanitize: .venv/.ready  ## run the tests with sanitizers and valgrind (QUICK=1: those of memory and threads alone)
+	command -v valgrind >/dev/null || TOOLS=valgrind tools/setup.sh
+	$(BIN)/python tools/instrumented.py address $(if $(QUICK),--quick)
+	$(BIN)/python tools/instrumented.py thread $(if $(QUICK),--quick)
+	$(BIN)/python tools/instrumented.py valgrind $(if $(QUICK),--quick)
+
+coverage: .venv/.ready  ## show the lines of the extension modules that no test reaches
+	$(BIN)/python tools/instrumented.py coverage
+
 stubs: .venv/.built  ## write the stubs of options and constants from their tables
 	$(BIN)/python tools/stubs.py
 

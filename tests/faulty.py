@@ -2,9 +2,9 @@
 
     faulty.py FUNCTION ERRNO
 
-Each step is tried with the function failing at its first call in the step, then at the second, and so on until the step
-does not reach it any more. A step may succeed all the same, or raise an error of the class that belongs to the errno; it
-is then made once more, with nothing failing, and has to succeed. What was sent must have come once, in order.
+Each step is tried with the function failing at its first call in the step, then at the second, and so on until the
+step does not reach it any more. A step may succeed all the same, or raise an error with that errno; it is then made once
+more, with nothing failing, and has to succeed. What was sent must have come once, in order.
 """
 
 import asyncio
@@ -169,14 +169,15 @@ def polled(a, b):
 
 def watched(a):
     watch = step(a.watch)
-    step(watch.close)
+    watch.close()
     step(a.get_monitor_socket)
-    step(a.disable_monitor)
+    a.disable_monitor()
 
 
 def forwarded(ctx):
-    """A device in a thread: a failure in its loop ends it, and is raised by join; nothing is lost that it had taken."""
-    device = Device(zmqcy.STREAMER, "inproc://front", "inproc://back", context=ctx, front_options={"linger": 0}, back_options={"linger": 0})
+    """A device in a thread: a failure in its loop ends it, and is raised by join."""
+    options = {"front_options": {"linger": 0}, "back_options": {"linger": 0}}
+    device = Device(zmqcy.STREAMER, "inproc://front", "inproc://back", context=ctx, **options)
     step(device.start)
     push, pull = ctx.socket(zmqcy.PUSH, linger=0), ctx.socket(zmqcy.PULL, linger=0, rcvtimeo=1000)
     push.connect("inproc://front")

@@ -1,6 +1,6 @@
 """Run the tests with extension modules that look for mistakes, or that count which of their lines run.
 
-    tools/instrumented.py address|thread|valgrind|coverage [ARGUMENTS FOR PYTEST]
+    tools/instrumented.py address|thread|valgrind|coverage [--quick] [ARGUMENTS FOR PYTEST]
 
 address is AddressSanitizer with UndefinedBehaviorSanitizer, thread is ThreadSanitizer; a report of theirs ends the process
 that made it, and fails its test. valgrind looks at the release build in processes of their own. coverage prints the
@@ -24,11 +24,27 @@ BUILD = {
     "coverage": {"ZMQCY_COVERAGE": "1"},
     "valgrind": {},
 }
-THREADED = ["test_threads.py", "test_lending.py", "test_frames.py", "test_poll.py", "test_device.py", "test_devices.py"]
-POINTED = ["test_lending.py", "test_frames.py", "test_batches.py", "test_socket.py"]  # where memory changes hands
+TESTS = {  # those of memory that changes hands, and of threads; all of them where none is named
+    "address": [],
+    "coverage": [],
+    "thread": ["threads", "lending", "frames", "poll", "device", "devices", "batches", "monitor"],
+    "valgrind": ["lending", "frames", "batches"],
+}
+QUICK = {  # in a minute or so each
+    "address": ["lending", "frames", "batches", "threads", "poll", "device"],
+    "thread": ["threads", "device"],
+    "valgrind": ["frames"],
+}
 WITHOUT = [  # what says nothing about the extension modules
     f"--ignore=tests/{name}.py"
-    for name in ("test_benchmarks", "test_build", "test_examples", "test_guard", "test_network_benchmark", "test_readme")
+    for name in (
+        "test_benchmarks",
+        "test_build",
+        "test_examples",
+        "test_guard",
+        "test_network_benchmark",
+        "test_readme",
+    )
 ]
 
 
@@ -36,9 +52,11 @@ def folder(kind: str) -> Path:
     """Return a copy of the package and its tests, with modules that were built for `kind`."""
     place = ROOT / "build" / kind
     for name in ("zmqcy", "tests", "tools", "examples", "docs", "benchmarks"):
-        # What is there stays, so that only what has changed is built anew.
         shutil.copytree(
-            ROOT / name, place / name, dirs_exist_ok=True, ignore=shutil.ignore_patterns("*.so", "*.c.orig", "__pycache__")
+            ROOT / name,
+            place / name,
+            dirs_exist_ok=True,
+            ignore=shutil.ignore_patterns("*.so", "*.c.orig", "__pycache__"),
         )
     for name in ("setup.py", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "Makefile"):
         shutil.copy2(ROOT / name, place / name)
@@ -53,7 +71,9 @@ def folder(kind: str) -> Path:
 
 def library(name: str) -> str:
     """Return the path of one of gcc's libraries."""
-    found = subprocess.run(["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True).stdout.strip()
+    found = subprocess.run(
+        ["gcc", f"-print-file-name={name}"], capture_output=True, text=True, check=True
+    ).stdout.strip()
     if not Path(found).is_absolute():
         raise SystemExit(f"instrumented: gcc has no {name}")
     return found
@@ -67,11 +87,15 @@ def environment(kind: str, place: Path) -> dict[str, str]:
         result["PYTHONMALLOC"] = "malloc"  # so that each object is a block of its own
     if kind == "address":
         result["LD_PRELOAD"] = f"{library('libasan.so')} {library('libubsan.so')}"
-        result["ASAN_OPTIONS"] = "detect_leaks=0:abort_on_error=1:allocator_may_return_null=1"  # CPython keeps what it has
+        result["ASAN_OPTIONS"] = (
+            "detect_leaks=0:abort_on_error=1:allocator_may_return_null=1"  # CPython keeps what it has
+        )
         result["UBSAN_OPTIONS"] = "halt_on_error=1:abort_on_error=1:print_stacktrace=1"
     if kind == "thread":
         result["LD_PRELOAD"] = library("libtsan.so")
-        result["TSAN_OPTIONS"] = f"halt_on_error=1:abort_on_error=1:suppressions={ROOT / 'tools' / 'tsan.supp'}"
+        result["TSAN_OPTIONS"] = (
+            f"halt_on_error=1:abort_on_error=1:history_size=7:suppressions={ROOT / 'tools' / 'tsan.supp'}"
+        )
     return result
 
 
@@ -111,19 +135,19 @@ def reached(code: Path, counted: list[dict]) -> dict[int, int]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("kind", choices=list(BUILD))
-    kind, arguments = parser.parse_known_args()
-    place = folder(kind.kind)
-    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *(arguments or WITHOUT)]
-    if not arguments and kind.kind in ("thread", "valgrind"):
-        command += [f"tests/{name}" for name in (THREADED if kind.kind == "thread" else POINTED)]
-    if kind.kind == "thread":
+    parser.add_argument("--quick", action="store_true", help="a few of the tests")
+    options, arguments = parser.parse_known_args()
+    kind, place = options.kind, folder(options.kind)
+    if not arguments:
+        arguments = [f"tests/test_{name}.py" for name in (QUICK if options.quick else TESTS)[kind]] or WITHOUT
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=600", *arguments]
+    if kind == "thread":
         command = ["setarch", "-R", *command]  # its shadow memory wants addresses that are not at random
-    if kind.kind == "valgrind":
-        words = ["valgrind", "-q", "--error-exitcode=99", "--errors-for-leak-kinds=none", "--trace-children=no"]
-        words.append(f"--suppressions={ROOT / 'tools' / 'valgrind.supp'}")
-        command = [*words, *command]
-    code = subprocess.run(command, cwd=place, env=environment(kind.kind, place)).returncode
-    return uncovered(place) or code if kind.kind == "coverage" else code
+    if kind == "valgrind":
+        words = ["valgrind", "-q", "--error-exitcode=99", "--errors-for-leak-kinds=none"]
+        command = [*words, f"--suppressions={ROOT / 'tools' / 'valgrind.supp'}", *command]
+    code = subprocess.run(command, cwd=place, env=environment(kind, place)).returncode
+    return uncovered(place) or code if kind == "coverage" else code
 
 
 if __name__ == "__main__":

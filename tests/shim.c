@@ -1,0 +1,90 @@
+/* Preloaded, it makes calls of zmqcy's own modules fail on demand: shim_arm says which, after how many, with what errno.
+ *
+ * Only calls that come from an extension module of zmqcy count, for libzmq itself aborts where malloc gives nothing.
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <zmq.h>
+
+static struct {
+    char name[64];  /* of the function; empty: none */
+    long after;     /* calls that succeed before */
+    long times;     /* calls that fail then; -1: all */
+    int error;
+    long calls, failed;
+} armed;
+
+void shim_arm(const char *name, long after, long times, int error) {
+    armed.name[0] = 0;
+    armed.after = after;
+    armed.times = times;
+    armed.error = error;
+    armed.calls = armed.failed = 0;
+    __sync_synchronize();
+    strncpy(armed.name, name, sizeof armed.name - 1);
+}
+
+long shim_calls(void) { return armed.calls; }
+long shim_failed(void) { return armed.failed; }
+
+static int fails(const char *name, void *caller) {
+    Dl_info info;
+    long call;
+    if (!armed.name[0] || strcmp(name, armed.name)) return 0;
+    if (!dladdr(caller, &info) || !info.dli_fname || !strstr(info.dli_fname, "zmqcy/_")) return 0;
+    call = __sync_fetch_and_add(&armed.calls, 1);
+    if (call < armed.after || (armed.times >= 0 && call >= armed.after + armed.times)) return 0;
+    __sync_fetch_and_add(&armed.failed, 1);
+    errno = armed.error;
+    return 1;
+}
+
+/* WRAP(what is returned, its value where the call fails, name, parameters, arguments) */
+#define WRAP(type, bad, name, parameters, arguments)                        \
+    type name parameters {                                                  \
+        static type(*real) parameters;                                      \
+        if (!real) real = (type(*) parameters) dlsym(RTLD_NEXT, #name);     \
+        if (fails(#name, __builtin_return_address(0))) return bad;          \
+        return real arguments;                                              \
+    }
+
+WRAP(void *, NULL, zmq_ctx_new, (void), ())
+WRAP(int, -1, zmq_ctx_set, (void *c, int o, int v), (c, o, v))
+WRAP(int, -1, zmq_ctx_get, (void *c, int o), (c, o))
+WRAP(int, -1, zmq_ctx_term, (void *c), (c))
+WRAP(int, -1, zmq_ctx_shutdown, (void *c), (c))
+WRAP(void *, NULL, zmq_socket, (void *c, int t), (c, t))
+WRAP(int, -1, zmq_close, (void *s), (s))
+WRAP(int, -1, zmq_bind, (void *s, const char *a), (s, a))
+WRAP(int, -1, zmq_unbind, (void *s, const char *a), (s, a))
+WRAP(int, -1, zmq_connect, (void *s, const char *a), (s, a))
+WRAP(int, -1, zmq_disconnect, (void *s, const char *a), (s, a))
+WRAP(int, -1, zmq_getsockopt, (void *s, int o, void *v, size_t *n), (s, o, v, n))
+WRAP(int, -1, zmq_setsockopt, (void *s, int o, const void *v, size_t n), (s, o, v, n))
+WRAP(int, -1, zmq_socket_monitor, (void *s, const char *a, int e), (s, a, e))
+WRAP(int, -1, zmq_msg_init_size, (zmq_msg_t * m, size_t n), (m, n))
+WRAP(int, -1, zmq_msg_init_data, (zmq_msg_t * m, void *d, size_t n, zmq_free_fn *f, void *h), (m, d, n, f, h))
+WRAP(int, -1, zmq_msg_copy, (zmq_msg_t * d, zmq_msg_t *s), (d, s))
+WRAP(int, -1, zmq_msg_move, (zmq_msg_t * d, zmq_msg_t *s), (d, s))
+WRAP(int, -1, zmq_msg_send, (zmq_msg_t * m, void *s, int f), (m, s, f))
+WRAP(int, -1, zmq_msg_recv, (zmq_msg_t * m, void *s, int f), (m, s, f))
+WRAP(int, -1, zmq_send, (void *s, const void *d, size_t n, int f), (s, d, n, f))
+WRAP(int, -1, zmq_poll, (zmq_pollitem_t * i, int n, long t), (i, n, t))
+WRAP(int, -1, zmq_curve_keypair, (char *p, char *s), (p, s))
+WRAP(int, -1, zmq_curve_public, (char *p, const char *s), (p, s))
+WRAP(int, -1, poll, (struct pollfd * f, nfds_t n, int t), (f, n, t))
+WRAP(int, -1, epoll_create1, (int f), (f))
+WRAP(int, -1, epoll_ctl, (int e, int o, int f, struct epoll_event *v), (e, o, f, v))
+WRAP(int, -1, epoll_wait, (int e, struct epoll_event *v, int n, int t), (e, v, n, t))
+
+/* malloc and its kin may not call dlsym, which calls them. */
+extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
+void *malloc(size_t n) { return fails("malloc", __builtin_return_address(0)) ? NULL : __libc_malloc(n); }
+void *calloc(size_t k, size_t n) { return fails("calloc", __builtin_return_address(0)) ? NULL : __libc_calloc(k, n); }
+void *realloc(void *p, size_t n) { return fails("realloc", __builtin_return_address(0)) ? NULL : __libc_realloc(p, n); }
