@@ -3,8 +3,8 @@
     faulty.py FUNCTION ERRNO
 
 Each step is tried with the function failing at its first call in the step, then at the second, and so on until the
-step does not reach it any more. A step may succeed all the same, or raise an error with that errno; it is then made once
-more, with nothing failing, and has to succeed. What was sent must have come once, in order.
+step does not reach it any more. A step may succeed all the same, or raise an error with that errno; it is then made
+once more, with nothing failing, and has to succeed. What was sent must have come once, in order.
 """
 
 import asyncio

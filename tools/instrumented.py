@@ -2,10 +2,10 @@
 
     tools/instrumented.py address|thread|valgrind|coverage [--quick] [ARGUMENTS FOR PYTEST]
 
-address is AddressSanitizer with UndefinedBehaviorSanitizer, thread is ThreadSanitizer; a report of theirs ends the process
-that made it, and fails its test. valgrind looks at the release build in processes of their own. coverage prints the
-lines of the .pyx files that no test reached. The modules are built apart, in build/NAME; those of the working tree stay
-as they are. It needs gcc.
+address is AddressSanitizer with UndefinedBehaviorSanitizer, thread is ThreadSanitizer; a report of theirs ends the
+process that made it, and fails its test. valgrind looks at the release build. coverage prints the lines of the .pyx
+files that no test reached. The modules are built apart, in build/NAME; those of the working tree stay as they are. It
+needs gcc.
 """
 
 import argparse
@@ -117,11 +117,12 @@ def uncovered(place: Path) -> int:
     return low
 
 
-def reached(code: Path, counted: list[dict]) -> dict[int, int]:
+def reached(code: Path, counted: list[dict[str, int]]) -> dict[int, int]:
     """Return how often each line of a .pyx ran: as often as the line of C made of it that ran most."""
     counts = {line["line_number"]: line["count"] for line in counted}
     mark = re.compile(rf' */\* "zmqcy/{code.stem}\.pyx":(\d+)')
-    number, result = 0, {}
+    number = 0
+    result: dict[int, int] = {}
     for place, text in enumerate(code.read_text().splitlines(), 1):
         if found := mark.match(text):
             number = int(found[1])
