@@ -2,10 +2,10 @@
 
     tools/instrumented.py address|thread|valgrind|coverage [--quick] [ARGUMENTS FOR PYTEST]
 
-address is AddressSanitizer with UndefinedBehaviorSanitizer, thread is ThreadSanitizer; a report of theirs ends the
-process that made it, and fails its test. valgrind looks at the release build. coverage prints the lines of the .pyx
-files that no test reached. The modules are built apart, in build/NAME; those of the working tree stay as they are. It
-needs gcc.
+address is AddressSanitizer with UndefinedBehaviorSanitizer, thread is ThreadSanitizer; a report of the former ends the
+process that made it, those of the latter are shown at the end. valgrind looks at the release build. coverage prints
+the lines of the .pyx files that no test reached. The modules are built apart, in build/NAME; those of the working tree
+stay as they are. It needs gcc.
 """
 
 import argparse
@@ -62,7 +62,7 @@ def folder(kind: str) -> Path:
         shutil.copy2(ROOT / name, place / name)
     for old in (place / "zmqcy").glob("*.c"):
         old.unlink()
-    for old in place.rglob("*.gcda"):
+    for old in (*place.rglob("*.gcda"), *place.glob("race.*")):
         old.unlink()
     command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace", "--force", f"-j{os.cpu_count()}"]
     subprocess.run(command, cwd=place, env={**os.environ, **BUILD[kind]}, check=True)
@@ -94,7 +94,7 @@ def environment(kind: str, place: Path) -> dict[str, str]:
     if kind == "thread":
         result["LD_PRELOAD"] = library("libtsan.so")
         result["TSAN_OPTIONS"] = (
-            f"halt_on_error=1:abort_on_error=1:history_size=7:suppressions={ROOT / 'tools' / 'tsan.supp'}"
+            f"exitcode=0:history_size=7:log_path={place}/race:suppressions={ROOT / 'tools' / 'tsan.supp'}"
         )
     return result
 
@@ -148,6 +148,9 @@ def main() -> int:
         words = ["valgrind", "-q", "--error-exitcode=99", "--errors-for-leak-kinds=none"]
         command = [*words, f"--suppressions={ROOT / 'tools' / 'valgrind.supp'}", *command]
     code = subprocess.run(command, cwd=place, env=environment(kind, place)).returncode
+    for race in sorted(place.glob("race.*")):
+        print(race.read_text())
+        code = 1
     return uncovered(place) or code if kind == "coverage" else code
 
 

@@ -534,10 +534,10 @@ cdef class Context:
             if record.state & BUSY:
                 self.shutdown()
                 naps = 0
-                with nogil:
-                    while record.state & BUSY and naps < 1000:
+                while record.state & BUSY and naps < 1000:
+                    with nogil:
                         nap()
-                        naps += 1
+                    naps += 1
             socket.close(linger)
             record.state |= ENDED
         self.term()
