@@ -19,7 +19,7 @@ from zmqcy._library cimport (
     LAST_TYPE, NO_TYPE, c_string, check, error, interrupted, round_up, set_attribute, to_int, to_integer,
     to_milliseconds, to_spin, type_name)
 from zmqcy._message cimport BIG, default_threshold, to_threshold
-from zmqcy._system cimport epoll_remove, probe_descriptors
+from zmqcy._system cimport counted, epoll_remove, probe_descriptors
 from zmqcy._transfer cimport events_of
 from zmqcy.libzmq cimport (
     ENOTSUP, ETERM, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_POLLIN, ZMQ_RCVMORE,
@@ -454,8 +454,8 @@ cdef class BaseSocket:
         from zmqcy.stats import SocketStats
         cdef Stats *stats = &self.record.stats
         return SocketStats(
-            stats.messages_sent, stats.bytes_sent, stats.messages_received, stats.bytes_received, stats.waits,
-            stats.would_blocks)
+            counted(&stats.messages_sent), counted(&stats.bytes_sent), stats.messages_received, stats.bytes_received,
+            counted(&stats.waits), stats.would_blocks)
 
     @property
     def underlying(self):

@@ -18,7 +18,7 @@ from zmqcy._context cimport BUSY, HELD
 from zmqcy._library cimport NO_TYPE, SLICE, error, interrupted, to_buffer, to_int
 from zmqcy._message cimport copy_in, lend, size_of, start_of, take
 from zmqcy._base cimport BaseSocket, enter
-from zmqcy._system cimport POLLIN, now, nsec, pollfd
+from zmqcy._system cimport POLLIN, count, counted, now, nsec, pollfd
 from zmqcy._transfer cimport events_of, sleep_on, take_back
 from zmqcy.libzmq cimport (
     ENOTSUP, ZMQ_DONTWAIT, ZMQ_IO_THREADS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUB, ZMQ_PULL, ZMQ_PUSH,
@@ -203,8 +203,8 @@ cdef uint64_t size_of_parts(zmq_msg_t *parts, int count) noexcept nogil:
 
 cdef void count_in(Way *way) noexcept nogil:
     way.size = size_of_parts(way.parts, way.count)
-    way.flow.messages_in += 1
-    way.flow.bytes_in += way.size
+    count(&way.flow.messages_in, 1)
+    count(&way.flow.bytes_in, way.size)
 
 
 cdef int take_rest(Way *way) noexcept nogil:
@@ -315,8 +315,8 @@ cdef int give_message(Way *way, Device *device) noexcept nogil:
         for i in range(way.count):
             <void> zmq_msg_close(&way.parts[i])
         <void> zmq_msg_init(&way.parts[0])
-    way.flow.messages_out += 1
-    way.flow.bytes_out += way.size
+    count(&way.flow.messages_out, 1)
+    count(&way.flow.bytes_out, way.size)
     way.count = 0
     way.captured = False
     return 0
@@ -346,7 +346,7 @@ cdef int forward(Way *way, Device *device, bint *moved) noexcept nogil:
             if number == 0:
                 number = give_message(way, device)
             if number == EAGAIN:
-                way.flow.full += 1
+                count(&way.flow.full, 1)
                 return 0
         if number:
             return number
@@ -506,7 +506,7 @@ cdef int run(Device *device) noexcept nogil:
             continue
         sleep = DOUBTFUL_SLEEP if possible else SLICE
         device.doubtful = False
-        device.waits[0] += 1
+        count(device.waits, 1)
         if sleep_on(device.fds, device.fd_count, sleep, device.spin, &device.eager, NULL, 0) < 0:
             return errno
         if now() > check:
@@ -713,11 +713,13 @@ cdef class Numbers:
 
         Of each direction: messages and bytes in, messages and bytes out, and how many times there was no room.
         """
-        cdef Flow ahead = self.flows[0], back = self.flows[1]
-        return (
-            (ahead.messages_in, ahead.bytes_in, ahead.messages_out, ahead.bytes_out, ahead.full),
-            (back.messages_in, back.bytes_in, back.messages_out, back.bytes_out, back.full),
-            self.waits)
+        return numbers_of(&self.flows[0]), numbers_of(&self.flows[1]), counted(&self.waits)
+
+
+cdef tuple numbers_of(Flow *flow):
+    return (
+        counted(&flow.messages_in), counted(&flow.bytes_in), counted(&flow.messages_out), counted(&flow.bytes_out),
+        counted(&flow.full))
 
 
 cdef class Hook:

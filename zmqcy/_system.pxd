@@ -1,6 +1,8 @@
 # What the system has under other names on other systems: waiting on a descriptor, the monotonic clock, fork, signals,
 # atomic operations.
 
+from libc.stdint cimport uint64_t
+
 ctypedef long long nsec  # a time in nanoseconds, or a moment of the monotonic clock
 
 cdef extern from *:
@@ -26,6 +28,8 @@ cdef extern from *:
         (InterlockedCompareExchangePointer((void *volatile *) (place), value, old) == (old))
     #define zmqcy_load(place) (*(void *volatile *) (place))
     #define zmqcy_add(place, value) (InterlockedExchangeAdd((long volatile *) (place), value) + (value))
+    #define zmqcy_count(place, more) (*(unsigned long long volatile *) (place) += (more))
+    #define zmqcy_counted(place) (*(unsigned long long volatile *) (place))
     #define zmqcy_probe_descriptors(need) (need)
     #define zmqcy_close(fd) closesocket((SOCKET) (fd))
     #else
@@ -66,6 +70,10 @@ cdef extern from *:
         __sync_bool_compare_and_swap(place, old, value)
     #define zmqcy_load(place) __atomic_load_n(place, __ATOMIC_ACQUIRE)
     #define zmqcy_add(place, value) __atomic_add_fetch(place, value, __ATOMIC_SEQ_CST)
+    /* one thread counts, others look: plain loads and stores, that are whole */
+    #define zmqcy_count(place, more) \
+        __atomic_store_n(place, __atomic_load_n(place, __ATOMIC_RELAXED) + (more), __ATOMIC_RELAXED)
+    #define zmqcy_counted(place) __atomic_load_n(place, __ATOMIC_RELAXED)
     static inline int zmqcy_probe_descriptors(int need) {
         int fds[64], got = 0, i;
         while (got < need && got < 64) {
@@ -123,6 +131,8 @@ cdef extern from *:
     void *load "zmqcy_load"(void **place) noexcept nogil
     bint replace "zmqcy_replace"(void **place, void *old, void *value) noexcept nogil
     long add "zmqcy_add"(long *place, long value) noexcept nogil  # gives the sum
+    void count "zmqcy_count"(uint64_t *place, uint64_t more) noexcept nogil  # for others to look at meanwhile
+    uint64_t counted "zmqcy_counted"(uint64_t *place) noexcept nogil
     int close_descriptor "zmqcy_close"(int fd) noexcept nogil
     # Linux's epoll; elsewhere no set can be opened.
     ctypedef struct epoll_event "zmqcy_epoll_event":
