@@ -18,7 +18,7 @@ from zmqcy._context cimport BUSY, HELD
 from zmqcy._library cimport NO_TYPE, SLICE, error, interrupted, to_buffer, to_int
 from zmqcy._message cimport copy_in, lend, size_of, start_of, take
 from zmqcy._base cimport BaseSocket, enter
-from zmqcy._system cimport POLLIN, count, counted, now, nsec, pollfd
+from zmqcy._system cimport POLLIN, count_up, counted, now, nsec, pollfd
 from zmqcy._transfer cimport events_of, sleep_on, take_back
 from zmqcy.libzmq cimport (
     ENOTSUP, ZMQ_DONTWAIT, ZMQ_IO_THREADS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUB, ZMQ_PULL, ZMQ_PUSH,
@@ -203,8 +203,8 @@ cdef uint64_t size_of_parts(zmq_msg_t *parts, int count) noexcept nogil:
 
 cdef void count_in(Way *way) noexcept nogil:
     way.size = size_of_parts(way.parts, way.count)
-    count(&way.flow.messages_in, 1)
-    count(&way.flow.bytes_in, way.size)
+    count_up(&way.flow.messages_in, 1)
+    count_up(&way.flow.bytes_in, way.size)
 
 
 cdef int take_rest(Way *way) noexcept nogil:
@@ -315,8 +315,8 @@ cdef int give_message(Way *way, Device *device) noexcept nogil:
         for i in range(way.count):
             <void> zmq_msg_close(&way.parts[i])
         <void> zmq_msg_init(&way.parts[0])
-    count(&way.flow.messages_out, 1)
-    count(&way.flow.bytes_out, way.size)
+    count_up(&way.flow.messages_out, 1)
+    count_up(&way.flow.bytes_out, way.size)
     way.count = 0
     way.captured = False
     return 0
@@ -346,7 +346,7 @@ cdef int forward(Way *way, Device *device, bint *moved) noexcept nogil:
             if number == 0:
                 number = give_message(way, device)
             if number == EAGAIN:
-                count(&way.flow.full, 1)
+                count_up(&way.flow.full, 1)
                 return 0
         if number:
             return number
@@ -355,7 +355,7 @@ cdef int forward(Way *way, Device *device, bint *moved) noexcept nogil:
 
 
 cdef int answer(Device *device, const void *data, size_t size, int flags, bint first) noexcept nogil:
-    """Send a part of an answer. Return 0 or an errno: EINTR for the first one alone, for the others find room at once."""
+    """Send a part of an answer. Return 0 or an errno; EINTR for the first one alone: the others find room at once."""
     cdef zmq_msg_t msg
     cdef int number
     if zmq_msg_init_size(&msg, size) < 0:
@@ -506,7 +506,7 @@ cdef int run(Device *device) noexcept nogil:
             continue
         sleep = DOUBTFUL_SLEEP if possible else SLICE
         device.doubtful = False
-        count(device.waits, 1)
+        count_up(device.waits, 1)
         if sleep_on(device.fds, device.fd_count, sleep, device.spin, &device.eager, NULL, 0) < 0:
             return errno
         if now() > check:

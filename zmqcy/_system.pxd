@@ -131,7 +131,7 @@ cdef extern from *:
     void *load "zmqcy_load"(void **place) noexcept nogil
     bint replace "zmqcy_replace"(void **place, void *old, void *value) noexcept nogil
     long add "zmqcy_add"(long *place, long value) noexcept nogil  # gives the sum
-    void count "zmqcy_count"(uint64_t *place, uint64_t more) noexcept nogil  # for others to look at meanwhile
+    void count_up "zmqcy_count"(uint64_t *place, uint64_t more) noexcept nogil  # for others to look at meanwhile
     uint64_t counted "zmqcy_counted"(uint64_t *place) noexcept nogil
     int close_descriptor "zmqcy_close"(int fd) noexcept nogil
     # Linux's epoll; elsewhere no set can be opened.

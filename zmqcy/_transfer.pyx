@@ -11,7 +11,7 @@ from libc.string cimport memcpy
 
 from zmqcy._context cimport SocketRecord
 from zmqcy._library cimport remaining, slice_of
-from zmqcy._system cimport POLLIN, count, now, nsec, poll, pollfd, yield_processor
+from zmqcy._system cimport POLLIN, count_up, now, nsec, poll, pollfd, yield_processor
 from zmqcy.libzmq cimport (
     ZMQ_DEALER, ZMQ_DONTWAIT, ZMQ_EVENTS, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUSH, ZMQ_REQ, ZMQ_SNDMORE,
     zmq_errno as last_errno, zmq_getsockopt, zmq_msg_close, zmq_msg_copy, zmq_msg_init, zmq_msg_recv,
@@ -71,7 +71,7 @@ cdef int wait_on(SocketRecord *record, short wanted, nsec deadline) noexcept nog
     cdef int rc, left = slice_of(deadline)
     if left == 0:
         return EAGAIN
-    count(&record.stats.waits, 1)
+    count_up(&record.stats.waits, 1)
     if record.fd >= 0:
         item.fd = record.fd
         item.events = POLLIN
@@ -160,9 +160,9 @@ cdef int give_message(SocketRecord *record, Batch *batch) noexcept nogil:
     batch.following = i
     batch.sent += 1
     record.asked = True
-    count(&record.stats.bytes_sent, size)
+    count_up(&record.stats.bytes_sent, size)
     if not batch.parts[i - 1].flags:
-        count(&record.stats.messages_sent, 1)
+        count_up(&record.stats.messages_sent, 1)
     return 0
 
 
