@@ -3,9 +3,9 @@
     tools/instrumented.py address|thread|valgrind|coverage [--quick] [ARGUMENTS FOR PYTEST]
 
 address is AddressSanitizer with UndefinedBehaviorSanitizer, thread is ThreadSanitizer; a report of the former ends the
-process that made it, those of the latter are shown at the end, as are those of valgrind on the release build that
-have to do with us. coverage prints the lines of the .pyx files that no test reached. The modules are built apart, in build/NAME; those of the working tree
-stay as they are. It needs gcc.
+process that made it, those of the latter are shown at the end, as are those of valgrind on the release build that have
+to do with us. coverage prints the lines of the .pyx files that no test reached. The modules are built apart, in
+build/NAME; those of the working tree stay as they are. It needs gcc.
 """
 
 import argparse
