@@ -40,6 +40,7 @@ soak: .venv/.built  ## send and receive for long on every event loop, cancelling
 
 fuzz: .venv/.built  ## call everything with anything, and let strangers send anything
 	$(BIN)/python tests/fuzz_calls.py $(or $(SECONDS),60)
+	$(BIN)/python tests/fuzz_wire.py $(or $(SECONDS),60)
 
 stubs: .venv/.built  ## write the stubs of options and constants from their tables
 	$(BIN)/python tools/stubs.py
