@@ -88,7 +88,8 @@ def serve(types, kinds, options, watch):
             except zmqcy.ZMQError:
                 return
             received[key] += 1
-            if key.split()[0] in ECHO and all(message[1:]):  # STREAM: an empty part is news of a connection
+            news = socket.type == zmqcy.STREAM and not message[1]  # of a connection made or lost
+            if key.split()[0] in ECHO and not news:
                 try:
                     socket.send_multipart(message, zmqcy.DONTWAIT)
                 except zmqcy.ZMQError:

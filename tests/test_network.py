@@ -135,8 +135,12 @@ def test_what_push_sends_comes_in_order_without_repeats_and_with_gaps_alone(thro
 def test_what_push_has_queued_survives_a_cut(through):
     """What was not yet written to the connection goes out by the next one."""
     pull, push, proxy = through(zmqcy.PULL, zmqcy.PUSH)
-    proxy.refuse = True
-    proxy.cut()
+    push.send(b"first")
+    assert pull.recv() == b"first"
+    with push.watch(Event.DISCONNECTED) as monitor:
+        proxy.refuse = True
+        proxy.cut()
+        monitor.recv(LIMIT)
     push.send_many([b"%d" % number for number in range(500)])
     proxy.refuse = False
     assert [pull.recv() for _ in range(500)] == [b"%d" % number for number in range(500)]
@@ -199,7 +203,9 @@ def test_an_address_that_changes(socket, through):
     second = socket(zmqcy.REP)
     second.bind("tcp://127.0.0.1:*")
     proxy.target = second.last_endpoint
-    proxy.cut()
+    with client.watch(Event.DISCONNECTED) as monitor:
+        proxy.cut()
+        monitor.recv(LIMIT)
     first.close()
     client.send(b"2")
     assert second.recv() == b"2"
