@@ -15,10 +15,11 @@ sys.path.insert(0, str(BENCHMARKS))
 import bench_asyncio  # noqa: E402
 import bench_device  # noqa: E402
 import bench_memory  # noqa: E402
+import bench_service  # noqa: E402
 import common  # noqa: E402
 import report  # noqa: E402
 
-FILES = ("throughput", "latency", "poll", "peers", "device", "calls", "memory", "asyncio")
+FILES = ("throughput", "latency", "poll", "peers", "device", "service", "calls", "memory", "asyncio")
 TINY = {"seconds": 0.005}
 
 
@@ -188,6 +189,30 @@ def test_poll(name, work):
 @pytest.mark.parametrize(("work", "works"), [("streamer", ("pull", "push")), ("queue", ("rep", "req"))])
 def test_devices(work, works):
     assert bench_device.through(installed("zmqcy"), work, installed("C"), works, **TINY)["rate"] > 0
+
+
+@pytest.mark.parametrize("captured", [False, True])
+@pytest.mark.parametrize("mode", ["thread", "process"])
+def test_devices_as_services(mode, captured):
+    assert bench_service.run_work(installed("zmqcy"), "service", 8, 0.005, mode, captured)["rate"] > 0
+
+
+@pytest.mark.parametrize("metrics", [False, True])
+def test_a_device_of_the_command(metrics):
+    pytest.importorskip("zmqcy.cli.device")
+    assert bench_service.run_command(8, 0.005, metrics)["rate"] > 0
+
+
+def test_a_device_in_c_with_capture():
+    assert bench_service.run_work(installed("C"), "streamer", 8, 0.005, captured=True)["rate"] > 0
+
+
+@pytest.mark.parametrize("mode", ["single", "hook", "filter"])
+def test_devices_with_filters(mode):
+    if mode == "hook":
+        pytest.importorskip("Cython", reason="a hook is built by Cython")
+    works = ("pull", "push")
+    assert bench_device.through(installed("zmqcy"), "streamer", installed("C"), works, mode, **TINY)["rate"] > 0
 
 
 @pytest.mark.parametrize("work", ["pair", "parts", "empty", "get", "set"])
