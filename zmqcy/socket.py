@@ -599,7 +599,7 @@ class AsyncSocket(BaseSocket):
         """
         from zmqcy.monitor import AsyncMonitor
 
-        return AsyncMonitor(self, 0xFFFF if events is None else events, Socket, self._readable)
+        return AsyncMonitor(self, 0xFFFF if events is None else events, Socket, self._readable, self._sleep)
 
     async def aclose(self, linger=None):
         """Close the socket, and wait until what it has queued is sent, or its linger is over.
