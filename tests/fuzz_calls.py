@@ -46,14 +46,8 @@ GROWTH = 32 << 20  # bytes that memory may grow by, over the rounds of a process
 # What no library can take from a stranger, and what would end the run and not the library.
 LEFT_OUT = {
     "shadow": "an address is believed",
-    "use_fd": "a descriptor is given away",
-    "max_sockets": "libzmq aborts where it has not that much memory",
-    "io_threads": "libzmq aborts where a descriptor is lacking for one",
-    "thread_priority": "libzmq aborts in the new thread",
-    "thread_sched_policy": "libzmq aborts in the new thread",
-    "thread_affinity_cpu_add": "libzmq aborts in the new thread",
-    "thread_affinity_cpu_remove": "libzmq aborts in the new thread",
-    "monitor": "libzmq waits for its reader for ever",
+    "use_fd": "a descriptor is given away, and closed",
+    "monitor": "a bind waits for its reader",
     "Watcher": "it runs its thread for the life of a loop",
     "__del__": "the interpreter's",
     "__init_subclass__": "the interpreter's",
@@ -64,7 +58,6 @@ LEFT_OUT = {
     "__pyx_vtable__": "an address",
 }
 NUMBERS_LEFT_OUT = {zmqcy.SocketOption.USE_FD}
-CONTEXT_NUMBERS_LEFT_OUT = set(zmqcy.ContextOption) - {zmqcy.ContextOption.BLOCKY, zmqcy.ContextOption.IPV6}
 
 
 class Woken(Exception):
@@ -452,12 +445,11 @@ def forbidden(owner, name, positional, named):
     if name in ("setsockopt", "set", "setsockopt_string", "set_string"):
         numbers = {int(value) for value in values if type(value) in (int, zmqcy.SocketOption, zmqcy.ContextOption)}
         evil = any(hasattr(type(value), "__index__") and not isinstance(value, (int, float)) for value in values[:1])
-        left_out = CONTEXT_NUMBERS_LEFT_OUT if isinstance(owner, zmqcy.Context) else NUMBERS_LEFT_OUT
-        return bool(numbers & left_out) or evil
+        return not isinstance(owner, zmqcy.Context) and (bool(numbers & NUMBERS_LEFT_OUT) or evil)
     if name in ("__setattr__", "__delattr__", "Context", "instance", "set_default", "watch", "unwatch", "call_soon"):
         return name != "watch" or owner is None
     if name in ("Device", "__init__", "socket"):
-        return "run_in" in named or "use_fd" in named or "io_threads" in named
+        return "run_in" in named or "use_fd" in named
     return name == "from_config" and any(isinstance(value, int) for value in values)
 
 
