@@ -357,6 +357,38 @@ def test_what_is_no_message_of_a_monitor(parts):
         parse_monitor_message(parts)
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "a.disable_monitor()",
+        "a.monitor(None)",
+        "a.monitor('inproc://n'); a.monitor('inproc://o'); a.disable_monitor()",
+        "a.disable_monitor(); b = a.get_monitor_socket(); b.disconnect(b.last_endpoint); a.close(); b.close()",
+        "a.disable_monitor(); b = a.get_monitor_socket(); b.disconnect(b.last_endpoint); del a, b",
+        "a.close()",
+    ],
+)
+def test_a_monitor_that_nobody_reads_is_ended(run, code):
+    """libzmq tells the reader of the end, and waits for one."""
+    run("""
+        import sys, zmqcy
+        ctx = zmqcy.Context()
+        a = ctx.socket(zmqcy.PULL)
+        a.monitor("inproc://m")
+        exec(sys.argv[1])
+        a = None
+        ctx.term(5000)
+    """, code, timeout=20)  # fmt: skip
+
+
+def test_who_reads_a_monitor_is_told_of_its_end(ctx, socket):
+    server, reader = socket(zmqcy.PULL), socket(zmqcy.PAIR)
+    reader.connect("inproc://m")
+    server.monitor("inproc://m")
+    server.disable_monitor()
+    assert recv_monitor_message(reader)["event"] is Event.MONITOR_STOPPED
+
+
 def test_a_shadow(socket):
     with pytest.raises(zmqcy.NotSupported, match="a shadow has no context"):
         zmqcy.Socket.shadow(socket(zmqcy.PULL)).watch()
