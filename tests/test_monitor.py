@@ -601,7 +601,7 @@ asyncio.run(main())
 
 @pytest.mark.parametrize("code, words", [(PLAIN, ["nothing"]), (ASYNCHRONOUS, ["nothing", "cancelled"])])
 def test_events_without_end(run, code, words):
-    """libzmq tries without a pause to accept where the process has no descriptor left, and makes an event of each time."""
+    """libzmq tries without a pause to accept where no descriptor is left, and makes an event of each time."""
     names, *said = run(ENDLESS + code).stdout.splitlines()
     assert "ACCEPT_FAILED" in names
     assert said == words

@@ -23,9 +23,9 @@ from zmqcy._system cimport epoll_remove, probe_descriptors
 from zmqcy._transfer cimport events_of
 from zmqcy.libzmq cimport (
     ENOTSUP, ETERM, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_POLLIN,
-    ZMQ_RCVMORE, ZMQ_STREAM, ZMQ_TYPE, zmq_bind, zmq_close, zmq_connect, zmq_ctx_get, zmq_disconnect, zmq_errno as last_errno,
-    zmq_fd_t, zmq_getsockopt, zmq_has, zmq_msg_close, zmq_msg_init, zmq_msg_more, zmq_msg_t, zmq_setsockopt,
-    zmq_socket, zmq_socket_monitor, zmq_unbind)
+    ZMQ_RCVMORE, ZMQ_STREAM, ZMQ_TYPE, zmq_bind, zmq_close, zmq_connect, zmq_ctx_get, zmq_disconnect,
+    zmq_errno as last_errno, zmq_fd_t, zmq_getsockopt, zmq_has, zmq_msg_close, zmq_msg_init, zmq_msg_more, zmq_msg_t,
+    zmq_setsockopt, zmq_socket, zmq_socket_monitor, zmq_unbind)
 
 from zmqcy import errors
 from zmqcy.options import SOCKET_OPTIONS

@@ -14,7 +14,8 @@ from zmqcy._system cimport (
     nsec, poke, probe_descriptors, probe_threads, replace, restore_signals, sigset, swap, try_schedule)
 from zmqcy.libzmq cimport (
     ETERM, ZMQ_IO_THREADS, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_POLLIN, ZMQ_PULL, ZMQ_SUB, zmq_close,
-    zmq_ctx_get, zmq_ctx_new, zmq_ctx_set, zmq_ctx_shutdown, zmq_ctx_term, zmq_errno as last_errno, zmq_getsockopt, zmq_setsockopt)
+    zmq_ctx_get, zmq_ctx_new, zmq_ctx_set, zmq_ctx_shutdown, zmq_ctx_term, zmq_errno as last_errno, zmq_getsockopt,
+    zmq_setsockopt)
 
 import atexit
 import sys
@@ -659,7 +660,7 @@ cdef int prepare_threads(Context context) except -1:
         code = try_schedule(&ending.schedule) if got == need and is_scheduled(ending) else 0
     restore_signals(&mask)
     if got < need:
-        raise error(ENOMEM, "socket", NO_TYPE, f"io_threads={threads}", f"needs {need} threads, and {got} can be started")
+        raise error(ENOMEM, "socket", NO_TYPE, f"io_threads={threads}", f"needs {need} threads, {got} can be started")
     if code:
         raise error(code, "socket", NO_TYPE, describe_schedule(ending))
     ending.running = True

@@ -171,8 +171,8 @@ class Hub:
     def pump(self):
         """Hand on what has come, `_MOST` events of it.
 
-        Afterwards the descriptor of the PAIR becomes readable when there is more. But it is edge-triggered, and does not
-        where some is left: then the watchers are woken by their own.
+        Afterwards the descriptor of the PAIR becomes readable when there is more. But it is edge-triggered, and
+        does not where some is left: then the watchers are woken by their own.
         """
         read = 0
         self.left = False
@@ -240,8 +240,8 @@ class _Watcher:
         self._epoll = None
         self._waiting = 0
         self._closed = False
-        # Readable while there is something to take or to hand on, and for good, as its other end is closed, when nothing
-        # will come.
+        # Readable while there is something to take or to hand on, and for good, as its other end is closed, when
+        # nothing will come.
         self._woken, self._waker = os.pipe()
         self._readable_now = False
         try:

@@ -76,7 +76,7 @@ class BaseSocket(_base.BaseSocket):
     disconnect.__doc__ = _base.BaseSocket.disconnect.__doc__
 
     def _end_monitor_read(self, endpoint=None):
-        """End the monitor that this socket reads, there or anywhere: a thread of libzmq would wait until somebody does."""
+        """End the monitor that this socket reads, there or anywhere: a thread of libzmq would wait for one who does."""
         monitored = _readers.get(id(self), lambda: None)()
         if monitored is None or self not in (end := monitored._monitor_end, getattr(end, "pair", None)):
             return
