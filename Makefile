@@ -1,7 +1,7 @@
 # PYTHON=python3.12   the interpreter that .venv is made with (python3 by default)
 # ARGS="-k poll -x"   arguments for pytest
 # QUICK=1             shorter benchmarks
-# SECONDS=60          how long each event loop is soaked (600)
+# SECONDS=60          how long each event loop is soaked (600), or each fuzzer runs (60)
 # LONG=1              faults: a million sockets, ten thousand peers
 # BASE=v0.1.0         the commit that bench-guard compares with (HEAD, or its parent where nothing has changed)
 
@@ -39,6 +39,10 @@ bench-guard: .venv/.ready  ## compare with a commit by instructions a call, whic
 soak: .venv/.built  ## send and receive for long on every event loop, cancelling at random
 	$(BIN)/python tests/soak_aio.py $(or $(SECONDS),600)
 
+fuzz: .venv/.built  ## call everything with anything, and let strangers send anything
+	$(BIN)/python tests/fuzz_calls.py $(or $(SECONDS),60)
+	$(BIN)/python tests/fuzz_wire.py $(or $(SECONDS),60)
+
 faults: .venv/.built .venv/.bench  ## run programs that go wrong on zmqcy and pyzmq; write docs/reliability.md
 	$(if $(LONG),ZMQCY_LONG=1) $(BIN)/python tests/faults/run.py
 
@@ -58,7 +62,7 @@ clean:  ## remove what make made
 	rm -rf .venv build dist *.egg-info zmqcy/*.c zmqcy/*.so .hypothesis .*_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint types bench bench-guard soak faults stubs clean
+.PHONY: help demo test lint types bench bench-guard soak fuzz faults stubs clean
 
 # The environment is made anew for another PYTHON than it was made with.
 ifdef PYTHON

@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import sys
 import threading
 import time
 import tracemalloc
@@ -321,6 +322,58 @@ def test_more_sockets_than_max_sockets():
                 break
             except zmqcy.ZMQError:
                 assert time.monotonic() < deadline
+
+
+REFUSED = {
+    "Context(10**9)": "InvalidArgument: Context io_threads=1000000000: each takes two descriptors",
+    "Context(max_sockets=2**31 - 1)": "InvalidArgument: set max_sockets=2147483647: it is at most 1048576",
+    "Context(thread_sched_policy=99)": "InvalidArgument: set thread_sched_policy=99: the system has no such policy",
+    "Context(thread_priority=100)": "InvalidArgument: set thread_priority=100: the highest priority is 99",
+    "Context(thread_affinity_cpu_add=5000)": "InvalidArgument: set thread_affinity_cpu_add=5000: the system has",
+    "Context().set(zmqcy.THREAD_SCHED_POLICY, 99)": "InvalidArgument: set thread_sched_policy=99: the system has",
+    "Context(60).socket(zmqcy.PUSH)": "ZMQError: socket io_threads=60: needs 128 descriptors, and",
+    "Context(thread_sched_policy=1).socket(zmqcy.PUSH)": "InvalidArgument: socket thread_sched_policy=1: Invalid",
+    "Context.shadow(other(thread_sched_policy=1)).socket(zmqcy.PUSH)": "InvalidArgument: socket thread_sched_policy=1:",
+}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="priorities are another system's")
+@pytest.mark.parametrize("call", REFUSED)
+def test_what_libzmq_could_not_start_its_threads_with(run, call):
+    """It would abort in a new thread; and an hour later than the option was set."""
+    done = run("""
+        import resource, sys, zmqcy
+        from zmqcy import Context
+        resource.setrlimit(resource.RLIMIT_NOFILE, (100, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+        def other(**options):
+            global kept
+            kept = Context(**options)
+            return kept
+
+        try:
+            eval(sys.argv[1])
+        except zmqcy.ZMQError as error:
+            print(f"{type(error).__name__}: {error}")
+    """, call)  # fmt: skip
+    assert done.stdout.startswith(REFUSED[call])
+
+
+def test_no_threads_left(run):
+    """A user may have no more of them, or the system may not."""
+    done = run("""
+        import os, resource
+        import zmqcy._aio, zmqcy._socket
+        from zmqcy import PUSH, Context, ZMQError  # while the files may be read
+        if os.getuid() == 0:
+            os.setuid(12345)
+        resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+        try:
+            Context().socket(PUSH)
+        except ZMQError as error:
+            print(error)
+    """)
+    assert done.stdout in {f"socket io_threads=1: needs 2 threads, {got} can be started\n" for got in (0, 1)}
 
 
 def test_no_descriptors_left(run):

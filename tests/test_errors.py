@@ -522,3 +522,8 @@ def test_z85_decode_takes_text(text):
 def test_z85_encode_of_scattered_buffer():
     with pytest.raises(BufferError, match="z85_encode: the buffer is not contiguous"):
         zmqcy.z85_encode(memoryview(REFERENCE)[::2])
+
+
+@pytest.mark.parametrize("call, detail", [(5, None), (b"x", ["y"]), (object, 3.5)])
+def test_what_an_error_tells_may_be_of_any_type(call, detail):
+    assert str(zmqcy.ZMQError(1, "words", call=call, detail=detail)).endswith(": words")

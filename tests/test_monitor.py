@@ -357,6 +357,38 @@ def test_what_is_no_message_of_a_monitor(parts):
         parse_monitor_message(parts)
 
 
+@pytest.mark.parametrize(
+    "code",
+    [
+        "a.disable_monitor()",
+        "a.monitor(None)",
+        "a.monitor('inproc://n'); a.monitor('inproc://o'); a.disable_monitor()",
+        "a.disable_monitor(); b = a.get_monitor_socket(); b.disconnect(b.last_endpoint); a.close(); b.close()",
+        "a.disable_monitor(); b = a.get_monitor_socket(); b.disconnect(b.last_endpoint); del a, b",
+        "a.close()",
+    ],
+)
+def test_a_monitor_that_nobody_reads_is_ended(run, code):
+    """libzmq tells the reader of the end, and waits for one."""
+    run("""
+        import sys, zmqcy
+        ctx = zmqcy.Context()
+        a = ctx.socket(zmqcy.PULL)
+        a.monitor("inproc://m")
+        exec(sys.argv[1])
+        a = None
+        ctx.term(5000)
+    """, code, timeout=20)  # fmt: skip
+
+
+def test_who_reads_a_monitor_is_told_of_its_end(ctx, socket):
+    server, reader = socket(zmqcy.PULL), socket(zmqcy.PAIR)
+    reader.connect("inproc://m")
+    server.monitor("inproc://m")
+    server.disable_monitor()
+    assert recv_monitor_message(reader)["event"] is Event.MONITOR_STOPPED
+
+
 def test_a_shadow(socket):
     with pytest.raises(zmqcy.NotSupported, match="a shadow has no context"):
         zmqcy.Socket.shadow(socket(zmqcy.PULL)).watch()
@@ -468,6 +500,113 @@ def test_a_forked_child(socket, run):
     run(code)
 
 
+def test_more_events_than_are_read_at_a_time(socket, monkeypatch):
+    """A watcher whose event is behind many others is woken again, though the descriptor of the PAIR is silent."""
+    monkeypatch.setattr("zmqcy.monitor._MOST", 5)
+    server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH)
+    monitors = [server.watch(Event.ACCEPTED) for _ in range(3)]
+    assert monitors[0].try_recv() is None
+    for _ in range(40):
+        with server.bind("tcp://127.0.0.1:*"):
+            pass
+    server.bind("tcp://127.0.0.1:*")
+    client.connect(server.last_endpoint)
+    client.send(b"it is connected")
+    server.recv()
+    poller = zmqcy.Poller()
+    poller.register(monitors[0], zmqcy.POLLIN)
+    while (event := monitors[0].try_recv()) is None:
+        assert poller.poll(LIMIT) == [(monitors[0], zmqcy.POLLIN)]
+    assert event.name == "ACCEPTED"
+    assert poller.poll(0) == []
+    assert monitors[1].recv(LIMIT).name == "ACCEPTED"
+    assert monitors[2].poll(LIMIT) and monitors[2].try_recv().name == "ACCEPTED"
+    assert [monitor.try_recv() for monitor in monitors] == [None] * 3
+
+
+ENDLESS = """
+import asyncio, os, resource, subprocess, sys, zmqcy, zmqcy.asyncio
+from zmqcy import Event
+
+STRANGERS = '''
+import socket, sys
+address = "127.0.0.1", int(sys.stdin.readline())
+connections = [socket.create_connection(address) for _ in range(100)]
+sys.stdin.read()
+'''
+
+def served(context):
+    strangers = subprocess.Popen([sys.executable, "-c", STRANGERS], stdin=subprocess.PIPE, text=True)
+    server = context.socket(zmqcy.REP)
+    monitor, quiet = server.watch(), server.watch(Event.HANDSHAKE_SUCCEEDED)
+    port = server.bind_to_random_port("tcp://127.0.0.1")
+    quiet.fileno()
+    most = len(os.listdir("/proc/self/fd")) + 10
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    strangers.stdin.write(f"{port}\\n")
+    strangers.stdin.flush()
+    return server, monitor, quiet, strangers
+"""
+PLAIN = """
+context = zmqcy.Context()
+server, monitor, quiet, strangers = served(context)
+print({monitor.recv(10_000).name for _ in range(5000)})
+assert quiet.try_recv() is None
+assert not quiet.poll(100)
+try:
+    quiet.recv(100)
+except zmqcy.TimedOut:
+    print("nothing")
+server.close()
+assert [event.name for event in monitor][-1] == "MONITOR_STOPPED"
+context.term()
+strangers.communicate()
+"""
+ASYNCHRONOUS = """
+turns = 0
+
+async def turn():
+    global turns
+    while True:
+        turns += 1
+        await asyncio.sleep(0)
+
+async def main():
+    async with zmqcy.asyncio.Context() as context:
+        server, monitor, quiet, strangers = served(context)
+        task = asyncio.create_task(turn())
+        print({(await monitor.recv(10_000)).name for _ in range(5000)})
+        before, count = turns, 0
+        async for event in monitor:
+            count += 1
+            if count == 5000:
+                break
+        assert turns > before
+        try:
+            await quiet.recv(100)
+        except zmqcy.TimedOut:
+            print("nothing")
+        try:
+            await asyncio.wait_for(quiet.recv(), 0.1)
+        except asyncio.TimeoutError:
+            print("cancelled")
+        task.cancel()
+        server.close()
+        assert [event.name async for event in monitor][-1] == "MONITOR_STOPPED"
+    strangers.communicate()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("code, words", [(PLAIN, ["nothing"]), (ASYNCHRONOUS, ["nothing", "cancelled"])])
+def test_events_without_end(run, code, words):
+    """libzmq tries without a pause to accept where no descriptor is left, and makes an event of each time."""
+    names, *said = run(ENDLESS + code).stdout.splitlines()
+    assert "ACCEPT_FAILED" in names
+    assert said == words
+
+
 class TestAsynchronous:
     async def test_both_sides(self, flavour, socket, url):
         server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH)
@@ -557,6 +696,21 @@ class TestAsynchronous:
             ctx.shutdown()
         assert isinstance(task.error, zmqcy.ContextTerminated)
         assert [event async for event in monitor] == []
+
+    async def test_more_events_than_are_read_at_a_time(self, flavour, socket, monkeypatch):
+        monkeypatch.setattr("zmqcy.monitor._MOST", 5)
+        server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH)
+        monitor = server.watch(Event.ACCEPTED)
+        assert monitor.try_recv() is None
+        for _ in range(40):
+            with server.bind("tcp://127.0.0.1:*"):
+                pass
+        server.bind("tcp://127.0.0.1:*")
+        client.connect(server.last_endpoint)
+        await client.send(b"it is connected")
+        await server.recv()
+        assert (await monitor.recv(LIMIT)).name == "ACCEPTED"
+        assert isinstance(await caught(monitor.recv(1)), zmqcy.TimedOut)
 
     async def test_raw(self, flavour, socket, url):
         server = socket(zmqcy.PULL)

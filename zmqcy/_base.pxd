@@ -15,6 +15,7 @@ cdef class BaseSocket:
     cdef Context owner
     cdef object origin            # what a shadow must keep alive
     cdef PyObject *monitor_end    # what reads its monitor, which has to be open as long as libzmq writes there
+    cdef bytes monitor_address    # where libzmq writes its events, as far as it is known
     cdef zmq_msg_t *held          # parts that were received and could not be handed over
     cdef int held_first
     cdef int held_count
@@ -28,6 +29,7 @@ cdef class BaseSocket:
     cdef void let_go(self) noexcept
     cdef void closing(self) noexcept
     cdef void close_handle(self) noexcept
+    cdef void stop_monitor(self) noexcept
     cdef void find_descriptor(self) noexcept
     cdef void set_threshold(self, size_t size) noexcept
     cdef int current_events(self, str call) except -1
@@ -38,6 +40,7 @@ cdef class BaseSocket:
     cdef int set_option(self, int number, object value, str call) except -1
     cdef int check_set(self, int rc, str call, int number, object value) except -1
     cdef int on_endpoint(self, str call, object endpoint) except -1
+    cdef tuple check_listener(self, str endpoint)
 
 
 cdef enum:

@@ -14,7 +14,7 @@ from libc.string cimport memcpy
 
 from zmqcy._context cimport (
     BUSY, CLOSED, ENDED, FORKED, HELD, SHADOW, WATCHED, Context, Link, Property, SocketRecord, Stats, Watch, delist,
-    enlist, insert, kind_of, note_last, spare_descriptors)
+    enlist, insert, kind_of, note_last, prepare_threads)
 from zmqcy._library cimport (
     LAST_TYPE, NO_TYPE, c_string, check, error, interrupted, round_up, set_attribute, to_int, to_integer,
     to_milliseconds, to_spin, type_name)
@@ -22,10 +22,10 @@ from zmqcy._message cimport BIG, default_threshold, to_threshold
 from zmqcy._system cimport counted, epoll_remove, probe_descriptors
 from zmqcy._transfer cimport events_of
 from zmqcy.libzmq cimport (
-    ENOTSUP, ETERM, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_POLLIN, ZMQ_RCVMORE,
-    ZMQ_STREAM, ZMQ_TYPE, zmq_bind, zmq_close, zmq_connect, zmq_ctx_get, zmq_disconnect, zmq_errno as last_errno,
-    zmq_fd_t, zmq_getsockopt, zmq_has, zmq_msg_close, zmq_msg_init, zmq_msg_more, zmq_msg_t, zmq_setsockopt, zmq_socket,
-    zmq_socket_monitor, zmq_unbind)
+    ENOTSUP, ETERM, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_POLLIN,
+    ZMQ_RCVMORE, ZMQ_STREAM, ZMQ_TYPE, zmq_bind, zmq_close, zmq_connect, zmq_ctx_get, zmq_disconnect,
+    zmq_errno as last_errno, zmq_fd_t, zmq_getsockopt, zmq_has, zmq_msg_close, zmq_msg_init, zmq_msg_more, zmq_msg_t,
+    zmq_setsockopt, zmq_socket, zmq_socket_monitor, zmq_unbind)
 
 from zmqcy import errors
 from zmqcy.options import SOCKET_OPTIONS
@@ -33,7 +33,11 @@ from zmqcy.options import SOCKET_OPTIONS
 cdef enum:
     LONGEST_VALUE = 4096  # bytes of the longest option value that is read
     MOST_OPTIONS = 256    # above the largest number of an option
+    ZMQ_USE_FD = 89
     SPARE = 4             # descriptors for a look at the interfaces, a listener and its first connection
+
+
+cdef dict given_away = {}  # descriptors that binds have taken, with the device and inode of what they were
 
 
 cdef void forget(SocketRecord *record) noexcept:
@@ -107,7 +111,7 @@ cdef class BaseSocket:
         if ZMQ_STREAM < number <= LAST_TYPE and not zmq_has(b"draft"):
             raise error(ENOTSUP, "socket", NO_TYPE, f"type={type_name(number)}", "this libzmq has no draft sockets")
         self.set_threshold(default_threshold())
-        spare_descriptors(context)
+        prepare_threads(context)
         handle = zmq_socket(context.ending.handle, number)
         if handle is NULL:
             code = last_errno()
@@ -158,8 +162,29 @@ cdef class BaseSocket:
     cdef void close_handle(self) noexcept:
         note_last(&self.record)
         if self.monitor_end is not NULL:  # soon it may read no more, and a thread of libzmq would wait for it
-            <void> zmq_socket_monitor(self.record.handle, NULL, 0)
+            self.stop_monitor()
         <void> zmq_close(self.record.handle)
+
+    cdef void stop_monitor(self) noexcept:
+        """Have libzmq write no more events.
+
+        It says so to the PAIR that reads them, and waits until there is one. So one of ours is there meanwhile; where
+        there is another one, libzmq turns it away.
+        """
+        cdef void *reader = NULL
+        cdef int none = 0
+        cdef const char *address
+        cdef BaseSocket first = <BaseSocket> self.origin if isinstance(self.origin, BaseSocket) else self
+        if self.monitor_address is not None and first.record.ending is not NULL:
+            reader = zmq_socket(first.record.ending.handle, ZMQ_PAIR)
+            if reader is not NULL:
+                address = self.monitor_address
+                <void> zmq_setsockopt(reader, ZMQ_LINGER, &none, sizeof(none))
+                <void> zmq_connect(reader, address)
+        <void> zmq_socket_monitor(self.record.handle, NULL, 0)
+        if reader is not NULL:
+            <void> zmq_close(reader)
+        self.monitor_address = None
 
     cdef void find_descriptor(self) noexcept:
         cdef zmq_fd_t fd
@@ -281,7 +306,10 @@ cdef class BaseSocket:
             # libzmq looks up the interfaces, and aborts if there is no descriptor for that
             if not text.startswith(b"inproc:") and probe_descriptors(SPARE) < SPARE:
                 raise error(EMFILE, call, self.record.type, text.decode("utf-8", "backslashreplace"))
+        listener = None
         if call == "bind":
+            if not text.startswith(b"inproc:"):
+                listener = self.check_listener(text.decode("utf-8", "backslashreplace"))
             function = zmq_bind
         elif call == "connect":
             function = zmq_connect
@@ -302,7 +330,39 @@ cdef class BaseSocket:
         if number:
             raise error(number, call, self.record.type, text.decode("utf-8", "backslashreplace"))
         self.networked |= not text.startswith(b"inproc:")
+        if listener is not None:
+            given_away[listener[0]] = listener
         return 0
+
+    cdef tuple check_listener(self, str endpoint):
+        """Raise where the descriptor of `use_fd` is not what a bind can take: libzmq would abort in its thread.
+
+        Return the descriptor, and the device and inode of what it is, or None if there is none.
+        """
+        cdef int fd = -1
+        cdef size_t size = sizeof(fd)
+        enter(self, "bind")
+        if zmq_getsockopt(self.record.handle, ZMQ_USE_FD, &fd, &size) < 0 or fd < 0:
+            return None
+        import os
+        import socket
+        try:
+            with socket.socket(fileno=os.dup(fd)) as listener:
+                is_local = listener.family == getattr(socket, "AF_UNIX", None)
+                fits = is_local if endpoint.startswith("ipc:") else listener.family in (socket.AF_INET, socket.AF_INET6)
+                fits &= listener.type == socket.SOCK_STREAM
+                fits &= listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) != 0
+            found = os.fstat(fd)
+            identity = fd, found.st_dev, found.st_ino
+        except OSError:
+            fits = False
+        if not fits:
+            why = "use_fd is no socket that listens for this transport"
+        elif given_away.get(fd) == identity:
+            why = "use_fd was taken by another bind"
+        else:
+            return identity
+        raise error(EINVAL, "bind", self.record.type, f"{endpoint} use_fd={fd}", why)
 
     def bind(self, endpoint):
         """Accept connections at an endpoint.
@@ -484,8 +544,11 @@ cdef class BaseSocket:
         cdef bytes text = c_string(endpoint, "monitor", "addr")
         cdef int wanted = to_int(events, "monitor", "events", 0, 0xFFFF)
         enter(self, "monitor")
+        if self.monitor_address is not None:
+            self.stop_monitor()
         rc = zmq_socket_monitor(self.record.handle, text, wanted)
         check(rc, "monitor", self.record.type, text.decode("utf-8", "backslashreplace"))
+        self.monitor_address = text
         if end is not None:
             Py_INCREF(end)
             self.monitor_end = <PyObject *> end
@@ -494,7 +557,7 @@ cdef class BaseSocket:
         """Have libzmq write no more events, and return the object that was kept. Another thread may be in a call."""
         # libzmq has a lock for its monitor, and touches nothing else of the socket.
         if not self.record.state & (CLOSED | FORKED):
-            <void> zmq_socket_monitor(self.record.handle, NULL, 0)
+            self.stop_monitor()
         return self._take_monitor_end()
 
     def _take_monitor_end(self):
@@ -502,6 +565,10 @@ cdef class BaseSocket:
         Py_XDECREF(self.monitor_end)
         self.monitor_end = NULL
         return end
+
+    @property
+    def _monitor_address(self):
+        return self.monitor_address
 
     @property
     def _monitor_end(self):

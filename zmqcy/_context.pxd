@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint64_t
 
-from zmqcy._system cimport nsec
+from zmqcy._system cimport nsec, schedule_t
 
 cdef enum:
     BUSY = 1    # a thread is in a call that lets go of the GIL
@@ -85,6 +85,7 @@ cdef struct Ending:
     bint abandoned         # the user broke off the wait: nobody waits for it at exit
     bint warned
     bint running           # a socket was made, so that libzmq's threads run
+    schedule_t schedule    # of libzmq's threads, as the user wants it
     bint foreign           # a shadow: another library ends it
     bint forked            # it is the parent's
     void *waker            # 1 more than a descriptor to write to in the end; NULL: none; LATE: it has ended
@@ -116,7 +117,7 @@ cdef class Context:
     cdef int drop_ends(self) except -1
 
 
-cdef int spare_descriptors(Context context) except -1
+cdef int prepare_threads(Context context) except -1
 cdef char kind_of(object option) except -1
 
 

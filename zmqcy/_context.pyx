@@ -1,7 +1,7 @@
 """Contexts, and how they end: with the program, with the process, and in a forked child."""
 
 from libc cimport errno
-from libc.errno cimport EAGAIN, ECHILD, EINTR, EMFILE, ENOMEM, ENOTSOCK
+from libc.errno cimport EAGAIN, ECHILD, EINTR, EINVAL, EMFILE, ENOMEM, ENOTSOCK
 from libc.limits cimport INT_MAX
 from libc.stdio cimport fprintf, snprintf, stderr
 from libc.stdlib cimport calloc, free
@@ -10,12 +10,12 @@ from zmqcy._library cimport (
     FOREVER, NO_TYPE, SECOND, c_type_name, check, deadline_after, error, fail, interrupted, set_attribute, slice_of,
     to_int, to_milliseconds, to_spin, unknown_attribute)
 from zmqcy._system cimport (
-    add, at_fork, block_signals, close_descriptor, nap, now, nsec, poke, probe_descriptors, replace, restore_signals,
-    sigset, swap)
+    add, at_fork, block_signals, close_descriptor, highest_priority, is_policy, most_descriptors, most_processors, nap,
+    now, nsec, poke, probe_descriptors, probe_threads, replace, restore_signals, sigset, swap, try_schedule)
 from zmqcy.libzmq cimport (
-    ETERM, ZMQ_IO_THREADS, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_POLLIN, ZMQ_PULL, ZMQ_SUB, zmq_close, zmq_ctx_get,
-    zmq_ctx_new,
-    zmq_ctx_set, zmq_ctx_shutdown, zmq_ctx_term, zmq_errno as last_errno, zmq_getsockopt, zmq_setsockopt)
+    ETERM, ZMQ_IO_THREADS, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_POLLIN, ZMQ_PULL, ZMQ_SUB, zmq_close,
+    zmq_ctx_get, zmq_ctx_new, zmq_ctx_set, zmq_ctx_shutdown, zmq_ctx_term, zmq_errno as last_errno, zmq_getsockopt,
+    zmq_setsockopt)
 
 import atexit
 import sys
@@ -31,6 +31,12 @@ cdef extern from *:
 
 cdef enum:
     KEPT = 16 << 20  # bytes: what malloc then keeps is twice as much
+    THREAD_PRIORITY = 3    # of `ContextOption`; SOCKET_LIMIT has the same number, to read
+    THREAD_SCHED_POLICY = 4
+    THREAD_AFFINITY_CPU_ADD = 7
+    THREAD_AFFINITY_CPU_REMOVE = 8
+    MOST_PROCESSORS = 1024  # bits of a cpu_set_t
+    MOST_SOCKETS = 1 << 20  # each takes a descriptor, and Linux gives no process more; libzmq has a table of them
     DEFAULT_SPIN = 100000  # nanoseconds: twice a round trip between two processes that are awake
 
 cdef extern from "Python.h":
@@ -125,6 +131,7 @@ cdef Ending *new_ending(void *handle) except NULL:
     """Register a context, and free what is left of those that are gone."""
     global endings
     cdef Ending *ending
+    cdef Ending *other
     cdef Ending **link = &endings
     while link[0] is not NULL:
         ending = link[0]
@@ -143,6 +150,12 @@ cdef Ending *new_ending(void *handle) except NULL:
         free(ending)
         raise MemoryError("Context")
     ending.handle = handle
+    ending.schedule.policy = ending.schedule.priority = -1
+    other = endings
+    while other is not NULL:  # that this one is to be a shadow of
+        if other.handle is handle and not other.finished:
+            ending.schedule = other.schedule
+        other = other.next
     ending.owners = 1
     ending.next = endings
     endings = ending
@@ -297,12 +310,9 @@ cdef class Context:
         handle = zmq_ctx_new()
         if handle is NULL:
             fail("Context", NO_TYPE, None)
-        if zmq_ctx_set(handle, ZMQ_IO_THREADS, threads) < 0:
-            exception = error(last_errno(), "Context", NO_TYPE, f"io_threads={threads}")
-            <void> zmq_ctx_term(handle)
-            raise exception
         self.spin_bound = DEFAULT_SPIN
         self.ending = new_ending(handle)
+        set_number(self.ending, ZMQ_IO_THREADS, threads, "Context", "io_threads")
 
     def __del__(self):
         self._has_ended()
@@ -410,7 +420,7 @@ cdef class Context:
         cdef str name = option_name(number)
         cdef int setting = to_int(value, "set", name)
         self.enter("set")
-        check(zmq_ctx_set(self.ending.handle, number, setting), "set", NO_TYPE, f"{name}={value}")
+        set_number(self.ending, number, setting, "set", name)
 
     def shutdown(self):
         """Wake every call that waits in a socket of this context, and let each further one fail.
@@ -593,16 +603,88 @@ cdef int read_option(void *handle, int number, str name) except? -1:
     return value if value == -1 and last_errno() == 0 else check(value, "get", NO_TYPE, name)
 
 
-cdef int spare_descriptors(Context context) except -1:
-    """Raise where a new socket would find no descriptors: libzmq aborts when its first threads get none."""
-    cdef int need, got
-    if not context.ending.running:
-        need = min(64, 2 * zmq_ctx_get(context.ending.handle, ZMQ_IO_THREADS) + 8)
-        got = probe_descriptors(need)
-        if got < need:
-            raise error(EMFILE, "socket", NO_TYPE, f"needs {need} descriptors, and {got} are left")
-        context.ending.running = True
+cdef int set_number(Ending *ending, int number, int value, str call, str name) except -1:
+    """Set an option of a context, but for values that would let libzmq abort in the threads that it starts later."""
+    cdef Ending *each
+    why = None
+    if number == ZMQ_IO_THREADS and value > most_descriptors() // 2:
+        why = f"each takes two descriptors, of which the process may have {most_descriptors()}"
+    elif number == ZMQ_MAX_SOCKETS and value > MOST_SOCKETS:
+        why = f"it is at most {MOST_SOCKETS}"
+    elif number == THREAD_PRIORITY and value > highest_priority():
+        why = f"the highest priority is {highest_priority()}"
+    elif number == THREAD_SCHED_POLICY and value >= 0 and not is_policy(value):
+        why = "the system has no such policy"
+    elif number == THREAD_AFFINITY_CPU_ADD and value >= min(most_processors(), MOST_PROCESSORS):
+        why = f"the system has {most_processors()} processors"
+    if why is not None:
+        raise error(EINVAL, call, NO_TYPE, f"{name}={value}", why)
+    check(zmq_ctx_set(ending.handle, number, value), call, NO_TYPE, f"{name}={value}")
+    if THREAD_PRIORITY <= number <= THREAD_AFFINITY_CPU_REMOVE:
+        each = endings
+        while each is not NULL:  # a shadow of it may make the first socket
+            if each.handle is ending.handle:
+                note_schedule(each, number, value)
+            each = each.next
     return 0
+
+
+cdef void note_schedule(Ending *ending, int number, int value) noexcept:
+    """Keep what libzmq does not tell again."""
+    cdef int bit = 1 << value % 8
+    if number == THREAD_PRIORITY:
+        ending.schedule.priority = value
+    elif number == THREAD_SCHED_POLICY:
+        ending.schedule.policy = value
+    elif number == THREAD_AFFINITY_CPU_ADD and not ending.schedule.allowed[value // 8] & bit:
+        ending.schedule.allowed[value // 8] |= bit
+        ending.schedule.processors += 1
+    elif number == THREAD_AFFINITY_CPU_REMOVE and value < MOST_PROCESSORS and ending.schedule.allowed[value // 8] & bit:
+        ending.schedule.allowed[value // 8] &= ~bit
+        ending.schedule.processors -= 1
+
+
+cdef int prepare_threads(Context context) except -1:
+    """Raise where libzmq would abort as it starts its threads, which it does with the first socket."""
+    cdef Ending *ending = context.ending
+    cdef sigset mask
+    cdef int threads, need, got, code
+    if ending.running:
+        return 0
+    threads = zmq_ctx_get(ending.handle, ZMQ_IO_THREADS)
+    need = 2 * threads + 8
+    with nogil:
+        got = probe_descriptors(need)
+    if got < need:
+        raise error(EMFILE, "socket", NO_TYPE, f"io_threads={threads}", f"needs {need} descriptors, and {got} are left")
+    need = threads + 1  # one ends sockets
+    block_signals(&mask)
+    with nogil:
+        got = probe_threads(need)
+        code = try_schedule(&ending.schedule) if got == need and is_scheduled(ending) else 0
+    restore_signals(&mask)
+    if got < need:
+        raise error(ENOMEM, "socket", NO_TYPE, f"io_threads={threads}", f"needs {need} threads, {got} can be started")
+    if code:
+        raise error(code, "socket", NO_TYPE, describe_schedule(ending))
+    ending.running = True
+    return 0
+
+
+cdef bint is_scheduled(Ending *ending) noexcept nogil:
+    return ending.schedule.policy >= 0 or ending.schedule.priority >= 0 or ending.schedule.processors > 0
+
+
+cdef str describe_schedule(Ending *ending):
+    cdef int i
+    words = []
+    if ending.schedule.policy >= 0:
+        words.append(f"thread_sched_policy={ending.schedule.policy}")
+    if ending.schedule.priority >= 0:
+        words.append(f"thread_priority={ending.schedule.priority}")
+    allowed = [i for i in range(MOST_PROCESSORS) if ending.schedule.allowed[i // 8] >> i % 8 & 1]
+    words += [f"thread_affinity_cpu_add={i}" for i in allowed]
+    return " ".join(words)
 
 
 # ------------------------------------------------------------------------------------------------ options as attributes
@@ -673,8 +755,7 @@ cdef class ContextProperty(Property):
             self.unwritable()
         cdef int setting = to_int(value, "set", self.name)
         (<Context?> instance).enter("set")
-        cdef Ending *ending = (<Context> instance).ending
-        check(zmq_ctx_set(ending.handle, self.number, setting), "set", NO_TYPE, f"{self.name}={setting}")
+        set_number((<Context> instance).ending, self.number, setting, "set", self.name)
 
     def __delete__(self, instance):
         raise AttributeError(f"{self.name} cannot be deleted")

@@ -31,6 +31,13 @@ cdef extern from *:
     #define zmqcy_count(place, more) (*(unsigned long long volatile *) (place) += (more))
     #define zmqcy_counted(place) (*(unsigned long long volatile *) (place))
     #define zmqcy_probe_descriptors(need) (need)
+    #define zmqcy_most_descriptors() INT_MAX
+    #define zmqcy_probe_threads(need) (need)
+    #define zmqcy_highest_priority() INT_MAX
+    #define zmqcy_is_policy(policy) 1
+    #define zmqcy_most_processors() INT_MAX
+    typedef struct { int policy, priority, processors; unsigned char allowed[128]; int error; } zmqcy_schedule;
+    #define zmqcy_try_schedule(schedule) 0
     #define zmqcy_close(fd) closesocket((SOCKET) (fd))
     #else
     #include <poll.h>
@@ -74,16 +81,90 @@ cdef extern from *:
     #define zmqcy_count(place, more) \
         __atomic_store_n(place, __atomic_load_n(place, __ATOMIC_RELAXED) + (more), __ATOMIC_RELAXED)
     #define zmqcy_counted(place) __atomic_load_n(place, __ATOMIC_RELAXED)
+    #include <limits.h>
+    #include <stdlib.h>
+    #include <sys/resource.h>
+    static inline int zmqcy_most_descriptors(void) {
+        struct rlimit limit;
+        return getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_max > INT_MAX ? INT_MAX : (int) limit.rlim_max;
+    }
     static inline int zmqcy_probe_descriptors(int need) {
-        int fds[64], got = 0, i;
-        while (got < need && got < 64) {
+        struct rlimit limit;
+        int few[64], got = 0, i;
+        int *fds = few;
+        if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < (rlim_t) need) return (int) limit.rlim_cur;
+        if (need > 64 && !(fds = (int *) malloc(need * sizeof(int)))) return 0;
+        while (got < need) {
             int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-            if (fd < 0 && errno != EMFILE && errno != ENFILE) return need;
-            if (fd < 0) break;
+            if (fd < 0 && errno != EMFILE && errno != ENFILE) break;
+            if (fd < 0) { need = got; break; }
             fds[got++] = fd;
         }
         for (i = 0; i < got; i++) close(fds[i]);
+        if (fds != few) free(fds);
+        return need;  /* an error of another kind is no lack of descriptors */
+    }
+    static inline void *zmqcy_wait_thread(void *gate) {
+        pthread_mutex_lock((pthread_mutex_t *) gate);
+        pthread_mutex_unlock((pthread_mutex_t *) gate);
+        return NULL;
+    }
+    static inline int zmqcy_probe_threads(int need) {
+        pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+        pthread_t few[8], *threads = few;
+        int got = 0, i;
+        if (need > 8 && !(threads = (pthread_t *) malloc(need * sizeof(pthread_t)))) return 0;
+        pthread_mutex_lock(&gate);
+        while (got < need && !pthread_create(&threads[got], NULL, zmqcy_wait_thread, &gate)) got++;
+        pthread_mutex_unlock(&gate);
+        for (i = 0; i < got; i++) pthread_join(threads[i], NULL);
+        if (threads != few) free(threads);
         return got;
+    }
+    typedef struct {
+        int policy, priority;  /* -1: as the system has it */
+        int processors;        /* how many are allowed; 0: all */
+        unsigned char allowed[128];
+        int error;
+    } zmqcy_schedule;
+    static inline int zmqcy_highest_priority(void) {
+        int fifo = sched_get_priority_max(SCHED_FIFO), rr = sched_get_priority_max(SCHED_RR);
+        return fifo > rr ? fifo : rr;
+    }
+    #define zmqcy_is_policy(policy) (sched_get_priority_min(policy) != -1)
+    #define zmqcy_most_processors() ((int) sysconf(_SC_NPROCESSORS_CONF))
+    /* What a thread of libzmq does to itself as it begins, and aborts where it fails. */
+    static inline void *zmqcy_schedule_thread(void *argument) {
+        zmqcy_schedule *schedule = (zmqcy_schedule *) argument;
+        struct sched_param param;
+        int policy, nice_instead;
+        if ((schedule->error = pthread_getschedparam(pthread_self(), &policy, &param))) return NULL;
+        if (schedule->policy >= 0) policy = schedule->policy;
+        nice_instead = policy != SCHED_FIFO && policy != SCHED_RR;
+        if (nice_instead) param.sched_priority = 0;
+        else if (schedule->priority >= 0) param.sched_priority = schedule->priority;
+        if ((schedule->error = pthread_setschedparam(pthread_self(), policy, &param))) return NULL;
+    #ifdef __linux__
+        if (nice_instead && schedule->priority > 0) {  /* elsewhere it would be the whole process */
+            errno = EINVAL;
+            if (nice(-20) == -1) schedule->error = errno;
+        }
+        if (!schedule->error && schedule->processors) {
+            cpu_set_t set;
+            int i;
+            CPU_ZERO(&set);
+            for (i = 0; i < 1024; i++) if (schedule->allowed[i / 8] >> i % 8 & 1) CPU_SET(i, &set);
+            schedule->error = pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+        }
+    #endif
+        return NULL;
+    }
+    static inline int zmqcy_try_schedule(zmqcy_schedule *schedule) {
+        pthread_t thread;
+        int error = pthread_create(&thread, NULL, zmqcy_schedule_thread, schedule);
+        if (error) return error;
+        pthread_join(thread, NULL);
+        return schedule->error;
     }
     #define zmqcy_close close
     #endif
@@ -126,6 +207,17 @@ cdef extern from *:
     void nap "zmqcy_nap"() noexcept nogil
     void yield_processor "zmqcy_yield"() noexcept nogil
     int probe_descriptors "zmqcy_probe_descriptors"(int need) noexcept nogil  # how many could be had
+    int most_descriptors "zmqcy_most_descriptors"() noexcept nogil  # that the process may have, if it asks for them
+    int probe_threads "zmqcy_probe_threads"(int need) noexcept nogil  # how many could be started
+    ctypedef struct schedule_t "zmqcy_schedule":
+        int policy  # -1: as the system has it
+        int priority  # likewise
+        int processors  # how many are allowed; 0: all
+        unsigned char[128] allowed
+    int highest_priority "zmqcy_highest_priority"() noexcept nogil
+    bint is_policy "zmqcy_is_policy"(int policy) noexcept nogil
+    int most_processors "zmqcy_most_processors"() noexcept nogil
+    int try_schedule "zmqcy_try_schedule"(schedule_t *schedule) noexcept nogil  # an errno
     void poke "zmqcy_poke"(int fd) noexcept nogil  # make the other end readable
     void *swap "zmqcy_swap"(void **place, void *value) noexcept nogil
     void *load "zmqcy_load"(void **place) noexcept nogil

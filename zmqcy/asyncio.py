@@ -67,6 +67,7 @@ class Context(AsyncContext):
 
 
 Socket._readable = staticmethod(Context._readable)
+Socket._sleep = staticmethod(Context._sleep)
 
 
 class Poller(_poll.Poller):

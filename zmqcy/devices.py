@@ -147,7 +147,7 @@ class _Record:
             for fd, _ in waits.poll():
                 side, monitor = monitors[fd]
                 try:
-                    while (event := monitor.try_recv()) is not None:
+                    for event in itertools.islice(iter(monitor.try_recv, None), 1000):  # there may be no end to them
                         self._add(side, event)
                 except ZMQError:  # the socket was closed, or its context has ended
                     waits.unregister(fd)

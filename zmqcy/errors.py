@@ -46,7 +46,7 @@ class ZMQError(OSError):
         self.socket_type = socket_type
 
     def __str__(self) -> str:
-        words = [word for word in (self.call, self.detail) if word]
+        words = [str(word) for word in (self.call, self.detail) if word]
         if self.socket_type:
             words.append(f"({self.socket_type})")
         return f"{' '.join(words)}: {self.strerror}" if words else str(self.strerror)

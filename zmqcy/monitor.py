@@ -18,6 +18,7 @@ from zmqcy._library import strerror, to_seconds
 from zmqcy.constants import Event, ProtocolError
 from zmqcy.errors import EFSM, ETERM, ContextTerminated, SocketInUse, StateError, TimedOut, ZMQError
 
+_MOST = 1000  # events that are read, or taken, in a row: they may come faster than that, and without end
 _HEAD = Struct("=HI")  # the event and its value
 _FAILED = Event.BIND_FAILED | Event.ACCEPT_FAILED | Event.CLOSE_FAILED | Event.HANDSHAKE_FAILED_NO_DETAIL
 # What libzmq means by an errno where a handshake has failed.
@@ -165,9 +166,16 @@ class Hub:
         self.watchers = {}  # weakly, by id
         self.pair = None
         self.failure = None  # an errno and its text, once there will be no more events
+        self.left = False  # more has come than was handed on
 
     def pump(self):
-        """Hand on what has come. Afterwards the descriptor of the PAIR becomes readable when there is more."""
+        """Hand on what has come, `_MOST` events of it.
+
+        Afterwards the descriptor of the PAIR becomes readable when there is more. But it is edge-triggered, and
+        does not where some is left: then the watchers are woken by their own.
+        """
+        read = 0
+        self.left = False
         try:
             while self.failure is None and (head := self.pair.try_recv()) is not None:
                 event = _to_event(head, self.pair.try_recv())
@@ -177,11 +185,20 @@ class Hub:
                         watcher._put(event)
                 if event.event & Event.MONITOR_STOPPED:
                     self.finish(errno.ENOTSOCK, "the socket or its monitor was closed")
+                read += 1
+                if read == _MOST and self.failure is None:
+                    self.left = True
+                    for watcher in list(self.watchers.values()):
+                        watcher = watcher()
+                        if watcher is not None:
+                            watcher._wake()
+                    return
         except ContextTerminated:
             self.finish(ETERM, strerror(ETERM))
 
     def finish(self, number, text):
         """There are no more events: let all watchers know."""
+        self.left = False
         if self.failure is None:
             self.failure = number, text
             for watcher in list(self.watchers.values()):
@@ -194,9 +211,11 @@ class Hub:
             self.pair.close(0)
 
     def closed(self):
-        """The socket was closed: hand on what has come until then."""
+        """The socket was closed: hand on what has come until then. libzmq writes no more, so that it has an end."""
         with _lock:
             self.pump()
+            while self.left:
+                self.pump()
             self.finish(errno.ENOTSOCK, "the socket or its monitor was closed")
 
     def leave(self, key):
@@ -221,8 +240,10 @@ class _Watcher:
         self._epoll = None
         self._waiting = 0
         self._closed = False
-        # Readable while the queue is not empty, and for good, as its other end is closed, when nothing will come.
+        # Readable while there is something to take or to hand on, and for good, as its other end is closed, when
+        # nothing will come.
         self._woken, self._waker = os.pipe()
+        self._readable_now = False
         try:
             with _lock:
                 hub = socket._monitor_end
@@ -234,14 +255,20 @@ class _Watcher:
                 key = id(self)
                 hub.watchers[key] = ref(self, lambda _: hub.leave(key))
                 self._hub = hub
+                if hub.left:
+                    self._wake()
         except BaseException:
             self._close_descriptors()
             raise
 
     def _put(self, event):
-        if not self._queue and self._waker is not None:
-            os.write(self._waker, b"\0")
         self._queue.append(event)
+        self._wake()
+
+    def _wake(self):
+        if not self._readable_now and self._waker is not None:
+            os.write(self._waker, b"\0")
+            self._readable_now = True
 
     def _awaken(self):
         if self._waker is not None:
@@ -249,16 +276,23 @@ class _Watcher:
             self._waker = None
 
     def _take(self):
-        """Return the next event, or None if none is there."""
+        """Return the next event, or None if none is there, or none that was asked for among the next `_MOST`."""
         with _lock:
-            if not self._closed:
-                self._hub.pump()
-            if not self._queue:
-                return None
-            event = self._queue.popleft()
-            if not self._queue and self._waker is not None:
-                os.read(self._woken, 1)
+            self._look()
+            event = self._queue.popleft() if self._queue else None
+            self._settle()
             return event
+
+    def _look(self):
+        """Have what has come handed on, if nothing is there to take."""
+        if not self._queue and not self._over():
+            self._hub.pump()
+        self._settle()
+
+    def _settle(self):
+        if self._readable_now and self._waker is not None and not self._queue and not self._hub.left:
+            os.read(self._woken, 1)
+            self._readable_now = False
 
     def _check(self, call):
         """Raise what has ended the events."""
@@ -278,6 +312,7 @@ class _Watcher:
         Returns
         -------
         SocketEvent or None
+            None too where libzmq has told of 1,000 events of other kinds: `fileno` stays readable then.
 
         Raises
         ------
@@ -303,8 +338,7 @@ class _Watcher:
                 self._check("fileno")
             if self._epoll is None:
                 self._epoll = _set_of([self._woken] if self._over() else [self._woken, self._hub.pair.fileno()])
-            if not self._over():
-                self._hub.pump()  # libzmq has woken the PAIR when it was connected
+            self._look()  # libzmq has woken the PAIR when it was connected
             return self._epoll.fileno()
 
     def close(self):
@@ -417,8 +451,7 @@ class Monitor(_Watcher):
         deadline = None if seconds is None else monotonic() + seconds
         while True:
             with _lock:
-                if not self._over():
-                    self._hub.pump()
+                self._look()
                 if self._queue or self._over():
                     return True
             if not self._wait(deadline):
@@ -477,8 +510,10 @@ class AsyncMonitor(_Watcher):
         The kinds of events that it gets.
     """
 
-    def __init__(self, socket, events, kind, readable):
+    def __init__(self, socket, events, kind, readable, sleep):
         self._readable = readable
+        self._sleep = sleep
+        self._taken = 0  # since others had their turn
         super().__init__(socket, events, kind)
 
     async def recv(self, timeout=None):
@@ -506,14 +541,23 @@ class AsyncMonitor(_Watcher):
         """
         seconds = to_seconds(timeout, "recv")
         deadline = None if seconds is None else monotonic() + seconds
-        while (event := self._take()) is None:
+        while (event := await self._take_in_turn()) is None:
             self._check("recv")
             left = None if deadline is None else max(0, deadline - monotonic())
             if not await self._wait(left):
                 raise TimedOut(errno.EAGAIN, call="recv", detail=f"timeout={timeout}")
         return event
 
+    async def _take_in_turn(self):
+        """Take an event; after so many that were there at once, let other tasks go first."""
+        self._taken += 1
+        if self._taken > _MOST:
+            self._taken = 0
+            await self._sleep(0)
+        return self._take()
+
     async def _wait(self, seconds):
+        self._taken = 0
         if self._waiting:
             raise SocketInUse(errno.EBUSY, "another task waits in it", call="recv")
         if seconds == 0:
@@ -531,7 +575,7 @@ class AsyncMonitor(_Watcher):
         return self
 
     async def __anext__(self):
-        while (event := self._take()) is None:
+        while (event := await self._take_in_turn()) is None:
             if self._over():
                 raise StopAsyncIteration
             await self._wait(None)

@@ -62,13 +62,27 @@ class BaseSocket(_base.BaseSocket):
 
     def close(self, linger=None):
         if _readers and not self.closed:
-            monitored = _readers.pop(id(self), lambda: None)()
-            if monitored is not None and self in (end := monitored._monitor_end, getattr(end, "pair", None)):
-                monitored._end_monitor()  # or a thread of libzmq would wait until somebody reads
+            self._end_monitor_read()
         super().close(linger)
         _tell(self._take_monitor_end())
 
     close.__doc__ = _base.BaseSocket.close.__doc__
+
+    def disconnect(self, endpoint):
+        if _readers and not self.closed:
+            self._end_monitor_read(endpoint)
+        super().disconnect(endpoint)
+
+    disconnect.__doc__ = _base.BaseSocket.disconnect.__doc__
+
+    def _end_monitor_read(self, endpoint=None):
+        """End the monitor that this socket reads, there or anywhere: a thread of libzmq would wait for one who does."""
+        monitored = _readers.get(id(self), lambda: None)()
+        if monitored is None or self not in (end := monitored._monitor_end, getattr(end, "pair", None)):
+            return
+        if endpoint in (None, address := monitored._monitor_address, address and address.decode()):
+            del _readers[id(self)]
+            monitored._end_monitor()
 
     def bind(self, endpoint):
         super().bind(endpoint)
@@ -129,7 +143,8 @@ class BaseSocket(_base.BaseSocket):
         """Have libzmq write what happens to the connections of this socket to an endpoint, for a PAIR to read.
 
         `watch` is easier, and safer: libzmq waits for the PAIR, and with it a `bind` of this socket and the connections
-        of all sockets. So connect the PAIR first, with ``rcvhwm=0``, and close it only after ``monitor(None)``.
+        of all sockets; also where nobody has connected yet, until somebody does. So connect the PAIR first, with
+        ``rcvhwm=0``, and close it only after ``monitor(None)``: libzmq would wait for ever for one that went.
 
         Parameters
         ----------
@@ -599,7 +614,7 @@ class AsyncSocket(BaseSocket):
         """
         from zmqcy.monitor import AsyncMonitor
 
-        return AsyncMonitor(self, 0xFFFF if events is None else events, Socket, self._readable)
+        return AsyncMonitor(self, 0xFFFF if events is None else events, Socket, self._readable, self._sleep)
 
     async def aclose(self, linger=None):
         """Close the socket, and wait until what it has queued is sent, or its linger is over.

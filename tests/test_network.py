@@ -1,0 +1,351 @@
+"""What networks do: connections reset, silent, slow, addresses that move, hosts that start again; and what is kept.
+
+Most of it is done by `wire.Proxy`, which works everywhere; three hosts are network namespaces, where the system allows
+them. ZMQCY_LONG=1 has each last longer.
+"""
+
+import itertools
+import os
+import random
+import shutil
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+from wire import DOWN, UP, Proxy, reset
+
+import zmqcy
+from zmqcy import Event
+
+SECONDS = 60 if "ZMQCY_LONG" in os.environ else 1.5  # of each storm
+LIMIT = 10_000
+QUICK = {"reconnect_ivl": 1, "linger": 0}
+HEARTBEATS = {"heartbeat_ivl": 50, "heartbeat_timeout": 200, "heartbeat_ttl": 300}
+
+
+@pytest.fixture
+def through(socket):
+    """A function that makes two sockets with a proxy between them; the first is bound."""
+    proxies = []
+
+    def make(bound, connected, bound_options=(), connected_options=()):
+        first = socket(bound, **QUICK, **dict(bound_options))
+        first.bind("tcp://127.0.0.1:*")
+        proxy = Proxy(first.last_endpoint)
+        proxies.append(proxy)
+        proxy.__enter__()
+        second = socket(connected, **QUICK, **dict(connected_options))
+        second.connect(proxy.endpoint)
+        return first, second, proxy
+
+    yield make
+    for proxy in proxies:
+        proxy.__exit__()
+
+
+def storm(proxy, rng):
+    """Do one thing to the connections."""
+    match rng.randrange(5):
+        case 0:
+            proxy.cut(reset)
+        case 1:
+            proxy.cut(lambda end: end.close())
+        case 2:
+            proxy.hold = set(rng.sample([UP, DOWN], rng.randrange(3)))
+        case 3:
+            proxy.delay = rng.choice([0, 0.001, 0.01])
+        case 4:
+            proxy.refuse = rng.random() < 0.3
+
+
+def calm(proxy):
+    proxy.hold, proxy.delay, proxy.refuse = set(), 0.0, False
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_requests_are_asked_again_until_answered(through, seed):
+    """REQ with `req_relaxed` and `req_correlate`: each request gets its own answer, however often it was asked."""
+    rng = random.Random(seed)
+    options = {"req_relaxed": True, "req_correlate": True}
+    server, client, proxy = through(zmqcy.REP, zmqcy.REQ, HEARTBEATS, {**options, **HEARTBEATS})
+    end = time.monotonic() + SECONDS
+    asked = 0
+    for number in itertools.count():
+        if time.monotonic() > end:
+            break
+        while True:
+            if rng.random() < 0.2:
+                storm(proxy, rng)
+            client.send(b"%d" % number)
+            asked += 1
+            if server.poll(20):
+                server.send(b"answer to " + server.recv())
+            try:  # not by `poll`: it counts answers to what was asked before, which `recv` passes over
+                answer = client.recv(timeout=20)
+            except zmqcy.Again:
+                calm(proxy)
+            else:
+                break
+        assert answer == b"answer to %d" % number, f"seed {seed}"
+    assert asked > number > 0
+
+
+def test_without_req_relaxed_a_lost_request_is_the_last(through):
+    server, client, proxy = through(zmqcy.REP, zmqcy.REQ)
+    client.send(b"lost")
+    assert server.recv() == b"lost"
+    with client.watch(Event.DISCONNECTED) as monitor:
+        proxy.cut()
+        monitor.recv(LIMIT)
+    server.send(b"nobody hears")
+    assert client.poll(100) == 0
+    with pytest.raises(zmqcy.StateError):
+        client.send(b"again")
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_what_push_sends_comes_in_order_without_repeats_and_with_gaps_alone(through, seed):
+    """A cut loses what is on its way; nothing is repeated, torn or out of order, and afterwards all comes."""
+    rng = random.Random(seed)
+    pull, push, proxy = through(zmqcy.PULL, zmqcy.PUSH, HEARTBEATS, HEARTBEATS)
+    end = time.monotonic() + SECONDS
+    sent, received = 0, []
+    while time.monotonic() < end:
+        if rng.random() < 0.02:
+            storm(proxy, rng)
+        if push.poll(0, zmqcy.POLLOUT):
+            push.send_multipart([b"%d" % sent, b"x" * (sent % 1000)])
+            sent += 1
+        while pull.poll(0):
+            received.append(pull.recv_multipart())
+        if rng.random() < 0.02:
+            calm(proxy)
+    calm(proxy)
+    push.send_multipart([b"last", b""])
+    while not received or received[-1][0] != b"last":
+        received.append(pull.recv_multipart())
+    numbers = [int(number) for number, _ in received[:-1]]
+    assert numbers == sorted(set(numbers)), f"seed {seed}"
+    assert all(len(body) == int(number) % 1000 for number, body in received[:-1]), f"seed {seed}"
+    assert 0 < len(numbers) <= sent
+
+
+def test_what_push_has_queued_survives_a_cut(through):
+    """What was not yet written to the connection goes out by the next one."""
+    pull, push, proxy = through(zmqcy.PULL, zmqcy.PUSH)
+    push.send(b"first")
+    assert pull.recv() == b"first"
+    with push.watch(Event.DISCONNECTED) as monitor:
+        proxy.refuse = True
+        proxy.cut()
+        monitor.recv(LIMIT)
+    push.send_many([b"%d" % number for number in range(500)])
+    proxy.refuse = False
+    assert [pull.recv() for _ in range(500)] == [b"%d" % number for number in range(500)]
+
+
+def test_subscriptions_come_back_and_what_was_published_meanwhile_is_lost(through):
+    """And only when the SUB is called: its own thread sends them again, from within recv or poll."""
+    pub, sub, proxy = through(zmqcy.XPUB, zmqcy.SUB, {"xpub_verbose": True}, {"subscribe": b"a"})
+    assert pub.recv() == b"\x01a"
+    for turn in range(5):
+        pub.send(b"a%d" % turn)
+        assert sub.recv() == b"a%d" % turn
+        proxy.refuse = True
+        proxy.cut()
+        assert pub.recv() == b"\x00a"  # its connection has gone
+        pub.send(b"a: lost")
+        proxy.refuse = False
+        assert pub.poll(200) == 0
+        for _ in range(500):
+            assert sub.poll(0) == 0
+            if pub.poll(20):
+                break
+        assert pub.recv() == b"\x01a"
+
+
+@pytest.mark.parametrize("silent", [{UP}, {DOWN}, {UP, DOWN}], ids=["up", "down", "both"])
+def test_heartbeats_find_a_peer_that_is_silent(through, silent):
+    """A connection that passes nothing on, one way or both, is given up, and another made."""
+    server, client, proxy = through(zmqcy.DEALER, zmqcy.DEALER, HEARTBEATS, HEARTBEATS)
+    client.send(b"before")
+    assert server.recv() == b"before"
+    with client.watch(Event.DISCONNECTED) as monitor:
+        proxy.hold = silent
+        assert monitor.recv(LIMIT).name == "DISCONNECTED"
+        proxy.cut()  # else what was held would still come
+        proxy.hold = set()
+    client.send(b"after")
+    assert server.recv() == b"after"
+
+
+def test_without_heartbeats_a_silent_peer_is_not_found(through):
+    server, client, proxy = through(zmqcy.DEALER, zmqcy.DEALER)
+    client.send(b"before")
+    assert server.recv() == b"before"
+    with client.watch(Event.DISCONNECTED) as monitor:
+        proxy.hold = {UP, DOWN}
+        client.send(b"held")
+        with pytest.raises(zmqcy.TimedOut):
+            monitor.recv(1000)
+        proxy.hold = set()
+    assert server.recv() == b"held"
+
+
+def test_an_address_that_changes(socket, through):
+    """The name stays, and leads elsewhere: the client finds the new host by itself."""
+    first, client, proxy = through(zmqcy.REP, zmqcy.REQ)
+    client.send(b"1")
+    first.send(first.recv())
+    client.recv()
+    second = socket(zmqcy.REP)
+    second.bind("tcp://127.0.0.1:*")
+    proxy.target = second.last_endpoint
+    with client.watch(Event.DISCONNECTED) as monitor:
+        proxy.cut()
+        monitor.recv(LIMIT)
+    first.close()
+    client.send(b"2")
+    assert second.recv() == b"2"
+    second.send(b"3")
+    assert client.recv() == b"3"
+
+
+@pytest.mark.parametrize("order", [*itertools.product(["bound", "connected"], repeat=3)], ids="-".join)
+def test_either_side_starts_again(socket, order):
+    """In whichever order: what is sent after both are there arrives."""
+    pull = socket(zmqcy.PULL, **QUICK)
+    pull.bind("tcp://127.0.0.1:*")
+    endpoint = pull.last_endpoint
+    push = socket(zmqcy.PUSH, **QUICK)
+    push.connect(endpoint)
+    for side in order:
+        if side == "bound":
+            pull.close()
+            pull = socket(zmqcy.PULL, **QUICK)
+            deadline = time.monotonic() + 10
+            while True:
+                try:
+                    pull.bind(endpoint)  # the old one is closed in the background
+                except zmqcy.ZMQError:
+                    assert time.monotonic() < deadline
+                else:
+                    break
+        else:
+            push.close()
+            push = socket(zmqcy.PUSH, **QUICK)
+            push.connect(endpoint)
+        number = 0
+        while not pull.poll(20):
+            push.send(b"%d" % number)  # the first may go to the connection of the one that was closed
+            number += 1
+            assert number < 500
+        while pull.poll(20):
+            pull.recv()
+
+
+NAMES = [f"zmqcy-net-{os.getpid()}-{number}" for number in range(3)]
+
+
+def ip(*words, check=True):
+    return subprocess.run(["ip", *words], check=check, capture_output=True, text=True)
+
+
+@pytest.fixture
+def hosts():
+    """Three namespaces on a bridge, which is in the first: 10.214.0.1, .2 and .3."""
+    if os.geteuid() != 0 or not shutil.which("ip"):
+        pytest.skip("needs root and iproute2")
+    try:
+        try:
+            for name in NAMES:
+                ip("netns", "add", name)
+                ip("-n", name, "link", "set", "lo", "up")
+            ip("-n", NAMES[0], "link", "add", "bridge", "type", "bridge")
+            ip("-n", NAMES[0], "address", "add", "10.214.0.1/24", "dev", "bridge")
+            ip("-n", NAMES[0], "link", "set", "bridge", "up")
+            for number, name in enumerate(NAMES[1:], 2):
+                ip(
+                    "link",
+                    "add",
+                    "name",
+                    f"port{number}",
+                    "netns",
+                    NAMES[0],
+                    "type",
+                    "veth",
+                    "peer",
+                    "name",
+                    "eth0",
+                    "netns",
+                    name,
+                )
+                ip("-n", NAMES[0], "link", "set", f"port{number}", "master", "bridge", "up")
+                ip("-n", name, "address", "add", f"10.214.0.{number}/24", "dev", "eth0")
+                ip("-n", name, "link", "set", "eth0", "up")
+        except subprocess.CalledProcessError as error:
+            pytest.skip(f"no network namespaces here: {error.stderr.strip()}")
+        yield NAMES
+    finally:
+        for name in NAMES:
+            ip("netns", "delete", name, check=False)
+
+
+WORKER = """
+import sys, zmqcy
+context = zmqcy.Context(linger=0)
+socket = context.socket(zmqcy.DEALER, heartbeat_ivl=50, heartbeat_timeout=200, reconnect_ivl=10,
+                        connect_timeout=300, identity=sys.argv[1].encode())
+socket.connect("tcp://10.214.0.1:5555")
+while True:
+    socket.send(sys.argv[1].encode())
+    if socket.poll(50):
+        socket.recv()
+"""
+SERVER = """
+import sys, time, zmqcy
+context = zmqcy.Context(linger=0)
+socket = context.socket(zmqcy.ROUTER, heartbeat_ivl=50, heartbeat_timeout=200, router_handover=True)
+socket.bind("tcp://10.214.0.1:5555")
+while True:
+    peer, message = socket.recv_multipart()
+    assert peer == message
+    print(message.decode(), flush=True)
+    socket.send_multipart([peer, b"heard"])
+"""
+
+
+def test_three_hosts_and_a_partition(hosts):
+    """A link goes down and comes back: the other host is served all the time, and the one that was cut off again."""
+
+    def start(number, code, *arguments):
+        command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *arguments]
+        return subprocess.Popen(["ip", "netns", "exec", hosts[number], *command], stdout=subprocess.PIPE, text=True)
+
+    def heard(name):
+        """Read what the server heard until it has heard a host; return how often the others."""
+        others = 0
+        deadline = time.monotonic() + 20
+        while (line := server.stdout.readline().strip()) != name:
+            assert line and time.monotonic() < deadline
+            others += 1
+        return others
+
+    server = start(0, SERVER)
+    workers = [start(1, WORKER, "b"), start(2, WORKER, "c")]
+    try:
+        for _ in range(2):
+            heard("b")
+            heard("c")
+            ip("-n", hosts[0], "link", "set", "port2", "down")
+            for _ in range(100):
+                heard("c")
+            ip("-n", hosts[0], "link", "set", "port2", "up")
+            heard("b")
+        assert [each.poll() for each in [server, *workers]] == [None] * 3
+    finally:
+        for each in [server, *workers]:
+            each.kill()
+            each.communicate()
