@@ -46,7 +46,7 @@ stubs: .venv/.built  ## write the stubs of options and constants from their tabl
 	$(BIN)/python tools/stubs.py
 
 docs: .venv/.built .venv/.docs  ## make the site, docs/_build/index.html; a warning is an error
-	$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build
+	$(BIN)/python -m sphinx -EW --keep-going -q -b html docs docs/_build
 
 clean:  ## remove what make made
 	rm -rf .venv build dist docs/_build *.egg-info zmqcy/*.c zmqcy/*.so .hypothesis .*_cache

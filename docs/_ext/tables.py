@@ -89,8 +89,8 @@ class Options(SphinxDirective):
                 what += " Draft."
             kind, default = TYPES.get(option.kind, option.kind), default_of(option, make)
             constant = f"`ZMQ_{option.name.upper()}`"
-            rows.append([[name], kind, option.unit, default, ACCESS[option.access], what, constant])
-        return [table(["name", "type", "unit", "default", "access", "what it does", manual], rows, "options")]
+            rows.append([[name], what, kind, option.unit, default, ACCESS[option.access], constant])
+        return [table(["name", "what it does", "type", "unit", "default", "access", manual], rows, "options")]
 
 
 class Constants(SphinxDirective):
