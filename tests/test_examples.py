@@ -404,8 +404,10 @@ def test_job_queue_gives_the_job_of_a_worker_that_was_killed_to_another_one():
                 slow.kill()
             with started(JOBS, "worker", workers) as quick:
                 assert ended(client) == ["ONE"]
-                assert interrupted(quick) == ["took one"]
-        assert interrupted(broker) == ["again one"]
+                assert set(interrupted(quick)) == {
+                    "took one"
+                }  # on a busy machine it may be given again to the quick one
+        assert set(interrupted(broker)) == {"again one"}
 
 
 def test_metrics_pipeline_adds_up_what_all_sources_counted():
