@@ -3,12 +3,16 @@
 And what a filter costs: a hook in C that does nothing, and a function that returns the list that it got.
 """
 
+import os
 import shutil
 import subprocess
 import sys
 from functools import cache
+from pathlib import Path
 
 from common import HERE, RESULTS, START, Cell, Process, Table, arguments, label, measure, result, rivals, words
+
+import zmqcy
 
 STREAMED = (8, 1 << 10, 1 << 16)
 FILTERED = (8, 1 << 10)
@@ -24,7 +28,9 @@ def build_hook():
     shutil.copy(HERE / "bench_hook.pyx", folder)
     text = (HERE.parent / "examples" / "cython_hook" / "setup.py").read_text()
     (folder / "setup.py").write_text(text.replace("guard", "bench_hook"))
-    subprocess.run([sys.executable, "setup.py", "-q", "build_ext", "--inplace"], cwd=folder, check=True)
+    environment = {**os.environ, "PYTHONPATH": str(Path(zmqcy.__file__).parent.parent)}
+    command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
+    subprocess.run(command, cwd=folder, env=environment, check=True)
 
 
 def through(device, work, c, works, mode="", **plan):

@@ -6,7 +6,6 @@ The loop is that of `_proxy`; it is steered by a PAIR of sockets over inproc. Wh
 
 import itertools
 import os
-import pickle
 import pkgutil
 import queue
 import select
@@ -452,12 +451,11 @@ def _serve(pipe, parent, sides, io_threads, watch, filter):
 
 
 def _portable(error):
-    """Return an error that can be sent, for one that a filter raised may not: its class and text, then."""
-    try:
-        pickle.loads(pickle.dumps(error))
+    """Return an error that the parent can make again: ours or Python's own; of a filter's own, the name and text."""
+    plain = all(isinstance(each, (str, bytes, int, float, type(None))) for each in getattr(error, "args", ()))
+    if error is None or (plain and type(error).__module__ in ("builtins", "zmqcy.errors")):
         return error
-    except Exception:
-        return RuntimeError(f"{type(error).__name__}: {error}")
+    return RuntimeError(f"{type(error).__name__}: {error}")
 
 
 def _load(path):
