@@ -49,17 +49,25 @@ nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(?!zmqcy\.).*")]
 
 
-# ---- the list of pages in index.md
+# ---- what is on GitHub elsewhere than here
 
-LATER = {"from-pyzmq", "interop", "guarantees", "releasing"}
+# Files beside docs/, and the pages that have their place on the site.
+PLACES = {
+    "../README.md#speed": "performance.md",
+    "../README.md": "index.md",
+    "../CONTRIBUTING.md": "contributing.md",
+    "../CHANGELOG.md": "changelog.md",
+}
+LATER = {"from-pyzmq", "interop", "guarantees", "releasing"}  # named in index.md, and left out there until written
 
 
-def leave_out(app, name, source):
-    """Leave out the pages that are named in index.md and are not written yet."""
+def adapt(app, name, source):
+    for outside, page in PLACES.items():
+        source[0] = source[0].replace(f"]({outside}", f"]({page}")
     if name == "index":
         missing = LATER - app.env.found_docs
         source[0] = "".join(line for line in source[0].splitlines(True) if line.strip() not in missing)
 
 
 def setup(app):
-    app.connect("source-read", leave_out)
+    app.connect("source-read", adapt)
