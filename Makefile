@@ -58,11 +58,14 @@ coverage: .venv/.ready  ## show the lines of the extension modules that no test 
 stubs: .venv/.built  ## write the stubs of options and constants from their tables
 	$(BIN)/python tools/stubs.py
 
+docs: .venv/.built .venv/.docs  ## make the site, docs/_build/index.html; a warning is an error
+	$(BIN)/python -m sphinx -EW --keep-going -q -b html docs docs/_build
+
 clean:  ## remove what make made
-	rm -rf .venv build dist *.egg-info zmqcy/*.c zmqcy/*.so .hypothesis .*_cache
+	rm -rf .venv build dist docs/_build *.egg-info zmqcy/*.c zmqcy/*.so .hypothesis .*_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint types bench bench-guard soak fuzz faults stubs clean
+.PHONY: help demo test lint types bench bench-guard soak fuzz faults sanitize coverage stubs docs clean
 
 # The environment is made anew for another PYTHON than it was made with.
 ifdef PYTHON
@@ -80,6 +83,6 @@ endif
 	$(BIN)/python -m pip install -qq --no-build-isolation -e .
 	@touch $@
 
-.venv/.lint .venv/.bench: .venv/.%: .venv/.ready
+.venv/.lint .venv/.bench .venv/.docs: .venv/.%: .venv/.ready
 	$(BIN)/python -m pip install -q --group $*
 	@touch $@

@@ -1,5 +1,7 @@
 """The pages in docs/: their Python runs, and their links lead somewhere."""
 
+import inspect
+import itertools
 import json
 import os
 import re
@@ -47,6 +49,79 @@ def is_program(part):
 
 
 PROGRAMS = {"uvloop": "b'hello'\n", "anyio": "b'not lost'\n"}
+
+# Pages whose Python has tests of its own, here or elsewhere; of all others every part is run as in a console.
+TESTED_ELSEWHERE = {"asyncio.md", "devices.md", "from-pyzmq.md", "interop.md", "guarantees.md", "releasing.md"}
+NOT_RUN = "<!-- not run: "
+OTHERS = sorted(
+    str(page.relative_to(DOCS))
+    for page in DOCS.rglob("*.md")
+    if page.name not in TESTED_ELSEWHERE and "_build" not in page.parts and "```python" in page.read_text()
+)
+
+# What a page takes for granted.
+GIVEN = {
+    "guide.md": """
+import zmqcy
+ctx = zmqcy.Context(linger=0, rcvtimeo=10_000, sndtimeo=10_000)
+receiver, sender, push = ctx.socket(zmqcy.PULL), ctx.socket(zmqcy.PUSH), ctx.socket(zmqcy.PUSH)
+receiver.bind("inproc://guide")
+sender.connect("inproc://guide")
+peers = [ctx.socket(zmqcy.PULL) for _ in range(5)]
+for peer in peers:
+    peer.connect("tcp://127.0.0.1:5555")
+reader = ctx.socket(zmqcy.SUB)
+reader.subscribe("topic")
+reader.connect("tcp://127.0.0.1:5556")
+"""
+}
+
+
+@pytest.fixture
+def with_free_ports():
+    """A function that puts free ports for those of the pages."""
+    with ExitStack() as stack:
+        free = {}
+        for port in ("5555", "5556"):
+            socket = stack.enter_context(sockets.socket())
+            socket.bind(("127.0.0.1", 0))
+            free[port] = str(socket.getsockname()[1])
+    return lambda text: re.sub("|".join(free), lambda found: free[found[0]], text)
+
+
+@pytest.mark.parametrize("page", OTHERS)
+def test_the_python_of_a_page_runs_and_prints_what_it_says(run, page, tmp_path, with_free_ports):
+    text = (DOCS / page).read_text()
+    lines = text.splitlines()
+    parts = [
+        (line, with_free_ports(part))
+        for line, part in parts_of(page)
+        if not lines[line - 3 if lines[line - 2] == "" else line - 2].startswith(NOT_RUN)
+    ]
+    programs = [part for _, part in parts if is_program(part)]
+    typed = [each for each in parts if each[1] not in programs]
+    if page in GIVEN:
+        typed.insert(0, (0, with_free_ports(GIVEN[page])))
+    assert typed or programs
+    outputs = [run(CONSOLE, DOCS / page, input=json.dumps(typed), cwd=tmp_path).stdout]
+    outputs += [run(program, cwd=tmp_path).stdout for program in programs]
+    for (name, code), output in zip(
+        [("typed", "".join(part for _, part in typed)), *(("program", program) for program in programs)],
+        outputs,
+        strict=True,
+    ):
+        said = re.findall(r"^ *print\(.*\)  # (.*)$", code, re.M)
+        if said:
+            assert (name, output.splitlines()) == (name, said)
+
+
+def test_what_is_not_run_says_why():
+    reasons = [
+        why for page in DOCS.rglob("*.md") for why in re.findall(f"{NOT_RUN}(.*) -->\n\n?```python", page.read_text())
+    ]
+    marks = sum(page.read_text().count(NOT_RUN) for page in DOCS.rglob("*.md") if "_build" not in page.parts)
+    assert len(reasons) == marks > 0
+    assert all(len(why.split()) > 3 for why in reasons)
 
 
 def test_the_asyncio_page_can_be_typed_into_a_console(run):
@@ -156,8 +231,73 @@ def test_the_service_of_the_page_on_devices_is_that_of_the_unit(devices_page):
     assert f"--metrics {address}" in command
 
 
+def anchors_of(page):
+    """Return the anchors that GitHub makes of the headings of a page."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S)
+    found = set()
+    for heading in re.findall(r"^#+ (.*)$", text, re.M):
+        anchor = re.sub(r"[^\w\- ]", "", re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()).replace(" ", "-")
+        count = itertools.count(1)
+        name = anchor
+        while name in found:
+            name = f"{anchor}-{next(count)}"
+        found.add(name)
+    return found
+
+
 def test_links_lead_somewhere():
-    pages = [*DOCS.glob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"]
-    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#:]+)(?:#[\w-]+)?\)", page.read_text())]
-    assert len(links) > 5
-    assert [(page.name, link) for page, link in links if not (page.parent / link).exists()] == []
+    root = DOCS.parent
+    pages = [*DOCS.rglob("*.md"), *root.glob("*.md"), *(root / "examples").rglob("*.md")]
+    pages = [page for page in pages if "_build" not in page.parts]
+    links = [
+        (page, *found)
+        for page in pages
+        for found in re.findall(r"\]\((?!\w+:)([^)#]*)(?:#([\w-]+))?\)", page.read_text())
+    ]
+    assert len(links) > 100
+    assert sum(anchor != "" for _, _, anchor in links) > 20
+    lost = [(page.name, link) for page, link, _ in links if not (page.parent / link).exists()]
+    targets = [(page, (page.parent / link) if link else page, anchor) for page, link, anchor in links if anchor]
+    known = {target: anchors_of(target) for _, target, _ in targets if target.suffix == ".md" and target.exists()}
+    lost += [
+        (page.name, target.name, anchor) for page, target, anchor in targets if anchor not in known.get(target, ())
+    ]
+    assert lost == []
+
+
+def test_every_page_is_in_the_index():
+    """Those that a page of their own lists stand there: patterns, and the reference."""
+    listed = set()
+    for index in (DOCS / "index.md", DOCS / "patterns" / "index.md", DOCS / "api" / "index.md"):
+        for names in re.findall(r"```{toctree}\n(.*?)```", index.read_text(), re.S):
+            listed |= {index.parent / f"{name}.md" for name in names.split() if name[0] != ":"}
+    pages = {page for page in DOCS.rglob("*.md") if "_build" not in page.parts}
+    assert pages - listed == {DOCS / "index.md"}
+
+
+def test_the_reference_has_every_public_name():
+    """Options are in their table, and constants in those of their enums."""
+    text = "".join(page.read_text() for page in (DOCS / "api").glob("*.md"))
+    from zmqcy import constants
+    from zmqcy.options import ALIASES, CONTEXT_OPTIONS, SOCKET_OPTIONS
+
+    options = {option.name for option in (*SOCKET_OPTIONS, *CONTEXT_OPTIONS)} | set(ALIASES)
+    names = {name for name in dir(zmqcy) if name[0] != "_" and not inspect.ismodule(getattr(zmqcy, name))}
+    names -= set(constants.__all__)
+    names |= {enum.__name__ for enum, _ in constants.ENUMS}
+    for owner in (zmqcy.Context, zmqcy.Socket):
+        names |= {f"{owner.__name__}.{name}" for name in dir(owner) if name[0] != "_" and name not in options}
+    told = set(re.findall(r"[\w.]+", text))
+    told |= {f"Context.{name}" for name in re.findall(r"   \.\. auto\w+:: (\w+)", text)}
+    assert sorted(name for name in names if name not in told) == []
+
+
+def test_the_site_is_made_without_a_warning(tmp_path):
+    for module in ("sphinx", "furo", "myst_parser"):
+        pytest.importorskip(module, reason="the group docs is not installed")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", DOCS, tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=DOCS.parent)
+    assert (done.returncode, done.stderr) == (0, "")
+    options = (tmp_path / "options.html").read_text()
+    assert "How many messages wait to be received" in options
+    assert 'id="zmqcy.Socket.send_many"' in (tmp_path / "api" / "socket.html").read_text()

@@ -369,3 +369,131 @@ def test_demo_wants_a_message_at_least():
         _, errors = process.communicate()
         assert process.returncode == 2
         assert "--messages: one at least" in errors
+
+
+# ----------------------------------------------------------------------------------------------- examples with a folder
+
+
+def endpoints(process):
+    """Read the line in which a process tells where it is bound, twice."""
+    line = process.stdout.readline()
+    assert re.fullmatch(rf"ready on {ENDPOINT} {ENDPOINT}\n", line), line + process.stderr.read()
+    return line.split()[-2:]
+
+
+JOBS = "job_queue/job_queue"
+
+
+def test_job_queue_answers_each_client():
+    with started(JOBS, "broker", ANY_PORT, ANY_PORT) as broker:
+        clients, workers = endpoints(broker)
+        with started(JOBS, "worker", workers) as worker, started(JOBS, "worker", workers) as other:
+            with started(JOBS, "client", clients, "a", "b", "c") as one, started(JOBS, "client", clients, "d") as two:
+                assert (ended(one), ended(two)) == (["A", "B", "C"], ["D"])
+            took = interrupted(worker) + interrupted(other)
+            assert sorted(took) == ["took a", "took b", "took c", "took d"]
+        assert interrupted(broker) == []
+
+
+def test_job_queue_gives_the_job_of_a_worker_that_was_killed_to_another_one():
+    with started(JOBS, "broker", ANY_PORT, ANY_PORT, "0.5") as broker:
+        clients, workers = endpoints(broker)
+        with started(JOBS, "client", clients, "one") as client:
+            with started(JOBS, "worker", workers, "600") as slow:
+                assert slow.stdout.readline() == "took one\n"
+                slow.kill()
+            with started(JOBS, "worker", workers) as quick:
+                assert ended(client) == ["ONE"]
+                assert set(interrupted(quick)) == {
+                    "took one"
+                }  # on a busy machine it may be given again to the quick one
+        assert set(interrupted(broker)) == {"again one"}
+
+
+def test_metrics_pipeline_adds_up_what_all_sources_counted():
+    name = "metrics_pipeline/metrics_pipeline"
+    with started(name, "collector", ANY_PORT, "3") as collector:
+        url = endpoint(collector, "ready on")
+        sources = [("web", 1234), ("mail", 1), ("shop", 10_000)]
+        with (
+            started(name, "source", url, "web", "1234") as a,
+            started(name, "source", url, "mail", "1") as b,
+            started(name, "source", url, "shop") as c,
+        ):
+            assert [ended(each) for each in (a, b, c)] == [[], [], []]
+        total, *sums = ended(collector)
+    assert total == f"{2 * sum(count for _, count in sources)} numbers"
+    assert [line for line in sums if not line.startswith("seconds")] == [
+        f"{name}.done {count}" for name, count in sorted(sources)
+    ]
+
+
+@pytest.mark.parametrize("count", [0, 1, 50])
+def test_array_stream_brings_each_picture(count):
+    pytest.importorskip("numpy")
+    name = "array_stream/array_stream"
+    with started(name, "receiver", ANY_PORT) as receiver:
+        assert run(name, "sender", endpoint(receiver, "ready on"), str(count)) == []
+        assert ended(receiver) == [f"{count} pictures, {count * 480 * 640 * 3} bytes, all of them right"]
+
+
+def test_engine_loop_answers_more_clients_than_fit_into_a_batch():
+    name = "engine_loop/engine_loop"
+    with started(name, "engine", ANY_PORT) as engine:
+        url = endpoint(engine, "ready on")
+        with zmqcy.Context(linger=LIMIT * 1000) as context, context.socket(zmqcy.DEALER) as stranger:
+            stranger.connect(url)
+            for nonsense in [b""], [b"1", b"many", b"12345678"], [b"1", b"5", b"odd"]:
+                stranger.send_multipart(nonsense)
+        with started(name, "client", url, "200", "100") as one, started(name, "client", url, "50", "1") as two:
+            assert ended(one) == ["200 of 200 answers are right"]
+            assert ended(two) == ["50 of 50 answers are right"]
+        [line] = interrupted(engine)
+        assert re.fullmatch(r"served 250, buffers \d+", line)
+
+
+def test_engine_loop_uses_its_buffers_again():
+    with started("engine_loop/engine_loop", "engine", ANY_PORT) as engine, zmqcy.Context(linger=0) as context:
+        client = context.socket(zmqcy.DEALER, rcvtimeo=LIMIT * 1000)
+        client.connect(endpoint(engine, "ready on"))
+        for _ in range(200):
+            client.send_multipart([b"n", b"1", b"\1\0\0\0"])
+            assert client.recv_multipart() == [b"n", (31 + 7).to_bytes(4, sys.byteorder)]
+            assert client.recv_multipart() == [b"n", b""]
+        [line] = interrupted(engine)
+        assert re.fullmatch(r"served 200, buffers \d\d?", line)
+
+
+@contextmanager
+def in_room(urls, room, name):
+    process = subprocess.Popen(
+        [sys.executable, EXAMPLES / "chat" / "chat.py", "join", *urls, room, name],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONWARNINGS": "error"},
+    )  # fmt: skip
+    with process:
+        late = threading.Timer(LIMIT, process.kill)
+        late.start()
+        try:
+            assert process.stdout.readline() == f"{name}: is here\n"
+            yield process
+        finally:
+            late.cancel()
+            process.kill()
+
+
+def test_chat_is_heard_in_its_room_alone():
+    with started("chat/chat", "server", ANY_PORT, ANY_PORT) as server:
+        urls = endpoints(server)
+        with in_room(urls, "a", "ann") as ann, in_room(urls, "ab", "eve") as eve, in_room(urls, "a", "bob") as bob:
+            assert ann.stdout.readline() == "bob: is here\n"
+            ann.stdin.write("hello\n")
+            ann.stdin.flush()
+            assert [each.stdout.readline() for each in (ann, bob)] == ["ann: hello\n"] * 2
+            assert bob.communicate("bye\n")[1] == ""
+            assert [ann.stdout.readline() for _ in range(2)] == ["bob: bye\n", "bob: has gone\n"]
+            _, errors = eve.communicate("")
+            assert (eve.returncode, errors) == (0, "")
+            ann.stdin.close()
+            assert ann.wait(LIMIT) == 0
+        assert interrupted(server) == []

@@ -1,0 +1,122 @@
+"""Two directives, which make tables from zmqcy's own: ``options`` that of options, ``constants`` that of an enum.
+
+    .. options:: sockets      (or contexts)
+    .. constants:: Event
+
+Defaults are read from the libzmq that zmqcy is built with.
+"""
+
+from enum import Enum
+from functools import cache
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+import zmqcy
+from zmqcy import constants
+from zmqcy.options import ALIASES, CONTEXT_OPTIONS, OWNERS, SOCKET_OPTIONS
+
+TYPES = {"uint64": "int", "int64": "int", "fd": "int", "duration": "int, timedelta", "string": "str", "key": "Z85"}
+ACCESS = {"r": "read", "w": "set", "rw": "read, set"}
+# What differs from socket to socket, or from machine to machine.
+NO_DEFAULT = {"fd", "events", "type", "last_endpoint", "thread_safe", "socket_limit", "rcvmore", "mechanism"}
+
+
+def text_of(text):
+    """Return nodes for text in which `code` is code."""
+    for index, part in enumerate(text.split("`")):
+        if part:
+            yield nodes.literal(text=part) if index % 2 else nodes.Text(part)
+
+
+def table(head, rows, kind):
+    """Return a table of cells, each of which is a str, or a list of nodes."""
+    group = nodes.tgroup(cols=len(head))
+    group += [nodes.colspec(colwidth=1) for _ in head]
+
+    def row(cells):
+        made = nodes.row()
+        for cell in cells:
+            paragraph = nodes.paragraph()
+            paragraph += list(text_of(cell)) if isinstance(cell, str) else cell
+            made += nodes.entry("", paragraph)
+        return made
+
+    group += nodes.thead("", row(head))
+    group += nodes.tbody("", *map(row, rows))
+    return nodes.table("", group, classes=[kind])
+
+
+def default_of(option, make):
+    """Return the option's default in words, where it can be read and says something."""
+    if "r" not in option.access or option.name in NO_DEFAULT:
+        return ""
+    owner = make(min(OWNERS.get(option.number, {"DEALER"})))
+    try:
+        value = getattr(owner, option.name)
+    except zmqcy.ZMQError:  # this libzmq has it not
+        return ""
+    if option.kind == "key" or value in (b"", ""):
+        return "none"
+    return f"`{value}`"
+
+
+class Options(SphinxDirective):
+    required_arguments = 1
+
+    def run(self):
+        with zmqcy.Context() as context:
+            if self.arguments[0] == "sockets":
+                made = cache(lambda name: context.socket(getattr(zmqcy, name)))
+                return self.describe("Socket", SOCKET_OPTIONS, made, "zmq_setsockopt(3)")
+            return self.describe("Context", CONTEXT_OPTIONS, lambda _: context, "zmq_ctx_set(3)")
+
+    def describe(self, owner, options, make, manual):
+        names = {number: name for name, number in ALIASES.items()}
+        python = self.env.get_domain("py")
+        rows = []
+        for option in sorted(options, key=lambda option: option.name):
+            anchor = f"zmqcy.{owner}.{option.name}"
+            name = nodes.literal(text=option.name, ids=[anchor])
+            python.note_object(anchor, "attribute", anchor, location=name)
+            what = option.text
+            if owner == "Socket":
+                if option.number in OWNERS:
+                    what += f" Of {', '.join(sorted(OWNERS[option.number]))}."
+                if option.name in names:
+                    what += f" Also `{names[option.name]}`."
+            if option.draft:
+                what += " Draft."
+            kind, default = TYPES.get(option.kind, option.kind), default_of(option, make)
+            constant = f"`ZMQ_{option.name.upper()}`"
+            rows.append([[name], what, kind, option.unit, default, ACCESS[option.access], constant])
+        return [table(["name", "what it does", "type", "unit", "default", "access", manual], rows, "options")]
+
+
+class Constants(SphinxDirective):
+    required_arguments = 1
+
+    def run(self):
+        enum = getattr(constants, self.arguments[0])
+        assert issubclass(enum, Enum)
+        anchor = f"zmqcy.{enum.__name__}"
+        target = nodes.paragraph("", "", ids=[anchor])
+        self.env.get_domain("py").note_object(anchor, "class", anchor, location=target)
+        target += [nodes.strong(text=enum.__name__), nodes.Text(": ")]
+        target += list(text_of(enum.__doc__.split("\n\n")[0].replace("``", "`")))
+        older = {}
+        for name, member in enum.__members__.items():
+            if name != member.name:
+                older.setdefault(member, []).append(f"`{name}`")
+        rows = [[f"`{m.name}`", f"{int(m)}", ", ".join(older.get(m, []))] for m in enum.__members__.values()]
+        seen = [row for index, row in enumerate(rows) if row not in rows[:index]]
+        head = ["name", "number", "other names"]
+        if not older:
+            head, seen = head[:2], [row[:2] for row in seen]
+        return [target, table(head, seen, "constants")]
+
+
+def setup(app):
+    app.add_directive("options", Options)
+    app.add_directive("constants", Constants)
+    return {"parallel_read_safe": True, "version": zmqcy.__version__}

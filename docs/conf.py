@@ -1,0 +1,73 @@
+"""How Sphinx makes the site: `make docs`. The pages are Markdown that GitHub shows too; docs/_ext has the tables."""
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE / "_ext"))
+
+import zmqcy  # noqa: E402
+
+project = "zmqcy"
+author = "the zmqcy developers"
+copyright = author
+version = release = zmqcy.__version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "tables"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"zmqcy {release}"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_show_sphinx = False
+html_theme_options = {
+    "light_css_variables": {"color-brand-primary": "#1f5fa8", "color-brand-content": "#1f5fa8"},
+    "dark_css_variables": {"color-brand-primary": "#7db5f0", "color-brand-content": "#7db5f0"},
+}
+
+# ---- Markdown
+
+myst_heading_anchors = 4  # as GitHub makes them
+suppress_warnings = [
+    "misc.highlighting_failure",  # `await` outside a function, as in `python -m asyncio`
+    "myst.header",  # reliability.md is made with headings of the third level
+    "ref.python",  # `Context` in a docstring: there are three, and any will do
+]
+
+# ---- docstrings
+
+default_role = "py:obj"  # `send` in a docstring is a link where there is such a name, and code where there is none
+autodoc_typehints = "none"  # types are in the docstrings
+autodoc_member_order = "bysource"
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_preprocess_types = False
+python_display_short_literal_types = True
+
+# A reference to a name of zmqcy must lead to it. Other names are words of docstrings: "bytes-like", "optional".
+nitpicky = True
+nitpick_ignore_regex = [("py:.*", r"(?!zmqcy\.).*")]
+
+
+# ---- what is on GitHub elsewhere than here
+
+# Files beside docs/, and the pages that have their place on the site.
+PLACES = {
+    "../README.md#speed": "performance.md",
+    "../README.md": "index.md",
+    "../CONTRIBUTING.md": "contributing.md",
+    "../CHANGELOG.md": "changelog.md",
+}
+LATER = {"from-pyzmq", "interop", "guarantees", "releasing"}  # named in index.md, and left out there until written
+
+
+def adapt(app, name, source):
+    for outside, page in PLACES.items():
+        source[0] = source[0].replace(f"]({outside}", f"]({page}")
+    if name == "index":
+        missing = LATER - app.env.found_docs
+        source[0] = "".join(line for line in source[0].splitlines(True) if line.strip() not in missing)
+
+
+def setup(app):
+    app.connect("source-read", adapt)
