@@ -738,3 +738,78 @@ async def waiting_in(group, monitor, function, *arguments):
     await until_true(lambda: monitor._waiting or task.ended)
     assert not task.ended, (task.result, task.error)
     return task
+
+
+# ---- peers
+
+
+def test_wait_for_peers(socket, url):
+    server = socket(zmqcy.PUSH)
+    with server.watch() as monitor:
+        server.bind(url)
+        assert monitor.peers == 0
+        monitor.wait_peers(0, 0)
+        with pytest.raises(zmqcy.TimedOut, match=r"^wait_peers 0 of 1 peers, timeout=10: "):
+            monitor.wait_connected(10)
+        clients = [socket(zmqcy.PULL) for _ in range(3)]
+        thread = threading.Thread(target=lambda: [each.connect(server.last_endpoint) for each in clients])
+        thread.start()
+        monitor.wait_peers(3, LIMIT)
+        thread.join()
+        assert monitor.peers == 3
+        clients.pop().close()
+        deadline = monotonic() + 10
+        while monitor.peers != 2 and monotonic() < deadline:
+            monitor.try_recv()
+        monitor.wait_peers(2, timeout=0)
+        with pytest.raises(zmqcy.TimedOut, match="2 of 3 peers"):
+            monitor.wait_peers(3, timeout=0)
+
+
+def test_peers_of_who_connects(socket, url):
+    server, client = socket(zmqcy.PUSH), socket(zmqcy.PULL)
+    server.bind(url)
+    with client.watch(zmqcy.Event.CLOSED) as monitor:  # whatever it asks for itself
+        for _ in range(2):
+            client.connect(server.last_endpoint)
+            monitor.wait_connected(LIMIT)
+            assert monitor.peers == 1
+            client.disconnect(server.last_endpoint)
+            assert monitor.peers == 0
+
+
+def test_a_stranger_is_no_peer(socket):
+    server = socket(zmqcy.PUSH)
+    with server.watch() as monitor:
+        server.bind("tcp://127.0.0.1:*")
+        with system.create_connection(("127.0.0.1", int(server.last_endpoint.rpartition(":")[2]))):
+            until(monitor, "ACCEPTED")
+            assert monitor.peers == 0
+
+
+@pytest.mark.parametrize(("n", "error"), [("1", TypeError), (True, ValueError), (-1, ValueError), (None, TypeError)])
+def test_a_bad_number_of_peers(socket, n, error):
+    with socket(zmqcy.PUSH).watch() as monitor, pytest.raises(error, match="^wait_peers: n must be a number of peers"):
+        monitor.wait_peers(n, 0)
+
+
+def test_who_waits_for_peers_sees_the_end(socket):
+    server = socket(zmqcy.PUSH)
+    monitor = server.watch()
+    timer = threading.Timer(0.05, server.close)
+    timer.start()
+    with pytest.raises(zmqcy.ZMQError) as ended:
+        monitor.wait_peers(1, LIMIT)
+    assert ended.value.errno == errno.ENOTSOCK
+    timer.join()
+
+
+async def test_tasks_wait_for_peers(flavour, ctx):
+    server, client = ctx.socket(zmqcy.PUSH, linger=0), ctx.socket(zmqcy.PULL, linger=0)
+    async with server.watch() as monitor:
+        server.bind("tcp://127.0.0.1:*")
+        with pytest.raises(zmqcy.TimedOut, match="^wait_peers 0 of 1 peers"):
+            await monitor.wait_peers(timeout=10)
+        client.connect(server.last_endpoint)
+        await monitor.wait_connected(LIMIT)
+        assert monitor.peers == 1

@@ -167,6 +167,8 @@ class Hub:
         self.pair = None
         self.failure = None  # an errno and its text, once there will be no more events
         self.left = False  # more has come than was handed on
+        self.connections = {}  # endpoint: their descriptors
+        self.greeted = {}  # endpoint: how many of these have done their handshake
 
     def pump(self):
         """Hand on what has come, `_MOST` events of it.
@@ -179,6 +181,7 @@ class Hub:
         try:
             while self.failure is None and (head := self.pair.try_recv()) is not None:
                 event = _to_event(head, self.pair.try_recv())
+                self.count(event)
                 for watcher in list(self.watchers.values()):
                     watcher = watcher()
                     if watcher is not None and event.event & watcher.events:
@@ -195,6 +198,25 @@ class Hub:
                     return
         except ContextTerminated:
             self.finish(ETERM, strerror(ETERM))
+
+    def count(self, event):
+        """Take note of who has come or gone. Of a handshake libzmq does not tell which connection has done it."""
+        connections = self.connections.setdefault(event.endpoint, set())
+        if event.event & (Event.ACCEPTED | Event.CONNECTED):
+            connections.add(event.value)
+        elif event.event & Event.HANDSHAKE_SUCCEEDED:
+            self.greeted[event.endpoint] = self.greeted.get(event.endpoint, 0) + 1
+        elif event.event & Event.DISCONNECTED:
+            connections.discard(event.value)
+            if self.greeted.get(event.endpoint, 0) > len(connections):
+                self.greeted[event.endpoint] = len(connections)
+
+    def disconnected(self, endpoint):
+        """The socket itself has left an endpoint, of which libzmq writes nothing."""
+        with _lock:
+            self.pump()
+            self.connections.pop(endpoint, None)
+            self.greeted.pop(endpoint, None)
 
     def finish(self, number, text):
         """There are no more events: let all watchers know."""
@@ -236,6 +258,7 @@ class _Watcher:
             raise ValueError(f"watch: events must be of Event.ALL, not {events!r}")
         self.events = Event(events)
         self.socket = socket
+        self._kind = kind
         self._queue = deque()
         self._epoll = None
         self._waiting = 0
@@ -305,6 +328,17 @@ class _Watcher:
 
     def _over(self):
         return self._closed or self._hub.failure is not None
+
+    @property
+    def peers(self):
+        """int: how many peers are connected, and have done their handshake, of those that came since a `watch` began.
+
+        A connection that has not yet done its handshake may be taken for a peer that has just gone.
+        """
+        with _lock:
+            if not self._over():
+                self._hub.pump()
+            return sum(self._hub.greeted.values())
 
     def try_recv(self):
         """Return the next event if one is there.
@@ -391,6 +425,18 @@ def _set_of(fds):
     return found
 
 
+def _deadline(call, n, timeout):
+    """Check the arguments of `wait_peers`, and return the moment at which it is to give up."""
+    if not isinstance(n, int) or isinstance(n, bool) or n < 0:
+        raise (ValueError if isinstance(n, int) else TypeError)(f"{call}: n must be a number of peers, not {n!r:.80}")
+    seconds = to_seconds(timeout, call)
+    return None if seconds is None else monotonic() + seconds
+
+
+def _too_few(call, peers, n, timeout):
+    return TimedOut(errno.EAGAIN, call=call, detail=f"{peers} of {n} peers, timeout={timeout}")
+
+
 class Monitor(_Watcher):
     """Events of a socket as they happen: to iterate over, until the socket is closed. `watch` makes it.
 
@@ -456,6 +502,40 @@ class Monitor(_Watcher):
                     return True
             if not self._wait(deadline):
                 return False
+
+    def wait_peers(self, n=1, timeout=None):
+        """Wait until so many peers are connected, and have done their handshake.
+
+        Who has come since the socket is watched is counted: watch it before its first `bind` or `connect`. Of peers over
+        inproc libzmq tells nothing. A peer that is there may not have subscribed yet: an XPUB is told when it does.
+
+        Parameters
+        ----------
+        n : int, default 1
+            How many.
+        timeout : int, float or timedelta, optional
+            Milliseconds to wait; by default, and with -1, for ever.
+
+        Raises
+        ------
+        TimedOut
+            They have not come in time; the text says how many have.
+        ZMQError
+            ENOTSOCK: the socket or the monitor was closed.
+        ContextTerminated
+            The context has ended.
+        """
+        deadline = _deadline("wait_peers", n, timeout)
+        with Monitor(self.socket, Event.HANDSHAKE_SUCCEEDED, self._kind) as other:
+            while self.peers < n:
+                self._check("wait_peers")
+                if not other.poll(None if deadline is None else max(0, deadline - monotonic()) * 1000):
+                    raise _too_few("wait_peers", self.peers, n, timeout)
+                other.try_recv()
+
+    def wait_connected(self, timeout=None):
+        """Wait until a peer is connected: `wait_peers` for one."""
+        self.wait_peers(1, timeout)
 
     def _wait(self, deadline):
         """Wait until an event may be there. Return False when the time is up."""
@@ -555,6 +635,38 @@ class AsyncMonitor(_Watcher):
             self._taken = 0
             await self._sleep(0)
         return self._take()
+
+    async def wait_peers(self, n=1, timeout=None):
+        """Wait until so many peers are connected, as `Monitor.wait_peers` does.
+
+        Parameters
+        ----------
+        n : int, default 1
+            How many.
+        timeout : int, float or timedelta, optional
+            Milliseconds to wait; by default, and with -1, for ever.
+
+        Raises
+        ------
+        TimedOut
+            They have not come in time; the text says how many have.
+        ZMQError
+            ENOTSOCK: the socket or the monitor was closed.
+        ContextTerminated
+            The context has ended.
+        """
+        deadline = _deadline("wait_peers", n, timeout)
+        async with AsyncMonitor(self.socket, Event.HANDSHAKE_SUCCEEDED, self._kind, self._readable, self._sleep) as other:
+            while self.peers < n:
+                self._check("wait_peers")
+                try:
+                    await other.recv(None if deadline is None else max(0, deadline - monotonic()) * 1000)
+                except TimedOut:
+                    raise _too_few("wait_peers", self.peers, n, timeout) from None
+
+    async def wait_connected(self, timeout=None):
+        """Wait until a peer is connected: `wait_peers` for one."""
+        await self.wait_peers(1, timeout)
 
     async def _wait(self, seconds):
         self._taken = 0

@@ -72,6 +72,8 @@ class BaseSocket(_base.BaseSocket):
         if _readers and not self.closed:
             self._end_monitor_read(endpoint)
         super().disconnect(endpoint)
+        if self._monitor_end is not None and not isinstance(self._monitor_end, BaseSocket):
+            self._monitor_end.disconnected(endpoint if isinstance(endpoint, str) else bytes(endpoint).decode())
 
     disconnect.__doc__ = _base.BaseSocket.disconnect.__doc__
 
