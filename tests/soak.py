@@ -19,6 +19,7 @@ import argparse
 import contextlib
 import html
 import itertools
+import math
 import os
 import random
 import signal
@@ -188,6 +189,13 @@ class Peer:
         self.send(signal.SIGKILL)
         self.end()
 
+    def drop(self):
+        """End it where something went wrong already."""
+        if self.process.returncode is None:
+            self.process.kill()
+            self.process.communicate()
+            self.errors.close()
+
     def end(self):
         """Have it end, and see how. Return what it said last."""
         if not self.killed:
@@ -217,6 +225,7 @@ class Soak:
         self.seed = seed
         self.messages = Counter()
         self.faults = Counter()
+        self.met = Counter()  # what followed from faults, or from chance
         self.wrong = []
         self.samples = []
         self.directory = tempfile.TemporaryDirectory()
@@ -285,7 +294,7 @@ class Soak:
                 return Peer("push", endpoint, sender, lives[sender])
 
             peers = [start(sender) for sender in range(3)]
-            stack.callback(lambda: [peer.process.kill() for peer in peers if peer.process.returncode is None])
+            stack.callback(lambda: [peer.drop() for peer in peers])
 
             def receive(timeout):
                 for _ in range(500):
@@ -305,7 +314,7 @@ class Soak:
                         frames, was = kept.popleft()
                         if look(frames) != was:
                             raise Wrong("a frame has changed")
-                        self.fault("frames kept")
+                        self.met["frames kept"] += 1
 
             paused, ending = False, []
 
@@ -360,7 +369,7 @@ class Soak:
                     bases[epoch], number = base, base
                     dealer = context.socket(zmqcy.DEALER, sndhwm=chance.choice([5, 1000]))
                     dealer.connect(endpoint)
-                    heard = time.monotonic()
+                    heard, process = time.monotonic(), peers[0].process
                     ends = min(until, heard + chance.random() * 4)
                     while time.monotonic() < ends and time.monotonic() < heard + 1:
                         while number < base + 200:
@@ -371,13 +380,18 @@ class Soak:
                         try:
                             acknowledged = dealer.recv_many(1000, timeout=20)
                         except zmqcy.Again:
-                            acknowledged = []
+                            continue
+                        first = base
                         for each in acknowledged:
-                            if each != b"%d %d" % (epoch, base):
+                            if each == b"%d %d" % (epoch, base):
+                                base += 1
+                            elif peers[0].process is not process:  # it took with it what it had not acknowledged
+                                ends = 0
+                                break
+                            else:
                                 raise Wrong(f"DEALER, socket {epoch}: {each} is acknowledged, and not {base}")
-                            base += 1
-                            heard = time.monotonic()
-                        self.messages["DEALER ROUTER"] += len(acknowledged)
+                        heard = time.monotonic()
+                        self.messages["DEALER ROUTER"] += base - first
                         if chance.random() < 0.02:
                             self.torment(chance, peers, start)
                             heard = time.monotonic()
@@ -385,21 +399,18 @@ class Soak:
                     self.fault("closed")
                 peers[0].end()
             finally:
-                if peers[0].process.returncode is None:
-                    peers[0].process.kill()
-        seen = {}
+                peers[0].drop()
+        last, written = {}, set()
         with open(record, "rb") as stream:
             for line in stream:
                 each, got = map(int, line.split())
-                last = seen.get(each, bases[each] - 1)
-                if got <= last:
-                    raise Wrong(f"ROUTER: {got} came after {last} by socket {each}")
-                seen[each] = got
-                # One that was killed takes with it what it had taken; what follows is not acknowledged in a row.
+                if got <= last.get(each, bases[each] - 1):
+                    raise Wrong(f"ROUTER: {got} came after {last.get(each)} by socket {each}")
+                last[each] = got
+                written.add(got)
         os.unlink(record)
-        written = max(seen.values(), default=-1)
-        if written < base - 1:
-            raise Wrong(f"{base} were acknowledged, and {written + 1} were written down")
+        if missing := set(range(base)) - written:
+            raise Wrong(f"ROUTER: acknowledged, and not written down: {sorted(missing)[:20]}")
 
     def requests(self, chance, until):
         """REQs that ask again, by a new socket, what was not answered; a device, and REPs that are killed."""
@@ -420,7 +431,7 @@ class Soak:
                     try:
                         answer = req.recv_multipart(timeout=chance.choice([200, 1000]))
                     except zmqcy.Again:
-                        self.fault("asked again")
+                        self.met["asked again"] += 1
                         if chance.random() < 0.5:
                             req.close()
                             req = None
@@ -440,8 +451,7 @@ class Soak:
                     peer.end()
             finally:
                 for peer in peers:
-                    if peer.process.returncode is None:
-                        peer.process.kill()
+                    peer.drop()
 
     def news(self, chance, until):
         """A PUB, and SUBs that come and go in a Poller: what each gets is whole, and in order."""
@@ -553,7 +563,7 @@ class Soak:
                 raise Wrong(f"threads: {len(got)} came, {len(set(got))} of them once; {len(sent)} were sent")
             self.messages["threads"] += len(got)
             self.fault("contexts ended")
-            self.fault("refused", refused["refused"])
+            self.met["refused"] += refused["refused"]
 
     def forks(self, chance, until):
         """Children that use, close or forget what they inherited, make their own, and exit."""
@@ -621,7 +631,7 @@ class Soak:
             raise Wrong(f"soak_aio.py {loop}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
         said = done.stdout.replace(",", "").split()
         self.messages["asyncio"] += int(said[said.index("messages") - 1])
-        self.fault("cancelled", int(said[said.index("cancelled") - 1]))
+        self.met["cancelled"] += int(said[said.index("cancelled") - 1])
 
     WORKS = (push_pull, acknowledged, requests, news, threads, forks, coroutines)
 
@@ -635,31 +645,33 @@ class Soak:
         except Exception:
             self.wrong.append(f"{function.__name__}: {traceback.format_exc()}")
 
-    def sample(self):
+    def measure(self):
         with open("/proc/self/statm") as stream:
             resident = int(stream.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-        self.samples.append(
-            {
-                "time": time.monotonic() - self.begun,
-                "messages": sum(self.messages.values()),
-                "resident": resident,
-                "descriptors": len(os.listdir("/proc/self/fd")),
-                "threads": len(os.listdir("/proc/self/task")),
-                "faults": sum(self.faults.values()),
-            }
-        )
+        return {
+            "time": time.monotonic() - self.begun,
+            "messages": sum(self.messages.values()),
+            "resident": resident,
+            "descriptors": len(os.listdir("/proc/self/fd")),
+            "threads": len(os.listdir("/proc/self/task")),
+            "faults": sum(self.faults.values()),
+        }
 
-    def line(self):
-        last = self.samples[-1]
-        faults = ", ".join(f"{count:,} {name}" for name, count in sorted(self.faults.items()))
+    @staticmethod
+    def names_of(counter):
+        return ", ".join(f"{count:,} {name}" for name, count in sorted(counter.items()))
+
+    def line(self, now):
         return (
-            f"{last['time']:6.0f} s  {last['messages']:>11,} messages  RSS {last['resident'] / 1e6:4.0f} MB  "
-            f"{last['descriptors']:4} descriptors  {last['threads']:3} threads  faults: {faults}"
+            f"{now['time']:6.0f} s  {now['messages']:>11,} messages  RSS {now['resident'] / 1e6:4.0f} MB  "
+            f"{now['descriptors']:4} descriptors  {now['threads']:3} threads  faults: {self.names_of(self.faults)}"
         )
 
     def growth(self, name):
         """By how much a number grew from the end of the warm-up to the end, by least squares."""
-        points = [(each["time"], each[name]) for each in self.samples if each["time"] > self.samples[-1]["time"] * 0.3]
+        points = [(each["time"], each[name]) for each in self.samples[len(self.samples) // 3 :]]
+        if len(points) < 2:
+            return 0
         middle, mean = (sum(axis) / len(points) for axis in zip(*points, strict=True))
         spread = sum((x - middle) ** 2 for x, _ in points)
         slope = sum((x - middle) * (y - mean) for x, y in points) / spread if spread else 0
@@ -670,6 +682,7 @@ class Soak:
         signal.signal(signal.SIGUSR1, lambda *_: None)
         signal.signal(signal.SIGALRM, lambda *_: None)
         chance = random.Random(self.seed)
+        start = self.measure()
         works = [threading.Thread(target=self.work, args=[function], daemon=True) for function in self.WORKS]
         for work in works:
             work.start()
@@ -678,10 +691,10 @@ class Soak:
             works[0].join(0.5)
             time.sleep(0.5)
             if not self.over:  # its end is no part of what is to be flat
-                self.sample()
-            if self.samples and self.samples[-1]["time"] >= minute:
-                print(self.line(), flush=True)
-                minute += 60
+                self.samples.append(self.measure())
+                if self.samples[-1]["time"] >= minute:
+                    print(self.line(self.samples[-1]), flush=True)
+                    minute += 60
             what = chance.random()
             if what < 0.2 and not self.over:
                 signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
@@ -695,18 +708,23 @@ class Soak:
                 names = [f.__name__ for f, work in zip(self.WORKS, works, strict=True) if work.is_alive()]
                 self.wrong.append(f"hanging: {', '.join(names)}")
                 break
-        self.sample()
+        self.end = self.measure()
         for name, most in GROWTH.items():
             if self.growth(name) > most:
                 self.wrong.append(f"{name} grew by {self.growth(name):,.0f}, which is more than {most:,}")
+        for name in ("descriptors", "threads"):
+            if self.end[name] > start[name] + 2 and not self.wrong:
+                self.wrong.append(f"{start[name]} {name} were there before, and {self.end[name]} at the end")
         for function, kind in zip(self.WORKS, KINDS, strict=True):
             if not self.messages[kind] and not self.wrong:
                 self.wrong.append(f"{function.__name__}: not one message")
 
     def summary(self):
-        kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(self.messages.items()))
         grew = ", ".join(f"{name} {self.growth(name):+,.0f}" for name in GROWTH)
-        return f"in all: {self.line().strip()}\n  messages: {kinds}\n  growth: {grew}\n  seed {self.seed}"
+        return (
+            f"in all: {self.line(self.end).strip()}\n  messages: {self.names_of(self.messages)}\n"
+            f"  met: {self.names_of(self.met)}\n  growth after the warm-up: {grew}\n  seed {self.seed}"
+        )
 
 
 KINDS = ("PUSH PULL", "DEALER ROUTER", "REQ REP", "PUB SUB", "threads", "forks", "asyncio")
@@ -715,29 +733,39 @@ KINDS = ("PUSH PULL", "DEALER ROUTER", "REQ REP", "PUB SUB", "threads", "forks",
 # -------------------------------------------------------------------------------------------------------- the page
 
 
+def nice(number):
+    """Round up to 1, 2 or 5 and zeros."""
+    power = 10 ** math.floor(math.log10(number))
+    return next(digit * power for digit in (1, 2, 5, 10) if number <= digit * power)
+
+
 def plot(title, points, unit):
-    """Draw one line over minutes, as SVG."""
-    width, height, left, bottom = 900, 200, 90, 30
-    top = max((y for _, y in points), default=0) or 1
-    end = max((x for x, _ in points), default=0) or 1
-    place = [
-        f"{left + x / end * (width - left - 10):.1f},{height - bottom - y / top * (height - bottom - 10):.1f}"
-        for x, y in points
-    ]
+    """Draw one line over time, as SVG."""
+    width, height, left, right, bottom = 900, 200, 80, 30, 30
+    top, end = max((y for _, y in points), default=1) or 1, max((x for x, _ in points), default=1)
+    y_step, x_step = nice(top / 4), nice(end / 8) if end < 240 else nice(end / 480) * 60
+    top = math.ceil(top / y_step) * y_step
+
+    def across(x):
+        return left + x / end * (width - left - right)
+
+    def up(y):
+        return height - bottom - y / top * (height - bottom - 10)
+
     marks = "".join(
-        f'<line x1="{left}" x2="{width - 10}" y1="{y:.1f}" y2="{y:.1f}" stroke="#ddd"/>'
-        f'<text x="{left - 8}" y="{y + 4:.1f}" text-anchor="end">{top * i / 4:,.4g}</text>'
-        for i in range(5)
-        for y in [height - bottom - i / 4 * (height - bottom - 10)]
+        f'<line x1="{left}" x2="{width - right}" y1="{up(y):.1f}" y2="{up(y):.1f}" stroke="#ddd"/>'
+        f'<text x="{left - 8}" y="{up(y) + 4:.1f}" text-anchor="end">{y:,.10g}</text>'
+        for y in (i * y_step for i in range(round(top / y_step) + 1))
     )
     times = "".join(
-        f'<text x="{left + i / 6 * (width - left - 10):.0f}" y="{height - 8}" text-anchor="middle">'
-        f"{end * i / 6 / 60:.1f} min</text>"
-        for i in range(7)
+        f'<text x="{across(x):.0f}" y="{height - 8}" text-anchor="middle">'
+        f"{x / 60 if end >= 240 else x:.10g} {'min' if end >= 240 else 's'}</text>"
+        for x in (i * x_step for i in range(int(end / x_step) + 1))
     )
+    line = " ".join(f"{across(x):.1f},{up(y):.1f}" for x, y in points)
     return (
         f'<h2>{title} <small>{unit}</small></h2><svg viewBox="0 0 {width} {height}" role="img" aria-label="{title}">'
-        f'{marks}{times}<polyline points="{" ".join(place)}" fill="none" stroke="#1660a0" stroke-width="1.5"/></svg>'
+        f'{marks}{times}<polyline points="{line}" fill="none" stroke="#1660a0" stroke-width="1.5"/></svg>'
     )
 
 
@@ -758,7 +786,7 @@ def page(soak):
         plot("Resident memory", level("resident", 1e6), "MB"),
         plot("Descriptors", level("descriptors"), ""),
         plot("Threads", level("threads"), ""),
-        plot("Faults", level("faults"), "since the beginning"),
+        plot("Faults", level("faults"), "until then"),
     ]
     state = "Wrong" if soak.wrong else "Nothing was wrong"
     text = html.escape("\n".join([soak.summary(), *soak.wrong]))
@@ -779,9 +807,12 @@ def main():
     options = parser.parse_args()
     if options.peer:
         PEERS[options.peer[0]](*options.peer[1:])
+        # the interpreter takes the handlers away before it ends
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM])
         return
     soak = Soak(options.minutes * 60, int(os.environ.get("SEED", random.randrange(1 << 30))))
-    soak.run()
+    with soak.directory:
+        soak.run()
     print(soak.summary())
     options.page.parent.mkdir(parents=True, exist_ok=True)
     options.page.write_text(page(soak))
