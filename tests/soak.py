@@ -805,6 +805,9 @@ def main():
     parser.add_argument("--page", type=Path, default=Path("build/soak.html"))
     parser.add_argument("--peer", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if "MALLOC_ARENA_MAX" not in os.environ:
+        # glibc gives new threads arenas in turn: what is free in each looks like a leak, for minutes
+        os.execve(sys.executable, sys.orig_argv, {**os.environ, "MALLOC_ARENA_MAX": "2"})
     if options.peer:
         PEERS[options.peer[0]](*options.peer[1:])
         # the interpreter takes the handlers away before it ends
