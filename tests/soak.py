@@ -458,7 +458,9 @@ class Soak:
         with zmqcy.Context(linger=0) as context:
             pub = context.socket(zmqcy.PUB, sndhwm=chance.choice([10, 1000]))
             endpoints = []
-            for transport in ("tcp", "ipc", "inproc"):
+            # Both ends go here with messages under way, which libzmq survives over tcp and ipc if they have one part.
+            several = chance.random() < 0.5
+            for transport in ("inproc",) if several else ("tcp", "ipc", "inproc"):
                 pub.bind(self.endpoint(chance, (transport,)))
                 endpoints.append(pub.last_endpoint)
             ended = threading.Event()
@@ -468,8 +470,8 @@ class Soak:
                 mine, number = random.Random(chance.random()), 0
                 try:
                     while not ended.is_set():
-                        message = compose(mine, 0, 0, number)
-                        pub.send_multipart([mine.choice([b"a", b"b"]), *message])
+                        message = [mine.choice([b"a", b"b"]), *compose(mine, 0, 0, number, None if several else 1)]
+                        pub.send_multipart(message if several else [b"".join(message)])
                         number += 1
                         if number % 100 == 0:
                             ended.wait(0.005)
@@ -489,10 +491,10 @@ class Soak:
                         last[sub] = -1, topic
                     for sub, _ in poller.poll(20):
                         for name, *message in sub.recv_multipart_many(100, flags=zmqcy.DONTWAIT):
-                            number = look(message)[2]
+                            number = look(message if several else unpacked(name[1:]))[2]
                             before, topic = last[sub]
                             if number <= before or not name.startswith(topic):
-                                raise Wrong(f"SUB: {name} {number} after {before}")
+                                raise Wrong(f"SUB: {name[:1]} {number} after {before}")
                             last[sub] = number, topic
                             self.messages["PUB SUB"] += 1
                     if len(last) > 2 and chance.random() < 0.02:
