@@ -1,7 +1,8 @@
 # PYTHON=python3.12   the interpreter that .venv is made with (python3 by default)
 # ARGS="-k poll -x"   arguments for pytest
 # QUICK=1             shorter benchmarks
-# SECONDS=60          how long each event loop is soaked (600), or each fuzzer runs (60)
+# SECONDS=60          how long each fuzzer runs
+# MINUTES=10          how long a soak takes
 # LONG=1              faults: a million sockets, ten thousand peers
 # BASE=v0.1.0         the commit that bench-guard compares with (HEAD, or its parent where nothing has changed)
 
@@ -36,8 +37,8 @@ bench-guard: .venv/.ready  ## compare with a commit by instructions a call, whic
 	command -v valgrind >/dev/null || TOOLS=valgrind tools/setup.sh
 	$(BIN)/python benchmarks/guard.py $(BASE)
 
-soak: .venv/.built  ## send and receive for long on every event loop, cancelling at random
-	$(BIN)/python tests/soak_aio.py $(or $(SECONDS),600)
+soak: .venv/.built  ## put all patterns under load for long, with random faults; writes build/soak.html
+	$(BIN)/python tests/soak.py --minutes $(or $(MINUTES),10)
 
 fuzz: .venv/.built  ## call everything with anything, and let strangers send anything
 	$(BIN)/python tests/fuzz_calls.py $(or $(SECONDS),60)

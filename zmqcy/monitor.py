@@ -506,8 +506,8 @@ class Monitor(_Watcher):
     def wait_peers(self, n=1, timeout=None):
         """Wait until so many peers are connected, and have done their handshake.
 
-        Who has come since the socket is watched is counted: watch it before its first `bind` or `connect`. Of peers over
-        inproc libzmq tells nothing. A peer that is there may not have subscribed yet: an XPUB is told when it does.
+        Who has come since the socket is watched is counted: watch it before its first `bind` or `connect`. Of peers
+        over inproc libzmq tells nothing. A peer that is there may not have subscribed yet: an XPUB is told when it does.
 
         Parameters
         ----------
@@ -656,7 +656,8 @@ class AsyncMonitor(_Watcher):
             The context has ended.
         """
         deadline = _deadline("wait_peers", n, timeout)
-        async with AsyncMonitor(self.socket, Event.HANDSHAKE_SUCCEEDED, self._kind, self._readable, self._sleep) as other:
+        watched = self.socket, Event.HANDSHAKE_SUCCEEDED, self._kind, self._readable, self._sleep
+        async with AsyncMonitor(*watched) as other:
             while self.peers < n:
                 self._check("wait_peers")
                 try:
