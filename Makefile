@@ -10,7 +10,7 @@ BIN := .venv/bin
 SOURCES := $(wildcard zmqcy/*.pyx zmqcy/*.pxd) setup.py pyproject.toml
 
 help:  ## list the targets
-	@sed -n '1,6s/^# //p' Makefile
+	@sed -n '1,7s/^# //p' Makefile
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/.built  ## show an echo, a million messages through a device, and some figures

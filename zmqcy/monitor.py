@@ -507,7 +507,7 @@ class Monitor(_Watcher):
         """Wait until so many peers are connected, and have done their handshake.
 
         Who has come since the socket is watched is counted: watch it before its first `bind` or `connect`. Of peers
-        over inproc libzmq tells nothing. A peer that is there may not have subscribed yet: an XPUB is told when it does.
+        over inproc libzmq tells nothing. A peer that is there may not have subscribed yet: an XPUB is told of that.
 
         Parameters
         ----------
