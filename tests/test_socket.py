@@ -11,6 +11,7 @@ import uuid
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from wire import shaken
 
 import zmqcy
 
@@ -459,8 +460,7 @@ def test_a_peer_that_goes_in_the_middle_costs_no_message(ctx, kind):
         sender = ctx.socket(zmqcy.SocketType[kind], linger=0, sndtimeo=20_000)
         sender.bind("tcp://127.0.0.1:*")
         endpoint = sender.last_endpoint
-        first = ctx.socket(receiver, linger=0)
-        first.connect(endpoint)
+        first = shaken(endpoint, receiver.name)
         assert sender.poll(10_000, zmqcy.POLLOUT)
         thread = threading.Thread(target=sender.send_multipart, args=[parts])
         thread.start()
@@ -479,7 +479,6 @@ def test_a_peer_that_goes_in_the_middle_costs_no_message(ctx, kind):
             if not thread.is_alive():  # the first was too slow to go: the whole message went to it
                 break
         thread.join()
-        sender.close()
     pytest.fail("the second peer never got the message")
 
 
