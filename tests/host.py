@@ -170,6 +170,8 @@ def is_served(context, host, key, limit=10_000):
     """Say whether a good peer gets from a socket of the host what there is to get; raises `Again` where it does not."""
     name, mechanism = key.split()
     options = client_options(mechanism) if name != "STREAM" else {}
+    if name == "REP":  # strangers may cost a peer one reply: it asks again
+        options |= {"req_relaxed": True, "req_correlate": True}
     with context.socket(getattr(zmqcy, PARTNERS[name]), linger=0, rcvtimeo=limit, sndtimeo=limit, **options) as peer:
         if peer.type == zmqcy.SUB:
             peer.subscribe(b"")
@@ -188,6 +190,9 @@ def is_served(context, host, key, limit=10_000):
             peer.send_multipart([identity, b"good"])
             return peer.recv_multipart()[1] == b"good"
         peer.send(b"good")
+        while name == "REP" and not peer.poll(1000) and limit > 0:
+            peer.send(b"good")
+            limit -= 1000
         while name == "DEALER" and not peer.poll(10) and limit > 0:
             peer.send(b"good")  # a DEALER's answers go to strangers too, in turn
             limit -= 10

@@ -13,6 +13,8 @@ from fuzz_wire import Wire
 from host import Host, is_served, mechanisms
 from wire import closed_by_peer, command, frame, greeting, handshake, opened, reset, shaken, stranger
 
+import zmqcy
+
 LONG = "ZMQCY_LONG" in os.environ
 SMALL = 32 << 20  # bytes that strangers may cost
 VERSIONS = ["1.0", "2.0", "3.0", "3.1"]
@@ -63,14 +65,13 @@ def test_a_greeting_cut_at_each_byte(ctx, seen, mechanism, how):
 
 @pytest.mark.parametrize("mechanism", mechanisms())
 def test_half_a_handshake_is_told_with_a_reason(seen, mechanism):
-    """The errno that the connection ended with, as text."""
     key = f"PULL {mechanism}"
     with Host(["PULL"], [mechanism]) as host:
         whole = handshake("PUSH", mechanism.encode())
         for size in range(64, len(whole)):
             stranger(host.endpoints[key], whole[:size]).close()
         reasons = seen(host, key, "HANDSHAKE_FAILED", len(whole) - 64)
-        assert set(reasons) <= {"Broken pipe", "Connection reset by peer", "zmtp malformed command unspecified"}
+        assert set(reasons) <= {"the peer hung up", "zmtp malformed command unspecified"}
 
 
 @pytest.mark.parametrize(
@@ -89,6 +90,24 @@ def test_a_wrong_handshake_is_told_with_a_reason(ctx, seen, data, reason):
         assert seen(host, "PULL NULL", "HANDSHAKE_FAILED") == [reason]
         assert closed_by_peer(connection)
         assert is_served(ctx, host, "PULL NULL")
+
+
+def test_a_request_of_a_stranger_that_goes_costs_one_reply_at_most(ctx):
+    """libzmq may take what a REP sends next for a part of its answer to a request that was none, whose sender is gone."""
+    with ctx.socket(zmqcy.REP, linger=0, rcvtimeo=10_000) as server:
+        server.bind("tcp://127.0.0.1:*")
+        connection = shaken(server.last_endpoint, "REQ")
+        connection.sendall(frame(b"no request: it has no empty part") + ready("REQ"))
+        assert closed_by_peer(connection)
+        options = {"linger": 0, "req_relaxed": True, "req_correlate": True}
+        with ctx.socket(zmqcy.REQ, **options) as client:
+            client.connect(server.last_endpoint)
+            for _ in range(2):
+                client.send(b"request")
+                server.send(server.recv())
+                if client.poll(300):
+                    break
+            assert client.recv(timeout=0) == b"request"
 
 
 @pytest.mark.parametrize("data", [handshake("REP"), greeting() + command(b"READY", b"\xff")], ids=["type", "metadata"])
@@ -192,7 +211,10 @@ def test_connections_that_say_nothing(ctx, seen):
                 connections = [stranger(host.endpoints["REP NULL"]) for _ in range(wave)]
                 assert is_served(ctx, host, "REP NULL")
                 reasons = seen(host, "REP NULL", "HANDSHAKE_FAILED", wave)
-                assert set(reasons) <= {"Connection timed out", "Broken pipe", "Resource temporarily unavailable"}
+                assert set(reasons) <= {
+                    "the peer hung up",
+                    "the peer, or the ZAP handler, took longer than handshake_ivl",
+                }
                 assert all(closed_by_peer(connection) for connection in connections)
                 for connection in connections:
                     connection.close()
