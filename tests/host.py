@@ -193,9 +193,11 @@ def is_served(context, host, key, limit=10_000):
         while name == "REP" and not peer.poll(1000) and limit > 0:
             peer.send(b"good")
             limit -= 1000
-        while name == "DEALER" and not peer.poll(10) and limit > 0:
-            peer.send(b"good")  # a DEALER's answers go to strangers too, in turn
+        while name == "DEALER" and limit > 0 and (not peer.poll(10) or peer.recv() != b"good"):
+            peer.send(b"good")  # a DEALER's answers go to strangers too, in turn, and theirs to others
             limit -= 10
+        if name == "DEALER":
+            return limit > 0
         return peer.recv() == b"good"
 
 
