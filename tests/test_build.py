@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+import zmqcy
+
 ROOT = Path(__file__).resolve().parent.parent
 Cython = pytest.importorskip("Cython", reason="the build's own requirements are not installed here")
 
@@ -118,6 +120,7 @@ def test_what_a_wheel_has(tmp_path):
     kinds = {".py", ".pyi", ".pxd", ".typed", ".html"}
     expected = {path.name for path in (source / "zmqcy").rglob("*") if path.suffix in kinds}
     assert names == expected | {path.stem for path in (source / "zmqcy").glob("*.pyx")}
+    assert f"\nVersion: {zmqcy.__version__}\n" in metadata  # which has one place, zmqcy/__init__.py
     required = [line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "extra ==" not in line]
     assert required == []
 
