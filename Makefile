@@ -3,14 +3,15 @@
 # QUICK=1             shorter benchmarks
 # SECONDS=60          how long each event loop is soaked (600)
 # LONG=1              faults: a million sockets, ten thousand peers
+# FULL=1              wheel: all the tests that a wheel can pass
 # BASE=v0.1.0         the commit that bench-guard compares with (HEAD, or its parent where nothing has changed)
 
 BIN := .venv/bin
 SOURCES := $(wildcard zmqcy/*.pyx zmqcy/*.pxd) setup.py pyproject.toml
 
 help:  ## list the targets
-	@sed -n '1,6s/^# //p' Makefile
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
+	@sed -n '1,7s/^# //p' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/.built  ## show an echo, a million messages through a device, and some figures
 	$(BIN)/python examples/demo.py
@@ -42,14 +43,26 @@ soak: .venv/.built  ## send and receive for long on every event loop, cancelling
 faults: .venv/.built .venv/.bench  ## run programs that go wrong on zmqcy and pyzmq; write docs/reliability.md
 	$(if $(LONG),ZMQCY_LONG=1) $(BIN)/python tests/faults/run.py
 
+wheel: .venv/.wheel  ## build a wheel with its own libzmq into wheelhouse/, and try it; FULL=1: with all the tests
+	$(BIN)/python tools/wheel.py wheel $(if $(FULL),--full)
+
+sdist: .venv/.wheel  ## build the source distribution into dist/, and install from it
+	$(BIN)/python tools/wheel.py sdist
+
+reproducible: .venv/.wheel  ## build both twice, and compare the bytes
+	$(BIN)/python tools/wheel.py reproducible
+
+release: .venv/.ready  ## check that this commit can be released
+	$(BIN)/python tools/release.py
+
 stubs: .venv/.built  ## write the stubs of options and constants from their tables
 	$(BIN)/python tools/stubs.py
 
 clean:  ## remove what make made
-	rm -rf .venv build dist *.egg-info zmqcy/*.c zmqcy/*.so .hypothesis .*_cache
+	rm -rf .venv build dist wheelhouse licenses *.egg-info zmqcy/*.c zmqcy/*.so .hypothesis .*_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint types bench bench-guard soak faults stubs clean
+.PHONY: help demo test lint types bench bench-guard soak faults wheel sdist reproducible release stubs clean
 
 # The environment is made anew for another PYTHON than it was made with.
 ifdef PYTHON
@@ -67,6 +80,6 @@ endif
 	$(BIN)/python -m pip install -qq --no-build-isolation -e .
 	@touch $@
 
-.venv/.lint .venv/.bench: .venv/.%: .venv/.ready
+.venv/.lint .venv/.bench .venv/.wheel: .venv/.%: .venv/.ready
 	$(BIN)/python -m pip install -q --group $*
 	@touch $@
