@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Build what is published of zmqcy, and try it: `make wheel`, `make sdist`, `make reproducible`; parts of it in CI.
 
-A wheel carries the libzmq that it was built with, and the libraries that one needs: that of ZMQCY_LIBZMQ=PREFIX, or the
-system's. Their licences go with them. The sources are the files that git knows, with the time of the commit, so that two
+A wheel carries the libzmq that it was built with, that of ZMQCY_LIBZMQ=PREFIX or the system's, with the libraries that
+it needs and the licences of all. The sources are the files that git knows, with the time of the commit, so that two
 builds on one machine give the same bytes.
 """
 
@@ -26,41 +26,43 @@ SMOKE = ["library", "socket", "context", "poll", "batches", "frames", "lending",
 OF_THE_REPOSITORY = ["build", "build_libzmq", "docs", "guard", "readme", "typing", "wheel", "release"]  # not of a wheel
 
 
-def run(*command: "str | Path", cwd: Path = ROOT, **env: str) -> str:
+def run(*command: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = None) -> str:
     """Run a command and return what it prints; one that fails ends this with its words."""
     words = [str(word) for word in command]
-    done = subprocess.run(words, cwd=cwd, env={**os.environ, **env}, capture_output=True, text=True)
+    done = subprocess.run(words, cwd=cwd, env={**os.environ, **(env or {})}, capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(f"wheel: {' '.join(words)}\n{done.stdout}{done.stderr}")
     return done.stdout
 
 
-def prefix() -> "Path | None":
+def prefix() -> Path | None:
     return Path(os.environ["ZMQCY_LIBZMQ"]).resolve() if os.environ.get("ZMQCY_LIBZMQ") else None
 
 
 # ------------------------------------------------------------------------------------------------------------ licences
 
 
-def carried() -> "list[Path]":
+def carried() -> list[Path]:
     """Return the files of libzmq and of the libraries it needs that a wheel has to carry."""
-    folder = prefix() / "lib" if prefix() else Path(run("pkg-config", "--variable=libdir", "libzmq").strip())
+    home = prefix()
+    folder = home / "lib" if home else Path(run("pkg-config", "--variable=libdir", "libzmq").strip())
     if sys.platform == "darwin":
-        found, todo = {}, [folder / "libzmq.dylib"]
+        found: set[Path] = set()
+        todo = [folder / "libzmq.dylib"]
         while todo:
             file = todo.pop()
-            found[file.resolve()] = None
+            found.add(file.resolve())
             for line in run("otool", "-L", file).splitlines()[1:]:
                 path = Path(line.split()[0])
                 if path.is_file() and not path.is_relative_to("/usr/lib") and path.resolve() not in found:
                     todo.append(path)
-        return list(found)
+        return sorted(found)
     library = folder / "libzmq.so"
     needed = re.findall(r"=> (/\S+)", run("ldd", library))
     return [library.resolve(), *(Path(each).resolve() for each in needed if not NOT_CARRIED.match(Path(each).name))]
 
 
-def license_of(library: Path) -> "list[Path]":
+def license_of(library: Path) -> list[Path]:
     """Return the files with the licence of a library, from the prefix or the package that it came with."""
     home = prefix()
     if home and library.is_relative_to(home):
@@ -120,10 +122,19 @@ def build_wheel(output: Path) -> Path:
         if home:
             env |= {"ZMQCY_LIBZMQ": str(home), "LD_LIBRARY_PATH": str(home / "lib")}
         print("building", flush=True)
-        pip = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation", "--no-cache-dir"]
-        run(*pip, "-w", f"{temporary}/plain", source, **env)
+        pip: list[str | Path] = [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "-q",
+            "--no-deps",
+            "--no-build-isolation",
+            "--no-cache-dir",
+        ]
+        run(*pip, "-w", f"{temporary}/plain", source, env=env)
         [plain] = Path(temporary, "plain").glob("*.whl")
-        run(sys.executable, "-m", "auditwheel", "repair", "-w", f"{temporary}/repaired", plain, **env)
+        run(sys.executable, "-m", "auditwheel", "repair", "-w", f"{temporary}/repaired", plain, env=env)
         [repaired] = Path(temporary, "repaired").glob("*.whl")
         output.mkdir(parents=True, exist_ok=True)
         wheel = output / repaired.name
@@ -150,7 +161,7 @@ def build_sdist(output: Path) -> Path:
                 member.mtime, member.uid, member.gid, member.uname, member.gname = time, 0, 0, "", ""
                 member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
                 member.pax_headers = {}
-                new.addfile(member, old.extractfile(member) if member.isfile() else None)
+                new.addfile(member, old.extractfile(member))
         with sdist.open("wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=time) as packed:
             packed.write(content.getvalue())
     print(f"{sdist}: {sdist.stat().st_size / 1e6:.1f} MB", flush=True)
@@ -193,10 +204,10 @@ def try_wheel(wheel: Path, full: bool) -> None:
         run(sys.executable, "-m", "venv", temporary)
         python = Path(temporary, "bin", "python")
         env = {"CC": "/bin/false", "CXX": "/bin/false", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
-        pip = [python, "-m", "pip", "install", "-q"]
-        run(*pip, "--no-index", "--only-binary", ":all:", wheel, **env)  # which shows that it needs nothing else
-        run(*pip, "pip>=25.1", **env)
-        run(*pip, "--group", f"{ROOT}/pyproject.toml:{'test' if full else 'smoke'}", **env)
+        pip: list[str | Path] = [python, "-m", "pip", "install", "-q"]
+        run(*pip, "--no-index", "--only-binary", ":all:", wheel, env=env)  # which shows that it needs nothing else
+        run(*pip, "pip>=25.1", env=env)
+        run(*pip, "--group", f"{ROOT}/pyproject.toml:{'test' if full else 'smoke'}", env=env)
         program = "from zmqcy.cli.info import collect; i = collect(); print(i['libzmq'], i['libzmq_origin'], i['has'])"
         said = run(python, "-c", program, cwd=Path(temporary))
         print("libzmq", said.strip(), flush=True)
@@ -217,7 +228,7 @@ def try_sdist(sdist: Path) -> None:
         print("installed from source:", run(python, "-c", program, cwd=Path(temporary)).strip(), flush=True)
 
 
-def main() -> "int | None":
+def main() -> int | None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=["wheel", "sdist", "reproducible", "licenses", "smoke"])
     parser.add_argument("--full", action="store_true", help="run all the tests of a wheel, and not a part")
