@@ -11,7 +11,7 @@ SOURCES := $(wildcard zmqcy/*.pyx zmqcy/*.pxd) setup.py pyproject.toml
 
 help:  ## list the targets
 	@sed -n '1,7s/^# //p' Makefile
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/.built  ## show an echo, a million messages through a device, and some figures
 	$(BIN)/python examples/demo.py

@@ -122,17 +122,8 @@ def build_wheel(output: Path) -> Path:
         if home:
             env |= {"ZMQCY_LIBZMQ": str(home), "LD_LIBRARY_PATH": str(home / "lib")}
         print("building", flush=True)
-        pip: list[str | Path] = [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "-q",
-            "--no-deps",
-            "--no-build-isolation",
-            "--no-cache-dir",
-        ]
-        run(*pip, "-w", f"{temporary}/plain", source, env=env)
+        words = "-m pip wheel -q --no-deps --no-build-isolation --no-cache-dir -w"
+        run(sys.executable, *words.split(), f"{temporary}/plain", source, env=env)
         [plain] = Path(temporary, "plain").glob("*.whl")
         run(sys.executable, "-m", "auditwheel", "repair", "-w", f"{temporary}/repaired", plain, env=env)
         [repaired] = Path(temporary, "repaired").glob("*.whl")
