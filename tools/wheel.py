@@ -23,7 +23,8 @@ LIMIT = 4_000_000  # bytes of a wheel
 # What every Linux has (auditwheel leaves it out of wheels too), and what the loader itself brings.
 NOT_CARRIED = re.compile(r"(linux-vdso|ld-|libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s|libresolv)[-.]")
 SMOKE = ["library", "socket", "context", "poll", "batches", "frames", "lending", "aio", "device", "monitor", "auth"]
-OF_THE_REPOSITORY = ["build", "build_libzmq", "docs", "guard", "readme", "typing", "wheel", "release"]  # not of a wheel
+# Tests of the repository, and not of a wheel.
+OF_THE_REPOSITORY = ["benchmarks", "build", "build_libzmq", "docs", "guard", "readme", "release", "typing", "wheel"]
 
 
 def run(*command: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = None) -> str:
