@@ -4,14 +4,15 @@
 # SECONDS=60          how long each fuzzer runs
 # MINUTES=10          how long a soak takes
 # LONG=1              faults: a million sockets, ten thousand peers
+# FULL=1              wheel: all the tests that a wheel can pass
 # BASE=v0.1.0         the commit that bench-guard compares with (HEAD, or its parent where nothing has changed)
 
 BIN := .venv/bin
 SOURCES := $(wildcard zmqcy/*.pyx zmqcy/*.pxd) setup.py pyproject.toml
 
 help:  ## list the targets
-	@sed -n '1,7s/^# //p' Makefile
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
+	@sed -n '1,8s/^# //p' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/.built  ## show an echo, a million messages through a device, and some figures
 	$(BIN)/python examples/demo.py
@@ -56,6 +57,18 @@ sanitize: .venv/.ready  ## run the tests with sanitizers and valgrind (QUICK=1: 
 coverage: .venv/.ready  ## show the lines of the extension modules that no test reaches
 	$(BIN)/python tools/instrumented.py coverage
 
+wheel: .venv/.wheel  ## build a wheel with its own libzmq into wheelhouse/, and try it; FULL=1: with all the tests
+	$(BIN)/python tools/wheel.py wheel $(if $(FULL),--full)
+
+sdist: .venv/.wheel  ## build the source distribution into dist/, and install from it
+	$(BIN)/python tools/wheel.py sdist
+
+reproducible: .venv/.wheel  ## build both twice, and compare the bytes
+	$(BIN)/python tools/wheel.py reproducible
+
+release: .venv/.ready  ## check that this commit can be released
+	$(BIN)/python tools/release.py
+
 stubs: .venv/.built  ## write the stubs of options and constants from their tables
 	$(BIN)/python tools/stubs.py
 
@@ -63,10 +76,11 @@ docs: .venv/.built .venv/.docs  ## make the site, docs/_build/index.html; a warn
 	$(BIN)/python -m sphinx -EW --keep-going -q -b html docs docs/_build
 
 clean:  ## remove what make made
-	rm -rf .venv build dist docs/_build *.egg-info zmqcy/*.c zmqcy/*.so .hypothesis .*_cache
+	rm -rf .venv build dist docs/_build wheelhouse licenses *.egg-info zmqcy/*.c zmqcy/*.so .hypothesis .*_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint types bench bench-guard soak fuzz faults sanitize coverage stubs docs clean
+.PHONY: help demo test lint types bench bench-guard soak fuzz faults sanitize coverage wheel sdist reproducible release
+.PHONY: stubs docs clean
 
 # The environment is made anew for another PYTHON than it was made with.
 ifdef PYTHON
@@ -84,6 +98,6 @@ endif
 	$(BIN)/python -m pip install -qq --no-build-isolation -e .
 	@touch $@
 
-.venv/.lint .venv/.bench .venv/.docs: .venv/.%: .venv/.ready
+.venv/.lint .venv/.bench .venv/.docs .venv/.wheel: .venv/.%: .venv/.ready
 	$(BIN)/python -m pip install -q --group $*
 	@touch $@

@@ -2,6 +2,7 @@
 
 Environment:
     ZMQCY_LIBZMQ=PREFIX   take libzmq from PREFIX/include and PREFIX/lib, not by pkg-config
+    ZMQCY_WHEEL=1         leave PREFIX/lib out of the modules: the library is put into the wheel afterwards
     ZMQCY_DEBUG=1         no optimisation, assertions and line numbers kept
     ZMQCY_SANITIZE=1      the above, with AddressSanitizer and UndefinedBehaviorSanitizer; =thread: ThreadSanitizer
     ZMQCY_COVERAGE=1      no optimisation, and gcc counts how often each line of the .pyx files runs
@@ -33,7 +34,7 @@ def find_libzmq():
         if not Path(prefix, "include", "zmq.h").is_file():
             raise SystemExit(MISSING.format(reason=f"no include/zmq.h in ZMQCY_LIBZMQ={prefix}"))
         lib = str(Path(prefix, "lib").resolve())
-        rpath = [] if sys.platform == "win32" else [lib]
+        rpath = [] if sys.platform == "win32" or os.environ.get("ZMQCY_WHEEL") else [lib]
         include = [str(Path(prefix, "include").resolve())]
         return {"include_dirs": include, "library_dirs": [lib], "runtime_library_dirs": rpath, "libraries": ["zmq"]}
     command = [os.environ.get("PKG_CONFIG", "pkg-config"), "--cflags", "--libs", f"libzmq >= {MINIMUM}"]

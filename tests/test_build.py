@@ -5,10 +5,13 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
+
+import zmqcy
 
 ROOT = Path(__file__).resolve().parent.parent
 Cython = pytest.importorskip("Cython", reason="the build's own requirements are not installed here")
@@ -48,6 +51,7 @@ def test_without_libzmq_the_build_says_what_to_install(tmp_path, env, reason):
 
 
 def test_an_old_libzmq_is_refused(tmp_path):
+    assert "libzmq 4.2 or newer" in (ROOT / "zmqcy" / "__init__.py").read_text()  # the import says the same
     (tmp_path / "libzmq.pc").write_text("Name: libzmq\nDescription: old\nVersion: 4.1.9\nLibs: -lzmq\n")
     done = build(tmp_path, "build_ext", env={"PKG_CONFIG_LIBDIR": str(tmp_path)})
     assert done.returncode != 0
@@ -118,8 +122,26 @@ def test_what_a_wheel_has(tmp_path):
     kinds = {".py", ".pyi", ".pxd", ".typed", ".html"}
     expected = {path.name for path in (source / "zmqcy").rglob("*") if path.suffix in kinds}
     assert names == expected | {path.stem for path in (source / "zmqcy").glob("*.pyx")}
+    assert f"\nVersion: {zmqcy.__version__}\n" in metadata  # which has one place, zmqcy/__init__.py
     required = [line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "extra ==" not in line]
     assert required == []
+
+
+def test_the_source_distribution_has_what_a_build_needs(tmp_path):
+    source = tmp_path / "source"
+    done = build(tmp_path, "--version", env={})
+    assert done.stdout.strip().splitlines()[-1] == zmqcy.__version__
+    shutil.copy(ROOT / "MANIFEST.in", source)
+    done = build(tmp_path, "sdist", "--dist-dir", str(tmp_path), env={})
+    assert done.returncode == 0, done.stderr
+    with tarfile.open(tmp_path / f"zmqcy-{zmqcy.__version__}.tar.gz") as archive:
+        names = {name.partition("/")[2] for name in archive.getnames()}
+    kinds = {".py", ".pyx", ".pxd", ".pyi", ".typed", ".html"}
+    expected = {str(path.relative_to(source)) for path in (source / "zmqcy").rglob("*") if path.suffix in kinds}
+    assert len(expected) > 50
+    assert expected <= names
+    assert not [name for name in names if name.endswith((".c", ".so"))]
+    assert {"setup.py", "pyproject.toml", "README.md", "LICENSE"} <= names
 
 
 def test_the_package_requires_nothing_at_run_time():

@@ -7,14 +7,27 @@ Nothing is defined in this file: it names what users import, and loads what is n
 import os as _os
 import sys as _sys
 
-if hasattr(_sys, "setdlopenflags"):
-    # libzmq brings a score of libraries along: to bind their functions on first use saves a sixth of the import.
-    _flags = _sys.getdlopenflags()
+_INSTALL = (
+    "zmqcy needs libzmq 4.2 or newer. Its wheels carry one (pip install --force-reinstall --only-binary zmqcy zmqcy); "
+    "else install the system's: apt-get install libzmq5, dnf install zeromq, brew install zeromq"
+)
+
+# libzmq brings a score of libraries along: to bind their functions on first use saves a sixth of the import. And a
+# libzmq that is too old for us can then be loaded, and say which it is.
+_flags = _sys.getdlopenflags() if hasattr(_sys, "getdlopenflags") else None
+if _flags is not None:
     _sys.setdlopenflags(_os.RTLD_LAZY)
-    try:
-        from zmqcy import _library
-    finally:
+try:
+    from zmqcy import _library
+except ImportError as _error:
+    if "libzmq." not in str(_error):
+        raise
+    raise ImportError(f"{_error}. {_INSTALL}", name=_error.name, path=_error.path) from None
+finally:
+    if _flags is not None:
         _sys.setdlopenflags(_flags)
+if _library.zmq_version_info() < (4, 2, 0):
+    raise ImportError(f"libzmq {_library.zmq_version()} is too old. {_INSTALL}", name="zmqcy", path=_library.__file__)
 
 from zmqcy._library import (
     curve_keypair,

@@ -29,6 +29,27 @@ def path_of_libzmq() -> str | None:
     return os.path.realpath(os.fsdecode(ctypes.string_at(place[0]))) if place[0] else None
 
 
+def origin_of_libzmq(path: str | None) -> str | None:
+    """Tell why the loaded libzmq is this one: who put the file there, or what pointed to it."""
+    if path is None:
+        return None
+    folder = os.path.dirname(path)
+    package = os.path.dirname(os.path.realpath(zmqcy.__file__))
+    # Where auditwheel and delocate put the libraries of a wheel.
+    if folder in (f"{package}.libs", os.path.join(package, ".dylibs")):
+        return "bundled with zmqcy"
+    preloaded = os.environ.get("LD_PRELOAD", "").replace(":", " ").split()
+    if path in map(os.path.realpath, preloaded):
+        return "named by LD_PRELOAD"
+    for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"):
+        if folder in [os.path.realpath(each) for each in os.environ.get(name, "").split(":") if each]:
+            return f"found by {name}"
+    # By the whole path: Debian's are in /usr/lib/x86_64-linux-gnu, those of Homebrew in a folder of each package.
+    if path.startswith(("/lib", "/usr/", "/opt/homebrew/", "/opt/local/")):
+        return "of the system"
+    return "of the prefix that ZMQCY_LIBZMQ named at the build"
+
+
 def collect() -> dict[str, Any]:
     """Return versions, capabilities, transports and limits, as ``info --json`` writes them."""
     able = {name: bool(zmqcy.has(name)) for name in CAPABILITIES}
@@ -38,13 +59,15 @@ def collect() -> dict[str, Any]:
         }
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     limits["open_files"] = None if files == resource.RLIM_INFINITY else files
+    path = path_of_libzmq()
     return {
         "zmqcy": zmqcy.__version__,
         "python": platform.python_version(),
         "executable": sys.executable,
         "platform": platform.platform(),
         "libzmq": zmqcy.zmq_version(),
-        "libzmq_path": path_of_libzmq(),
+        "libzmq_path": path,
+        "libzmq_origin": origin_of_libzmq(path),
         "has": able,
         "transports": ["inproc", "tcp", "udp", *(name for name in TRANSPORTS if able[name])],
         "limits": limits,
@@ -71,6 +94,7 @@ def info(as_json: bool) -> None:
         "python": f"{found['python']} ({found['executable']})",
         "platform": found["platform"],
         "libzmq": f"{found['libzmq']} ({found['libzmq_path'] or 'file unknown'})",
+        "libzmq is": found["libzmq_origin"] or "-",
         "has": " ".join(name for name in able if able[name]) or "-",
         "has not": " ".join(name for name in able if not able[name]) or "-",
         "transports": " ".join(found["transports"]),

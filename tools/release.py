@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Check that this commit can be released: `make release`. Every check runs; each that fails says what to do."""
+
+import argparse
+import re
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def git(root: Path, *words: str) -> str:
+    return subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True).stdout
+
+
+def version_of(root: Path) -> str:
+    found = re.search(r'^__version__ = "(.+)"$', (root / "zmqcy" / "__init__.py").read_text(), re.M)
+    if found is None:
+        raise SystemExit("release: zmqcy/__init__.py has no __version__")
+    return found[1]
+
+
+def changelog(root: Path, version: str) -> str | None:
+    headings = re.findall(r"^## (.+)$", (root / "CHANGELOG.md").read_text(), re.M)
+    newest = headings[0] if headings else "nothing"
+    if not re.fullmatch(rf"{re.escape(version)} \(\d{{4}}-\d\d-\d\d\)", newest):
+        return f"CHANGELOG.md begins with {newest!r}, not with '{version} (YEAR-MONTH-DAY)'"
+    return None
+
+
+def tag(root: Path, version: str) -> str | None:
+    tags = git(root, "tag", "--points-at", "HEAD").split()
+    return None if f"v{version}" in tags else f"this commit has no tag: git tag -a v{version}"
+
+
+def clean(root: Path, version: str) -> str | None:
+    changed = git(root, "status", "--porcelain").splitlines()
+    return f"not committed: {', '.join(line[3:] for line in changed)}" if changed else None
+
+
+def built(root: Path, version: str) -> str | None:
+    sdist = root / "dist" / f"zmqcy-{version}.tar.gz"
+    if not sdist.is_file():
+        return f"there is no dist/{sdist.name}: make sdist"
+    # What was built for tests lies deeper.
+    wheels = list((root / "wheelhouse").glob(f"zmqcy-{version}-*.whl"))
+    if not wheels:
+        return f"there is no wheelhouse/zmqcy-{version}-*.whl: make wheel"
+    committed = int(git(root, "log", "-1", "--format=%ct"))
+    old = [path.name for path in [sdist, *wheels] if path.stat().st_mtime < committed]
+    return f"older than the commit: {', '.join(old)}" if old else None
+
+
+def docs(root: Path, version: str) -> str | None:
+    pages = "".join(path.read_text() for path in [root / "README.md", *(root / "docs").glob("*.md")])
+    missing = [
+        path.name for path in sorted((root / "docs").glob("*.md")) if f"({path.name}" not in pages.replace("docs/", "")
+    ]
+    return f"no page links to docs/: {', '.join(missing)}" if missing else None
+
+
+CHECKS = [changelog, tag, clean, built, docs]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--root", type=Path, default=ROOT, help="the repository, if not this one")
+    root = parser.parse_args().root
+    version = version_of(root)
+    failed = 0
+    for check in CHECKS:
+        problem = check(root, version)
+        failed += problem is not None
+        print(f"{check.__name__:10} {problem or 'ok'}")
+    if failed:
+        raise SystemExit(f"release: {version} is not ready")
+    print(f"{version} is ready: git push origin v{version} publishes it")
+
+
+if __name__ == "__main__":
+    main()

