@@ -181,8 +181,15 @@ cdef class BaseSocket:
             `close` on it closes the socket of both.
         """
         cdef BaseSocket self = cls.__new__(cls)
+        self._adopt(address)
+        return self
+
+    def _adopt(self, address):
+        """Be a shadow."""
         cdef int number = 0
         cdef size_t size = sizeof(int)
+        if self.record.handle is not NULL:
+            raise RuntimeError("Socket: already initialised")
         self.origin = address
         if isinstance(address, BaseSocket):
             enter(address, "shadow")
@@ -200,7 +207,6 @@ cdef class BaseSocket:
         enlist(&self.record, NULL)
         self.find_descriptor()
         self.record.state = SHADOW if isinstance(self.origin, BaseSocket) else 0
-        return self
 
     cdef int enter_slowly(self, str call) except -1:
         """Let others forget what the call may change, and raise what forbids the call."""

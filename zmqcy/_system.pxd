@@ -27,6 +27,7 @@ cdef extern from *:
     #define zmqcy_add(place, value) (InterlockedExchangeAdd((long volatile *) (place), value) + (value))
     #define zmqcy_probe_descriptors(need) (need)
     #define zmqcy_close(fd) closesocket((SOCKET) (fd))
+    #define zmqcy_longest_path 107
     #else
     #include <poll.h>
     #include <pthread.h>
@@ -54,7 +55,9 @@ cdef extern from *:
     #include <errno.h>
     #include <fcntl.h>
     #include <sched.h>
+    #include <sys/un.h>
     #include <unistd.h>
+    #define zmqcy_longest_path ((int) sizeof(((struct sockaddr_un *) NULL)->sun_path) - 1)
     #define zmqcy_yield() sched_yield()
     static inline void zmqcy_poke(int fd) {
         ssize_t rc = write(fd, "", 1);
@@ -121,6 +124,7 @@ cdef extern from *:
     bint replace "zmqcy_replace"(void **place, void *old, void *value) noexcept nogil
     long add "zmqcy_add"(long *place, long value) noexcept nogil  # gives the sum
     int close_descriptor "zmqcy_close"(int fd) noexcept nogil
+    int longest_path "zmqcy_longest_path"  # characters of an address of ipc
     # Linux's epoll; elsewhere no set can be opened.
     ctypedef struct epoll_event "zmqcy_epoll_event":
         pass

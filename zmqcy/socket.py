@@ -59,6 +59,29 @@ class BaseSocket(_base.BaseSocket):
 
         return SocketType(self.type)
 
+    @property
+    def hwm(self):
+        """int: `sndhwm` and `rcvhwm` at once. To read it is to read `sndhwm`."""
+        return self.sndhwm
+
+    @hwm.setter
+    def hwm(self, messages):
+        self.sndhwm = self.rcvhwm = messages
+
+    def set_hwm(self, messages):
+        """Set `hwm`.
+
+        Parameters
+        ----------
+        messages : int
+            How many messages wait, each way and for each peer; 0: any number.
+        """
+        self.hwm = messages
+
+    def get_hwm(self):
+        """Return `hwm`."""
+        return self.hwm
+
     def close(self, linger=None):
         if _readers and not self.closed:
             monitored = _readers.pop(id(self), lambda: None)()
