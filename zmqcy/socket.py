@@ -128,8 +128,7 @@ class BaseSocket(_base.BaseSocket):
             There are no ports between the two.
         """
         if min_port is None and max_port is None:
-            self.bind(f"{endpoint}:*")
-            return int(self.last_endpoint.rpartition(":")[2])
+            return int(self.bind(f"{endpoint}:*").endpoint.rpartition(":")[2])
         import random
         from errno import EADDRINUSE
 
