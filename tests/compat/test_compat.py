@@ -3,6 +3,7 @@
 import ast
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -222,3 +223,20 @@ def test_a_cancelled_receive_takes_nothing(run):
 
     asyncio.run(main())
     """)
+
+
+def test_tunnels_say_what_ssh_says():
+    from zmqcy.compat import ssh
+
+    if shutil.which("ssh") is None:
+        pytest.skip("there is no ssh")
+    [closed] = ssh.select_random_ports(1)
+    assert not ssh.try_passwordless_ssh(f"127.0.0.1:{closed}", None)
+    with pytest.raises(RuntimeError, match="(?i)tunnel to 127.0.0.1:.*(refused|closed)"):
+        ssh.open_tunnel("tcp://there:5555", f"127.0.0.1:{closed}")
+    with pytest.raises(ValueError, match="tcp"):
+        ssh.open_tunnel("ipc://there", "server")
+    with pytest.raises(NotImplementedError, match="key"):
+        ssh.open_tunnel("tcp://there:5555", "server", password="secret")
+    with pytest.raises(ValueError, match="no name"):
+        ssh.try_passwordless_ssh("-oProxyCommand=true", None)

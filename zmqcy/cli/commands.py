@@ -18,6 +18,7 @@ COMMANDS = {  # command: its module
     "echo": "requests",
     "ping": "requests",
     "curve-keygen": "keys",
+    "compat": "compat",
 }
 
 

@@ -148,10 +148,8 @@ class _Finder(MetaPathFinder, Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         names: dict[str, Any] = {}
-        for line in reversed(TREE[module.__name__]):
-            home, _, chosen = line.partition(": ")
+        for home, public in reversed(homes_of(module.__name__)):
             source = import_module(home)
-            public = chosen.split() or getattr(source, "__all__", None) or _public(source)
             names |= {name: getattr(source, name) for name in public}
         names["__all__"] = [name for name in names if name[0] != "_"]
         vars(module).update(names)
@@ -160,5 +158,15 @@ class _Finder(MetaPathFinder, Loader):
                 import_module(name)
 
 
+def homes_of(module: str) -> list[tuple[str, list[str]]]:
+    """Return the modules of zmqcy that a module of the tree takes names from, each with those names."""
+    found = []
+    for line in TREE[module]:
+        home, _, chosen = line.partition(": ")
+        found.append((home, chosen.split() or _public(import_module(home))))
+    return found
+
+
 def _public(module: ModuleType) -> list[str]:
-    return [name for name, value in vars(module).items() if name[0] != "_" and not isinstance(value, ModuleType)]
+    names = [name for name, value in vars(module).items() if name[0] != "_" and not isinstance(value, ModuleType)]
+    return list(getattr(module, "__all__", names))
