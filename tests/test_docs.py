@@ -52,6 +52,13 @@ def test_the_programs_of_the_asyncio_page_run(run, library):
     assert run(BEFORE + program).stdout == PROGRAMS[library]
 
 
+def test_the_page_for_users_of_pyzmq_runs(run):
+    parts = parts_of("from-pyzmq.md")
+    assert len(parts) == 3
+    for line, part in parts:  # each in a process of its own: the last puts another module under the name zmq
+        assert run(CONSOLE, DOCS / "from-pyzmq.md", input=json.dumps([(line, part)])).stdout == ""
+
+
 def test_links_lead_somewhere():
     pages = [*DOCS.glob("*.md"), DOCS.parent / "README.md", DOCS.parent / "CONTRIBUTING.md"]
     links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#:]+)(?:#[\w-]+)?\)", page.read_text())]
