@@ -38,6 +38,9 @@ bench-guard: .venv/.ready  ## compare with a commit by instructions a call, whic
 soak: .venv/.built  ## send and receive for long on every event loop, cancelling at random
 	$(BIN)/python tests/soak_aio.py $(or $(SECONDS),600)
 
+peer-suite: .venv/.built  ## run the tests of pyzmq on zmqcy.compat, and on pyzmq
+	$(BIN)/python tools/peer_suite.py --failed
+
 stubs: .venv/.built  ## write the stubs of options and constants from their tables
 	$(BIN)/python tools/stubs.py
 
@@ -45,7 +48,7 @@ clean:  ## remove what make made
 	rm -rf .venv build dist *.egg-info zmqcy/*.c zmqcy/*.so .hypothesis .*_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint types bench bench-guard soak stubs clean
+.PHONY: help demo test lint types bench bench-guard soak peer-suite stubs clean
 
 # The environment is made anew for another PYTHON than it was made with.
 ifdef PYTHON

@@ -16,7 +16,7 @@ PYZMQ = (27, 3, 0)
 
 _CORE = ("zmqcy.compat.core", "zmqcy.constants", "zmqcy")
 _DEVICES = ("zmqcy.compat.devices",)
-_IOLOOP = ("zmqcy.compat.eventloop: IOLoop install",)
+_IOLOOP = ("zmqcy.compat.eventloop: IOLoop ZMQIOLoop install",)
 _STREAM = ("zmqcy.compat.eventloop: ZMQStream",)
 _FUTURE = ("zmqcy.compat.asyncio: Context Socket Poller",)
 _TUNNEL = ("zmqcy.compat.ssh",)

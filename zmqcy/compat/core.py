@@ -110,6 +110,13 @@ class Bound(Endpoint):
         return self.endpoint
 
 
+def _name_of(instance: Any) -> str:
+    """Return the name of a class as programs know it."""
+    module, name = type(instance).__module__, type(instance).__qualname__
+    places = {"zmqcy.compat.core": "zmq", "zmqcy.compat.asyncio": "zmq.asyncio", "zmqcy.compat.green": "zmq.green"}
+    return f"{places.get(module, module)}.{name}"
+
+
 class SocketForms:
     """What the plain and the asynchronous Socket share: how they are made, and older names."""
 
@@ -151,6 +158,11 @@ class SocketForms:
         _base.BaseSocket.connect(self, addr)  # type: ignore[arg-type]
         itself: Any = self
         return Bound(itself, "disconnect", self.last_endpoint.decode())
+
+    def __repr__(self) -> str:
+        itself: Any = self
+        kind = "" if itself.closed else f"zmq.{SocketType(itself.type).name}"
+        return f"<{_name_of(self)}({kind}) at {id(self):#x}{' closed' if itself.closed else ''}>"
 
     def join(self, group: str) -> None:
         """Raise NotSupported: groups are of draft sockets."""
@@ -263,16 +275,29 @@ class Context(zmqcy.Context):
         A context to shadow, or its address.
     """
 
-    __slots__ = ()
+    __slots__ = ("_shadow",)
     _socket_class: Any = Socket
     _instance: Any = None
     _instance_pid: int | None = None
     _instance_lock = Lock()
     _defaults: dict[int, Any]
+    _open_sockets: Any
     IDENTITY: Any
 
     def __init__(self, io_threads: Any = 1, shadow: Any = 0) -> None:
         super().__init__(io_threads, shadow)
+        self._shadow = bool(shadow) or isinstance(io_threads, zmqcy.Context)
+
+    @classmethod
+    def shadow(cls, address: Any) -> Any:
+        made = super().shadow(address)
+        made._shadow = True
+        return made
+
+    def __repr__(self) -> str:
+        count = len(self._open_sockets())
+        inside = f"{count} socket{'s' if count != 1 else ''}" if count and not self.closed else ""
+        return f"<{_name_of(self)}({inside}) at {id(self):#x}{' closed' if self.closed else ''}>"
 
     @classmethod
     def __class_getitem__(cls, item: Any) -> GenericAlias:

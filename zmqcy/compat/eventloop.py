@@ -16,6 +16,7 @@ from zmqcy.compat import core
 from zmqcy.compat.utils import dumps
 from zmqcy.constants import PollEvent
 
+ZMQIOLoop = IOLoop
 POLLIN, POLLOUT = PollEvent.POLLIN, PollEvent.POLLOUT
 _AT_ONCE = 64  # messages that are received before the loop has its turn
 

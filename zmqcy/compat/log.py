@@ -21,7 +21,7 @@ class PUBHandler(logging.Handler):
     interface_or_socket : str or Socket
         The socket, or an endpoint to which a PUB socket is bound.
     context : Context, optional
-        For that PUB socket; by default that of the process.
+        For that PUB socket; by default one of its own.
     root_topic : str, default ""
         What all topics begin with.
     """
@@ -43,7 +43,7 @@ class PUBHandler(logging.Handler):
             self.socket = interface_or_socket
             self.ctx = self.socket.context
         else:
-            self.ctx = context or Context.instance()
+            self.ctx = context or Context()
             self.socket = self.ctx.socket(SocketType.PUB)
             self.socket.bind(interface_or_socket)
 

@@ -104,6 +104,7 @@ class GarbageCollector:
 
     def __init__(self, context: Any = None) -> None:
         self.context = context
+        self.refs: dict[int, Any] = {}
 
     def is_alive(self) -> bool:
         """Return False: there is no thread."""
