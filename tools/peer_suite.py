@@ -24,7 +24,7 @@ from pathlib import Path
 VERSION = "27.3.0"
 ROOT = Path(__file__).resolve().parent.parent
 EXCLUDED = ROOT / "tools" / "peer_suite_excluded.txt"
-LIMIT = 120  # seconds for a file
+LIMIT = 200  # seconds for a file
 
 Outcomes = dict[str, tuple[str, str]]
 """By test: passed, failed or skipped, and what was said of it."""
@@ -56,7 +56,16 @@ def run(file: Path, place: Path, how: list[str]) -> Outcomes:
     report = place / "report.xml"
     report.unlink(missing_ok=True)
     path = os.pathsep.join([str(ROOT), str(place / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])
-    options = ["-q", "-p", "no:cacheprovider", "--timeout=20", f"--junitxml={report}", "-o", "junit_logging=no"]
+    options = [
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        "--timeout=20",
+        "--timeout-method=signal",
+        f"--junitxml={report}",
+        "-o",
+        "junit_logging=no",
+    ]
     command = [sys.executable, *how, "-m", "pytest", *options, file.name]
     try:
         done = subprocess.run(

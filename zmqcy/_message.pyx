@@ -518,6 +518,12 @@ cdef class Frame:
         need_drafts("routing_id")
         return zmq_msg_routing_id(&self.msg)
 
+    def __getitem__(self, name):
+        """Return a property of the connection, as `get` does."""
+        if not isinstance(name, str):  # or it would be a sequence that has no end
+            raise TypeError(f"Frame: the name of a property must be a str, not {name!r:.80}")
+        return self.get(name)
+
     def get(self, name):
         """Read a property of the message.
 

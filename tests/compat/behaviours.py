@@ -9,6 +9,7 @@ import copy
 import faulthandler
 import json
 import logging
+import os
 import pickle
 import sys
 import threading
@@ -156,6 +157,36 @@ def polls(ctx):
     assert push not in poller and pull in poller
     found += [len(poller.sockets), pull.poll(5000), pull.poll(0, zmq.POLLOUT), len(zmq.select([pull], [], [], 5)[0])]
     return [*found, [int(events) for _, events in zmq.zmq_poll([(pull, zmq.POLLIN)], 5000)]]
+
+
+def polls_of_files(ctx):
+    reading, writing = os.pipe()
+    with os.fdopen(reading, "rb") as reader, os.fdopen(writing, "wb", 0) as writer:
+        poller = zmq.Poller()
+        poller.register(reader, zmq.POLLIN)
+        poller.register(writer, 0)
+        found = [poller.poll(0), writer in poller]
+        writer.write(b"x")
+        found.append([(what == reading, int(events)) for what, events in poller.poll(5000)])
+        poller.register(reader, 0)
+        return [*found, len(poller.sockets)]
+
+
+def a_monitor_is_read_to_its_end(ctx):
+    from zmq.utils.monitor import recv_monitor_message
+
+    pull = ctx.socket(zmq.PULL)
+    monitor = pull.get_monitor_socket(zmq.EVENT_LISTENING | zmq.EVENT_MONITOR_STOPPED)
+    monitor.rcvtimeo = 5000
+    pull.bind("tcp://127.0.0.1:*")
+    pull.disable_monitor()
+    found = [int(recv_monitor_message(monitor)["event"]) for _ in range(2)]
+    again = pull.get_monitor_socket()
+    found += [again is not monitor, monitor.closed]
+    pull.disable_monitor()
+    for each in (monitor, again):
+        each.close()
+    return found
 
 
 def errors(ctx):

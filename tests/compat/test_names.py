@@ -129,3 +129,14 @@ def test_the_longest_path_of_ipc(socket, tmp_path):
     assert zmqcy.IPC_PATH_MAX_LEN > 90 and zmqcy.DRAFT_API is zmqcy.has("draft")
     with pytest.raises(zmqcy.ZMQError):
         socket(zmqcy.PUSH).bind("ipc://" + "x" * (zmqcy.IPC_PATH_MAX_LEN + 1))
+
+
+def test_a_frame_gives_the_properties_of_its_connection(socket):
+    pull, push = socket(zmqcy.PULL), socket(zmqcy.PUSH)
+    pull.bind("tcp://127.0.0.1:*")
+    push.connect(pull.last_endpoint)
+    push.send(b"x")
+    frame = pull.recv(copy=False)
+    assert frame["Socket-Type"] == frame.get("Socket-Type") == "PUSH"
+    with pytest.raises(TypeError, match="must be a str, not 0"):
+        list(frame)

@@ -17,12 +17,12 @@ PYZMQ = (27, 3, 0)
 _CORE = ("zmqcy.compat.core", "zmqcy.constants", "zmqcy")
 _DEVICES = ("zmqcy.compat.devices",)
 _IOLOOP = ("zmqcy.compat.eventloop: IOLoop ZMQIOLoop install",)
-_STREAM = ("zmqcy.compat.eventloop: ZMQStream",)
-_FUTURE = ("zmqcy.compat.asyncio: Context Socket Poller",)
+_STREAM = ("zmqcy.compat.eventloop: ZMQStream gen_log",)
+_FUTURE = ("zmqcy.compat.asyncio: Context Socket Poller CancelledError",)
 _TUNNEL = ("zmqcy.compat.ssh",)
 _FRAMES = ("zmqcy: Frame Message",)
 _CONTEXT = ("zmqcy.compat.core: Context SyncContext Socket SyncSocket", "zmqcy: ZMQError", "zmqcy.constants")
-_SOCKET = ("zmqcy.compat.core: Context Socket SyncSocket DEFAULT_PROTOCOL", "zmqcy: Poller ZMQError ZMQBindError")
+_SOCKET = ("zmqcy.compat.core: Context Socket SyncSocket Poller DEFAULT_PROTOCOL", "zmqcy: ZMQError ZMQBindError")
 _MONITOR = ("zmqcy.monitor: parse_monitor_message recv_monitor_message",)
 _GREEN = "zmqcy.compat.green: Context Socket Poller _Context _Socket _Poller device"
 
@@ -58,7 +58,7 @@ TREE: dict[str, tuple[str, ...]] = {
     "zmq.sugar.attrsettr": ("zmqcy.compat.core: AttributeSetter",),
     "zmq.sugar.context": _CONTEXT,
     "zmq.sugar.frame": _FRAMES,
-    "zmq.sugar.poll": ("zmqcy: Poller select POLLIN POLLOUT POLLERR",),
+    "zmq.sugar.poll": ("zmqcy.compat.core: Poller", "zmqcy: select POLLIN POLLOUT POLLERR"),
     "zmq.sugar.socket": _SOCKET,
     "zmq.sugar.stopwatch": ("zmqcy.compat.core: Stopwatch",),
     "zmq.sugar.tracker": ("zmqcy.compat.core: MessageTracker _FINISHED_TRACKER",),
@@ -70,7 +70,7 @@ TREE: dict[str, tuple[str, ...]] = {
     "zmq.utils": (),
     "zmq.utils.garbage": ("zmqcy.compat.utils: GarbageCollector gc",),
     "zmq.utils.interop": ("zmqcy.compat.utils: cast_int_addr",),
-    "zmq.utils.jsonapi": ("zmqcy.compat.utils: dumps loads",),
+    "zmq.utils.jsonapi": ("zmqcy.compat.utils: dumps loads jsonmod",),
     "zmq.utils.monitor": _MONITOR,
     "zmq.utils.strtypes": ("zmqcy.compat.utils: asbytes cast_bytes cast_unicode b u bytes unicode basestring",),
     "zmq.utils.win32": ("zmqcy.compat.utils: allow_interrupt",),
@@ -81,8 +81,13 @@ TREE: dict[str, tuple[str, ...]] = {
 Where two have a name the first counts.
 """
 
-LOADED = ("zmq.backend", "zmq.constants", "zmq.error", "zmq.sugar", "zmq.utils")
-"""What is there after ``import zmq``, as with pyzmq."""
+LOADED = {
+    "zmq": ("zmq.backend", "zmq.constants", "zmq.error", "zmq.sugar", "zmq.utils"),
+    "zmq.devices": tuple(name for name in TREE if name.startswith("zmq.devices.")),
+    "zmq.sugar": tuple(name for name in TREE if name.startswith("zmq.sugar.")),
+    "zmq.utils": ("zmq.utils.interop", "zmq.utils.jsonapi", "zmq.utils.z85"),
+}
+"""The submodules that are there after the import of a module, as with pyzmq."""
 
 _lock = Lock()
 
@@ -153,9 +158,8 @@ class _Finder(MetaPathFinder, Loader):
             names |= {name: getattr(source, name) for name in public}
         names["__all__"] = [name for name in names if name[0] != "_"]
         vars(module).update(names)
-        if module.__name__ == "zmq":
-            for name in LOADED:
-                import_module(name)
+        for name in LOADED.get(module.__name__, ()):
+            import_module(name)
 
 
 def homes_of(module: str) -> list[tuple[str, list[str]]]:

@@ -19,6 +19,7 @@ from zmqcy.compat import core
 from zmqcy.compat.utils import dumps, loads
 
 ZMQEventLoop = asyncio.SelectorEventLoop
+CancelledError = asyncio.CancelledError
 
 
 def install() -> None:
@@ -160,7 +161,7 @@ class Context(core.Context, zmqcy.asyncio.Context):
     _instance = None
 
 
-class Poller(zmqcy.asyncio.Poller):
+class Poller(core.Poller, zmqcy.asyncio.Poller):
     """Wait for several sockets, or descriptors, without blocking the event loop."""
 
     def poll(self, timeout: float | None = -1) -> Any:

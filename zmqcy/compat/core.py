@@ -164,6 +164,11 @@ class SocketForms:
         kind = "" if itself.closed else f"zmq.{SocketType(itself.type).name}"
         return f"<{_name_of(self)}({kind}) at {id(self):#x}{' closed' if itself.closed else ''}>"
 
+    def disable_monitor(self) -> None:
+        """End what `monitor` or `get_monitor_socket` began. Its socket stays open, to be read to its end."""
+        itself: Any = self
+        itself._unmonitor()
+
     def join(self, group: str) -> None:
         """Raise NotSupported: groups are of draft sockets."""
         raise zmqcy.NotSupported(call="join", detail=repr(group))
@@ -345,6 +350,30 @@ Context.IDENTITY = zmqcy.Context.identity
 # ------------------------------------------------------------------------------------------- messages, polls, the clock
 
 
+class Poller(zmqcy.Poller):
+    """Wait for several sockets or descriptors. What has a `fileno()` is polled, and given back, as that number."""
+
+    def register(self, socket: Any, flags: int = 3) -> None:
+        what = _number_of(socket)
+        if flags:
+            super().register(what, flags)
+        elif what in self:
+            super().unregister(what)
+
+    def modify(self, socket: Any, flags: int = 3) -> None:
+        super().modify(_number_of(socket), flags)
+
+    def unregister(self, socket: Any) -> None:
+        super().unregister(_number_of(socket))
+
+    def __contains__(self, socket: Any) -> bool:
+        return super().__contains__(_number_of(socket))
+
+
+def _number_of(what: Any) -> Any:
+    return what.fileno() if hasattr(what, "fileno") and not isinstance(what, _base.BaseSocket) else what
+
+
 class MessageTracker(metaclass=ABCMeta):  # noqa: B024  # for `register` alone
     """Tell when libzmq has let go of messages: of all that are watched. Those of a send count as its subclass.
 
@@ -400,7 +429,7 @@ def zmq_poll(sockets: Iterable[tuple[Any, int]], timeout: float = -1) -> list[tu
     list of tuple
         The ready ones, each with what it is ready for.
     """
-    poller = zmqcy.Poller()
+    poller = Poller()
     for what, flags in sockets:
         poller.register(what, flags)
     return poller.poll(timeout)
@@ -440,7 +469,7 @@ __all__ = [
     "_FINISHED_TRACKER",
     "Context",
     "DraftFDWarning",
-    "MessageTracker",
+    "MessageTracker", "Poller",
     "Socket",
     "Stopwatch",
     "SyncContext",

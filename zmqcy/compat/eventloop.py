@@ -1,7 +1,6 @@
 """`zmq.eventloop` on tornado: ZMQStream, which calls functions back when messages come and go."""
 
 import asyncio
-import logging
 import pickle
 import warnings
 from collections import deque
@@ -9,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from tornado.ioloop import IOLoop
+from tornado.log import gen_log
 
 import zmqcy
 from zmqcy import _base
@@ -78,6 +78,7 @@ class ZMQStream:
             False: the parts are Frames.
         """
         self._check_open()
+        assert callback is None or callable(callback), callback
         self._on_recv = callback
         self._copy = copy
         self._soon()
@@ -92,6 +93,7 @@ class ZMQStream:
 
     def on_send(self, callback: Callable[[list[Any], Any], Any] | None) -> None:
         """Have a function called with each message that was sent, and its tracker or None."""
+        assert callback is None or callable(callback), callback
         self._on_send = callback
 
     def on_send_stream(self, callback: Callable[[Any, list[Any], Any], Any] | None) -> None:
@@ -283,7 +285,7 @@ class ZMQStream:
             options["flags"] = flags
             return False
         except zmqcy.ZMQError:
-            logging.getLogger("tornado.general").exception("ZMQStream: a message could not be sent")
+            gen_log.exception("ZMQStream: a message could not be sent")
             self._queue.popleft()
             return True
         self._queue.popleft()
@@ -296,7 +298,7 @@ class ZMQStream:
         try:
             result = function(*arguments)
         except Exception:
-            logging.getLogger("tornado.general").exception("Uncaught exception in a callback of ZMQStream")
+            gen_log.exception("Uncaught exception in a callback of ZMQStream")
             raise
         if asyncio.iscoroutine(result) or asyncio.isfuture(result):
             task = asyncio.ensure_future(result)
@@ -318,4 +320,4 @@ class ZMQStream:
 def _log_failure(task: Any) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
         text = "Uncaught exception in a callback of ZMQStream"
-        logging.getLogger("tornado.general").error(text, exc_info=error)
+        gen_log.error(text, exc_info=error)

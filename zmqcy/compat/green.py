@@ -120,7 +120,7 @@ class Context(core.Context):
     _instance = None
 
 
-class Poller(zmqcy.Poller):
+class Poller(core.Poller):
     """Wait for several sockets, or descriptors, while other greenlets run."""
 
     def poll(self, timeout: float | None = -1) -> Any:

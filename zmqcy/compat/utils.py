@@ -8,6 +8,8 @@ import zmqcy
 
 # ---- jsonapi
 
+jsonmod = json
+
 
 def dumps(o: object, **kwargs: Any) -> bytes:
     """Return a value as JSON in UTF-8.
