@@ -190,6 +190,7 @@ cdef object unknown_attribute(object owner, str name):
 DRAFT_API = zmq_has(b"draft") != 0  # whether libzmq has its drafts, as some types of sockets
 IPC_PATH_MAX_LEN = longest_path
 
+
 def zmq_errno():
     """Return the errno that libzmq met last in this thread."""
     return errno
