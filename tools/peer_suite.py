@@ -11,20 +11,23 @@ is listed, with its reason, in peer_suite_excluded.txt.
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import tarfile
 import tempfile
-import xml.etree.ElementTree as ElementTree
+import time
+from contextlib import suppress
 from fnmatch import fnmatch
 from pathlib import Path
 
 VERSION = "27.3.0"
 ROOT = Path(__file__).resolve().parent.parent
 EXCLUDED = ROOT / "tools" / "peer_suite_excluded.txt"
-LIMIT = 200  # seconds for a file
+LIMIT = 20  # seconds for a test
 
 Outcomes = dict[str, tuple[str, str]]
 """By test: passed, failed or skipped, and what was said of it."""
@@ -51,53 +54,58 @@ def excluded() -> dict[str, str]:
     return {pattern.strip(): reason.strip() for pattern, _, reason in lines if pattern.strip()}
 
 
+REPORTER = """
+import json, os
+
+def write(*line):
+    with open(os.environ["PEER_SUITE_REPORT"], "a") as file:
+        print(json.dumps(line), file=file)
+
+def pytest_runtest_logstart(nodeid, location):
+    write(nodeid, "hung", "it hung, or its process ended")
+
+def pytest_runtest_logreport(report):
+    if report.when == "call" or report.outcome != "passed":
+        text = "" if report.passed else str(getattr(report.longrepr, "reprcrash", None) or report.longrepr)
+        write(report.nodeid, report.outcome, text[:2000])
+"""
+"""A plugin of pytest that writes down what comes of each test at once: a process may hang, or end in the middle."""
+
+
 def run(file: Path, place: Path, how: list[str]) -> Outcomes:
-    """Run a file of tests in a process of its own."""
-    report = place / "report.xml"
+    """Run a file of tests in a process of its own, and in a further one what comes after a test that hung."""
+    (place / "peer_suite_reporter.py").write_text(REPORTER)
+    report = place / f"report-{len(how)}"
     report.unlink(missing_ok=True)
-    path = os.pathsep.join([str(ROOT), str(place / "site"), *filter(None, [os.environ.get("PYTHONPATH")])])
-    options = [
-        "-q",
-        "-p",
-        "no:cacheprovider",
-        "--timeout=20",
-        "--timeout-method=signal",
-        f"--junitxml={report}",
-        "-o",
-        "junit_logging=no",
-    ]
-    command = [sys.executable, *how, "-m", "pytest", *options, file.name]
-    try:
-        done = subprocess.run(
-            command,
-            cwd=file.parent,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": path},
-            timeout=LIMIT,
-        )
-        end = f"it ended with {done.returncode} and no report"
-    except subprocess.TimeoutExpired:
-        end = f"it took more than {LIMIT} s"
-    if not report.exists():
-        return {f"{file.name}::": ("failed", end)}
+    folders = [str(ROOT), str(place), str(place / "site"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folders), "PEER_SUITE_REPORT": str(report)}
     outcomes: Outcomes = {}
-    for case in ElementTree.parse(report).iter("testcase"):
-        kind = case.get("classname", "").rpartition(".")[2]
-        name = (
-            f"{file.name}::{case.get('name')}"
-            if kind in ("", file.stem)
-            else f"{file.name}::{kind}::{case.get('name')}"
-        )
-        outcome, text = "passed", ""
-        for child in case:
-            if child.tag in ("failure", "error"):
-                outcome, text = "failed", child.get("message", "").partition("\n")[0]
-            elif child.tag == "skipped":
-                outcome, text = "skipped", child.get("message", "")
-        if outcomes.get(name, ("passed",))[0] != "failed":  # an error after the test counts
+    while True:
+        command = [sys.executable, *how, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "peer_suite_reporter"]
+        command += ["--timeout", str(LIMIT), "--timeout-method=signal", "--rootdir", str(file.parent.parent), file.name]
+        command += [f"--deselect=tests/{name}" for name in outcomes]
+        process = subprocess.Popen(
+            command, cwd=file.parent, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment,
+            start_new_session=True,
+        )  # fmt: skip
+        size, since = 0, time.monotonic()
+        while process.poll() is None and time.monotonic() - since < 2 * LIMIT:
+            time.sleep(0.05)
+            if report.exists() and report.stat().st_size != size:
+                size, since = report.stat().st_size, time.monotonic()
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # and the processes that tests have left
+        ended = process.wait()
+        before = len(outcomes)
+        for line in report.read_text().splitlines() if report.exists() else ():
+            name, outcome, text = json.loads(line)
+            name = name.rpartition("tests/")[2]
+            if outcome != "hung" and outcomes.get(name, ("",))[0] == "failed":
+                continue  # an error after the test counts
             outcomes[name] = outcome, text
-    return outcomes
+        outcomes = {name: ("failed", text) if kind == "hung" else (kind, text) for name, (kind, text) in outcomes.items()}
+        if ended >= 0 and ended != 2 or len(outcomes) == before:  # 2: a test ended pytest as Ctrl-C does
+            return outcomes or {f"{file.name}::": ("failed", f"it ended with {ended} and no report")}
 
 
 def main() -> None:
