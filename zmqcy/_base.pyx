@@ -18,7 +18,7 @@ from zmqcy._context cimport (
 from zmqcy._library cimport (
     LAST_TYPE, NO_TYPE, c_string, check, error, interrupted, round_up, set_attribute, to_int, to_integer,
     to_milliseconds, to_spin, type_name)
-from zmqcy._message cimport BIG, default_threshold, to_threshold
+from zmqcy._message cimport BIG, Frame, default_threshold, to_threshold
 from zmqcy._system cimport epoll_remove, probe_descriptors
 from zmqcy._transfer cimport events_of
 from zmqcy.libzmq cimport (
@@ -184,6 +184,12 @@ cdef class BaseSocket:
         cdef BaseSocket self = cls.__new__(cls)
         self._adopt(address)
         return self
+
+    def _make_frames(self, cls):
+        """Have a class of frames, of which each is an instance that `__init__` has not seen."""
+        if not issubclass(cls, Frame):
+            raise TypeError(f"a class of frames is required, not {cls!r}")
+        self.frames = cls
 
     def _adopt(self, address):
         """Be a shadow."""

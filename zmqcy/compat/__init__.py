@@ -20,7 +20,7 @@ _IOLOOP = ("zmqcy.compat.eventloop: IOLoop ZMQIOLoop install",)
 _STREAM = ("zmqcy.compat.eventloop: ZMQStream gen_log",)
 _FUTURE = ("zmqcy.compat.asyncio: Context Socket Poller CancelledError",)
 _TUNNEL = ("zmqcy.compat.ssh",)
-_FRAMES = ("zmqcy: Frame Message",)
+_FRAMES = ("zmqcy.compat.core: Frame Message",)
 _CONTEXT = ("zmqcy.compat.core: Context SyncContext Socket SyncSocket", "zmqcy: ZMQError", "zmqcy.constants")
 _SOCKET = ("zmqcy.compat.core: Context Socket SyncSocket Poller DEFAULT_PROTOCOL", "zmqcy: ZMQError ZMQBindError")
 _MONITOR = ("zmqcy.monitor: parse_monitor_message recv_monitor_message",)
@@ -30,7 +30,7 @@ TREE: dict[str, tuple[str, ...]] = {
     "zmq": _CORE,
     "zmq.asyncio": ("zmqcy.compat.asyncio: Context Socket Poller ZMQEventLoop install",),
     "zmq.backend": _CORE,
-    "zmq.constants": ("zmqcy.compat.core: HWM", "zmqcy.constants"),
+    "zmq.constants": ("zmqcy.compat.core: HWM _OptType", "zmqcy.constants"),
     "zmq.decorators": ("zmqcy.compat.decorators: context socket",),
     "zmq.devices": _DEVICES,
     "zmq.devices.basedevice": _DEVICES,

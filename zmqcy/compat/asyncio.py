@@ -11,6 +11,7 @@ import asyncio
 import pickle
 import warnings
 from collections.abc import Callable, Iterable
+from errno import ENOTSOCK
 from typing import Any
 
 import zmqcy
@@ -27,7 +28,7 @@ def install() -> None:
     warnings.warn("zmq.asyncio.install does nothing, and is not needed", DeprecationWarning, stacklevel=2)
 
 
-def _then(operation: Any, convert: Callable[[Any], Any]) -> Any:
+def _then(operation: Any, convert: Callable[[Any], Any], cancel_at_close: bool = False) -> Any:
     """Return a future of what `convert` makes of an operation's result. To cancel it is to cancel the operation."""
     future = asyncio.get_running_loop().create_future()
 
@@ -35,6 +36,8 @@ def _then(operation: Any, convert: Callable[[Any], Any]) -> Any:
         if future.done():
             return
         if operation.cancelled():
+            future.cancel()
+        elif cancel_at_close and getattr(operation.exception(), "errno", None) == ENOTSOCK:
             future.cancel()
         elif operation.exception() is not None:
             future.set_exception(operation.exception())
@@ -70,7 +73,7 @@ class Socket(core.SocketForms, zmqcy.asyncio.Socket):
         From how many bytes on `bytes` are lent to libzmq instead of copied.
     """
 
-    __slots__ = ()
+    __slots__ = ("_kind_name", "_shadow_obj")
 
     def __init__(
         self,
@@ -92,6 +95,14 @@ class Socket(core.SocketForms, zmqcy.asyncio.Socket):
     @property
     def _shadow_sock(self) -> Any:
         return core.Socket.shadow(self)
+
+    def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> Any:
+        """Receive into a buffer what fits of a part, drop the rest, and return a future of the size of the part."""
+        return _then(self.recv(flags, False), lambda frame: core.cut_into(buffer, nbytes, frame))
+
+    def poll(self, timeout: float | None = None, flags: int = core.POLLIN) -> Any:
+        """Return a future of the events; the end of the socket cancels it."""
+        return _then(super().poll(timeout, flags), int, cancel_at_close=True)
 
     def send_string(
         self, u: str, flags: int = 0, copy: bool = True, encoding: str = "utf-8", track: bool = False

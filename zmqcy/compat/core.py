@@ -9,16 +9,19 @@ import time
 import warnings
 from abc import ABCMeta
 from collections.abc import Callable, Iterable
+from enum import Enum
+from errno import EMSGSIZE, ENAMETOOLONG
 from threading import Lock
 from types import GenericAlias
 from typing import Any, TypeVar
+from weakref import ref
 
 import zmqcy
 from zmqcy import _base
 from zmqcy._base import SocketProperty
 from zmqcy.compat import PYZMQ, pyzmq_version, pyzmq_version_info
 from zmqcy.compat.utils import dumps, loads
-from zmqcy.constants import SocketType
+from zmqcy.constants import SocketOption, SocketType
 from zmqcy.options import ALIASES, CONTEXT_OPTIONS, SOCKET_OPTIONS
 from zmqcy.socket import Endpoint
 
@@ -30,6 +33,7 @@ VERSION_MAJOR, VERSION_MINOR, VERSION_PATCH = PYZMQ
 VERSION_EXTRA = ""
 PYZMQ_DRAFT_API = zmqcy.DRAFT_API
 DEFAULT_PROTOCOL = pickle.DEFAULT_PROTOCOL
+POLLIN = int(zmqcy.POLLIN)
 HWM = 1  # which libzmq has not known since its version 3
 
 
@@ -58,7 +62,12 @@ class _Raw(SocketProperty):
     """An option that reads as `getsockopt` does: bytes for strings, numbers for bools."""
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
-        return super().__get__(instance, owner) if instance is None else instance.getsockopt(self.option.number)
+        if instance is None:
+            return super().__get__(instance, owner)
+        try:
+            return instance.getsockopt(self.option.number)
+        except zmqcy.InvalidArgument as error:  # so that hasattr, dir and mocks can go through all of them
+            raise AttributeError(f"{self.option.name}: it can be set only: {error}", obj=instance) from None
 
 
 class _Type(SocketProperty):
@@ -92,6 +101,26 @@ def with_options(cls: _Class) -> _Class:
     return cls
 
 
+class _OptType(Enum):
+    """What kinds of values options have."""
+
+    int = "int"
+    int64 = "int64"
+    bytes = "bytes"
+    fd = "fd"
+
+
+_KINDS = {option.number: option.kind for option in SOCKET_OPTIONS}
+
+
+def _kind_of(option: Any) -> _OptType:
+    return _OptType[_OPTION_TYPES.get(_KINDS.get(int(option), "int"), "int")]
+
+
+_OPTION_TYPES = {"int64": "int64", "uint64": "int64", "bytes": "bytes", "string": "bytes", "key": "bytes", "fd": "fd"}
+SocketOption._opt_type = property(_kind_of)  # type: ignore[attr-defined]  # which pyzmq's own members have
+
+
 # -------------------------------------------------------------------------------------------------------------- sockets
 
 
@@ -100,6 +129,7 @@ class Bound(Endpoint):
 
     __slots__ = ()
     _socket: Any
+    _undo: str
 
     def __enter__(self) -> Any:
         return self._socket
@@ -108,6 +138,12 @@ class Bound(Endpoint):
     def addr(self) -> str:
         """str: the endpoint."""
         return self.endpoint
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}({_DONE[self._undo]}={self.endpoint!r})>"
+
+
+_DONE = {"unbind": "bind", "disconnect": "connect"}
 
 
 def _name_of(instance: Any) -> str:
@@ -121,23 +157,63 @@ class SocketForms:
     """What the plain and the asynchronous Socket share: how they are made, and older names."""
 
     __slots__ = ()
-    setsockopt: Any
-    getsockopt: Any
     setsockopt_string: Any
     getsockopt_string: Any
     last_endpoint: Any
+    closed: bool
+    _shadow_obj: Any
+    _kind_name: str
 
     def _begin(self, context: Any, socket_type: int, shadow: Any, copy_threshold: int | None) -> None:
         """Make libzmq's socket, or be the shadow of another one."""
         itself: Any = self
         if isinstance(context, _base.BaseSocket):
             shadow = context
+        self._shadow_obj = shadow or None
         if shadow:
             itself._adopt(shadow)
         else:
             _base.BaseSocket.__init__(itself, context, socket_type)
+        self._kind_name = SocketType(itself.type).name
+        itself._make_frames(Frame)
         if copy_threshold is not None:
             itself.copy_threshold = copy_threshold
+
+    def __del__(self) -> None:
+        if not self.closed and getattr(self, "_shadow_obj", self) is None:
+            warnings.warn(f"Unclosed socket {self!r}", ResourceWarning, stacklevel=2, source=self)
+
+    @classmethod
+    def shadow(cls, address: Any) -> Any:
+        make: Any = cls
+        return make(shadow=address)
+
+    @property
+    def _shadow(self) -> bool:
+        return self._shadow_obj is not None
+
+    @property
+    def context(self) -> Any:
+        """Context: that of the socket; a shadow has that of what it shadows, or None of an address."""
+        origin = self._shadow_obj
+        return _base.BaseSocket.context.__get__(self) if origin is None else getattr(origin, "context", None)
+
+    @context.setter
+    def context(self, context: Any) -> None:
+        raise AttributeError("context: a socket stays with its context")
+
+    def getsockopt(self, option: int) -> Any:
+        """Read an option, as bytes or a number."""
+        return _base.BaseSocket.getsockopt(self, option)  # type: ignore[arg-type]
+
+    def setsockopt(self, option: int, optval: Any) -> None:
+        """Set an option: those of bytes to bytes, the others, and what zmqcy does not know, to a number."""
+        if isinstance(optval, bytes) and option not in _NUMBERS:
+            raise TypeError(f"setsockopt: option {option} takes an int, not {optval!r:.80}")
+        _base.BaseSocket.setsockopt(self, option, optval)  # type: ignore[arg-type]
+
+    get = getsockopt
+    set = setsockopt
 
     @classmethod
     def __class_getitem__(cls, item: Any) -> GenericAlias:
@@ -150,19 +226,24 @@ class SocketForms:
     __deepcopy__ = __copy__
 
     def bind(self, addr: str) -> Bound:
-        _base.BaseSocket.bind(self, addr)  # type: ignore[arg-type]
-        itself: Any = self
-        return Bound(itself, "unbind", self.last_endpoint.decode())
+        return self._attach("bind", "unbind", addr)
 
     def connect(self, addr: str) -> Bound:
-        _base.BaseSocket.connect(self, addr)  # type: ignore[arg-type]
+        return self._attach("connect", "disconnect", addr)
+
+    def _attach(self, call: str, undo: str, addr: Any) -> Bound:
         itself: Any = self
-        return Bound(itself, "disconnect", self.last_endpoint.decode())
+        try:
+            getattr(_base.BaseSocket, call)(itself, addr)
+        except zmqcy.ZMQError as error:
+            if error.errno == ENAMETOOLONG:
+                text = f"the path of ipc may have {zmqcy.IPC_PATH_MAX_LEN} bytes (IPC_PATH_MAX_LEN)"
+                raise zmqcy.ZMQError(ENAMETOOLONG, text, call=call, detail=str(addr)) from None
+            raise
+        return Bound(itself, undo, self.last_endpoint.decode())
 
     def __repr__(self) -> str:
-        itself: Any = self
-        kind = "" if itself.closed else f"zmq.{SocketType(itself.type).name}"
-        return f"<{_name_of(self)}({kind}) at {id(self):#x}{' closed' if itself.closed else ''}>"
+        return f"<{_name_of(self)}(zmq.{self._kind_name}) at {id(self):#x}{' closed' if self.closed else ''}>"
 
     def disable_monitor(self) -> None:
         """End what `monitor` or `get_monitor_socket` began. Its socket stays open, to be read to its end."""
@@ -183,6 +264,7 @@ class SocketForms:
         return text
 
 
+_NUMBERS = {option.number for option in SOCKET_OPTIONS}
 _warned = False
 
 
@@ -193,6 +275,14 @@ def warn_of_pickle() -> None:
         _warned = True
         text = "recv_pyobj runs what the sender wants: pickle is for peers that are trusted; others: send_json"
         warnings.warn(text, RuntimeWarning, stacklevel=3)
+
+
+def cut_into(buffer: Any, nbytes: int, frame: Any) -> int:
+    """Copy of a frame what fits into a buffer, or into so many bytes of it, and return the size of the frame."""
+    view, size = memoryview(buffer).cast("B"), len(frame)
+    fits = min(nbytes or view.nbytes, size)
+    view[:fits] = frame.buffer[:fits]
+    return size
 
 
 @with_options
@@ -211,13 +301,23 @@ class Socket(SocketForms, zmqcy.Socket, metaclass=ABCMeta):
         From how many bytes on `bytes` are lent to libzmq instead of copied.
     """
 
-    __slots__ = ()
+    __slots__ = ("_kind_name", "_shadow_obj")
     __hash__ = zmqcy.Socket.__hash__
 
     def __init__(
         self, ctx_or_socket: Any = None, socket_type: int = 0, *, shadow: Any = 0, copy_threshold: int | None = None
     ) -> None:
         self._begin(ctx_or_socket, socket_type, shadow, copy_threshold)
+
+    def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> int:
+        """Receive into a buffer what fits of a part, drop the rest, and return the size of the part."""
+        try:
+            if nbytes or memoryview(buffer).nbytes:
+                return super().recv_into(buffer, nbytes=nbytes, flags=flags)
+        except zmqcy.ZMQError as error:
+            if error.errno != EMSGSIZE:
+                raise
+        return cut_into(buffer, nbytes, self.recv(flags, False))
 
     def send_string(
         self, u: str, flags: int = 0, copy: bool = True, encoding: str = "utf-8", track: bool = False
@@ -304,6 +404,17 @@ class Context(zmqcy.Context):
         inside = f"{count} socket{'s' if count != 1 else ''}" if count and not self.closed else ""
         return f"<{_name_of(self)}({inside}) at {id(self):#x}{' closed' if self.closed else ''}>"
 
+    def __exit__(self, *exception: object) -> None:
+        for each in () if self._shadow or self.closed else self._open_sockets():
+            warnings.warn(
+                f"Destroying context with unclosed socket {each!r}", ResourceWarning, stacklevel=2, source=each
+            )
+        super().__exit__(*exception)
+
+    def __del__(self) -> None:
+        if not self.closed and not getattr(self, "_shadow", True):
+            warnings.warn(f"Unclosed context {self!r}", ResourceWarning, stacklevel=2, source=self)
+
     @classmethod
     def __class_getitem__(cls, item: Any) -> GenericAlias:
         return GenericAlias(cls, item)
@@ -348,6 +459,62 @@ Context.IDENTITY = zmqcy.Context.identity
 
 
 # ------------------------------------------------------------------------------------------- messages, polls, the clock
+
+
+class Frame(zmqcy.Frame):
+    """A message, or a part of one, that keeps the bytes that were asked for once.
+
+    Parameters
+    ----------
+    data : bytes-like or str, optional
+        The content.
+    track : bool, default False
+        Whether `tracker` shall tell when libzmq and all frames have let go of it.
+    copy : bool, optional
+        True: copy the content. False: lend it. By default bytes of `copy_threshold` and more are lent.
+    copy_threshold : int, optional
+        By default `zmq.COPY_THRESHOLD`.
+    """
+
+    __slots__ = ("_buffer", "_bytes")
+
+    def __init__(
+        self, data: Any = None, track: bool = False, copy: bool | None = None, copy_threshold: int | None = None
+    ) -> None:
+        if isinstance(data, str):
+            raise TypeError("Frame: bytes are required, not str")
+        if copy is None and copy_threshold is not None:
+            copy = memoryview(b"" if data is None else data).nbytes < copy_threshold
+        super().__init__(b"" if data is None else data, track, copy)
+
+    @property
+    def bytes(self) -> bytes:
+        """bytes: a copy of the content, the same one each time."""
+        try:
+            found: bytes = self._bytes
+        except AttributeError:
+            found = self._bytes = super().bytes
+        return found
+
+    @property
+    def buffer(self) -> memoryview:
+        """memoryview: the content, not copied; the same one as long as somebody has it."""
+        found: memoryview | None = self._buffer() if hasattr(self, "_buffer") else None
+        if found is None:
+            found = super().buffer
+            self._buffer = ref(found)  # a reference would be a cycle, and its frame would have a view for ever
+        return found
+
+    def __repr__(self) -> str:
+        size = len(self)
+        if size <= 16:
+            return f"<zmq.Frame({self.bytes!r})>"
+        unit = next(unit for unit in (9, 6, 3, 0) if size >= 10**unit and (unit < 6 or size > 10**unit))
+        return f"<zmq.Frame({bytes(self.buffer[:12])!r}...{size // 10**unit}{_UNITS[unit]}B)>"
+
+
+Message = Frame
+_UNITS = {0: "", 3: "k", 6: "M", 9: "G"}
 
 
 class Poller(zmqcy.Poller):
@@ -469,7 +636,10 @@ __all__ = [
     "_FINISHED_TRACKER",
     "Context",
     "DraftFDWarning",
-    "MessageTracker", "Poller",
+    "Frame",
+    "Message",
+    "MessageTracker",
+    "Poller",
     "Socket",
     "Stopwatch",
     "SyncContext",

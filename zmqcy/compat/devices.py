@@ -71,7 +71,9 @@ class _Side:
         self.calls: list[tuple[str, str]] = []
 
     def make(self, context: Any) -> Any:
-        socket = context.socket(self.kind)
+        return self.prepare(context.socket(self.kind))
+
+    def prepare(self, socket: Any) -> Any:
         for option, value in self.options:
             socket.setsockopt(option, value)
         for call, endpoint in self.calls:
@@ -79,9 +81,13 @@ class _Side:
         return socket
 
 
-def _free_port(addr: str, *args: Any, **kwargs: Any) -> int:
+def _free_port(taken: set[str], addr: str, *args: Any, **kwargs: Any) -> int:
+    """Return a port that is free, and that no other socket of the device will have."""
     with zmqcy.Context() as context, context.socket(zmqcy.PUSH) as probe:
-        return probe.bind_to_random_port(addr, *args, **kwargs)
+        while True:  # the probe keeps what it got, so that each turn finds another one, or none
+            port = probe.bind_to_random_port(addr, *args, **kwargs)
+            if f"{addr}:{port}" not in taken:
+                return port
 
 
 def _with_side(name: str) -> Any:
@@ -96,7 +102,8 @@ def _with_side(name: str) -> Any:
             return lambda device, addr: side(device).calls.append((call, addr))
 
         def bind_to_random_port(device: Any, addr: str, *args: Any, **kwargs: Any) -> int:
-            port = _free_port(addr, *args, **kwargs)
+            taken = {endpoint for each in device._sides.values() for _, endpoint in each.calls}
+            port = _free_port(taken, addr, *args, **kwargs)
             side(device).calls.append(("bind", f"{addr}:{port}"))
             return port
 
@@ -151,7 +158,7 @@ class Device:
         context = self.context_factory()
         made = {name: side.make(context) for name, side in self._sides.items() if name != "out"}
         both = self._sides["out"].kind is None or (self._sides["out"].kind or 0) < 0
-        out = made["in"] if both else self._sides["out"].make(context)
+        out = self._sides["out"].prepare(made["in"]) if both else self._sides["out"].make(context)
         return made.pop("in"), out, *made.values()
 
     def run_device(self) -> None:

@@ -183,6 +183,9 @@ class ZMQStream:
     def closed(self) -> bool:
         """Return whether the stream, or its socket, was closed."""
         if self.socket is not None and self.socket.closed:
+            text = f"ZMQStream: descriptor {self._fd} is looked at after closing socket: close the stream instead"
+            warnings.warn(text, UserWarning, stacklevel=2)
+            gen_log.warning("ZMQStream: events of a closed socket")
             self._end()
         return self.socket is None
 
@@ -298,7 +301,7 @@ class ZMQStream:
         try:
             result = function(*arguments)
         except Exception:
-            gen_log.exception("Uncaught exception in a callback of ZMQStream")
+            gen_log.exception("Uncaught exception in ZMQStream callback")
             raise
         if asyncio.iscoroutine(result) or asyncio.isfuture(result):
             task = asyncio.ensure_future(result)
@@ -319,5 +322,5 @@ class ZMQStream:
 
 def _log_failure(task: Any) -> None:
     if not task.cancelled() and (error := task.exception()) is not None:
-        text = "Uncaught exception in a callback of ZMQStream"
+        text = "Uncaught exception in ZMQStream callback"
         gen_log.error(text, exc_info=error)

@@ -94,9 +94,8 @@ class Socket(core.Socket):
         recv = super().recv_multipart
         return self._go(lambda now: recv(now, copy, track), POLLIN, flags, self.rcvtimeo)
 
-    def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> Any:
-        recv = super().recv_into
-        return self._go(lambda now: recv(buffer, nbytes=nbytes, flags=now), POLLIN, flags, self.rcvtimeo)
+    def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> int:
+        return core.cut_into(buffer, nbytes, self.recv(flags, False))
 
     def poll(self, timeout: float | None = None, flags: int = POLLIN) -> int:
         return super().getsockopt(zmqcy.EVENTS) & flags if self._wait(flags, _deadline(timeout)) else 0
