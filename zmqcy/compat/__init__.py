@@ -24,11 +24,18 @@ _FRAMES = ("zmqcy.compat.core: Frame Message",)
 _CONTEXT = ("zmqcy.compat.core: Context SyncContext Socket SyncSocket", "zmqcy: ZMQError", "zmqcy.constants")
 _SOCKET = ("zmqcy.compat.core: Context Socket SyncSocket Poller DEFAULT_PROTOCOL", "zmqcy: ZMQError ZMQBindError")
 _MONITOR = ("zmqcy.monitor: parse_monitor_message recv_monitor_message",)
+_CERTS = "zmqcy.compat.auth: create_certificates load_certificate load_certificates"
 _GREEN = "zmqcy.compat.green: Context Socket Poller _Context _Socket _Poller device"
 
 TREE: dict[str, tuple[str, ...]] = {
     "zmq": _CORE,
     "zmq.asyncio": ("zmqcy.compat.asyncio: Context Socket Poller ZMQEventLoop install",),
+    "zmq.auth": ("zmqcy.compat.auth: Authenticator CURVE_ALLOW_ANY", _CERTS),
+    "zmq.auth.asyncio": ("zmqcy.compat.auth: AsyncioAuthenticator Authenticator",),
+    "zmq.auth.base": ("zmqcy.compat.auth: Authenticator CURVE_ALLOW_ANY VERSION",),
+    "zmq.auth.certs": (_CERTS,),
+    "zmq.auth.ioloop": ("zmqcy.compat.auth: IOLoopAuthenticator",),
+    "zmq.auth.thread": ("zmqcy.compat.auth: ThreadAuthenticator Authenticator",),
     "zmq.backend": _CORE,
     "zmq.constants": ("zmqcy.compat.core: HWM _OptType", "zmqcy.constants"),
     "zmq.decorators": ("zmqcy.compat.decorators: context socket",),
@@ -83,6 +90,7 @@ Where two have a name the first counts.
 
 LOADED = {
     "zmq": ("zmq.backend", "zmq.constants", "zmq.error", "zmq.sugar", "zmq.utils"),
+    "zmq.auth": ("zmq.auth.base", "zmq.auth.certs"),
     "zmq.devices": tuple(name for name in TREE if name.startswith("zmq.devices.")),
     "zmq.sugar": tuple(name for name in TREE if name.startswith("zmq.sugar.")),
     "zmq.utils": ("zmq.utils.interop", "zmq.utils.jsonapi", "zmq.utils.z85"),

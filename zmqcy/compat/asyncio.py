@@ -98,7 +98,8 @@ class Socket(core.SocketForms, zmqcy.asyncio.Socket):
 
     def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> Any:
         """Receive into a buffer what fits of a part, drop the rest, and return a future of the size of the part."""
-        return _then(self.recv(flags, False), lambda frame: core.cut_into(buffer, nbytes, frame))
+        target = core.target_of(buffer, nbytes)
+        return _then(self.recv(flags, False), lambda frame: core.cut_into(target, frame))
 
     def poll(self, timeout: float | None = None, flags: int = core.POLLIN) -> Any:
         """Return a future of the events; the end of the socket cancels it."""

@@ -277,11 +277,23 @@ def warn_of_pickle() -> None:
         warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
-def cut_into(buffer: Any, nbytes: int, frame: Any) -> int:
-    """Copy of a frame what fits into a buffer, or into so many bytes of it, and return the size of the frame."""
-    view, size = memoryview(buffer).cast("B"), len(frame)
-    fits = min(nbytes or view.nbytes, size)
-    view[:fits] = frame.buffer[:fits]
+def target_of(buffer: Any, nbytes: int) -> memoryview:
+    """Return the bytes of a buffer that may be written to."""
+    view = memoryview(buffer)
+    if view.readonly or not view.c_contiguous:
+        fault = "read-only" if view.readonly else "not contiguous"
+        raise BufferError(f"recv_into: the buffer is {fault}: {buffer!r:.80}")
+    if not isinstance(nbytes, int) or not 0 <= nbytes <= view.nbytes:
+        raise ValueError(f"recv_into: nbytes must be an int from 0 to {view.nbytes}, not {nbytes!r}")
+    return view.cast("B")[: nbytes or None] if view.nbytes else view
+
+
+def cut_into(target: memoryview, frame: Any) -> int:
+    """Copy of a frame what fits, and return the size of the frame."""
+    size = len(frame)
+    fits = min(target.nbytes, size)
+    if fits:
+        target[:fits] = frame.buffer[:fits]
     return size
 
 
@@ -311,13 +323,14 @@ class Socket(SocketForms, zmqcy.Socket, metaclass=ABCMeta):
 
     def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> int:
         """Receive into a buffer what fits of a part, drop the rest, and return the size of the part."""
-        try:
-            if nbytes or memoryview(buffer).nbytes:
+        if nbytes or memoryview(buffer).nbytes:
+            try:
                 return super().recv_into(buffer, nbytes=nbytes, flags=flags)
-        except zmqcy.ZMQError as error:
-            if error.errno != EMSGSIZE:
-                raise
-        return cut_into(buffer, nbytes, self.recv(flags, False))
+            except zmqcy.ZMQError as error:
+                if error.errno != EMSGSIZE:
+                    raise
+        target = target_of(buffer, nbytes)
+        return cut_into(target, self.recv(flags, False))
 
     def send_string(
         self, u: str, flags: int = 0, copy: bool = True, encoding: str = "utf-8", track: bool = False

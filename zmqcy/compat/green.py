@@ -95,7 +95,8 @@ class Socket(core.Socket):
         return self._go(lambda now: recv(now, copy, track), POLLIN, flags, self.rcvtimeo)
 
     def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> int:
-        return core.cut_into(buffer, nbytes, self.recv(flags, False))
+        target = core.target_of(buffer, nbytes)
+        return core.cut_into(target, self.recv(flags, False))
 
     def poll(self, timeout: float | None = None, flags: int = POLLIN) -> int:
         return super().getsockopt(zmqcy.EVENTS) & flags if self._wait(flags, _deadline(timeout)) else 0
