@@ -69,6 +69,9 @@ reproducible: .venv/.wheel  ## build both twice, and compare the bytes
 release: .venv/.ready  ## check that this commit can be released
 	$(BIN)/python tools/release.py
 
+peer-suite: .venv/.built  ## run the tests of pyzmq on zmqcy.compat, and on pyzmq
+	$(BIN)/python tools/peer_suite.py --failed
+
 stubs: .venv/.built  ## write the stubs of options and constants from their tables
 	$(BIN)/python tools/stubs.py
 
@@ -79,8 +82,8 @@ clean:  ## remove what make made
 	rm -rf .venv build dist docs/_build wheelhouse licenses *.egg-info zmqcy/*.c zmqcy/*.so .hypothesis .*_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint types bench bench-guard soak fuzz faults sanitize coverage wheel sdist reproducible release
-.PHONY: stubs docs clean
+.PHONY: help demo test lint types bench bench-guard soak fuzz faults sanitize coverage peer-suite wheel sdist
+.PHONY: reproducible release stubs docs clean
 
 # The environment is made anew for another PYTHON than it was made with.
 ifdef PYTHON

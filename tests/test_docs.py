@@ -138,6 +138,13 @@ def test_the_programs_of_the_asyncio_page_run(run, library):
     assert run(BEFORE + program).stdout == PROGRAMS[library]
 
 
+def test_the_page_for_users_of_pyzmq_runs(run):
+    parts = parts_of("from-pyzmq.md")
+    assert len(parts) == 3
+    for line, part in parts:  # each in a process of its own: the last puts another module under the name zmq
+        assert run(CONSOLE, DOCS / "from-pyzmq.md", input=json.dumps([(line, part)])).stdout == ""
+
+
 @pytest.fixture(scope="module")
 def devices_page():
     return (DOCS / "devices.md").read_text()

@@ -53,7 +53,7 @@ def test_the_service_in_thirty_lines_answers_and_ends_with_what_it_took(number):
 
 
 def test_what_it_names_is_there():
-    named = re.findall(r"(?:tests|benchmarks|docs)/[\w/]+\.(?:py|md)|\w+\.md", README)
+    named = re.findall(r"(?:tests|benchmarks|docs)/[\w/-]+\.(?:py|md)|[\w-]+\.md", README)
     assert len(named) > 10
     assert [name for name in named if not (ROOT / name).is_file()] == []
 

@@ -30,6 +30,8 @@ if _library.zmq_version_info() < (4, 2, 0):
     raise ImportError(f"libzmq {_library.zmq_version()} is too old. {_INSTALL}", name="zmqcy", path=_library.__file__)
 
 from zmqcy._library import (
+    DRAFT_API,
+    IPC_PATH_MAX_LEN,
     curve_keypair,
     curve_public,
     has,
@@ -41,6 +43,7 @@ from zmqcy._library import (
     zmq_version_info,
 )
 from zmqcy._message import COPY_THRESHOLD, Frame, MessageTracker
+from zmqcy._message import Frame as Message
 from zmqcy._poll import Poller, select
 from zmqcy._proxy import device, proxy, proxy_steerable
 from zmqcy.context import Context
@@ -58,6 +61,7 @@ from zmqcy.errors import (
     SocketInUse,
     StateError,
     TimedOut,
+    ZMQBaseError,
     ZMQBindError,
     ZMQError,
 )
@@ -72,6 +76,11 @@ exit_linger = 10_000
 def __getattr__(name):
     from importlib import import_module
 
+    if name in _ELSEWHERE:
+        home, attribute = _ELSEWHERE[name]
+        module = import_module(home)
+        globals()[name] = found = getattr(module, attribute) if attribute else module
+        return found
     constants = import_module("zmqcy.constants")
     if name == "__all__":  # of a star import
         return [*_PUBLIC, *constants.__all__]
@@ -84,7 +93,13 @@ def __getattr__(name):
 def __dir__():
     from importlib import import_module
 
-    return sorted({*globals(), *import_module("zmqcy.constants").__all__})
+    return sorted({*globals(), *_ELSEWHERE, *import_module("zmqcy.constants").__all__})
 
 
+_ELSEWHERE = {  # what is loaded on first use: its module, and its name there
+    "constants": ("zmqcy.constants", None),
+    "error": ("zmqcy.errors", None),
+    "pyzmq_version": ("zmqcy.compat", "pyzmq_version"),
+    "pyzmq_version_info": ("zmqcy.compat", "pyzmq_version_info"),
+}
 _PUBLIC = [name for name, value in globals().items() if name[0] != "_" and not hasattr(value, "__spec__")]

@@ -1,5 +1,7 @@
 from datetime import timedelta
 
+from zmqcy import constants as constants
+from zmqcy import errors as error  # noqa: F401
 from zmqcy._library import curve_keypair as curve_keypair
 from zmqcy._library import curve_public as curve_public
 from zmqcy._library import has as has
@@ -10,12 +12,15 @@ from zmqcy._library import zmq_errno as zmq_errno
 from zmqcy._library import zmq_version as zmq_version
 from zmqcy._library import zmq_version_info as zmq_version_info
 from zmqcy._message import Frame as Frame
+from zmqcy._message import Frame as Message  # noqa: F401
 from zmqcy._message import MessageTracker as MessageTracker
 from zmqcy._poll import Poller as Poller
 from zmqcy._poll import select as select
 from zmqcy._proxy import device as device
 from zmqcy._proxy import proxy as proxy
 from zmqcy._proxy import proxy_steerable as proxy_steerable
+from zmqcy.compat import pyzmq_version as pyzmq_version
+from zmqcy.compat import pyzmq_version_info as pyzmq_version_info
 from zmqcy.constants import *  # noqa: F403  # as __getattr__ does
 from zmqcy.context import Context as Context
 from zmqcy.errors import Again as Again
@@ -31,6 +36,7 @@ from zmqcy.errors import NotSupported as NotSupported
 from zmqcy.errors import SocketInUse as SocketInUse
 from zmqcy.errors import StateError as StateError
 from zmqcy.errors import TimedOut as TimedOut
+from zmqcy.errors import ZMQBaseError as ZMQBaseError
 from zmqcy.errors import ZMQBindError as ZMQBindError
 from zmqcy.errors import ZMQError as ZMQError
 from zmqcy.socket import BaseSocket as BaseSocket
@@ -38,6 +44,8 @@ from zmqcy.socket import Socket as Socket
 
 __version__: str
 COPY_THRESHOLD: int
+DRAFT_API: bool
+IPC_PATH_MAX_LEN: int
 exit_linger: float | timedelta | None
 
 def __dir__() -> list[str]: ...

@@ -13,6 +13,7 @@ cdef class BaseSocket:
     cdef bint is_shadow
     cdef bint networked           # it was bound or connected elsewhere than over inproc
     cdef Context owner
+    cdef object frames            # the class of the frames that are received: Frame, or one that descends from it
     cdef object origin            # what a shadow must keep alive
     cdef PyObject *monitor_end    # what reads its monitor, which has to be open as long as libzmq writes there
     cdef bytes monitor_address    # where libzmq writes its events, as far as it is known

@@ -18,7 +18,7 @@ from zmqcy._context cimport (
 from zmqcy._library cimport (
     LAST_TYPE, NO_TYPE, c_string, check, error, interrupted, round_up, set_attribute, to_int, to_integer,
     to_milliseconds, to_spin, type_name)
-from zmqcy._message cimport BIG, default_threshold, to_threshold
+from zmqcy._message cimport BIG, Frame, default_threshold, to_threshold
 from zmqcy._system cimport counted, epoll_remove, probe_descriptors
 from zmqcy._transfer cimport events_of
 from zmqcy.libzmq cimport (
@@ -207,8 +207,21 @@ cdef class BaseSocket:
             `close` on it closes the socket of both.
         """
         cdef BaseSocket self = cls.__new__(cls)
+        self._adopt(address)
+        return self
+
+    def _make_frames(self, cls):
+        """Have a class of frames, of which each is an instance that `__init__` has not seen."""
+        if not issubclass(cls, Frame):
+            raise TypeError(f"a class of frames is required, not {cls!r}")
+        self.frames = cls
+
+    def _adopt(self, address):
+        """Be a shadow."""
         cdef int number = 0
         cdef size_t size = sizeof(int)
+        if self.record.handle is not NULL:
+            raise RuntimeError("Socket: already initialised")
         self.origin = address
         if isinstance(address, BaseSocket):
             enter(address, "shadow")
@@ -226,7 +239,6 @@ cdef class BaseSocket:
         enlist(&self.record, NULL)
         self.find_descriptor()
         self.record.state = SHADOW if isinstance(self.origin, BaseSocket) else 0
-        return self
 
     cdef int enter_slowly(self, str call) except -1:
         """Let others forget what the call may change, and raise what forbids the call."""

@@ -367,14 +367,20 @@ cdef class Context:
         Context
         """
         cdef Context self = cls.__new__(cls)
+        self._adopt(address)
+        return self
+
+    def _adopt(self, address):
+        """Be a shadow."""
         address = getattr(address, "underlying", address)
         if not isinstance(address, int) or address <= 0:
             raise TypeError(f"shadow: the address of a context is a positive int, not {address!r}")
+        if self.ending is not NULL:
+            raise RuntimeError("Context: already initialised")
         self.is_shadow = True
         self.spin_bound = DEFAULT_SPIN
         self.ending = new_ending(<void *> <size_t> address)
         self.ending.foreign = True
-        return self
 
     def get(self, option):
         """Read an option of the context.

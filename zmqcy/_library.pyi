@@ -2,6 +2,9 @@ from datetime import timedelta
 
 from typing_extensions import Buffer
 
+DRAFT_API: bool
+IPC_PATH_MAX_LEN: int
+
 def zmq_errno() -> int: ...
 def strerror(number: int) -> str: ...
 def zmq_version_info() -> tuple[int, int, int]: ...

@@ -6,7 +6,7 @@ from libc.errno cimport EINTR, EINVAL, errno
 from libc.limits cimport INT_MAX
 from libc.stdint cimport uint8_t
 
-from zmqcy._system cimport now, nsec
+from zmqcy._system cimport longest_path, now, nsec
 from zmqcy.libzmq cimport (
     zmq_curve_keypair, zmq_curve_public, zmq_errno as last_errno, zmq_has, zmq_strerror, zmq_version as libzmq_version,
     zmq_z85_decode, zmq_z85_encode)
@@ -186,6 +186,10 @@ cdef object unknown_attribute(object owner, str name):
 
 
 # ------------------------------------------------------------------------ what of libzmq needs no context
+
+DRAFT_API = zmq_has(b"draft") != 0  # whether libzmq has its drafts, as some types of sockets
+IPC_PATH_MAX_LEN = longest_path
+
 
 def zmq_errno():
     """Return the errno that libzmq met last in this thread."""

@@ -351,9 +351,9 @@ cdef size_t to_threshold(object size, str name) except? 0:
     return to_integer(size, "send", name, 0, PY_SSIZE_T_MAX)
 
 
-cdef Frame new_frame():
-    """Return a frame whose message is empty, for libzmq to fill."""
-    return Frame.__new__(Frame)
+cdef Frame new_frame(object cls):
+    """Return a frame whose message is empty, for libzmq to fill; None: of the class Frame."""
+    return Frame.__new__(Frame) if cls is None else cls.__new__(cls)
 
 
 @cython.no_gc  # it refers to nothing but a tracker
@@ -518,6 +518,12 @@ cdef class Frame:
         need_drafts("routing_id")
         return zmq_msg_routing_id(&self.msg)
 
+    def __getitem__(self, name):
+        """Return a property of the connection, as `get` does."""
+        if not isinstance(name, str):  # or it would be a sequence that has no end
+            raise TypeError(f"Frame: the name of a property must be a str, not {name!r:.80}")
+        return self.get(name)
+
     def get(self, name):
         """Read a property of the message.
 
@@ -558,6 +564,13 @@ cdef class Frame:
             return "<Frame, released>"
         return f"<Frame of {zmq_msg_size(&self.msg)} bytes{', more' if zmq_msg_more(&self.msg) else ''}>"
 
+    def __copy__(self):
+        """Return another frame of the same content, of which no copy is made unless there are views that can write."""
+        cdef Frame other = new_frame(type(self))
+        self.share(&other.msg, False, "copy")
+        other.tracker = self.tracker
+        return other
+
     def __reduce__(self):
         raise TypeError("Frame: a frame cannot be pickled; take bytes() of it")
 
@@ -566,7 +579,7 @@ cdef object to_content(object data, str call, str place):
     """Return what can be sent as bytes, a Frame, or a memoryview."""
     if type(data) is bytes:
         return data
-    if type(data) is Frame:
+    if isinstance(data, Frame):
         (<Frame> data).refuse(call)
         return data
     return to_buffer(data, call, place)

@@ -140,7 +140,7 @@ cdef int load(
             part.size = PyBytes_GET_SIZE(data)
             # Nobody sees whether short bytes are copied.
             lent = not copied and (part.size >= socket.threshold or tracked)
-        elif type(data) is Frame:
+        elif isinstance(data, Frame):
             part.size = zmq_msg_size(&(<Frame> data).msg)
             prepare(socket, part, data, copied, tracker, call)
             continue
@@ -160,9 +160,9 @@ cdef int prepare(
     if msg is NULL:
         raise MemoryError(call)
     try:
-        if type(data) is Frame and tracker is None:
+        if isinstance(data, Frame) and tracker is None:
             (<Frame> data).share(msg, copied, call)
-        elif type(data) is Frame:
+        elif isinstance(data, Frame):
             lend(msg, (<Frame> data).lendable(copied), tracker, call)
         elif tracker is not None:
             lend(msg, copy_of(data) if copied else data, tracker, call)
@@ -354,7 +354,7 @@ cdef object fetch(BaseSocket socket, int flags, object copy, object timeout, str
     cdef zmq_msg_t msg
     cdef Frame frame
     if copy is not True and not copy:
-        frame = new_frame()
+        frame = new_frame(socket.frames)
         if not get(socket, &frame.msg, flags, timeout, call):
             return None
         count_in(&socket.record, zmq_msg_size(&frame.msg), zmq_msg_more(&frame.msg))
@@ -463,7 +463,7 @@ cdef bint unpack(BaseSocket socket, Catch *haul, list result, bint nested, bint 
             if nested and i == first:
                 message = []
             size = zmq_msg_size(&haul.parts[i])
-            item = new_frame() if framed else take(&haul.parts[i], size)
+            item = new_frame(socket.frames) if framed else take(&haul.parts[i], size)
             if item is None:
                 raise MemoryError(f"{call}: no memory for {size} bytes; the message waits")
             message.append(item)

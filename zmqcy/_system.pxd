@@ -39,6 +39,7 @@ cdef extern from *:
     typedef struct { int policy, priority, processors; unsigned char allowed[128]; int error; } zmqcy_schedule;
     #define zmqcy_try_schedule(schedule) 0
     #define zmqcy_close(fd) closesocket((SOCKET) (fd))
+    #define zmqcy_longest_path 107
     #else
     #include <poll.h>
     #include <pthread.h>
@@ -66,7 +67,9 @@ cdef extern from *:
     #include <errno.h>
     #include <fcntl.h>
     #include <sched.h>
+    #include <sys/un.h>
     #include <unistd.h>
+    #define zmqcy_longest_path ((int) sizeof(((struct sockaddr_un *) NULL)->sun_path) - 1)
     #define zmqcy_yield() sched_yield()
     static inline void zmqcy_poke(int fd) {
         ssize_t rc = write(fd, "", 1);
@@ -226,6 +229,7 @@ cdef extern from *:
     void count_up "zmqcy_count"(uint64_t *place, uint64_t more) noexcept nogil  # for others to look at meanwhile
     uint64_t counted "zmqcy_counted"(uint64_t *place) noexcept nogil
     int close_descriptor "zmqcy_close"(int fd) noexcept nogil
+    int longest_path "zmqcy_longest_path"  # characters of an address of ipc
     # Linux's epoll; elsewhere no set can be opened.
     ctypedef struct epoll_event "zmqcy_epoll_event":
         pass

@@ -2,9 +2,9 @@
 # pyright: reportIncompatibleMethodOverride=false
 # Where the sockets of the core have futures, these have coroutines.
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
-from typing import Literal, overload
+from typing import Any, Literal, overload
 
 from typing_extensions import Buffer, Unpack
 
@@ -159,7 +159,9 @@ class Socket(AsyncSocket, _aio.Socket):
     async def __anext__(self) -> bytes: ...
 
 class Context(AsyncContext):
-    def socket(self, socket_type: int, **options: Unpack[_SocketOptions]) -> Socket: ...
+    def socket(
+        self, socket_type: int, socket_class: Callable[[Any, int], Any] | None = None, **options: Unpack[_SocketOptions]
+    ) -> Socket: ...
 
 class Poller(_poll.Poller):
     async def poll(self, timeout: float | timedelta | None = None) -> list[tuple[_Pollable, int]]: ...

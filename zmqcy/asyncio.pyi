@@ -1,6 +1,7 @@
 from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from typing_extensions import Unpack
 
@@ -13,7 +14,7 @@ class Socket(AsyncSocket, _aio.Socket): ...
 
 class Context(AsyncContext):
     def socket(  # type: ignore[override]  # as in AsyncContext
-        self, socket_type: int, **options: Unpack[_SocketOptions]
+        self, socket_type: int, socket_class: Callable[[Any, int], Any] | None = None, **options: Unpack[_SocketOptions]
     ) -> Socket: ...
 
 class Poller(_poll.Poller):

@@ -20,8 +20,10 @@ class Context(_context.Context):
 
     Parameters
     ----------
-    io_threads : int, default 1
-        How many threads move messages; 0 is enough for inproc.
+    io_threads : int or Context, default 1
+        How many threads move messages; 0 is enough for inproc. Or a context to shadow.
+    shadow : int or object, optional
+        What `shadow` takes, to make a shadow.
     **options
         Options, as attributes.
 
@@ -42,8 +44,13 @@ class Context(_context.Context):
     __slots__ = ("_defaults",)
     _socket_class = Socket
 
-    def __init__(self, io_threads=1, **options):
-        super().__init__(io_threads)
+    def __init__(self, io_threads=1, shadow=None, **options):
+        if isinstance(io_threads, _context.Context):
+            shadow = io_threads
+        if shadow:
+            self._adopt(shadow)
+        else:
+            super().__init__(io_threads)
         self._defaults = {}
         for name, value in options.items():
             setattr(self, name, value)
@@ -84,13 +91,16 @@ class Context(_context.Context):
         self._defaults = {}
         return self
 
-    def socket(self, socket_type, **options):
+    def socket(self, socket_type, socket_class=None, **options):
         """Make a socket.
 
         Parameters
         ----------
         socket_type : int
             One of `zmqcy.SocketType`.
+        socket_class : callable, optional
+            What is called with the context and the type to make it; by default the `_socket_class` of the context's
+            class.
         **options
             Options of the socket, as attributes.
 
@@ -107,7 +117,7 @@ class Context(_context.Context):
         ContextTerminated
             The context has ended.
         """
-        socket = self._socket_class(self, socket_type)
+        socket = (socket_class or self._socket_class)(self, socket_type)
         try:
             for option, value in self._defaults.items():
                 if option not in OWNERS or socket.socket_type.name in OWNERS[option]:

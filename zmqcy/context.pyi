@@ -1,11 +1,14 @@
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypedDict, type_check_only
+from typing import Any, TypedDict, TypeVar, overload, type_check_only
 
 from typing_extensions import Buffer, Self, Unpack
 
 from zmqcy import _context
-from zmqcy._context import _WriteOnly
+from zmqcy._context import _HasUnderlying, _WriteOnly
 from zmqcy.socket import AsyncSocket, Socket, _SocketOptions
+
+_Made = TypeVar("_Made")
 
 @type_check_only
 class _ContextOptions(TypedDict, total=False):
@@ -128,10 +131,20 @@ class _ContextOptions(TypedDict, total=False):
     # generated: end
 
 class Context(_context.Context):
-    def __init__(self, io_threads: int = 1, **options: Unpack[_ContextOptions]) -> None: ...
+    def __init__(
+        self,
+        io_threads: int | _context.Context = 1,
+        shadow: int | _HasUnderlying | None = None,
+        **options: Unpack[_ContextOptions],
+    ) -> None: ...
     @classmethod
     def instance(cls, io_threads: int = 1) -> Self: ...
-    def socket(self, socket_type: int, **options: Unpack[_SocketOptions]) -> Socket: ...
+    @overload
+    def socket(self, socket_type: int, socket_class: None = None, **options: Unpack[_SocketOptions]) -> Socket: ...
+    @overload
+    def socket(
+        self, socket_type: int, socket_class: Callable[[Self, int], _Made], **options: Unpack[_SocketOptions]
+    ) -> _Made: ...
     def getsockopt(self, option: int) -> Any: ...
     def setsockopt(self, option: int, value: float | Buffer | str | timedelta | None) -> None: ...
     def __enter__(self) -> Self: ...
@@ -288,5 +301,5 @@ class AsyncContext(Context):
     async def __aexit__(self, *exception: object) -> None: ...
     async def aclose(self, timeout: float | timedelta | None = None) -> None: ...
     def socket(  # type: ignore[override]  # no asynchronous socket is a plain one
-        self, socket_type: int, **options: Unpack[_SocketOptions]
+        self, socket_type: int, socket_class: Callable[[Any, int], Any] | None = None, **options: Unpack[_SocketOptions]
     ) -> AsyncSocket: ...

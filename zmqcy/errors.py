@@ -9,13 +9,18 @@ ETERM = HAUSNUMERO + 53
 EMTHREAD = HAUSNUMERO + 54
 
 
-class ZMQError(OSError):
+class ZMQBaseError(Exception):
+    """What the exceptions of zmqcy have in common."""
+
+
+class ZMQError(ZMQBaseError, OSError):
     """Say that a call of libzmq failed, or could not be made.
 
     Parameters
     ----------
     errno : int, optional
-        The error's number, one of `zmqcy.Errno`; by default what libzmq met last in this thread.
+        The error's number, one of `zmqcy.Errno`; by default that of the class, or else what libzmq met last in this
+        thread.
     strerror : str, optional
         The error in words; by default libzmq's.
     call : str, optional
@@ -25,6 +30,8 @@ class ZMQError(OSError):
     socket_type : str, optional
         The type of the socket, as ``PUSH``.
     """
+
+    _number: int | None = None
 
     def __init__(
         self,
@@ -38,7 +45,8 @@ class ZMQError(OSError):
         if errno is None or strerror is None:
             from zmqcy import _library
 
-            errno = _library.zmq_errno() if errno is None else errno
+            if errno is None:
+                errno = _library.zmq_errno() if self._number is None else self._number
             strerror = _library.strerror(errno) if strerror is None else strerror
         super().__init__(errno, strerror)
         self.call = call
@@ -104,7 +112,7 @@ class ZMQBindError(ZMQError):
     """No port could be had for `Socket.bind_to_random_port` (EADDRINUSE)."""
 
 
-class NotDone(TimeoutError):
+class NotDone(ZMQBaseError, TimeoutError):
     """libzmq has not let go of a message within the time that `MessageTracker.wait` was given."""
 
 
@@ -123,3 +131,8 @@ CLASSES: dict[int, type[ZMQError]] = {
     EMTHREAD: NoIOThread,  # Context(io_threads=0) and tcp
 }
 """The class that is raised for an errno; `ZMQError` itself for one that is not here."""
+
+for _number, _class in CLASSES.items():
+    if _class._number is None:  # the first is the usual one
+        _class._number = _number
+ZMQBindError._number = _errno.EADDRINUSE

@@ -60,6 +60,29 @@ class BaseSocket(_base.BaseSocket):
 
         return SocketType(self.type)
 
+    @property
+    def hwm(self):
+        """int: `sndhwm` and `rcvhwm` at once. To read it is to read `sndhwm`."""
+        return self.sndhwm
+
+    @hwm.setter
+    def hwm(self, messages):
+        self.sndhwm = self.rcvhwm = messages
+
+    def set_hwm(self, messages):
+        """Set `hwm`.
+
+        Parameters
+        ----------
+        messages : int
+            How many messages wait, each way and for each peer; 0: any number.
+        """
+        self.hwm = messages
+
+    def get_hwm(self):
+        """Return `hwm`."""
+        return self.hwm
+
     def close(self, linger=None):
         if _readers and not self.closed:
             self._end_monitor_read()
@@ -122,8 +145,7 @@ class BaseSocket(_base.BaseSocket):
             There are no ports between the two.
         """
         if min_port is None and max_port is None:
-            self.bind(f"{endpoint}:*")
-            return int(self.last_endpoint.rpartition(":")[2])
+            return int(self.bind(f"{endpoint}:*").endpoint.rpartition(":")[2])
         import random
 
         low = 49152 if min_port is None else min_port

@@ -21,6 +21,7 @@ COMMANDS = {  # command: its module
     "watch": "watch",
     "bench": "bench",
     "curve-keygen": "keys",
+    "compat": "compat",
 }
 
 

@@ -1,0 +1,124 @@
+"""`zmqcy compat check`, `enable` and `disable`."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("click")
+pytest.importorskip("rich")
+USED = """\
+import zmq, zmq.asyncio as za
+import zmq.auth.thread
+from zmq import PUSH, Socket as S, get_includes
+from zmq.nothing import something
+from zmq.utils import z85, garbage
+from zmq.eventloop.zmqstream import ZMQStream
+from zmq.ssh.tunnel import tunnel_connection as tunnel
+
+def use(ctx):
+    socket = ctx.socket(zmq.PUSH)
+    socket.nothing.to_say
+    socket.send(b"", routing_id=5)
+    zmq.nothing_at_all
+    za.nor_this
+    zmq.asyncio.Context().term()
+    garbage.gc.start()
+    tunnel(socket, "tcp://there:1", "server", password="x")
+    try:
+        socket.recv()
+    except OSError:
+        pass
+    except (zmq.Again, KeyError):
+        pass
+    raise zmq.ZMQError(5, msg="words")
+"""
+FOUND = {
+    2: "zmqcy.compat has no module zmq.auth.thread",
+    3: "zmq.get_includes returns an empty list",
+    4: "zmqcy.compat has no module zmq.nothing",
+    12: "send takes no routing_id=",
+    13: "zmqcy.compat has no zmq.nothing_at_all",
+    14: "zmqcy.compat has no zmq.asyncio.nor_this",
+    16: "zmq.utils.garbage.gc does nothing",
+    17: "takes no password",
+    22: "`except OSError` comes first",
+    24: "strerror, not msg",
+}
+
+
+def cli(*arguments, python=sys.executable, **environment):
+    command = [python, "-m", "zmqcy", "compat", *map(str, arguments)]
+    environment = {**os.environ, **environment}
+    return subprocess.run(command, capture_output=True, text=True, timeout=30, env=environment)
+
+
+def test_check(tmp_path):
+    (tmp_path / "package").mkdir()
+    (tmp_path / "package" / "used.py").write_text(USED)
+    (tmp_path / "fine.py").write_text("import zmq, json\nwith zmq.Context() as ctx: ctx.socket(zmq.PUB).LINGER = 0\n")
+    (tmp_path / ".hidden").mkdir()
+    (tmp_path / ".hidden" / "no.py").write_text("import zmq.nothing")
+    done = cli("check", tmp_path)
+    assert done.returncode == 1, done.stderr
+    lines = {}
+    for line in done.stdout.splitlines():
+        path, number, text = line.split(":", 2)
+        assert Path(path) == tmp_path / "package" / "used.py"
+        lines[int(number)] = text
+    assert lines.keys() == FOUND.keys(), done.stdout
+    for number, text in FOUND.items():
+        assert text in lines[number]
+
+
+def test_check_finds_nothing(tmp_path):
+    (tmp_path / "fine.py").write_text("from zmq import *\nimport zmq.devices\nzmq.devices.Proxy\nzmq.zmq_version()")
+    done = cli("check", tmp_path / "fine.py")
+    assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_check_of_what_is_no_python(tmp_path):
+    (tmp_path / "broken.py").write_text("def (")
+    done = cli("check", tmp_path)
+    assert done.returncode == 1 and "broken.py:1: cannot be parsed" in done.stdout
+    assert cli("check", tmp_path / "missing").returncode == 2
+
+
+@pytest.fixture
+def environment(tmp_path):
+    """Python of a virtual environment that sees what this one has installed."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True, timeout=50)
+    python = tmp_path / "venv" / "bin" / "python"
+    if not python.exists():
+        pytest.skip("environments look otherwise on Windows")
+    paths = [path for path in sys.path if path and Path(path).is_dir()]
+    [site] = (tmp_path / "venv").glob("lib/python*/site-packages")
+    (site / "a_shared.pth").write_text("\n".join([str(Path(__file__).resolve().parents[2]), *paths]))
+    return str(python)
+
+
+def test_enable_and_disable(environment):
+    program = [environment, "-c", "import zmq; print(zmq.Socket.__module__)"]
+
+    def used(**variables):
+        without = {name: value for name, value in os.environ.items() if name != "ZMQCY_AS_ZMQ"}
+        done = subprocess.run(program, capture_output=True, text=True, timeout=30, env={**without, **variables})
+        return done.stdout.strip()
+
+    before = used(ZMQCY_AS_ZMQ="1")
+    assert before != "zmqcy.compat.core"
+    for _ in range(2):
+        assert "written" in cli("enable", python=environment).stdout
+        assert used(ZMQCY_AS_ZMQ="1") == "zmqcy.compat.core"
+        assert used() == before
+    assert "removed" in cli("disable", python=environment).stdout
+    assert used(ZMQCY_AS_ZMQ="1") == before
+    assert "was not there" in cli("disable", python=environment).stdout
+
+
+@pytest.mark.skipif(sys.prefix != sys.base_prefix, reason="this is a virtual environment")
+def test_enable_outside_of_an_environment_is_refused():
+    done = cli("enable")
+    assert done.returncode == 1 and "no virtual environment" in done.stderr

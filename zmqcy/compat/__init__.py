@@ -1,0 +1,184 @@
+"""pyzmq's modules over zmqcy, for code that says ``import zmq`` and cannot be touched.
+
+`install` puts them under the name ``zmq``. TREE names the modules, and where what is in each of them lives here.
+"""
+
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec
+from threading import Lock
+from types import ModuleType
+from typing import Any, NoReturn
+
+PYZMQ = (27, 3, 0)
+
+_CORE = ("zmqcy.compat.core", "zmqcy.constants", "zmqcy")
+_DEVICES = ("zmqcy.compat.devices",)
+_IOLOOP = ("zmqcy.compat.eventloop: IOLoop ZMQIOLoop install",)
+_STREAM = ("zmqcy.compat.eventloop: ZMQStream gen_log",)
+_FUTURE = ("zmqcy.compat.asyncio: Context Socket Poller CancelledError",)
+_TUNNEL = ("zmqcy.compat.ssh",)
+_FRAMES = ("zmqcy.compat.core: Frame Message",)
+_CONTEXT = ("zmqcy.compat.core: Context SyncContext Socket SyncSocket", "zmqcy: ZMQError", "zmqcy.constants")
+_SOCKET = ("zmqcy.compat.core: Context Socket SyncSocket Poller DEFAULT_PROTOCOL", "zmqcy: ZMQError ZMQBindError")
+_MONITOR = ("zmqcy.monitor: parse_monitor_message recv_monitor_message",)
+_CERTS = "zmqcy.compat.auth: create_certificates load_certificate load_certificates"
+_GREEN = "zmqcy.compat.green: Context Socket Poller _Context _Socket _Poller device"
+
+TREE: dict[str, tuple[str, ...]] = {
+    "zmq": _CORE,
+    "zmq.asyncio": ("zmqcy.compat.asyncio: Context Socket Poller ZMQEventLoop install",),
+    "zmq.auth": ("zmqcy.compat.auth: Authenticator CURVE_ALLOW_ANY", _CERTS),
+    "zmq.auth.asyncio": ("zmqcy.compat.auth: AsyncioAuthenticator Authenticator",),
+    "zmq.auth.base": ("zmqcy.compat.auth: Authenticator CURVE_ALLOW_ANY VERSION",),
+    "zmq.auth.certs": (_CERTS,),
+    "zmq.auth.ioloop": ("zmqcy.compat.auth: IOLoopAuthenticator",),
+    "zmq.auth.thread": ("zmqcy.compat.auth: ThreadAuthenticator Authenticator",),
+    "zmq.backend": _CORE,
+    "zmq.constants": ("zmqcy.compat.core: HWM _OptType", "zmqcy.constants"),
+    "zmq.decorators": ("zmqcy.compat.decorators: context socket",),
+    "zmq.devices": _DEVICES,
+    "zmq.devices.basedevice": _DEVICES,
+    "zmq.devices.monitoredqueue": _DEVICES,
+    "zmq.devices.monitoredqueuedevice": _DEVICES,
+    "zmq.devices.proxydevice": _DEVICES,
+    "zmq.devices.proxysteerabledevice": _DEVICES,
+    "zmq.error": ("zmqcy.compat.core: ZMQVersionError DraftFDWarning", "zmqcy.errors"),
+    "zmq.eventloop": _IOLOOP,
+    "zmq.eventloop.future": _FUTURE,
+    "zmq.eventloop.ioloop": _IOLOOP,
+    "zmq.eventloop.zmqstream": _STREAM,
+    "zmq.green": (_GREEN, *_CORE),
+    "zmq.green.core": (_GREEN,),
+    "zmq.green.device": (_GREEN,),
+    "zmq.green.eventloop": _IOLOOP,
+    "zmq.green.eventloop.ioloop": _IOLOOP,
+    "zmq.green.eventloop.zmqstream": _STREAM,
+    "zmq.green.poll": (_GREEN,),
+    "zmq.log": (),
+    "zmq.log.handlers": ("zmqcy.compat.log: PUBHandler TopicLogger TOPIC_DELIM",),
+    "zmq.ssh": _TUNNEL,
+    "zmq.ssh.tunnel": _TUNNEL,
+    "zmq.sugar": _CORE,
+    "zmq.sugar.attrsettr": ("zmqcy.compat.core: AttributeSetter",),
+    "zmq.sugar.context": _CONTEXT,
+    "zmq.sugar.frame": _FRAMES,
+    "zmq.sugar.poll": ("zmqcy.compat.core: Poller", "zmqcy: select POLLIN POLLOUT POLLERR"),
+    "zmq.sugar.socket": _SOCKET,
+    "zmq.sugar.stopwatch": ("zmqcy.compat.core: Stopwatch",),
+    "zmq.sugar.tracker": ("zmqcy.compat.core: MessageTracker _FINISHED_TRACKER",),
+    "zmq.sugar.version": (
+        "zmqcy.compat: pyzmq_version pyzmq_version_info",
+        "zmqcy: zmq_version zmq_version_info",
+        "zmqcy.compat.core: __version__ __revision__ VERSION_MAJOR VERSION_MINOR VERSION_PATCH VERSION_EXTRA",
+    ),
+    "zmq.utils": (),
+    "zmq.utils.garbage": ("zmqcy.compat.utils: GarbageCollector gc",),
+    "zmq.utils.interop": ("zmqcy.compat.utils: cast_int_addr",),
+    "zmq.utils.jsonapi": ("zmqcy.compat.utils: dumps loads jsonmod",),
+    "zmq.utils.monitor": _MONITOR,
+    "zmq.utils.strtypes": ("zmqcy.compat.utils: asbytes cast_bytes cast_unicode b u bytes unicode basestring",),
+    "zmq.utils.win32": ("zmqcy.compat.utils: allow_interrupt",),
+    "zmq.utils.z85": ("zmqcy.compat.utils: encode decode Z85CHARS Z85MAP",),
+}
+"""Each module, and the modules of zmqcy that its names come from: those that are named, or all public ones.
+
+Where two have a name the first counts.
+"""
+
+LOADED = {
+    "zmq": ("zmq.backend", "zmq.constants", "zmq.error", "zmq.sugar", "zmq.utils"),
+    "zmq.auth": ("zmq.auth.base", "zmq.auth.certs"),
+    "zmq.devices": tuple(name for name in TREE if name.startswith("zmq.devices.")),
+    "zmq.sugar": tuple(name for name in TREE if name.startswith("zmq.sugar.")),
+    "zmq.utils": ("zmq.utils.interop", "zmq.utils.jsonapi", "zmq.utils.z85"),
+}
+"""The submodules that are there after the import of a module, as with pyzmq."""
+
+_lock = Lock()
+
+
+def pyzmq_version() -> str:
+    """Return the version of pyzmq whose names these are, as ``'27.3.0'``."""
+    return ".".join(map(str, PYZMQ))
+
+
+def pyzmq_version_info() -> tuple[int, int, int]:
+    """Return the version of pyzmq whose names these are as three ints."""
+    return PYZMQ
+
+
+def install() -> None:
+    """Let ``import zmq``, and the import of its submodules, find what is here.
+
+    It has to come before the first import of pyzmq. Once more does nothing; it may be called in any thread.
+
+    Raises
+    ------
+    ImportError
+        pyzmq itself is imported already.
+    """
+    with _lock:
+        found = sys.modules.get("zmq")
+        if found is not None and not isinstance(found, _Module):
+            place = getattr(found, "__file__", None) or found
+            raise ImportError(
+                f"zmqcy.compat.install: pyzmq is imported already, from {place}: install before", name="zmq"
+            )
+        if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
+            sys.meta_path.insert(0, _Finder())
+
+
+class _Module(ModuleType):
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "COPY_THRESHOLD":  # which new sockets read in zmqcy
+            setattr(sys.modules["zmqcy"], name, value)
+        super().__setattr__(name, value)
+
+    def __getattr__(self, name: str) -> NoReturn:
+        text = f"zmqcy.compat has no {self.__name__}.{name}; docs/from-pyzmq.md lists what it leaves out, and why"
+        if not name.startswith("__"):
+            text += ". If a program needs it, ask for it in an issue of zmqcy"
+        raise AttributeError(text, name=name, obj=self)
+
+
+class _Finder(MetaPathFinder, Loader):
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname in TREE:
+            package = any(name.startswith(f"{fullname}.") for name in TREE)
+            return ModuleSpec(fullname, self, origin=f"zmqcy.compat as {fullname}", is_package=package)
+        if fullname.startswith("zmq."):
+            text = f"zmqcy.compat has no module {fullname}; if a program needs it, ask for it in an issue of zmqcy"
+            raise ModuleNotFoundError(text, name=fullname)
+        return None
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _Module(spec.name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        names: dict[str, Any] = {}
+        for home, public in reversed(homes_of(module.__name__)):
+            source = import_module(home)
+            names |= {name: getattr(source, name) for name in public}
+        names["__all__"] = [name for name in names if name[0] != "_"]
+        vars(module).update(names)
+        for name in LOADED.get(module.__name__, ()):
+            import_module(name)
+
+
+def homes_of(module: str) -> list[tuple[str, list[str]]]:
+    """Return the modules of zmqcy that a module of the tree takes names from, each with those names."""
+    found = []
+    for line in TREE[module]:
+        home, _, chosen = line.partition(": ")
+        found.append((home, chosen.split() or _public(import_module(home))))
+    return found
+
+
+def _public(module: ModuleType) -> list[str]:
+    names = [name for name, value in vars(module).items() if name[0] != "_" and not isinstance(value, ModuleType)]
+    return list(getattr(module, "__all__", names))

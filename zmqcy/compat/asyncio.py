@@ -1,0 +1,181 @@
+"""`zmq.asyncio`, and `zmq.eventloop.future`, whose loop is one of asyncio too.
+
+The sockets are those of zmqcy.asyncio: what can be done at once is, and a cancelled operation loses no message. As in
+pyzmq every call begins its operation, whether its result is awaited or not, and returns a future.
+"""
+
+# mypy: disable-error-code="override"
+# The arguments are those of pyzmq, which are not always those of zmqcy.
+
+import asyncio
+import pickle
+import warnings
+from collections.abc import Callable, Iterable
+from errno import ENOTSOCK
+from typing import Any
+
+import zmqcy
+import zmqcy.asyncio
+from zmqcy.compat import core
+from zmqcy.compat.utils import dumps, loads
+
+ZMQEventLoop = asyncio.SelectorEventLoop
+CancelledError = asyncio.CancelledError
+
+
+def install() -> None:
+    """Do nothing: any event loop of asyncio will do."""
+    warnings.warn("zmq.asyncio.install does nothing, and is not needed", DeprecationWarning, stacklevel=2)
+
+
+def _then(operation: Any, convert: Callable[[Any], Any], cancel_at_close: bool = False) -> Any:
+    """Return a future of what `convert` makes of an operation's result. To cancel it is to cancel the operation."""
+    future = asyncio.get_running_loop().create_future()
+
+    def settle(operation: Any) -> None:
+        if future.done():
+            return
+        if operation.cancelled():
+            future.cancel()
+        elif cancel_at_close and getattr(operation.exception(), "errno", None) == ENOTSOCK:
+            future.cancel()
+        elif operation.exception() is not None:
+            future.set_exception(operation.exception())
+        else:
+            try:
+                future.set_result(convert(operation.result()))
+            except Exception as error:
+                future.set_exception(error)
+
+    if operation.done():
+        settle(operation)
+    else:
+        operation.add_done_callback(settle)
+        future.add_done_callback(lambda future: operation.cancel() if future.cancelled() else None)
+    return future
+
+
+@core.with_options
+class Socket(core.SocketForms, zmqcy.asyncio.Socket):
+    """A socket for coroutines, with the methods and options of pyzmq's.
+
+    Parameters
+    ----------
+    context : Context or Socket
+        The context that serves it, or a socket to shadow.
+    socket_type : int
+        One of `zmq.SocketType`.
+    io_loop : object, optional
+        Not used: the loop is the one in which it is first used.
+    shadow : int or Socket, optional
+        A socket to shadow, or its address.
+    copy_threshold : int, optional
+        From how many bytes on `bytes` are lent to libzmq instead of copied.
+    """
+
+    __slots__ = ("_kind_name", "_shadow_obj")
+
+    def __init__(
+        self,
+        context: Any = None,
+        socket_type: int = -1,
+        io_loop: Any = None,
+        _from_socket: Any = None,
+        *,
+        shadow: Any = 0,
+        copy_threshold: int | None = None,
+    ) -> None:
+        self._begin(context, socket_type, shadow or _from_socket or 0, copy_threshold)
+
+    @classmethod
+    def from_socket(cls, socket: Any, io_loop: Any = None) -> Any:
+        """Return a shadow of a socket, for coroutines."""
+        return cls.shadow(socket)
+
+    @property
+    def _shadow_sock(self) -> Any:
+        return core.Socket.shadow(self)
+
+    def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> Any:
+        """Receive into a buffer what fits of a part, drop the rest, and return a future of the size of the part."""
+        target = core.target_of(buffer, nbytes)
+        return _then(self.recv(flags, False), lambda frame: core.cut_into(target, frame))
+
+    def poll(self, timeout: float | None = None, flags: int = core.POLLIN) -> Any:
+        """Return a future of the events; the end of the socket cancels it."""
+        return _then(super().poll(timeout, flags), int, cancel_at_close=True)
+
+    def send_string(
+        self, u: str, flags: int = 0, copy: bool = True, encoding: str = "utf-8", track: bool = False
+    ) -> Any:
+        if not isinstance(u, str):
+            raise TypeError(f"send_string: a str is required, not {u!r:.80}")
+        return self.send(u.encode(encoding), flags, copy, track)
+
+    send_unicode = send_string
+
+    def recv_string(self, flags: int = 0, encoding: str = "utf-8") -> Any:
+        return _then(self.recv(flags), lambda message: message.decode(encoding))
+
+    recv_unicode = recv_string
+
+    def send_json(self, obj: Any, flags: int = 0, **kwargs: Any) -> Any:
+        return self.send(dumps(obj, **kwargs), flags)
+
+    def recv_json(self, flags: int = 0, **kwargs: Any) -> Any:
+        return _then(self.recv(flags), lambda message: loads(message, **kwargs))
+
+    def send_pyobj(
+        self,
+        obj: Any,
+        flags: int = 0,
+        protocol: int = core.DEFAULT_PROTOCOL,
+        copy: bool = True,
+        track: bool = False,
+    ) -> Any:
+        return self.send(pickle.dumps(obj, protocol), flags, copy, track)
+
+    def recv_pyobj(self, flags: int = 0) -> Any:
+        core.warn_of_pickle()
+        return _then(self.recv(flags), pickle.loads)
+
+    def send_serialized(
+        self,
+        msg: Any,
+        serialize: Callable[[Any], Iterable[Any]],
+        flags: int = 0,
+        copy: bool = True,
+        track: bool = False,
+    ) -> Any:
+        return self.send_multipart(serialize(msg), flags, copy, track)
+
+    def recv_serialized(self, deserialize: Callable[[list[Any]], Any], flags: int = 0, copy: bool = True) -> Any:
+        return _then(self.recv_multipart(flags, copy), deserialize)
+
+
+Socket._kind = Socket  # type: ignore[attr-defined]
+core.Socket.register(Socket)
+
+
+class Context(core.Context, zmqcy.asyncio.Context):
+    """A context whose sockets are for coroutines.
+
+    Parameters
+    ----------
+    io_threads : int or Context, default 1
+        How many threads move messages; or a context to shadow.
+    shadow : int or Context, optional
+        A context to shadow, or its address.
+    """
+
+    __slots__ = ()
+    _socket_class = Socket
+    _instance = None
+
+
+class Poller(core.Poller, zmqcy.asyncio.Poller):
+    """Wait for several sockets, or descriptors, without blocking the event loop."""
+
+    def poll(self, timeout: float | None = -1) -> Any:
+        """Return a future of the list of those that are ready, after some milliseconds at most."""
+        return asyncio.ensure_future(super().poll(timeout))  # begins now, as in pyzmq

@@ -1,0 +1,364 @@
+"""`zmq.auth`: certificates in files, and authenticators that are told whom to let in while they run.
+
+They are the handler of `zmqcy.auth`, which decides otherwise here: as in pyzmq peers without credentials (NULL), and by
+GSSAPI, are let in, and a domain is looked up by its very name, ``"*"`` being that of sockets without a `zap_domain`.
+"""
+
+import asyncio
+import glob
+import hmac
+import inspect
+import logging
+import os
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import zmqcy.auth
+from zmqcy.compat.core import Context
+
+CURVE_ALLOW_ANY = "*"
+VERSION = b"1.0"
+
+_Path = str | os.PathLike[str]
+
+
+# ------------------------------------------------------------------------------------------------------- certificates
+
+
+def create_certificates(key_dir: _Path, name: str, metadata: Mapping[str, str] | None = None) -> tuple[str, str]:
+    """Make a pair of CURVE keys, and write it to two files, replacing those that are there.
+
+    Parameters
+    ----------
+    key_dir : str or path-like
+        The folder.
+    name : str
+        What the files are called, before ``.key`` and ``.key_secret``.
+    metadata : mapping of str to str, optional
+        What is to be known about the owner.
+
+    Returns
+    -------
+    tuple of str
+        The paths of the file with the public key, and of the one with both, which only its owner can open.
+
+    Raises
+    ------
+    OSError
+        A file cannot be written.
+    ValueError
+        The format has no place for the metadata.
+    """
+    path = os.path.join(key_dir, f"{name}.key")
+    zmqcy.auth.Certificate.generate(metadata).save(path, overwrite=True)
+    return path, f"{path}_secret"
+
+
+def load_certificate(filename: _Path) -> tuple[bytes, bytes | None]:
+    """Read a certificate.
+
+    Parameters
+    ----------
+    filename : str or path-like
+        The file.
+
+    Returns
+    -------
+    tuple
+        The public key, and the secret one or None: 40 characters of Z85 each.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    ValueError
+        It is no certificate.
+    """
+    found = zmqcy.auth.Certificate.load(filename, readable=True)
+    return found.public, found.secret
+
+
+def load_certificates(directory: _Path = ".") -> dict[bytes, bool]:
+    """Read the public keys of all certificates of a folder.
+
+    Parameters
+    ----------
+    directory : str or path-like, default "."
+        The folder; its files ``*.key`` are read.
+
+    Returns
+    -------
+    dict
+        True by public key.
+
+    Raises
+    ------
+    OSError
+        It is no folder, or a file cannot be read.
+    ValueError
+        One of them is no certificate.
+    """
+    os.scandir(directory).close()
+    files = glob.glob(os.path.join(glob.escape(os.fspath(directory)), "*.key"))
+    return {load_certificate(file)[0]: True for file in files}
+
+
+# ------------------------------------------------------------------------------------------------------ authenticators
+
+
+class _Handler(zmqcy.auth.Authenticator):
+    """The handler of zmqcy, that asks one of pyzmq's authenticators."""
+
+    def __init__(self, owner: Any) -> None:
+        super().__init__(owner.context)
+        self.owner = owner
+
+    async def _decide(self, request: Any) -> tuple[bytes, bytes, str]:
+        where = f"{request.mechanism} from {request.address}, domain {request.domain!r}"
+        try:
+            user, reason = await self.owner._decide(request)
+        except Exception as error:
+            # The text of the exception may have the password in it.
+            self.owner.log.error("refused %s: %s was raised", where, type(error).__name__)
+            return b"500", b"internal error", ""
+        if user is None:
+            self.owner.log.warning("refused %s: %s", where, reason)
+            return b"400", reason.encode(), ""
+        self.owner.log.debug("let in %s: %r", where, user)
+        return b"200", b"OK", user
+
+
+class Authenticator:
+    """Whom to let in. `ThreadAuthenticator` and `AsyncioAuthenticator` answer by it.
+
+    Parameters
+    ----------
+    context : Context, optional
+        The context of the servers; by default ``zmq.Context.instance()``.
+    encoding : str, default "utf-8"
+        Not used: names and passwords are UTF-8.
+    log : logging.Logger, optional
+        By default ``zmq.auth``.
+    """
+
+    allow_any: bool
+
+    def __init__(self, context: Any = None, encoding: str = "utf-8", log: Any = None) -> None:
+        self.context = context or Context.instance()
+        self.encoding = encoding
+        self.log = log or logging.getLogger("zmq.auth")
+        self.allow_any = False
+        self.passwords: dict[str, dict[str, str]] = {}
+        self.certs: dict[str, dict[bytes, bool]] = {}
+        self.credentials_providers: dict[str, Any] = {}
+        self._allowed: set[str] = set()
+        self._denied: set[str] = set()
+        self._handler: Any = None
+
+    @property
+    def zap_socket(self) -> Any:
+        """Socket or None: what libzmq asks, while it is running."""
+        return self._handler and self._handler._socket
+
+    def start(self) -> None:
+        """Raise NotImplementedError: `ThreadAuthenticator` and `AsyncioAuthenticator` can."""
+        raise NotImplementedError("start: use a ThreadAuthenticator or an AsyncioAuthenticator")
+
+    def stop(self) -> None:
+        """Answer no longer."""
+
+    def allow(self, *addresses: str) -> None:
+        """Let in peers from these addresses only.
+
+        Raises
+        ------
+        ValueError
+            Some were denied: it is either the one or the other.
+        """
+        if self._denied:
+            raise ValueError("allow: some addresses are denied; use allow or deny, not both")
+        self._allowed.update(addresses)
+
+    def deny(self, *addresses: str) -> None:
+        """Refuse peers from these addresses.
+
+        Raises
+        ------
+        ValueError
+            Some were allowed: it is either the one or the other.
+        """
+        if self._allowed:
+            raise ValueError("deny: some addresses are allowed; use allow or deny, not both")
+        self._denied.update(addresses)
+
+    def configure_plain(self, domain: str = "*", passwords: dict[str, str] | None = None) -> None:
+        """Let in those who tell a password.
+
+        Parameters
+        ----------
+        domain : str, default "*"
+            The `zap_domain` of the servers; ``"*"`` is for those that have none.
+        passwords : dict of str, optional
+            By user name; looked up at each request.
+        """
+        self.passwords[domain] = {} if passwords is None else passwords
+
+    def configure_curve(self, domain: str = "*", location: _Path = ".") -> None:
+        """Let in those whose certificates are in a folder, which is read now.
+
+        Parameters
+        ----------
+        domain : str, default "*"
+            The `zap_domain` of the servers; ``"*"`` is for those that have none.
+        location : str or path-like, default "."
+            The folder; or CURVE_ALLOW_ANY for whoever has a key, in all domains.
+        """
+        if location == CURVE_ALLOW_ANY:
+            self.allow_any = True
+            return
+        self.allow_any = False
+        try:
+            self.certs[domain] = load_certificates(location)
+        except (OSError, ValueError) as error:
+            self.log.error("no certificates of domain %r: %s", domain, error)
+
+    def configure_curve_callback(self, domain: str = "*", credentials_provider: Any = None) -> None:
+        """Have an object decide on public keys.
+
+        Parameters
+        ----------
+        domain : str, default "*"
+            The `zap_domain` of the servers; ``"*"`` is for those that have none.
+        credentials_provider : object
+            Its ``callback(domain, key)`` returns whether to let in who has the key (bytes, in Z85); it may be a
+            coroutine function.
+        """
+        self.allow_any = False
+        if credentials_provider is None:
+            self.log.error("configure_curve_callback: there is no credentials_provider for domain %r", domain)
+        else:
+            self.credentials_providers[domain] = credentials_provider
+
+    def configure_gssapi(self, domain: str = "*", location: str | None = None) -> None:
+        """Do nothing: whoever GSSAPI has verified is let in."""
+
+    def curve_user_id(self, client_public_key: bytes) -> str:
+        """Return the name of the user who has a key: the key itself, unless a subclass knows better."""
+        return client_public_key.decode()
+
+    async def _decide(self, request: Any) -> tuple[str | None, str]:
+        """Return the user, or None and why not."""
+        if self._allowed and request.address not in self._allowed:
+            return None, "the address is not allowed"
+        if request.address in self._denied:
+            return None, "the address is denied"
+        domain = request.domain or "*"
+        if request.mechanism == "NULL":
+            return "anonymous", ""
+        if request.mechanism == "PLAIN":
+            return self._decide_plain(domain, *request.credentials)
+        if request.mechanism == "CURVE":
+            return await self._decide_curve(domain, *request.credentials)
+        return request.credentials[0], ""
+
+    def _decide_plain(self, domain: str, username: str, password: str) -> tuple[str | None, str]:
+        expected = self.passwords.get(domain, {}).get(username)
+        known = expected is not None
+        if hmac.compare_digest(password.encode(), (expected if expected is not None else "").encode()) and known:
+            return username, ""
+        return None, "the user or the password is unknown" if domain in self.passwords else "the domain is unknown"
+
+    async def _decide_curve(self, domain: str, key: bytes) -> tuple[str | None, str]:
+        if self.allow_any:
+            allowed: Any = True
+        elif domain in self.credentials_providers:
+            allowed = self.credentials_providers[domain].callback(domain, key)
+            if inspect.isawaitable(allowed):
+                allowed = await allowed
+        elif domain in self.certs:
+            allowed = self.certs[domain].get(key)
+        else:
+            return None, "the domain is unknown"
+        return (self.curve_user_id(key), "") if allowed else (None, "the key is unknown")
+
+
+class ThreadAuthenticator(Authenticator):
+    """An Authenticator that answers in a thread.
+
+    Parameters
+    ----------
+    context, encoding, log
+        As of `Authenticator`.
+    """
+
+    @property
+    def thread(self) -> Any:
+        """threading.Thread or None: where it runs."""
+        return self._handler and self._handler._thread
+
+    def start(self) -> None:
+        """Answer from now on."""
+        self._handler = _Handler(self)
+        self._handler.start()
+
+    def stop(self) -> None:
+        """Answer no longer, and wait until the thread has ended."""
+        if self._handler is not None:
+            self._handler.stop()
+            self._handler = None
+
+    def is_alive(self) -> bool:
+        """Return whether it runs."""
+        return self.thread is not None and self.thread.is_alive()
+
+
+class AsyncioAuthenticator(Authenticator):
+    """An Authenticator that answers in an event loop.
+
+    Parameters
+    ----------
+    context : Context, optional
+        As of `Authenticator`.
+    loop : asyncio.AbstractEventLoop, optional
+        By default the running one at `start`.
+    encoding, log
+        As of `Authenticator`.
+    """
+
+    def __init__(self, context: Any = None, loop: Any = None, encoding: str = "utf-8", log: Any = None) -> None:
+        super().__init__(context, encoding, log)
+        self.loop = loop
+        self._task: Any = None
+
+    def start(self) -> None:
+        """Answer from now on."""
+        loop = self.loop or asyncio.get_running_loop()
+        self._handler = _Handler(self)
+        self._handler._open(self.context)
+        self._task = loop.create_task(self._handler._serve(self._handler._socket))
+
+    def stop(self) -> None:
+        """Answer no longer."""
+        if self._handler is not None:
+            self._task.cancel()
+            zmqcy.auth._close(self._handler._socket)  # at once: the context may be ended before the task is
+            self._handler = self._task = None
+
+
+class IOLoopAuthenticator(AsyncioAuthenticator):
+    """AsyncioAuthenticator by its older name.
+
+    Parameters
+    ----------
+    context, encoding, log
+        As of `Authenticator`.
+    io_loop : object, optional
+        Not used: the loop is the one that runs at `start`.
+    """
+
+    def __init__(self, context: Any = None, encoding: str = "utf-8", log: Any = None, io_loop: Any = None) -> None:
+        super().__init__(context, None, encoding, log)
+        if io_loop is not None:
+            text = "IOLoopAuthenticator: io_loop is not used, and not needed"
+            warnings.warn(text, DeprecationWarning, stacklevel=2)

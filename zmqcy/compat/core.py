@@ -1,0 +1,668 @@
+"""What ``zmq`` itself has where pyzmq differs from zmqcy: its Socket and Context, and names that only it has."""
+
+# mypy: disable-error-code="override"
+# The arguments are those of pyzmq, which are not always those of zmqcy.
+
+import os
+import pickle
+import time
+import warnings
+from abc import ABCMeta
+from collections.abc import Callable, Iterable
+from enum import Enum
+from errno import EMSGSIZE, ENAMETOOLONG
+from threading import Lock
+from types import GenericAlias
+from typing import Any, TypeVar
+from weakref import ref
+
+import zmqcy
+from zmqcy import _base
+from zmqcy._base import SocketProperty
+from zmqcy.compat import PYZMQ, pyzmq_version, pyzmq_version_info
+from zmqcy.compat.utils import dumps, loads
+from zmqcy.constants import SocketOption, SocketType
+from zmqcy.options import ALIASES, CONTEXT_OPTIONS, SOCKET_OPTIONS
+from zmqcy.socket import Endpoint
+
+_Class = TypeVar("_Class", bound=type)
+
+__version__ = pyzmq_version()
+__revision__ = ""
+VERSION_MAJOR, VERSION_MINOR, VERSION_PATCH = PYZMQ
+VERSION_EXTRA = ""
+PYZMQ_DRAFT_API = zmqcy.DRAFT_API
+DEFAULT_PROTOCOL = pickle.DEFAULT_PROTOCOL
+POLLIN = int(zmqcy.POLLIN)
+HWM = 1  # which libzmq has not known since its version 3
+
+
+class AttributeSetter:
+    """What pyzmq has its classes with options as attributes descend from; it does nothing here."""
+
+
+class ZMQVersionError(NotImplementedError):
+    """Say that this libzmq is too old. zmqcy itself raises NotSupported."""
+
+    def __init__(self, min_version: str, msg: str = "Feature") -> None:
+        super().__init__(f"{msg} requires libzmq >= {min_version}, have {zmqcy.zmq_version()}")
+        self.msg = msg
+        self.min_version = min_version
+        self.version = zmqcy.zmq_version()
+
+
+class DraftFDWarning(RuntimeWarning):
+    """A warning that pyzmq has for sockets without a descriptor. It is never given here."""
+
+
+# ------------------------------------------------------------------------------------------- options as pyzmq has them
+
+
+class _Raw(SocketProperty):
+    """An option that reads as `getsockopt` does: bytes for strings, numbers for bools."""
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        if instance is None:
+            return super().__get__(instance, owner)
+        try:
+            return instance.getsockopt(self.option.number)
+        except zmqcy.InvalidArgument as error:  # so that hasattr, dir and mocks can go through all of them
+            raise AttributeError(f"{self.option.name}: it can be set only: {error}", obj=instance) from None
+
+
+class _Type(SocketProperty):
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return super().__get__(instance, owner) if instance is None else SocketType(super().__get__(instance, owner))
+
+
+class _Subscription:
+    """`subscribe` and `unsubscribe`: methods that may be set like options too."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.function = getattr(_base.BaseSocket, name)
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return self.function.__get__(instance, owner)
+
+    def __set__(self, instance: Any, topic: Any) -> None:
+        self.function(instance, topic)
+
+
+def with_options(cls: _Class) -> _Class:
+    """Give a class of sockets the options under their names in capitals, and strings as bytes."""
+    for option in SOCKET_OPTIONS:
+        names = [option.name, *(alias for alias, name in ALIASES.items() if name == option.name)]
+        kind = _Type if option.name == "type" else _Raw
+        value = _Subscription(option.name) if option.name in ("subscribe", "unsubscribe") else kind(option)
+        for name in names:
+            setattr(cls, name, value)
+            setattr(cls, name.upper(), value)
+    return cls
+
+
+class _OptType(Enum):
+    """What kinds of values options have."""
+
+    int = "int"
+    int64 = "int64"
+    bytes = "bytes"
+    fd = "fd"
+
+
+_KINDS = {option.number: option.kind for option in SOCKET_OPTIONS}
+
+
+def _kind_of(option: Any) -> _OptType:
+    return _OptType[_OPTION_TYPES.get(_KINDS.get(int(option), "int"), "int")]
+
+
+_OPTION_TYPES = {"int64": "int64", "uint64": "int64", "bytes": "bytes", "string": "bytes", "key": "bytes", "fd": "fd"}
+SocketOption._opt_type = property(_kind_of)  # type: ignore[attr-defined]  # which pyzmq's own members have
+
+
+# -------------------------------------------------------------------------------------------------------------- sockets
+
+
+class Bound(Endpoint):
+    """What `bind` and `connect` return: `with` gives the socket, and undoes them at its end."""
+
+    __slots__ = ()
+    _socket: Any
+    _undo: str
+
+    def __enter__(self) -> Any:
+        return self._socket
+
+    @property
+    def addr(self) -> str:
+        """str: the endpoint."""
+        return self.endpoint
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}({_DONE[self._undo]}={self.endpoint!r})>"
+
+
+_DONE = {"unbind": "bind", "disconnect": "connect"}
+
+
+def _name_of(instance: Any) -> str:
+    """Return the name of a class as programs know it."""
+    module, name = type(instance).__module__, type(instance).__qualname__
+    places = {"zmqcy.compat.core": "zmq", "zmqcy.compat.asyncio": "zmq.asyncio", "zmqcy.compat.green": "zmq.green"}
+    return f"{places.get(module, module)}.{name}"
+
+
+class SocketForms:
+    """What the plain and the asynchronous Socket share: how they are made, and older names."""
+
+    __slots__ = ()
+    setsockopt_string: Any
+    getsockopt_string: Any
+    last_endpoint: Any
+    closed: bool
+    _shadow_obj: Any
+    _kind_name: str
+
+    def _begin(self, context: Any, socket_type: int, shadow: Any, copy_threshold: int | None) -> None:
+        """Make libzmq's socket, or be the shadow of another one."""
+        itself: Any = self
+        if isinstance(context, _base.BaseSocket):
+            shadow = context
+        self._shadow_obj = shadow or None
+        if shadow:
+            itself._adopt(shadow)
+        else:
+            _base.BaseSocket.__init__(itself, context, socket_type)
+        self._kind_name = SocketType(itself.type).name
+        itself._make_frames(Frame)
+        if copy_threshold is not None:
+            itself.copy_threshold = copy_threshold
+
+    def __del__(self) -> None:
+        if not self.closed and getattr(self, "_shadow_obj", self) is None:
+            warnings.warn(f"Unclosed socket {self!r}", ResourceWarning, stacklevel=2, source=self)
+
+    @classmethod
+    def shadow(cls, address: Any) -> Any:
+        make: Any = cls
+        return make(shadow=address)
+
+    @property
+    def _shadow(self) -> bool:
+        return self._shadow_obj is not None
+
+    @property
+    def context(self) -> Any:
+        """Context: that of the socket; a shadow has that of what it shadows, or None of an address."""
+        origin = self._shadow_obj
+        return _base.BaseSocket.context.__get__(self) if origin is None else getattr(origin, "context", None)
+
+    @context.setter
+    def context(self, context: Any) -> None:
+        raise AttributeError("context: a socket stays with its context")
+
+    def getsockopt(self, option: int) -> Any:
+        """Read an option, as bytes or a number."""
+        return _base.BaseSocket.getsockopt(self, option)  # type: ignore[arg-type]
+
+    def setsockopt(self, option: int, optval: Any) -> None:
+        """Set an option: those of bytes to bytes, the others, and what zmqcy does not know, to a number."""
+        if isinstance(optval, bytes) and option not in _NUMBERS:
+            raise TypeError(f"setsockopt: option {option} takes an int, not {optval!r:.80}")
+        _base.BaseSocket.setsockopt(self, option, optval)  # type: ignore[arg-type]
+
+    get = getsockopt
+    set = setsockopt
+
+    @classmethod
+    def __class_getitem__(cls, item: Any) -> GenericAlias:
+        return GenericAlias(cls, item)
+
+    def __copy__(self, memo: Any = None) -> Any:
+        shadow: Any = type(self)
+        return shadow.shadow(self)
+
+    __deepcopy__ = __copy__
+
+    def bind(self, addr: str) -> Bound:
+        return self._attach("bind", "unbind", addr)
+
+    def connect(self, addr: str) -> Bound:
+        return self._attach("connect", "disconnect", addr)
+
+    def _attach(self, call: str, undo: str, addr: Any) -> Bound:
+        itself: Any = self
+        try:
+            getattr(_base.BaseSocket, call)(itself, addr)
+        except zmqcy.ZMQError as error:
+            if error.errno == ENAMETOOLONG:
+                text = f"the path of ipc may have {zmqcy.IPC_PATH_MAX_LEN} bytes (IPC_PATH_MAX_LEN)"
+                raise zmqcy.ZMQError(ENAMETOOLONG, text, call=call, detail=str(addr)) from None
+            raise
+        return Bound(itself, undo, self.last_endpoint.decode())
+
+    def __repr__(self) -> str:
+        return f"<{_name_of(self)}(zmq.{self._kind_name}) at {id(self):#x}{' closed' if self.closed else ''}>"
+
+    def disable_monitor(self) -> None:
+        """End what `monitor` or `get_monitor_socket` began. Its socket stays open, to be read to its end."""
+        itself: Any = self
+        itself._unmonitor()
+
+    def join(self, group: str) -> None:
+        """Raise NotSupported: groups are of draft sockets."""
+        raise zmqcy.NotSupported(call="join", detail=repr(group))
+
+    leave = join
+
+    def setsockopt_unicode(self, option: int, optval: str, encoding: str = "utf-8") -> None:
+        self.setsockopt_string(option, optval, encoding)
+
+    def getsockopt_unicode(self, option: int, encoding: str = "utf-8") -> str:
+        text: str = self.getsockopt_string(option, encoding)
+        return text
+
+
+_NUMBERS = {option.number for option in SOCKET_OPTIONS}
+_warned = False
+
+
+def warn_of_pickle() -> None:
+    """Warn, once a process, that who can send a pickle can run any code."""
+    global _warned
+    if not _warned:
+        _warned = True
+        text = "recv_pyobj runs what the sender wants: pickle is for peers that are trusted; others: send_json"
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
+
+
+def target_of(buffer: Any, nbytes: int) -> memoryview:
+    """Return the bytes of a buffer that may be written to."""
+    view = memoryview(buffer)
+    if view.readonly or not view.c_contiguous:
+        fault = "read-only" if view.readonly else "not contiguous"
+        raise BufferError(f"recv_into: the buffer is {fault}: {buffer!r:.80}")
+    if not isinstance(nbytes, int) or not 0 <= nbytes <= view.nbytes:
+        raise ValueError(f"recv_into: nbytes must be an int from 0 to {view.nbytes}, not {nbytes!r}")
+    return view.cast("B")[: nbytes or None] if view.nbytes else view
+
+
+def cut_into(target: memoryview, frame: Any) -> int:
+    """Copy of a frame what fits, and return the size of the frame."""
+    size = len(frame)
+    fits = min(target.nbytes, size)
+    if fits:
+        target[:fits] = frame.buffer[:fits]
+    return size
+
+
+@with_options
+class Socket(SocketForms, zmqcy.Socket, metaclass=ABCMeta):
+    """A socket with the methods and options of pyzmq's. The asynchronous ones count as its subclass.
+
+    Parameters
+    ----------
+    ctx_or_socket : Context or Socket
+        The context that serves it, or a socket to shadow.
+    socket_type : int
+        One of `zmq.SocketType`.
+    shadow : int or Socket, optional
+        A socket to shadow, or its address.
+    copy_threshold : int, optional
+        From how many bytes on `bytes` are lent to libzmq instead of copied.
+    """
+
+    __slots__ = ("_kind_name", "_shadow_obj")
+    __hash__ = zmqcy.Socket.__hash__
+
+    def __init__(
+        self, ctx_or_socket: Any = None, socket_type: int = 0, *, shadow: Any = 0, copy_threshold: int | None = None
+    ) -> None:
+        self._begin(ctx_or_socket, socket_type, shadow, copy_threshold)
+
+    def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> int:
+        """Receive into a buffer what fits of a part, drop the rest, and return the size of the part."""
+        if nbytes or memoryview(buffer).nbytes:
+            try:
+                return super().recv_into(buffer, nbytes=nbytes, flags=flags)
+            except zmqcy.ZMQError as error:
+                if error.errno != EMSGSIZE:
+                    raise
+        target = target_of(buffer, nbytes)
+        return cut_into(target, self.recv(flags, False))
+
+    def send_string(
+        self, u: str, flags: int = 0, copy: bool = True, encoding: str = "utf-8", track: bool = False
+    ) -> Any:
+        if not isinstance(u, str):
+            raise TypeError(f"send_string: a str is required, not {u!r:.80}")
+        return self.send(u.encode(encoding), flags, copy, track)
+
+    send_unicode = send_string
+
+    def recv_string(self, flags: int = 0, encoding: str = "utf-8") -> str:
+        return self.recv(flags).decode(encoding)
+
+    recv_unicode = recv_string
+
+    def send_json(self, obj: Any, flags: int = 0, **kwargs: Any) -> Any:
+        return self.send(dumps(obj, **kwargs), flags)
+
+    def recv_json(self, flags: int = 0, **kwargs: Any) -> Any:
+        return loads(self.recv(flags), **kwargs)
+
+    def send_pyobj(
+        self, obj: Any, flags: int = 0, protocol: int = DEFAULT_PROTOCOL, copy: bool = True, track: bool = False
+    ) -> Any:
+        return self.send(pickle.dumps(obj, protocol), flags, copy, track)
+
+    def recv_pyobj(self, flags: int = 0) -> Any:
+        warn_of_pickle()
+        return pickle.loads(self.recv(flags))
+
+    def send_serialized(
+        self,
+        msg: Any,
+        serialize: Callable[[Any], Iterable[Any]],
+        flags: int = 0,
+        copy: bool = True,
+        track: bool = False,
+    ) -> Any:
+        return self.send_multipart(serialize(msg), flags, copy, track)
+
+    def recv_serialized(self, deserialize: Callable[[list[Any]], Any], flags: int = 0, copy: bool = True) -> Any:
+        return deserialize(self.recv_multipart(flags, copy))
+
+
+Socket._kind = Socket  # type: ignore[attr-defined]
+SyncSocket = Socket
+
+
+# ------------------------------------------------------------------------------------------------------------- contexts
+
+
+class Context(zmqcy.Context):
+    """A context as pyzmq has it.
+
+    Parameters
+    ----------
+    io_threads : int or Context, default 1
+        How many threads move messages; or a context to shadow.
+    shadow : int or Context, optional
+        A context to shadow, or its address.
+    """
+
+    __slots__ = ("_shadow",)
+    _socket_class: Any = Socket
+    _instance: Any = None
+    _instance_pid: int | None = None
+    _instance_lock = Lock()
+    _defaults: dict[int, Any]
+    _open_sockets: Any
+    IDENTITY: Any
+
+    def __init__(self, io_threads: Any = 1, shadow: Any = 0) -> None:
+        super().__init__(io_threads, shadow)
+        self._shadow = bool(shadow) or isinstance(io_threads, zmqcy.Context)
+
+    @classmethod
+    def shadow(cls, address: Any) -> Any:
+        made = super().shadow(address)
+        made._shadow = True
+        return made
+
+    def __repr__(self) -> str:
+        count = len(self._open_sockets())
+        inside = f"{count} socket{'s' if count != 1 else ''}" if count and not self.closed else ""
+        return f"<{_name_of(self)}({inside}) at {id(self):#x}{' closed' if self.closed else ''}>"
+
+    def __exit__(self, *exception: object) -> None:
+        for each in () if self._shadow or self.closed else self._open_sockets():
+            warnings.warn(
+                f"Destroying context with unclosed socket {each!r}", ResourceWarning, stacklevel=2, source=each
+            )
+        super().__exit__(*exception)
+
+    def __del__(self) -> None:
+        if not self.closed and not getattr(self, "_shadow", True):
+            warnings.warn(f"Unclosed context {self!r}", ResourceWarning, stacklevel=2, source=self)
+
+    @classmethod
+    def __class_getitem__(cls, item: Any) -> GenericAlias:
+        return GenericAlias(cls, item)
+
+    def __copy__(self, memo: Any = None) -> Any:
+        return type(self).shadow(self)
+
+    __deepcopy__ = __copy__
+
+    @classmethod
+    def instance(cls, io_threads: int = 1) -> Any:
+        """Return the context of the process; subclasses share it, unless they have one of their own before."""
+        with cls._instance_lock:
+            if cls._instance is None or cls._instance.closed or cls._instance_pid != os.getpid():
+                cls._instance = cls(io_threads)
+                cls._instance_pid = os.getpid()
+            return cls._instance
+
+    @property
+    def sockopts(self) -> dict[int, Any]:
+        """dict: the options that new sockets get, by number."""
+        return self._defaults
+
+    def socket(self, socket_type: int, socket_class: Any = None, **kwargs: Any) -> Any:
+        """Make a socket; the other arguments are for its class. An option that its type does not take is left out."""
+        socket = (socket_class or self._socket_class)(self, socket_type, **kwargs)
+        for option, value in self._defaults.items():
+            try:
+                socket.setsockopt(option, value)
+            except zmqcy.ZMQError:
+                if socket.closed:
+                    raise
+        return socket
+
+
+SyncContext = Context
+
+for _option in (*SOCKET_OPTIONS, *CONTEXT_OPTIONS):
+    if hasattr(zmqcy.Context, _option.name):
+        setattr(Context, _option.name.upper(), getattr(zmqcy.Context, _option.name))
+Context.IDENTITY = zmqcy.Context.identity
+
+
+# ------------------------------------------------------------------------------------------- messages, polls, the clock
+
+
+class Frame(zmqcy.Frame):
+    """A message, or a part of one, that keeps the bytes that were asked for once.
+
+    Parameters
+    ----------
+    data : bytes-like or str, optional
+        The content.
+    track : bool, default False
+        Whether `tracker` shall tell when libzmq and all frames have let go of it.
+    copy : bool, optional
+        True: copy the content. False: lend it. By default bytes of `copy_threshold` and more are lent.
+    copy_threshold : int, optional
+        By default `zmq.COPY_THRESHOLD`.
+    """
+
+    __slots__ = ("_buffer", "_bytes")
+
+    def __init__(
+        self, data: Any = None, track: bool = False, copy: bool | None = None, copy_threshold: int | None = None
+    ) -> None:
+        if isinstance(data, str):
+            raise TypeError("Frame: bytes are required, not str")
+        if copy is None and copy_threshold is not None:
+            copy = memoryview(b"" if data is None else data).nbytes < copy_threshold
+        super().__init__(b"" if data is None else data, track, copy)
+
+    @property
+    def bytes(self) -> bytes:
+        """bytes: a copy of the content, the same one each time."""
+        try:
+            found: bytes = self._bytes
+        except AttributeError:
+            found = self._bytes = super().bytes
+        return found
+
+    @property
+    def buffer(self) -> memoryview:
+        """memoryview: the content, not copied; the same one as long as somebody has it."""
+        found: memoryview | None = self._buffer() if hasattr(self, "_buffer") else None
+        if found is None:
+            found = super().buffer
+            self._buffer = ref(found)  # a reference would be a cycle, and its frame would have a view for ever
+        return found
+
+    def __repr__(self) -> str:
+        size = len(self)
+        if size <= 16:
+            return f"<zmq.Frame({self.bytes!r})>"
+        unit = next(unit for unit in (9, 6, 3, 0) if size >= 10**unit and (unit < 6 or size > 10**unit))
+        return f"<zmq.Frame({bytes(self.buffer[:12])!r}...{size // 10**unit}{_UNITS[unit]}B)>"
+
+
+Message = Frame
+_UNITS = {0: "", 3: "k", 6: "M", 9: "G"}
+
+
+class Poller(zmqcy.Poller):
+    """Wait for several sockets or descriptors. What has a `fileno()` is polled, and given back, as that number."""
+
+    def register(self, socket: Any, flags: int = 3) -> None:
+        what = _number_of(socket)
+        if flags:
+            super().register(what, flags)
+        elif what in self:
+            super().unregister(what)
+
+    def modify(self, socket: Any, flags: int = 3) -> None:
+        super().modify(_number_of(socket), flags)
+
+    def unregister(self, socket: Any) -> None:
+        super().unregister(_number_of(socket))
+
+    def __contains__(self, socket: Any) -> bool:
+        return super().__contains__(_number_of(socket))
+
+
+def _number_of(what: Any) -> Any:
+    return what.fileno() if hasattr(what, "fileno") and not isinstance(what, _base.BaseSocket) else what
+
+
+class MessageTracker(metaclass=ABCMeta):  # noqa: B024  # for `register` alone
+    """Tell when libzmq has let go of messages: of all that are watched. Those of a send count as its subclass.
+
+    Parameters
+    ----------
+    *towatch : MessageTracker or Frame or threading.Event
+        What is to be waited for.
+    """
+
+    def __init__(self, *towatch: Any) -> None:
+        self._watched: list[Any] = [each.tracker if isinstance(each, zmqcy.Frame) else each for each in towatch]
+        if None in self._watched:
+            raise ValueError("MessageTracker: a Frame is not tracked: make it with track=True")
+
+    @property
+    def done(self) -> bool:
+        """bool: whether libzmq has let go of all of them."""
+        return all(each.is_set() if hasattr(each, "is_set") else each.done for each in self._watched)
+
+    def wait(self, timeout: float = -1) -> None:
+        """Wait until it has, for some seconds at most; -1 is for ever.
+
+        Raises
+        ------
+        NotDone
+            The time is up.
+        """
+        deadline = None if timeout is None or timeout < 0 else time.monotonic() + timeout
+        for each in self._watched:
+            left = None if deadline is None else max(0, deadline - time.monotonic())
+            if not hasattr(each, "is_set"):
+                each.wait(-1 if left is None else left)
+            elif not each.wait(left):
+                raise zmqcy.NotDone
+
+
+MessageTracker.register(zmqcy.MessageTracker)
+_FINISHED_TRACKER = MessageTracker()
+
+
+def zmq_poll(sockets: Iterable[tuple[Any, int]], timeout: float = -1) -> list[tuple[Any, int]]:
+    """Wait, for some milliseconds at most, until one of some sockets is ready for what it is listed with.
+
+    Parameters
+    ----------
+    sockets : iterable of tuple
+        Sockets, descriptors or objects with `fileno()`, each with flags of `zmq.PollEvent`.
+    timeout : float, default -1
+        Milliseconds; -1 is for ever.
+
+    Returns
+    -------
+    list of tuple
+        The ready ones, each with what it is ready for.
+    """
+    poller = Poller()
+    for what, flags in sockets:
+        poller.register(what, flags)
+    return poller.poll(timeout)
+
+
+class Stopwatch:
+    """Measure a time in microseconds. Deprecated in pyzmq: `time.perf_counter` does it."""
+
+    _since: float | None = None
+
+    def start(self) -> None:
+        """Begin."""
+        self._since = time.perf_counter()
+
+    def stop(self) -> int:
+        """End, and return the microseconds since the beginning."""
+        if self._since is None:
+            raise RuntimeError("Stopwatch: stop before start")
+        microseconds = round((time.perf_counter() - self._since) * 1e6)
+        self._since = None
+        return microseconds
+
+
+def get_includes() -> list[str]:
+    """Return an empty list: zmqcy brings no headers to compile against."""
+    return []
+
+
+def get_library_dirs() -> list[str]:
+    """Return an empty list: zmqcy brings no library to link with."""
+    return []
+
+
+__all__ = [
+    "HWM",
+    "PYZMQ_DRAFT_API",
+    "_FINISHED_TRACKER",
+    "Context",
+    "DraftFDWarning",
+    "Frame",
+    "Message",
+    "MessageTracker",
+    "Poller",
+    "Socket",
+    "Stopwatch",
+    "SyncContext",
+    "SyncSocket",
+    "ZMQVersionError",
+    "__revision__",
+    "__version__",
+    "get_includes",
+    "get_library_dirs",
+    "pyzmq_version",
+    "pyzmq_version_info",
+    "zmq_poll",
+]  # fmt: skip

@@ -1,0 +1,314 @@
+"""`zmq.devices`: devices that are told of their endpoints first and make their sockets where they run.
+
+`zmqcy.devices` has better ones: they say what went wrong, count, pause and stop.
+"""
+
+import time
+from multiprocessing import Process
+from threading import Thread
+from typing import Any
+
+import zmqcy
+from zmqcy.compat.core import Context
+from zmqcy.constants import DeviceType, SocketType
+from zmqcy.errors import ETERM
+
+__all__ = [
+    "Device", "DeviceType", "MonitoredQueue", "ProcessDevice", "ProcessMonitoredQueue", "ProcessProxy",
+    "ProcessProxySteerable", "Proxy", "ProxySteerable", "ThreadDevice", "ThreadMonitoredQueue", "ThreadProxy",
+    "ThreadProxySteerable", "monitored_queue", "proxy",
+]  # fmt: skip
+
+proxy = zmqcy.proxy
+
+
+def monitored_queue(
+    in_socket: Any, out_socket: Any, mon_socket: Any, in_prefix: bytes = b"in", out_prefix: bytes = b"out"
+) -> None:
+    """Forward between two sockets, and send a copy of each message, with a part in front, to a third one.
+
+    Between two ROUTER sockets the first two parts change places: peers write to each other by name.
+
+    Parameters
+    ----------
+    in_socket, out_socket : Socket
+        The sockets.
+    mon_socket : Socket
+        Gets the copies.
+    in_prefix, out_prefix : bytes
+        The first part of the copy of a message that came in by `in_socket`, by `out_socket`.
+
+    Raises
+    ------
+    ContextTerminated
+        The context was ended.
+    """
+    for prefix in (in_prefix, out_prefix):
+        if not isinstance(prefix, bytes):
+            raise TypeError(f"monitored_queue: a prefix must be bytes, not {prefix!r:.80}")
+    swap = in_socket.type == out_socket.type == SocketType.ROUTER
+    poller = zmqcy.Poller()
+    sides: dict[Any, tuple[Any, bytes]] = {in_socket: (out_socket, in_prefix), out_socket: (in_socket, out_prefix)}
+    for each in sides:
+        poller.register(each, zmqcy.POLLIN)
+    while True:
+        for each, _ in poller.poll():
+            other, prefix = sides[each]
+            source: Any = each
+            parts = source.recv_multipart()
+            if swap and len(parts) > 1:
+                parts[:2] = parts[1::-1]
+            mon_socket.send_multipart([prefix, *parts])
+            other.send_multipart(parts)
+
+
+class _Side:
+    """One socket of a device, as it is told: its type, options and endpoints."""
+
+    def __init__(self, kind: int | None) -> None:
+        self.kind = kind
+        self.options: list[tuple[int, Any]] = []
+        self.calls: list[tuple[str, str]] = []
+
+    def make(self, context: Any) -> Any:
+        return self.prepare(context.socket(self.kind))
+
+    def prepare(self, socket: Any) -> Any:
+        for option, value in self.options:
+            socket.setsockopt(option, value)
+        for call, endpoint in self.calls:
+            getattr(socket, call)(endpoint)
+        return socket
+
+
+def _free_port(taken: set[str], addr: str, *args: Any, **kwargs: Any) -> int:
+    """Return a port that is free, and that no other socket of the device will have."""
+    with zmqcy.Context() as context, context.socket(zmqcy.PUSH) as probe:
+        while True:  # the probe keeps what it got, so that each turn finds another one, or none
+            port = probe.bind_to_random_port(addr, *args, **kwargs)
+            if f"{addr}:{port}" not in taken:
+                return port
+
+
+def _with_side(name: str) -> Any:
+    """Give a class the methods by which the socket `name` is told of its options and endpoints."""
+
+    def decorate(cls: Any) -> Any:
+        def side(device: Any) -> _Side:
+            found: _Side = device._sides[name]
+            return found
+
+        def tell(call: str) -> Any:
+            return lambda device, addr: side(device).calls.append((call, addr))
+
+        def bind_to_random_port(device: Any, addr: str, *args: Any, **kwargs: Any) -> int:
+            taken = {endpoint for each in device._sides.values() for _, endpoint in each.calls}
+            port = _free_port(taken, addr, *args, **kwargs)
+            side(device).calls.append(("bind", f"{addr}:{port}"))
+            return port
+
+        methods = {
+            f"bind_{name}": (tell("bind"), f"Have the {name} socket bound to an endpoint."),
+            f"connect_{name}": (tell("connect"), f"Have the {name} socket connected to an endpoint."),
+            f"bind_{name}_to_random_port": (
+                bind_to_random_port,
+                f"Have the {name} socket bound to a free port.",
+            ),
+            f"setsockopt_{name}": (
+                lambda device, opt, value: side(device).options.append((opt, value)),
+                f"Have an option of the {name} socket set.",
+            ),
+        }
+        for method, (function, text) in methods.items():
+            function.__name__ = method
+            function.__qualname__ = f"{cls.__qualname__}.{method}"
+            function.__doc__ = text
+            setattr(cls, method, function)
+        return cls
+
+    return decorate
+
+
+@_with_side("in")
+@_with_side("out")
+class Device:
+    """A device that runs in the calling thread, once `start` is called.
+
+    Parameters
+    ----------
+    device_type : int, default QUEUE
+        One of `zmq.DeviceType`.
+    in_type, out_type : int
+        Types of its sockets.
+    """
+
+    context_factory: Any = Context.instance
+
+    def __init__(self, device_type: int = DeviceType.QUEUE, in_type: int | None = None, out_type: int | None = None):
+        if in_type is None or out_type is None:
+            raise TypeError(f"{type(self).__name__}: in_type and out_type are required")
+        self.device_type = device_type
+        self.in_type = in_type
+        self.out_type = out_type
+        self.daemon = True
+        self.done = False
+        self._sides = {"in": _Side(in_type), "out": _Side(out_type)}
+
+    def _setup_sockets(self) -> tuple[Any, ...]:
+        context = self.context_factory()
+        made = {name: side.make(context) for name, side in self._sides.items() if name != "out"}
+        both = self._sides["out"].kind is None or (self._sides["out"].kind or 0) < 0
+        out = self._sides["out"].prepare(made["in"]) if both else self._sides["out"].make(context)
+        return made.pop("in"), out, *made.values()
+
+    def run_device(self) -> None:
+        """Make the sockets, and forward until the context ends."""
+        zmqcy.proxy(*self._setup_sockets())
+
+    def run(self) -> None:
+        """Do what `run_device` does, and take the end of the context for the end."""
+        try:
+            self.run_device()
+        except zmqcy.ZMQError as error:
+            if error.errno != ETERM:
+                raise
+        finally:
+            self.done = True
+
+    def start(self) -> None:
+        """Run it."""
+        self.run()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until it has ended, for some seconds at most."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while not self.done and (deadline is None or time.monotonic() < deadline):
+            time.sleep(0.001)
+
+
+class _Background(Device):
+    """A device that runs beside its caller."""
+
+    _launch_class: Any
+    launcher: Any = None
+
+    def start(self) -> None:
+        """Start it."""
+        self.launcher = self._launch_class(target=self.run, daemon=self.daemon)
+        self.launcher.start()
+
+    def join(self, timeout: float | None = None) -> None:
+        """Wait until it has ended, for some seconds at most."""
+        self.launcher.join(timeout)
+
+
+class ThreadDevice(_Background):
+    """A device in a thread, with the context of the process."""
+
+    _launch_class = Thread
+
+
+class ProcessDevice(_Background):
+    """A device in a process, with a context of its own."""
+
+    _launch_class = Process
+    context_factory = Context
+
+
+@_with_side("mon")
+class _ProxyBase(Device):
+    def __init__(self, in_type: int, out_type: int, mon_type: int = SocketType.PUB) -> None:
+        super().__init__(in_type=in_type, out_type=out_type)
+        self.mon_type = mon_type
+        self._sides["mon"] = _Side(mon_type)
+
+
+class Proxy(_ProxyBase):
+    """A device with a socket that gets a copy of each message.
+
+    Parameters
+    ----------
+    in_type, out_type : int
+        Types of its sockets.
+    mon_type : int, default PUB
+        The type of the third one.
+    """
+
+
+class ThreadProxy(_ProxyBase, ThreadDevice):
+    """Proxy in a thread."""
+
+
+class ProcessProxy(_ProxyBase, ProcessDevice):
+    """Proxy in a process."""
+
+
+@_with_side("ctrl")
+class _SteerableBase(_ProxyBase):
+    def __init__(
+        self, in_type: int, out_type: int, mon_type: int = SocketType.PUB, ctrl_type: int | None = None
+    ) -> None:
+        super().__init__(in_type, out_type, mon_type)
+        self.ctrl_type = ctrl_type
+        if ctrl_type is not None:
+            self._sides["ctrl"] = _Side(ctrl_type)
+
+    def run_device(self) -> None:
+        zmqcy.proxy_steerable(*self._setup_sockets())
+
+
+class ProxySteerable(_SteerableBase):
+    """Proxy with a socket that takes PAUSE, RESUME, TERMINATE and STATISTICS.
+
+    Parameters
+    ----------
+    in_type, out_type, mon_type : int
+        As Proxy has them.
+    ctrl_type : int, optional
+        The type of the socket that takes them.
+    """
+
+
+class ThreadProxySteerable(_SteerableBase, ThreadProxy):
+    """ProxySteerable in a thread."""
+
+
+class ProcessProxySteerable(_SteerableBase, ProcessProxy):
+    """ProxySteerable in a process."""
+
+
+class _MonitoredQueueBase(_ProxyBase):
+    def __init__(
+        self,
+        in_type: int,
+        out_type: int,
+        mon_type: int = SocketType.PUB,
+        in_prefix: bytes = b"in",
+        out_prefix: bytes = b"out",
+    ) -> None:
+        super().__init__(in_type, out_type, mon_type)
+        self._prefixes = in_prefix, out_prefix
+
+    def run_device(self) -> None:
+        first, second, third = self._setup_sockets()
+        monitored_queue(first, second, third, *self._prefixes)
+
+
+class MonitoredQueue(_MonitoredQueueBase, Proxy):
+    """`monitored_queue` as a device.
+
+    Parameters
+    ----------
+    in_type, out_type, mon_type : int
+        As Proxy has them.
+    in_prefix, out_prefix : bytes
+        As `monitored_queue` has them.
+    """
+
+
+class ThreadMonitoredQueue(_MonitoredQueueBase, ThreadProxy):
+    """MonitoredQueue in a thread."""
+
+
+class ProcessMonitoredQueue(_MonitoredQueueBase, ProcessProxy):
+    """MonitoredQueue in a process."""

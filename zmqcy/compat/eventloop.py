@@ -1,0 +1,326 @@
+"""`zmq.eventloop` on tornado: ZMQStream, which calls functions back when messages come and go."""
+
+import asyncio
+import pickle
+import warnings
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tornado.ioloop import IOLoop
+from tornado.log import gen_log
+
+import zmqcy
+from zmqcy import _base
+from zmqcy.compat import core
+from zmqcy.compat.utils import dumps
+from zmqcy.constants import PollEvent
+
+ZMQIOLoop = IOLoop
+POLLIN, POLLOUT = PollEvent.POLLIN, PollEvent.POLLOUT
+_AT_ONCE = 64  # messages that are received before the loop has its turn
+
+
+def install() -> None:
+    """Do nothing: tornado's loop is one of asyncio, and any will do."""
+    warnings.warn("zmq.eventloop.ioloop.install does nothing, and is not needed", DeprecationWarning, stacklevel=2)
+
+
+class ZMQStream:
+    """Calls functions back when a socket has received, and when what was queued here was sent.
+
+    Beside the methods below it has those of the socket, without those that receive.
+
+    Parameters
+    ----------
+    socket : Socket
+        A socket that nothing else receives from.
+    io_loop : tornado.ioloop.IOLoop, optional
+        The loop; by default the current one.
+    """
+
+    socket: Any
+    io_loop: Any
+
+    def __init__(self, socket: Any, io_loop: Any = None) -> None:
+        if not isinstance(socket, zmqcy.Socket):
+            if not isinstance(socket, _base.BaseSocket):
+                raise TypeError(f"ZMQStream: a Socket is required, not {socket!r:.80}")
+            text = "ZMQStream is for plain sockets: make them with ctx.socket(..., socket_class=zmq.Socket)"
+            warnings.warn(text, RuntimeWarning, stacklevel=2)
+            socket = core.Socket.shadow(socket)
+        self.socket = socket
+        self.io_loop = io_loop or IOLoop.current()
+        self._queue: deque[tuple[list[Any], dict[str, Any]]] = deque()
+        self._on_recv: Callable[[list[Any]], Any] | None = None
+        self._on_send: Callable[[list[Any], Any], Any] | None = None
+        self._on_close: Callable[[], Any] | None = None
+        self._copy = True
+        self._due = False
+        for name in ("bind", "bind_to_random_port", "connect", "setsockopt", "getsockopt"):
+            setattr(self, name, getattr(socket, name))
+        for name in ("setsockopt_string", "getsockopt_string", "setsockopt_unicode", "getsockopt_unicode"):
+            setattr(self, name, getattr(socket, name, None))
+        self._fd = socket.fileno()
+        self.io_loop.add_handler(self._fd, self._ready, IOLoop.READ)
+        self._soon()
+
+    # ---- functions to call back
+
+    def on_recv(self, callback: Callable[[list[Any]], Any] | None, copy: bool = True) -> None:
+        """Have a function, or coroutine function, called with the parts of each message; None: receive no more.
+
+        Parameters
+        ----------
+        callback : callable or None
+            Takes the list of parts.
+        copy : bool, default True
+            False: the parts are Frames.
+        """
+        self._check_open()
+        assert callback is None or callable(callback), callback
+        self._on_recv = callback
+        self._copy = copy
+        self._soon()
+
+    def on_recv_stream(self, callback: Callable[[Any, list[Any]], Any] | None, copy: bool = True) -> None:
+        """Do what `on_recv` does, for a function that takes this stream too, in front."""
+        self.on_recv(None if callback is None else lambda message: callback(self, message), copy)
+
+    def stop_on_recv(self) -> None:
+        """Receive no more."""
+        self.on_recv(None)
+
+    def on_send(self, callback: Callable[[list[Any], Any], Any] | None) -> None:
+        """Have a function called with each message that was sent, and its tracker or None."""
+        assert callback is None or callable(callback), callback
+        self._on_send = callback
+
+    def on_send_stream(self, callback: Callable[[Any, list[Any], Any], Any] | None) -> None:
+        """Do what `on_send` does, for a function that takes this stream too, in front."""
+        self.on_send(None if callback is None else lambda message, status: callback(self, message, status))
+
+    def stop_on_send(self) -> None:
+        """Call nothing any more when a message was sent."""
+        self.on_send(None)
+
+    def on_err(self, callback: Any) -> None:
+        """Do nothing."""
+
+    def stop_on_err(self) -> None:
+        """Do nothing."""
+
+    def set_close_callback(self, callback: Callable[[], Any] | None) -> None:
+        """Have a function called when the stream is closed."""
+        self._on_close = callback
+
+    # ---- sending
+
+    def send_multipart(
+        self,
+        msg: Sequence[Any],
+        flags: int = 0,
+        copy: bool = True,
+        track: bool = False,
+        callback: Callable[[list[Any], Any], Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Queue a message; it is sent by the loop.
+
+        Parameters
+        ----------
+        msg : sequence
+            Its parts.
+        flags, copy, track
+            As Socket.send_multipart takes them.
+        callback : callable, optional
+            For `on_send`, from now on.
+        """
+        self._check_open()
+        self._queue.append((list(msg), {"flags": flags, "copy": copy, "track": track, **kwargs}))
+        if callback is not None:
+            self.on_send(callback)
+        self._soon()
+
+    def send(
+        self,
+        msg: Any,
+        flags: int = 0,
+        copy: bool = True,
+        track: bool = False,
+        callback: Callable[[list[Any], Any], Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Queue a message of one part."""
+        self.send_multipart([msg], flags, copy, track, callback, **kwargs)
+
+    def send_string(self, u: str, flags: int = 0, encoding: str = "utf-8", callback: Any = None, **kwargs: Any) -> None:
+        """Queue text."""
+        if not isinstance(u, str):
+            raise TypeError(f"send_string: a str is required, not {u!r:.80}")
+        self.send(u.encode(encoding), flags, callback=callback, **kwargs)
+
+    send_unicode = send_string
+
+    def send_json(self, obj: Any, flags: int = 0, callback: Any = None, **kwargs: Any) -> None:
+        """Queue a value as JSON."""
+        self.send(dumps(obj, **kwargs), flags, callback=callback)
+
+    def send_pyobj(self, obj: Any, flags: int = 0, protocol: int = -1, callback: Any = None, **kwargs: Any) -> None:
+        """Queue a pickle of an object."""
+        self.send(pickle.dumps(obj, protocol), flags, callback=callback, **kwargs)
+
+    # ---- state
+
+    def receiving(self) -> bool:
+        """Return whether messages are received: whether `on_recv` was given a function."""
+        return self._on_recv is not None
+
+    def sending(self) -> bool:
+        """Return whether messages wait here to be sent."""
+        return bool(self._queue)
+
+    def closed(self) -> bool:
+        """Return whether the stream, or its socket, was closed."""
+        if self.socket is not None and self.socket.closed:
+            text = f"ZMQStream: descriptor {self._fd} is looked at after closing socket: close the stream instead"
+            warnings.warn(text, UserWarning, stacklevel=2)
+            gen_log.warning("ZMQStream: events of a closed socket")
+            self._end()
+        return self.socket is None
+
+    def close(self, linger: int | None = None) -> None:
+        """Close the socket; what waits here is sent as far as there is room.
+
+        Parameters
+        ----------
+        linger : int, optional
+            As Socket.close takes it.
+        """
+        if not self.closed():
+            socket = self.socket
+            self._end(tell=False)
+            socket.close(linger)
+            self._tell_of_end()
+
+    def flush(self, flag: int = POLLIN | POLLOUT, limit: int | None = None) -> int:
+        """Receive and send now what can be without waiting, and call back. What has no function to call is dropped.
+
+        Parameters
+        ----------
+        flag : int, default POLLIN | POLLOUT
+            Which of the two.
+        limit : int, optional
+            How many messages, at most.
+
+        Returns
+        -------
+        int
+            How many there were.
+        """
+        self._check_open()
+        count = 0
+        while self.socket is not None and (limit is None or count < limit):
+            readable = flag & self.socket.getsockopt(zmqcy.EVENTS) & POLLIN  # PUSH and PUB would raise
+            moved = int(bool(readable) and self._receive())
+            if flag & POLLOUT and (limit is None or count + moved < limit) and self._send():
+                moved += 1
+            if not moved:
+                break
+            count += moved
+        self._soon()
+        return count
+
+    # ---- the loop
+
+    def _check_open(self) -> None:
+        if self.closed():
+            raise OSError("Stream is closed")
+
+    def _soon(self) -> None:
+        """Look at the socket in the next turn of the loop. Its descriptor tells of what is new, and once only."""
+        if not self._due and self.socket is not None:
+            self._due = True
+            self.io_loop.add_callback(self._turn)
+
+    def _ready(self, fd: Any, events: int) -> None:
+        self._look()
+
+    def _turn(self) -> None:
+        self._due = False
+        self._look()
+
+    def _look(self) -> None:
+        """Receive and send what can be, and call back; the rest is for the next turn."""
+        if self.closed():
+            return
+        events = self.socket.getsockopt(zmqcy.EVENTS)  # which makes the descriptor unreadable until there is news
+        received, sent = 0, 0
+        try:
+            while received < _AT_ONCE and self._on_recv is not None and events & POLLIN and self._receive():
+                received += 1
+            while sent < _AT_ONCE and self._queue and self._send():
+                sent += 1
+        finally:
+            if self.socket is not None:
+                events = self.socket.getsockopt(zmqcy.EVENTS)
+                if (events & POLLIN and self._on_recv is not None) or (events & POLLOUT and self._queue):
+                    self._soon()
+
+    def _receive(self) -> bool:
+        if self.socket is None:
+            return False
+        try:
+            message = self.socket.recv_multipart(zmqcy.DONTWAIT, self._copy)
+        except zmqcy.Again:
+            return False
+        self._call(self._on_recv, message)
+        return True
+
+    def _send(self) -> bool:
+        if self.socket is None or not self._queue:
+            return False
+        parts, options = self._queue[0]
+        flags = options.pop("flags") | zmqcy.DONTWAIT
+        try:
+            status = self.socket.send_multipart(parts, flags, **options)
+        except zmqcy.Again:
+            options["flags"] = flags
+            return False
+        except zmqcy.ZMQError:
+            gen_log.exception("ZMQStream: a message could not be sent")
+            self._queue.popleft()
+            return True
+        self._queue.popleft()
+        self._call(self._on_send, parts, status if options["track"] else None)
+        return True
+
+    def _call(self, function: Any, *arguments: Any) -> None:
+        if function is None:
+            return
+        try:
+            result = function(*arguments)
+        except Exception:
+            gen_log.exception("Uncaught exception in ZMQStream callback")
+            raise
+        if asyncio.iscoroutine(result) or asyncio.isfuture(result):
+            task = asyncio.ensure_future(result)
+            task.add_done_callback(_log_failure)
+
+    def _end(self, tell: bool = True) -> None:
+        self.io_loop.remove_handler(self._fd)
+        self.socket = None
+        self._queue.clear()
+        if tell:
+            self._tell_of_end()
+
+    def _tell_of_end(self) -> None:
+        if self._on_close is not None:
+            function, self._on_close = self._on_close, None
+            self._call(function)
+
+
+def _log_failure(task: Any) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        text = "Uncaught exception in ZMQStream callback"
+        gen_log.error(text, exc_info=error)
