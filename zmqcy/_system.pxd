@@ -27,6 +27,10 @@ cdef extern from *:
     #define zmqcy_add(place, value) (InterlockedExchangeAdd((long volatile *) (place), value) + (value))
     #define zmqcy_probe_descriptors(need) (need)
     #define zmqcy_close(fd) closesocket((SOCKET) (fd))
+    static inline void zmqcy_drain(int fd) {
+        char bytes[64];
+        while (recv((SOCKET) fd, bytes, sizeof bytes, 0) > 0);
+    }
     #else
     #include <poll.h>
     #include <pthread.h>
@@ -76,6 +80,10 @@ cdef extern from *:
         return got;
     }
     #define zmqcy_close close
+    static inline void zmqcy_drain(int fd) {
+        char bytes[64];
+        while (read(fd, bytes, sizeof bytes) > 0);
+    }
     #endif
     #ifdef __linux__
     #include <sys/epoll.h>
@@ -119,6 +127,7 @@ cdef extern from *:
     void poke "zmqcy_poke"(int fd) noexcept nogil  # make the other end readable
     void *swap "zmqcy_swap"(void **place, void *value) noexcept nogil
     bint replace "zmqcy_replace"(void **place, void *old, void *value) noexcept nogil
+    void drain "zmqcy_drain"(int fd) noexcept nogil  # of one that does not block: make it readable no more
     long add "zmqcy_add"(long *place, long value) noexcept nogil  # gives the sum
     int close_descriptor "zmqcy_close"(int fd) noexcept nogil
     # Linux's epoll; elsewhere no set can be opened.
