@@ -97,6 +97,121 @@ def test_calls_without_drafts(socket, call):
         call(socket(zmqcy.PUSH))
 
 
+@without_drafts
+def test_an_option_says_what_it_needs(socket):
+    one = socket(zmqcy.PUSH)
+    with pytest.raises(zmqcy.InvalidArgument, match=r"set out_batch_size=1000 .PUSH.: .*built without drafts"):
+        one.out_batch_size = 1000
+    with pytest.raises(zmqcy.InvalidArgument, match=r"get out_batch_size .PUSH.: .*built without drafts"):
+        one.out_batch_size  # noqa: B018
+    with pytest.raises(zmqcy.InvalidArgument, match=r"set rcvhwm=-1 .PUSH.: Invalid argument$"):
+        one.rcvhwm = -1
+
+
+# ---- throughput
+
+
+@each("kind", [zmqcy.PUSH, zmqcy.SUB, zmqcy.ROUTER], ids=name_of)
+def test_a_tuned_context(kind):
+    with zmqcy.Context(tuned=True, linger=0) as ctx, zmqcy.Context() as other:
+        assert ctx.tuned == DRAFTS
+        assert not other.tuned
+        one = ctx.socket(kind)
+        if DRAFTS:
+            assert (one.in_batch_size, one.out_batch_size) == (262_144, 262_144)
+            assert other.socket(kind).in_batch_size == 8192
+            assert ctx.socket(kind, in_batch_size=4096).in_batch_size == 4096
+            ctx.in_batch_size = 8192
+            assert not ctx.tuned
+            assert ctx.socket(kind).in_batch_size == 8192
+
+
+@each("tuned", [(False, True), (True, False), (True, True)], ids=str)
+def test_messages_of_any_size_between_tuned_contexts(tuned):
+    """Sizes around those of the batches arrive whole, on both sides of a connection."""
+    around = [8, 1000, 8191, 8192, 8193, 262_143, 262_144, 262_145, 1_000_000]
+    messages = [bytes([i]) * size for i in range(20) for size in around]
+    contexts = [zmqcy.Context(tuned=each_tuned, linger=0, sndhwm=0, rcvtimeo=10_000) for each_tuned in tuned]
+    with contexts[0] as here, contexts[1] as there:
+        pull, push = here.socket(zmqcy.PULL), there.socket(zmqcy.PUSH)
+        pull.bind("tcp://127.0.0.1:*")
+        push.connect(pull.last_endpoint)
+        assert push.send_many(messages) == len(messages)
+        assert [pull.recv() for _ in messages] == messages
+
+
+# ---- options
+
+
+@with_drafts
+@each(
+    ("kind", "name", "value"),
+    [
+        (zmqcy.PUSH, "in_batch_size", 1000), (zmqcy.PUSH, "out_batch_size", 1000), (zmqcy.PUSH, "priority", 3),
+        (zmqcy.PUSH, "zap_enforce_domain", True), (zmqcy.PUSH, "multicast_loop", False),
+        (zmqcy.PUSH, "reconnect_stop", zmqcy.RECONNECT_STOP_CONN_REFUSED),
+        (zmqcy.ROUTER, "router_notify", zmqcy.NOTIFY_CONNECT),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_options_that_are_kept(socket, kind, name, value):
+    if name == "priority" and zmqcy.zmq_version_info() < (4, 3, 5):
+        pytest.skip("libzmq has it since 4.3.5")
+    one = socket(kind, **{name: value})
+    assert getattr(one, name) == value
+
+
+@with_drafts
+def test_messages_of_a_connection(socket):
+    """A hello on each connection, and a farewell when it ends."""
+    server = socket(zmqcy.SERVER, hello_msg=b"hello", disconnect_msg=b"gone")
+    server.bind("tcp://127.0.0.1:*")
+    client = socket(zmqcy.CLIENT)
+    client.connect(server.last_endpoint)
+    assert client.recv() == b"hello"
+    client.close()
+    assert server.recv() == b"gone"
+
+
+@with_drafts
+def test_a_message_when_a_connection_is_lost(socket):
+    server = socket(zmqcy.SERVER)
+    server.bind("tcp://127.0.0.1:*")
+    client = socket(zmqcy.CLIENT, hiccup_msg=b"hiccup")
+    client.connect(server.last_endpoint)
+    client.send(b"x")
+    assert server.recv() == b"x"
+    server.close()
+    assert client.recv() == b"hiccup"
+
+
+@with_drafts
+def test_topics_are_counted(near):
+    pub, sub = near(zmqcy.XPUB, zmqcy.SUB)
+    for topic in ("a", "b", "b"):
+        sub.subscribe(topic)
+    assert {pub.recv(), pub.recv()} == {b"\1a", b"\1b"}
+    assert pub.topics_count == 2
+    sub.unsubscribe("a")
+    assert pub.recv() == b"\0a"
+    assert pub.topics_count == 1
+
+
+@with_drafts
+def test_a_subscriber_gets_the_last_value_alone(near, socket):
+    pub, first = near(zmqcy.XPUB, zmqcy.SUB)
+    pub.xpub_manual_last_value = True
+    second = socket(zmqcy.SUB)
+    second.connect(pub.last_endpoint)
+    for sub in (first, second):
+        sub.subscribe("a")
+        assert pub.recv() == b"\1a"
+        pub.setsockopt(zmqcy.SUBSCRIBE, b"a")
+        pub.send(b"a: the last one")
+        assert sub.recv() == b"a: the last one"
+    assert first.try_recv() is None
+
+
 # ---- messages
 
 
@@ -549,7 +664,9 @@ def test_many_threads_in_two_sockets(socket, url):
     enders.start()
     results = run_all([receive] * THREADS)
     enders.join()
-    assert sorted(itertools.chain(*results)) == sorted(b"%d %d" % (n, i) for n in range(THREADS) for i in range(each_sends))
+    assert sorted(itertools.chain(*results)) == sorted(
+        b"%d %d" % (n, i) for n in range(THREADS) for i in range(each_sends)
+    )
     assert gather.stats.messages_received == scatter.stats.messages_sent == THREADS * (each_sends + 1)
     assert gather.stats.bytes_received == scatter.stats.bytes_sent
 

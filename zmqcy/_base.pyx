@@ -740,7 +740,7 @@ cdef class BaseSocket:
         self.check_option(-1, call, number)
 
     cdef int check_option(self, int rc, str call, int number) except -1:
-        return check(rc, call, self.record.type, option_name(number)) if rc < 0 else rc
+        return self.refused(call, number, option_name(number)) if rc < 0 else rc
 
     cdef int set_option(self, int number, object value, str call) except -1:
         cdef char kind = kinds[number] if 0 <= number < MOST_OPTIONS else 0
@@ -796,7 +796,15 @@ cdef class BaseSocket:
         return self.check_set(rc, call, number, value)
 
     cdef int check_set(self, int rc, str call, int number, object value) except -1:
-        return check(rc, call, self.record.type, f"{option_name(number)}={shown(number, value)}") if rc < 0 else rc
+        return self.refused(call, number, f"{option_name(number)}={shown(number, value)}") if rc < 0 else rc
+
+    cdef int refused(self, str call, int number, str detail) except -1:
+        """Raise for an option that libzmq does not take, and say so where it may be one that this libzmq lacks."""
+        cdef int code = last_errno()
+        text = None
+        if code == EINVAL and number in drafts and not zmq_has(b"draft"):
+            text = "Invalid argument (a draft of libzmq, and this one was built without drafts; zmqcy's wheels have them)"
+        raise error(code, call, self.record.type, detail, text)
 
     def subscribe(self, topic):
         """Ask for the messages that begin with a topic (SUB).
@@ -842,6 +850,7 @@ cdef class BaseSocket:
 
 cdef char[MOST_OPTIONS] kinds  # of the socket options, by number: the letter of its kind, 0 where there is none
 cdef dict option_names = {option.number: option.name for option in SOCKET_OPTIONS}
+cdef set drafts = {option.number for option in SOCKET_OPTIONS if option.draft}
 cdef int SUBSCRIBE = 6
 cdef int UNSUBSCRIBE = 7
 

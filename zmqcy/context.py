@@ -4,11 +4,13 @@ import os
 from errno import EAGAIN
 
 from zmqcy import _base, _context
-from zmqcy._library import to_seconds
+from zmqcy._library import has, to_seconds, zmq_version_info
 from zmqcy.errors import SocketInUse, TimedOut
 from zmqcy.options import CONTEXT_OPTIONS, OWNERS, SOCKET_OPTIONS
 from zmqcy.socket import Socket
 
+_BATCH_SIZES = 101, 102  # in_batch_size and out_batch_size
+_TUNED = 262_144  # bytes. With half of it messages of 1 KiB took a third longer: malloc's mmap threshold is there
 _instances = {}  # by class, with the process that each was made in
 
 
@@ -22,6 +24,10 @@ class Context(_context.Context):
     ----------
     io_threads : int, default 1
         How many threads move messages; 0 is enough for inproc.
+    tuned : bool, default False
+        Move more bytes at a time than libzmq does, which pays for messages of 1 KiB and more over tcp and ipc: new
+        sockets have an `in_batch_size` and an `out_batch_size` of 256 KiB, and each connection up to so much more memory
+        in each direction. A libzmq without drafts cannot; the attribute `tuned` tells whether it is so.
     **options
         Options, as attributes.
 
@@ -42,9 +48,11 @@ class Context(_context.Context):
     __slots__ = ("_defaults",)
     _socket_class = Socket
 
-    def __init__(self, io_threads=1, **options):
+    def __init__(self, io_threads=1, *, tuned=False, **options):
         super().__init__(io_threads)
         self._defaults = {}
+        if tuned and has("draft") and zmq_version_info() >= (4, 3, 3):  # which first had the two options
+            self._defaults.update(dict.fromkeys(_BATCH_SIZES, _TUNED))
         for name, value in options.items():
             setattr(self, name, value)
 
@@ -83,6 +91,11 @@ class Context(_context.Context):
         self = super().shadow(address)
         self._defaults = {}
         return self
+
+    @property
+    def tuned(self):
+        """bool: whether new sockets move 256 KiB or more at a time, by ``tuned=True`` or the two options."""
+        return all(self._defaults.get(option, 0) >= _TUNED for option in _BATCH_SIZES)
 
     def socket(self, socket_type, **options):
         """Make a socket.
