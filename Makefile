@@ -18,6 +18,9 @@ demo: .venv/.built  ## show an echo, a million messages through a device, and so
 test: .venv/.built  ## run the tests
 	$(BIN)/python -m pytest $(ARGS)
 
+test-drafts: .venv/.built  ## run the drafts' tests and the core of all with a libzmq that has drafts
+	tools/draft_tests.sh "$(CURDIR)/$(BIN)/python" $(ARGS)
+
 lint: .venv/.lint  ## check style, spelling, and that imports go down only
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -49,7 +52,7 @@ clean:  ## remove what make made
 	rm -rf .venv build dist *.egg-info zmqcy/*.c zmqcy/*.so .hypothesis .*_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint types bench bench-guard soak faults stubs clean
+.PHONY: help demo test test-drafts lint types bench bench-guard soak faults stubs clean
 
 # The environment is made anew for another PYTHON than it was made with.
 ifdef PYTHON

@@ -7,11 +7,13 @@ import asyncio
 import contextlib
 import itertools
 import os
+import re
 import select
 import signal
 import socket as plain
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -28,7 +30,7 @@ PAIRS = [  # who sends at once, to whom
     (zmqcy.SCATTER, zmqcy.GATHER),
     (zmqcy.CHANNEL, zmqcy.CHANNEL),
 ]
-NO_DRAFTS = r"this libzmq has no draft sockets; .*wheels"
+NO_DRAFTS = r"this libzmq has no draft sockets; build zmqcy with one that has"
 THREADS = 4
 each = pytest.mark.parametrize
 
@@ -664,9 +666,8 @@ def test_many_threads_in_two_sockets(socket, url):
     enders.start()
     results = run_all([receive] * THREADS)
     enders.join()
-    assert sorted(itertools.chain(*results)) == sorted(
-        b"%d %d" % (n, i) for n in range(THREADS) for i in range(each_sends)
-    )
+    sent = [b"%d %d" % (n, i) for n in range(THREADS) for i in range(each_sends)]
+    assert sorted(itertools.chain(*results)) == sorted(sent)
     assert gather.stats.messages_received == scatter.stats.messages_sent == THREADS * (each_sends + 1)
     assert gather.stats.bytes_received == scatter.stats.bytes_sent
 
@@ -833,3 +834,12 @@ def test_a_child_has_none_of_the_sockets(run):
         print("ended")
     """)
     assert done.stdout.split() == ["forked", "ended"]
+
+
+@with_drafts
+def test_the_page_on_drafts_runs(run):
+    page = Path(__file__).resolve().parent.parent / "docs" / "drafts.md"
+    programs = re.findall(r"```python\n(.*?)```", page.read_text(), re.S)
+    assert programs
+    for program in programs:
+        run(program)

@@ -803,7 +803,7 @@ cdef class BaseSocket:
         cdef int code = last_errno()
         text = None
         if code == EINVAL and number in drafts and not zmq_has(b"draft"):
-            text = "Invalid argument (a draft of libzmq, and this one was built without drafts; zmqcy's wheels have them)"
+            text = "Invalid argument (a draft of libzmq, and this one was built without drafts)"
         raise error(code, call, self.record.type, detail, text)
 
     def subscribe(self, topic):

@@ -616,7 +616,8 @@ cdef int hold_frames(BaseSocket socket, list frames) except -1:
 cdef class Socket(BaseSocket):
     """A socket: what sends and receives messages, each a run of bytes or several of them.
 
-    One thread at a time may use it; a second one gets SocketInUse. It may go from thread to thread.
+    One thread at a time may use it; a second one gets SocketInUse. It may go from thread to thread. Several at a time
+    may use the draft types that are `thread_safe`.
 
     Parameters
     ----------
