@@ -26,8 +26,8 @@ class Context(_context.Context):
         How many threads move messages; 0 is enough for inproc.
     tuned : bool, default False
         Move more bytes at a time than libzmq does, which pays for messages of 1 KiB and more over tcp and ipc: new
-        sockets have an `in_batch_size` and an `out_batch_size` of 256 KiB, and each connection up to so much more memory
-        in each direction. A libzmq without drafts cannot; the attribute `tuned` tells whether it is so.
+        sockets have an `in_batch_size` and an `out_batch_size` of 256 KiB, and a connection needs up to so much more
+        memory in each direction. A libzmq without drafts cannot; the attribute `tuned` tells whether it is so.
     **options
         Options, as attributes.
 
