@@ -23,6 +23,7 @@ import zmqcy.asyncio
 DRAFTS = zmqcy.has("draft")
 with_drafts = pytest.mark.skipif(not DRAFTS, reason="this libzmq has no draft sockets")
 without_drafts = pytest.mark.skipif(DRAFTS, reason="this libzmq has draft sockets")
+since_435 = pytest.mark.skipif(zmqcy.zmq_version_info() < (4, 3, 5), reason="libzmq has it since 4.3.5")
 TYPES = [kind for kind in zmqcy.SocketType if kind > zmqcy.STREAM]
 SAFE = [kind for kind in TYPES if kind != zmqcy.DGRAM]
 PAIRS = [  # who sends at once, to whom
@@ -106,6 +107,8 @@ def test_an_option_says_what_it_needs(socket):
         one.out_batch_size = 1000
     with pytest.raises(zmqcy.InvalidArgument, match=r"get out_batch_size .PUSH.: .*built without drafts"):
         one.out_batch_size  # noqa: B018
+    with pytest.raises(zmqcy.InvalidArgument, match=r"set hello_msg=b'x' .PUSH.: .*built without drafts"):
+        one.hello_msg = b"x"
     with pytest.raises(zmqcy.InvalidArgument, match=r"set rcvhwm=-1 .PUSH.: Invalid argument$"):
         one.rcvhwm = -1
 
@@ -176,6 +179,7 @@ def test_messages_of_a_connection(socket):
 
 
 @with_drafts
+@since_435
 def test_a_message_when_a_connection_is_lost(socket):
     server = socket(zmqcy.SERVER)
     server.bind("tcp://127.0.0.1:*")
@@ -188,6 +192,7 @@ def test_a_message_when_a_connection_is_lost(socket):
 
 
 @with_drafts
+@since_435
 def test_topics_are_counted(near):
     pub, sub = near(zmqcy.XPUB, zmqcy.SUB)
     for topic in ("a", "b", "b"):

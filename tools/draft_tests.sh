@@ -20,7 +20,9 @@ export ZMQCY_LIBZMQ
 
 place=$root/build/drafts
 rm -rf "$place/run"
+[ "$(cat "$place/prefix" 2>/dev/null)" = "$ZMQCY_LIBZMQ" ] || rm -rf "$place" # setup.py would not link anew
 mkdir -p "$place/run"
+echo "$ZMQCY_LIBZMQ" >"$place/prefix"
 "$python" setup.py -q build --build-base "$place" --build-lib "$place/lib"
 # The tests find the header by the environment, and the pages and examples beside their folder.
 cp -R "$place/lib/zmqcy" "$place/run/zmqcy"

@@ -38,7 +38,7 @@ cdef class BaseSocket:
     cdef void unhold(self, zmq_msg_t *msg) noexcept
     cdef object get_option(self, int number, str call)
     cdef int check_option(self, int rc, str call, int number) except -1
-    cdef int refused(self, str call, int number, str detail) except -1
+    cdef object refusal(self, int code, str call, int number, str detail)
     cdef int set_option(self, int number, object value, str call) except -1
     cdef int check_set(self, int rc, str call, int number, object value) except -1
     cdef int64_t on_endpoint(self, str call, object endpoint) except -1

@@ -740,7 +740,9 @@ cdef class BaseSocket:
         self.check_option(-1, call, number)
 
     cdef int check_option(self, int rc, str call, int number) except -1:
-        return self.refused(call, number, option_name(number)) if rc < 0 else rc
+        if rc >= 0:
+            return rc
+        raise self.refusal(last_errno(), call, number, option_name(number))
 
     cdef int set_option(self, int number, object value, str call) except -1:
         cdef char kind = kinds[number] if 0 <= number < MOST_OPTIONS else 0
@@ -768,7 +770,8 @@ cdef class BaseSocket:
                 rc = zmq_setsockopt(self.record.handle, number, view.buf, view.len)
                 if rc >= 0:
                     return rc
-                exception = error(last_errno(), call, self.record.type, f"{option_name(number)}={shown(number, value)}")
+                rc = last_errno()
+                exception = self.refusal(rc, call, number, f"{option_name(number)}={shown(number, value)}")
             finally:
                 PyBuffer_Release(&view)
             raise exception
@@ -796,15 +799,18 @@ cdef class BaseSocket:
         return self.check_set(rc, call, number, value)
 
     cdef int check_set(self, int rc, str call, int number, object value) except -1:
-        return self.refused(call, number, f"{option_name(number)}={shown(number, value)}") if rc < 0 else rc
+        cdef int code
+        if rc >= 0:
+            return rc
+        code = last_errno()
+        raise self.refusal(code, call, number, f"{option_name(number)}={shown(number, value)}")
 
-    cdef int refused(self, str call, int number, str detail) except -1:
-        """Raise for an option that libzmq does not take, and say so where it may be one that this libzmq lacks."""
-        cdef int code = last_errno()
+    cdef object refusal(self, int code, str call, int number, str detail):
+        """Return the error for an option that libzmq does not take: it may be one that this libzmq lacks."""
         text = None
         if code == EINVAL and number in drafts and not zmq_has(b"draft"):
             text = "Invalid argument (a draft of libzmq, and this one was built without drafts)"
-        raise error(code, call, self.record.type, detail, text)
+        return error(code, call, self.record.type, detail, text)
 
     def subscribe(self, topic):
         """Ask for the messages that begin with a topic (SUB).
