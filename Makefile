@@ -20,6 +20,9 @@ demo: .venv/.built  ## show an echo, a million messages through a device, and so
 test: .venv/.built  ## run the tests
 	$(BIN)/python -m pytest $(ARGS)
 
+test-drafts: .venv/.built  ## run the drafts' tests and the core of all with a libzmq that has drafts
+	tools/draft_tests.sh "$(CURDIR)/$(BIN)/python" $(ARGS)
+
 lint: .venv/.lint  ## check style, spelling, and that imports go down only
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -82,8 +85,8 @@ clean:  ## remove what make made
 	rm -rf .venv build dist docs/_build wheelhouse licenses *.egg-info zmqcy/*.c zmqcy/*.so .hypothesis .*_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint types bench bench-guard soak fuzz faults sanitize coverage peer-suite wheel sdist
-.PHONY: reproducible release stubs docs clean
+.PHONY: help demo test test-drafts lint types bench bench-guard soak fuzz faults sanitize coverage peer-suite wheel
+.PHONY: sdist reproducible release stubs docs clean
 
 # The environment is made anew for another PYTHON than it was made with.
 ifdef PYTHON

@@ -860,7 +860,7 @@ def test_signatures_can_be_read():
     import inspect
 
     assert str(inspect.signature(zmqcy.Socket.send)) == (
-        "(self, /, data, flags=0, copy=None, track=False, *, timeout=None)"
+        "(self, /, data, flags=0, copy=None, track=False, *, timeout=None, routing_id=None, group=None)"
     )
     assert str(inspect.signature(zmqcy.Socket.recv)) == ("(self, /, flags=0, copy=True, track=False, *, timeout=None)")
     for name in dir(zmqcy.Socket):

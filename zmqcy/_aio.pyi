@@ -44,6 +44,8 @@ class Socket(BaseSocket):
         track: Literal[False] = False,
         *,
         timeout: float | timedelta | None = None,
+        routing_id: int | None = None,
+        group: str | None = None,
     ) -> _Future[None]: ...
     @overload
     def send(
@@ -54,6 +56,8 @@ class Socket(BaseSocket):
         track: Literal[True],
         *,
         timeout: float | timedelta | None = None,
+        routing_id: int | None = None,
+        group: str | None = None,
     ) -> _Future[MessageTracker]: ...
     @overload
     def send(
@@ -64,6 +68,8 @@ class Socket(BaseSocket):
         *,
         track: Literal[True],
         timeout: float | timedelta | None = None,
+        routing_id: int | None = None,
+        group: str | None = None,
     ) -> _Future[MessageTracker]: ...
     @overload
     def send(
@@ -74,6 +80,8 @@ class Socket(BaseSocket):
         track: bool = False,
         *,
         timeout: float | timedelta | None = None,
+        routing_id: int | None = None,
+        group: str | None = None,
     ) -> _Future[MessageTracker | None]: ...
     def try_send(self, data: Buffer) -> bool: ...
     @overload

@@ -28,11 +28,11 @@ from zmqcy._library cimport EXPIRED, FOREVER, deadline_after, error, interrupted
 from zmqcy._message cimport Frame, MessageTracker, new_tracker, size_of, start_of, to_content
 from zmqcy._socket cimport (
     ONE_EACH, PROBE, QUIET, deadline_of, fetch, fetch_into, fetch_multipart_into, gather, put_parts, put_quickly,
-    to_message, to_messages, to_room, to_target, to_targets, would_block)
-from zmqcy._system cimport now, nsec, yield_processor
+    to_addressed, to_message, to_messages, to_room, to_target, to_targets, would_block)
+from zmqcy._system cimport drain, now, nsec, yield_processor
 from zmqcy._transfer cimport events_of
 from zmqcy.libzmq cimport (
-    ENOTSUP, ZMQ_DONTWAIT, ZMQ_EVENT_MONITOR_STOPPED, ZMQ_LINGER, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_RCVTIMEO,
+    ZMQ_DONTWAIT, ZMQ_EVENT_MONITOR_STOPPED, ZMQ_LINGER, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_RCVTIMEO,
     ZMQ_SNDTIMEO, zmq_socket_monitor)
 
 import weakref
@@ -875,15 +875,14 @@ cdef class Socket(BaseSocket):
         return operation
 
     cdef int start_watching(self) except -1:
-        if self.record.fd < 0:
-            raise error(ENOTSUP, "fileno", self.record.type, None, "the type of the socket has no descriptor")
+        self.descriptor("fileno")
         if self.watch.of_socket.place is NULL:
             insert(&self.watch.of_socket, &self.record.watches)
             if isinstance(self.origin, BaseSocket):
                 insert(&self.watch_of_origin.of_socket, &(<BaseSocket> self.origin).record.watches)
         self.mark()
         if not self.watching and not self.foreign:
-            self.loop.add_reader(self.record.fd, self._ready)
+            self.loop.add_reader(self.descriptor("fileno"), self._ready)
             self.watching = True
         return 0
 
@@ -896,7 +895,7 @@ cdef class Socket(BaseSocket):
     cdef int stop_watching(self) except -1:
         if self.watching:
             self.watching = False
-            self.loop.remove_reader(self.record.fd, self._ready)
+            self.loop.remove_reader(self.descriptor("fileno"), self._ready)
         return 0
 
     cdef int sweep_soon(self) except -1:
@@ -965,6 +964,8 @@ cdef class Socket(BaseSocket):
                     break
                 if self.record.state & WATCHED:  # pollers, too, are to know that it was looked at
                     forget(&self.record)
+                if self.record.signaler.poller is not NULL:
+                    drain(self.record.signaler.fd)
                 number = events_of(self.record.handle, &events)
                 if interrupted(number):
                     continue
@@ -1167,14 +1168,14 @@ cdef class Socket(BaseSocket):
                 exception.sent = operation.sent + getattr(exception, "sent", 0)
             raise
 
-    def send(self, data, flags=0, copy=None, track=False, *, timeout=None):
+    def send(self, data, flags=0, copy=None, track=False, *, timeout=None, routing_id=None, group=None):
         """Send a message, or one part of it.
 
         Parameters
         ----------
         data : bytes-like or Frame
             The message. What is not bytes is copied when it is sent, which may be later.
-        flags, copy, track, timeout
+        flags, copy, track, timeout, routing_id, group
             As `zmqcy.Socket.send` has them.
 
         Returns
@@ -1194,7 +1195,9 @@ cdef class Socket(BaseSocket):
         try:
             arrive(self, "send")
             f = to_flags(flags, "send")
-            if type(data) is not bytes:
+            if routing_id is not None or group is not None:
+                data = to_addressed(self, data, routing_id, group, copy, "send")
+            elif type(data) is not bytes:
                 data = to_content(data, "send", None)
             yielding = due(self)
             if copy is None and track is False and self.senders.following is &self.senders and not yielding:

@@ -1,8 +1,9 @@
 # The C side of what all sockets are, for the other extension modules.
 
 from cpython.object cimport PyObject
+from libc.stdint cimport int64_t
 
-from zmqcy._context cimport BUSY, CLOSED, FORKED, SHADOW, WATCHED, Context, SocketRecord
+from zmqcy._context cimport BUSY, CLOSED, FORKED, SHADOW, WATCHED, Context, Signaler, SocketRecord
 from zmqcy.libzmq cimport zmq_msg_t
 
 
@@ -12,6 +13,7 @@ cdef class BaseSocket:
     cdef bint shared              # others may hold the handle, so that nobody may remember its events
     cdef bint is_shadow
     cdef bint networked           # it was bound or connected elsewhere than over inproc
+    cdef bint datagram            # what it sends goes by UDP, and libzmq does not look at its size
     cdef Context owner
     cdef object frames            # the class of the frames that are received: Frame, or one that descends from it
     cdef object origin            # what a shadow must keep alive
@@ -32,16 +34,19 @@ cdef class BaseSocket:
     cdef void close_handle(self) noexcept
     cdef void stop_monitor(self) noexcept
     cdef void find_descriptor(self) noexcept
+    cdef int descriptor(self, str call) except -1
     cdef void set_threshold(self, size_t size) noexcept
     cdef int current_events(self, str call) except -1
     cdef int hold(self, zmq_msg_t *parts, int count) except -1
     cdef void unhold(self, zmq_msg_t *msg) noexcept
     cdef object get_option(self, int number, str call)
     cdef int check_option(self, int rc, str call, int number) except -1
+    cdef object refusal(self, int code, str call, int number, str detail)
     cdef int set_option(self, int number, object value, str call) except -1
     cdef int check_set(self, int rc, str call, int number, object value) except -1
-    cdef int on_endpoint(self, str call, object endpoint) except -1
+    cdef int64_t on_endpoint(self, str call, object endpoint) except -1
     cdef tuple check_listener(self, str endpoint)
+    cdef int on_group(self, str call, object group) except -1
 
 
 cdef enum:
@@ -49,6 +54,8 @@ cdef enum:
 
 
 cdef void forget(SocketRecord *record) noexcept
+cdef int open_signaler(Signaler *signaler, BaseSocket socket, str call) except -1
+cdef void close_signaler(Signaler *signaler, SocketRecord *record) noexcept
 
 
 cdef inline int enter(BaseSocket socket, str call) except -1:

@@ -8,24 +8,25 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.errno cimport EBUSY, ECHILD, EINVAL, EMFILE, ENOTSOCK
 from libc.limits cimport INT_MAX, INT_MIN
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
 from zmqcy._context cimport (
-    BUSY, CLOSED, ENDED, FORKED, HELD, SHADOW, WATCHED, Context, Link, Property, SocketRecord, Stats, Watch, delist,
-    enlist, insert, kind_of, note_last, prepare_threads)
+    BUSY, CLOSED, ENDED, FORKED, HELD, SHADOW, WATCHED, Context, Link, Property, Signaler, SocketRecord, Stats, Watch,
+    come_out, delist, enlist, go_inside, insert, kind_of, note_last, prepare_threads)
 from zmqcy._library cimport (
-    LAST_TYPE, NO_TYPE, c_string, check, error, interrupted, round_up, set_attribute, to_int, to_integer,
+    LAST_TYPE, NO_TYPE, c_string, check, error, interrupted, no_drafts, round_up, set_attribute, to_int, to_integer,
     to_milliseconds, to_spin, type_name)
 from zmqcy._message cimport BIG, Frame, default_threshold, to_threshold
-from zmqcy._system cimport counted, epoll_remove, probe_descriptors
-from zmqcy._transfer cimport events_of
+from zmqcy._system cimport counted, drain, epoll_remove, probe_descriptors
+from zmqcy._transfer cimport events_of, make_signaler
 from zmqcy.libzmq cimport (
-    ENOTSUP, ETERM, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_POLLIN,
-    ZMQ_RCVMORE, ZMQ_STREAM, ZMQ_TYPE, zmq_bind, zmq_close, zmq_connect, zmq_ctx_get, zmq_disconnect,
-    zmq_errno as last_errno, zmq_fd_t, zmq_getsockopt, zmq_has, zmq_msg_close, zmq_msg_init, zmq_msg_more, zmq_msg_t,
-    zmq_setsockopt, zmq_socket, zmq_socket_monitor, zmq_unbind)
+    ENOTSUP, ETERM, ZMQ_DGRAM, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR,
+    ZMQ_POLLIN, ZMQ_RCVMORE, ZMQ_STREAM, ZMQ_TYPE, zmq_bind, zmq_close, zmq_connect, zmq_connect_peer, zmq_ctx_get,
+    zmq_disconnect, zmq_disconnect_peer, zmq_errno as last_errno, zmq_fd_t, zmq_getsockopt, zmq_has, zmq_join,
+    zmq_leave, zmq_msg_close, zmq_msg_init, zmq_msg_more, zmq_msg_t, zmq_poller_destroy, zmq_setsockopt, zmq_socket,
+    zmq_socket_monitor, zmq_unbind)
 
 from zmqcy import errors
 from zmqcy.options import SOCKET_OPTIONS
@@ -51,6 +52,35 @@ cdef void forget(SocketRecord *record) noexcept:
         if watch.unread is not NULL and watch.of_poller.place is NULL:
             insert(&watch.of_poller, watch.unread)
         watch.tell(watch.of_poller.owner)
+
+
+cdef void silence(SocketRecord *record) noexcept:
+    """Let nobody have a descriptor of a thread-safe socket any more, which is about to be closed."""
+    cdef Link *link = record.watches
+    while link is not NULL:
+        close_signaler(&(<Watch *> link.owner).signaler, record)
+        link = link.following
+    close_signaler(&record.signaler, record)
+
+
+cdef int open_signaler(Signaler *signaler, BaseSocket socket, str call) except -1:
+    """Have a descriptor that is readable when the events of a thread-safe socket may have changed."""
+    if signaler.poller is not NULL:
+        return 0
+    if socket.is_shadow:  # its end would come too late
+        raise error(ENOTSUP, call, socket.record.type, None, "a shadow of a thread-safe socket has no descriptor")
+    cdef int number = make_signaler(signaler, socket.record.handle)
+    if number:
+        raise error(number, call, socket.record.type)
+    return 0
+
+
+cdef void close_signaler(Signaler *signaler, SocketRecord *record) noexcept:
+    # A forked child keeps it: libzmq would wait for a lock that a thread of the parent may have had.
+    if signaler.poller is not NULL and not record.state & (FORKED | CLOSED):
+        <void> zmq_poller_destroy(&signaler.poller)
+    signaler.poller = NULL
+
 
 cdef void withdraw(SocketRecord *record) noexcept:
     """Take a socket out of the epoll sets of pollers before its descriptor is closed, by us or behind our back.
@@ -95,6 +125,7 @@ cdef class BaseSocket:
         self.record.owner = <void *> self
         self.record.fd = -1
         self.record.type = -1
+        self.record.exclusive = BUSY
         self.held_more = ASK
 
     def __init__(self, context, type):
@@ -109,7 +140,8 @@ cdef class BaseSocket:
             raise RuntimeError("Socket: already initialised")
         context.enter("socket")
         if ZMQ_STREAM < number <= LAST_TYPE and not zmq_has(b"draft"):
-            raise error(ENOTSUP, "socket", NO_TYPE, f"type={type_name(number)}", "this libzmq has no draft sockets")
+            raise no_drafts("socket", NO_TYPE, f"type={type_name(number)}")
+        self.datagram = number == ZMQ_DGRAM
         self.set_threshold(default_threshold())
         prepare_threads(context)
         handle = zmq_socket(context.ending.handle, number)
@@ -123,9 +155,9 @@ cdef class BaseSocket:
         self.record.type = number
         self.owner = context
         self.record.spin = context.spin_bound
-        self.record.eager = self.record.spin != 0
         enlist(&self.record, context.ending)
         self.find_descriptor()
+        self.record.eager = self.record.spin != 0 and self.record.fd >= 0
         self.record.state = 0
 
     def __dealloc__(self):
@@ -135,6 +167,7 @@ cdef class BaseSocket:
             self.unhold(&msg)
             <void> zmq_msg_close(&msg)
         if not self.record.state & (CLOSED | FORKED):
+            close_signaler(&self.record.signaler, &self.record)
             delist(&self.record)
             if not self.is_shadow:
                 self.close_handle()
@@ -153,6 +186,7 @@ cdef class BaseSocket:
         """Use the handle no more: it will be closed, or was by the socket that this is a shadow of."""
         withdraw(&self.record)
         self.closing()
+        silence(&self.record)
         delist(&self.record)
         self.record.state |= CLOSED
 
@@ -191,6 +225,16 @@ cdef class BaseSocket:
         cdef size_t size = sizeof(fd)
         if zmq_getsockopt(self.record.handle, ZMQ_FD, &fd, &size) == 0:
             self.record.fd = <int> fd
+        elif last_errno() == EINVAL:  # a thread-safe type, whose events others may change at any time
+            self.shared = True
+            self.record.exclusive = 0
+
+    cdef int descriptor(self, str call) except -1:
+        """Return the descriptor that becomes readable when the events may have changed."""
+        if self.record.fd >= 0:
+            return self.record.fd
+        open_signaler(&self.record.signaler, self, call)
+        return self.record.signaler.fd
 
     @classmethod
     def shadow(cls, address):
@@ -304,8 +348,8 @@ cdef class BaseSocket:
 
     # ---- endpoints
 
-    cdef int on_endpoint(self, str call, object endpoint) except -1:
-        """Make one of the four calls that take an endpoint, without the GIL: they may look up names."""
+    cdef int64_t on_endpoint(self, str call, object endpoint) except -1:
+        """Make one of the five calls that take an endpoint, without the GIL: they may look up names."""
         cdef bytes text = c_string(endpoint, call, "endpoint")
         cdef const char *address = text
         port = text.rpartition(b":")[2]
@@ -314,7 +358,8 @@ cdef class BaseSocket:
             raise error(EINVAL, call, self.record.type, text.decode("utf-8", "backslashreplace"))
         cdef int (*function)(void *, const char *) noexcept nogil
         cdef int number
-        if call == "bind" or call == "connect" and b";" in text:
+        cdef uint32_t peer = 0
+        if call == "bind" or call in ("connect", "connect_peer") and b";" in text:
             # libzmq looks up the interfaces, and aborts if there is no descriptor for that
             if not text.startswith(b"inproc:") and probe_descriptors(SPARE) < SPARE:
                 raise error(EMFILE, call, self.record.type, text.decode("utf-8", "backslashreplace"))
@@ -325,17 +370,22 @@ cdef class BaseSocket:
             function = zmq_bind
         elif call == "connect":
             function = zmq_connect
+        elif call == "connect_peer":
+            function = NULL
         elif call == "unbind":
             function = zmq_unbind
         else:
             function = zmq_disconnect
         while True:
             enter(self, call)
-            self.record.state |= BUSY
-            self.record.inside = True
+            go_inside(&self.record)
             with nogil:
-                number = 0 if function(self.record.handle, address) >= 0 else last_errno()
-                self.record.inside = False
+                if function is NULL:
+                    peer = zmq_connect_peer(self.record.handle, address)
+                    number = 0 if peer else last_errno()
+                else:
+                    number = 0 if function(self.record.handle, address) >= 0 else last_errno()
+                come_out(&self.record)
             self.record.state &= ~BUSY
             if not interrupted(number):
                 break
@@ -344,7 +394,10 @@ cdef class BaseSocket:
         self.networked |= not text.startswith(b"inproc:")
         if listener is not None:
             given_away[listener[0]] = listener
-        return 0
+        if text.startswith(b"udp:"):
+            self.datagram = True
+            self.set_threshold(self.threshold)
+        return peer
 
     cdef tuple check_listener(self, str endpoint):
         """Raise where the descriptor of `use_fd` is not what a bind can take: libzmq would abort in its thread.
@@ -450,6 +503,99 @@ cdef class BaseSocket:
         """
         self.on_endpoint("disconnect", endpoint)
 
+    def connect_peer(self, endpoint):
+        """Connect to an endpoint, and tell by which number messages for that peer are sent (PEER).
+
+        Parameters
+        ----------
+        endpoint : str
+            As `connect` takes it.
+
+        Returns
+        -------
+        int
+            The `routing_id` of the peer, for `send`.
+
+        Raises
+        ------
+        NotSupported
+            The socket is no PEER, or this libzmq has no draft sockets.
+        InvalidArgument
+            The endpoint is malformed.
+        ValueError
+            The endpoint has a NUL character.
+        """
+        if <void *> zmq_connect_peer is NULL:
+            raise no_drafts("connect_peer", self.record.type, None)
+        return self.on_endpoint("connect_peer", endpoint)
+
+    def disconnect_peer(self, routing_id):
+        """End the connection to a peer (SERVER, PEER).
+
+        Parameters
+        ----------
+        routing_id : int
+            As `connect_peer` returned it, or a Frame from that peer has it.
+
+        Raises
+        ------
+        HostUnreachable
+            There is no such peer.
+        NotSupported
+            The type of the socket has no such peers, or this libzmq lacks the call.
+        """
+        cdef uint32_t peer = to_integer(routing_id, "disconnect_peer", "routing_id", 0, 0xFFFFFFFF)
+        enter(self, "disconnect_peer")
+        if <void *> zmq_disconnect_peer is NULL:
+            raise no_drafts("disconnect_peer", self.record.type, None)
+        check(
+            zmq_disconnect_peer(self.record.handle, peer), "disconnect_peer", self.record.type, f"routing_id={peer}")
+
+    cdef int on_group(self, str call, object group) except -1:
+        cdef bytes name = c_string(group, call, "group")
+        enter(self, call)
+        if <void *> zmq_join is NULL or <void *> zmq_leave is NULL:
+            raise no_drafts(call, self.record.type, None)
+        if call == "join":
+            rc = zmq_join(self.record.handle, name)
+        else:
+            rc = zmq_leave(self.record.handle, name)
+        return check(rc, call, self.record.type, f"group={group!r:.80}")
+
+    def join(self, group):
+        """Ask for the messages that are sent to a group (DISH).
+
+        Parameters
+        ----------
+        group : str
+            Its name, of up to 255 bytes.
+
+        Raises
+        ------
+        InvalidArgument
+            The socket has joined it already, or the name is too long.
+        NotSupported
+            The socket is no DISH, or this libzmq has no draft sockets.
+        """
+        self.on_group("join", group)
+
+    def leave(self, group):
+        """Want the messages that are sent to a group no more (DISH).
+
+        Parameters
+        ----------
+        group : str
+            As it was joined.
+
+        Raises
+        ------
+        InvalidArgument
+            The socket has not joined it.
+        NotSupported
+            The socket is no DISH, or this libzmq has no draft sockets.
+        """
+        self.on_group("leave", group)
+
     def close(self, linger=None):
         """Close the socket. What it has queued is sent in the background, for as long as its linger says.
 
@@ -471,6 +617,8 @@ cdef class BaseSocket:
             enter(self, "close")
             if self.record.state & SHADOW:
                 enter(self.origin, "close")
+            if self.record.inside or self.record.state & SHADOW and (<BaseSocket> self.origin).record.inside:
+                raise error(EBUSY, "close", self.record.type, None, "another thread is in a call on this socket")
             if linger is not None:
                 try:
                     self.setsockopt(ZMQ_LINGER, linger)
@@ -505,11 +653,11 @@ cdef class BaseSocket:
     @spin.setter
     def spin(self, microseconds):
         self.record.spin = to_spin(microseconds)
-        self.record.eager = self.record.spin != 0
+        self.record.eager = self.record.spin != 0 and self.record.fd >= 0
 
     cdef void set_threshold(self, size_t size) noexcept:
         self.threshold = size
-        self.quick_size = min(size, <size_t> BIG)
+        self.quick_size = 0 if self.datagram else min(size, <size_t> BIG)
 
     @property
     def copy_threshold(self):
@@ -547,9 +695,7 @@ cdef class BaseSocket:
         int
         """
         enter(self, "fileno")
-        if self.record.fd < 0:
-            raise error(ENOTSUP, "fileno", self.record.type)
-        return self.record.fd
+        return self.descriptor("fileno")
 
     def _monitor(self, endpoint, events, end):
         """Have libzmq write events to an endpoint. The object that reads there is kept until `_unmonitor`."""
@@ -658,6 +804,8 @@ cdef class BaseSocket:
             self.check_option(zmq_getsockopt(self.record.handle, number, &uint64, &size), call, number)
             return uint64
         if number == ZMQ_EVENTS:
+            if self.record.signaler.poller is not NULL:
+                drain(self.record.signaler.fd)
             return self.current_events(call)
         if number == ZMQ_RCVMORE and self.held_more != ASK:
             return self.held_more
@@ -671,7 +819,9 @@ cdef class BaseSocket:
         self.check_option(-1, call, number)
 
     cdef int check_option(self, int rc, str call, int number) except -1:
-        return check(rc, call, self.record.type, option_name(number)) if rc < 0 else rc
+        if rc >= 0:
+            return rc
+        raise self.refusal(last_errno(), call, number, option_name(number))
 
     cdef int set_option(self, int number, object value, str call) except -1:
         cdef char kind = kinds[number] if 0 <= number < MOST_OPTIONS else 0
@@ -699,7 +849,8 @@ cdef class BaseSocket:
                 rc = zmq_setsockopt(self.record.handle, number, view.buf, view.len)
                 if rc >= 0:
                     return rc
-                exception = error(last_errno(), call, self.record.type, f"{option_name(number)}={shown(number, value)}")
+                rc = last_errno()
+                exception = self.refusal(rc, call, number, f"{option_name(number)}={shown(number, value)}")
             finally:
                 PyBuffer_Release(&view)
             raise exception
@@ -727,7 +878,18 @@ cdef class BaseSocket:
         return self.check_set(rc, call, number, value)
 
     cdef int check_set(self, int rc, str call, int number, object value) except -1:
-        return check(rc, call, self.record.type, f"{option_name(number)}={shown(number, value)}") if rc < 0 else rc
+        cdef int code
+        if rc >= 0:
+            return rc
+        code = last_errno()
+        raise self.refusal(code, call, number, f"{option_name(number)}={shown(number, value)}")
+
+    cdef object refusal(self, int code, str call, int number, str detail):
+        """Return the error for an option that libzmq does not take: it may be one that this libzmq lacks."""
+        text = None
+        if code == EINVAL and number in drafts and not zmq_has(b"draft"):
+            text = "Invalid argument (a draft of libzmq, and this one was built without drafts)"
+        return error(code, call, self.record.type, detail, text)
 
     def subscribe(self, topic):
         """Ask for the messages that begin with a topic (SUB).
@@ -773,6 +935,7 @@ cdef class BaseSocket:
 
 cdef char[MOST_OPTIONS] kinds  # of the socket options, by number: the letter of its kind, 0 where there is none
 cdef dict option_names = {option.number: option.name for option in SOCKET_OPTIONS}
+cdef set drafts = {option.number for option in SOCKET_OPTIONS if option.draft}
 cdef int SUBSCRIBE = 6
 cdef int UNSUBSCRIBE = 7
 

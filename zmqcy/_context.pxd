@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint64_t
 
-from zmqcy._system cimport nsec, schedule_t
+from zmqcy._system cimport add, nsec, schedule_t
 
 cdef enum:
     BUSY = 1    # a thread is in a call that lets go of the GIL
@@ -21,12 +21,20 @@ cdef struct Link:
     Link **place           # the pointer to this link: the list's head, or `following` of the link before; NULL: in none
 
 
+cdef struct Signaler:
+    # The descriptor of a poller of libzmq's that has one thread-safe socket. It stays readable until it is drained; who
+    # drains it reads the events of the socket after that. It has to be gone before the socket is closed.
+    void *poller           # NULL: there is none
+    int fd
+
+
 cdef struct Watch:
     # What a socket must know of who remembers its events: a poller, in whose item this stands, or an event loop's side.
     Link of_socket         # among the watches of the socket
     Link of_poller         # among what the poller must read again; in no list while it remembers the events
     Link **unread          # that list; NULL: it is no poller's
     int epoll              # the set that the socket's descriptor is in, or -1
+    Signaler signaler      # what has a descriptor for it, where the socket has none
     void (*tell)(void *owner) noexcept  # called with the owner of `of_poller`, before the events change
 
 
@@ -61,13 +69,15 @@ cdef struct SocketRecord:
     void *owner            # that object
     int type
     int fd                 # its descriptor; -1 for thread-safe types, which have none
+    int exclusive          # BUSY, or 0 for thread-safe types: several threads may be in them at once
     nsec spin              # how long a wait tries again before it sleeps
     bint eager             # its last waits were short: it pays to try
     bint asked             # something was sent since the last receive: an answer may come soon
     bint answers_soon      # the last answer did
     unsigned int turns     # receives after a send, of which every so many finds out whether that is still so
     int state
-    bint inside            # libzmq, without the GIL: BUSY lasts until the GIL is back
+    long inside            # how many threads are in libzmq, without the GIL: BUSY lasts until the GIL is back
+    Signaler signaler      # what `fileno` gives, where `fd` is -1
     bint linger_set        # by the user
     Stats stats
     Link *watches          # each by somebody who keeps the socket
@@ -94,6 +104,17 @@ cdef struct Ending:
     SocketRecord *sockets  # the open ones
     char[256] last         # the socket closed last that may have messages left, in words
     Ending *next
+
+
+cdef inline void go_inside(SocketRecord *record) noexcept:
+    # Take note that a thread is about to let go of the GIL in a call on the socket. Then come `come_out`, in the end
+    # without the GIL, and that BUSY is taken away, with it.
+    record.state |= record.exclusive
+    add(&record.inside, 1)
+
+
+cdef inline void come_out(SocketRecord *record) noexcept nogil:
+    add(&record.inside, -1)
 
 
 cdef int forks  # between the first process and this one

@@ -547,10 +547,10 @@ cdef class Context:
         while self.ending.sockets is not NULL:
             record = self.ending.sockets
             socket = <object> record.owner
-            if record.state & BUSY:
+            if record.state & BUSY or record.inside:
                 self.shutdown()
                 naps = 0
-                while record.state & BUSY and naps < 1000:
+                while (record.state & BUSY or record.inside) and naps < 1000:
                     with nogil:
                         nap()
                     naps += 1

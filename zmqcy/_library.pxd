@@ -35,6 +35,7 @@ cdef object error(int number, str call, int socket_type, str detail=*, str text=
 cdef int fail(str call, int socket_type, str detail) except -1
 cdef int interrupted(int number) except -1
 cdef str type_name(int number)
+cdef object no_drafts(str call, int socket_type, str detail)
 cdef object to_integer(object value, str call, str name, object low, object high)
 cdef int to_int(object value, str call, str name, int low=*, int high=*) except? -1
 cdef int to_flag_bits(object flags, str call) except -1

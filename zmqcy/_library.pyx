@@ -8,8 +8,8 @@ from libc.stdint cimport uint8_t
 
 from zmqcy._system cimport longest_path, now, nsec
 from zmqcy.libzmq cimport (
-    zmq_curve_keypair, zmq_curve_public, zmq_errno as last_errno, zmq_has, zmq_strerror, zmq_version as libzmq_version,
-    zmq_z85_decode, zmq_z85_encode)
+    ENOTSUP, zmq_curve_keypair, zmq_curve_public, zmq_errno as last_errno, zmq_has, zmq_strerror,
+    zmq_version as libzmq_version, zmq_z85_decode, zmq_z85_encode)
 
 from zmqcy import errors
 
@@ -37,6 +37,14 @@ cdef int interrupted(int number) except -1:
         return False
     PyErr_CheckSignals()
     return True
+
+
+cdef object no_drafts(str call, int socket_type, str detail):
+    """Return the exception for what only a libzmq with drafts can do."""
+    text = (
+        "this libzmq has no draft sockets; build zmqcy with one that has (ZMQCY_LIBZMQ=PREFIX pip install .), or take "
+        "a wheel that carries one")
+    return error(ENOTSUP, call, socket_type, detail, text)
 
 
 cdef str type_name(int number):

@@ -46,6 +46,9 @@ cdef class Frame:
     cdef object lendable(self, bint copied)
     cdef int refuse(self, str call) except -1
     cdef bint writable(self) noexcept
+    cdef int set_routing_id(self, object routing_id, str call) except -1
+    cdef int set_group(self, object group, str call) except -1
+    cdef int address(self, zmq_msg_t *msg, str call) except -1
 
 
 # Where the content of bytes, or of the memoryview that `to_buffer` makes of anything else, begins and how long it is.

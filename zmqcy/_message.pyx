@@ -11,16 +11,19 @@ from cpython.buffer cimport (
 from cpython.bytes cimport PyBytes_AS_STRING
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
-from libc.errno cimport ECHILD, EINTR
+from libc.errno cimport ECHILD, EINTR, EINVAL
+from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from zmqcy._library cimport (
-    NO_TYPE, c_string, deadline_after, error, fail, interrupted, remaining, slice_of, to_buffer, to_int, to_integer)
+    NO_TYPE, c_string, deadline_after, error, fail, interrupted, no_drafts, remaining, slice_of, to_buffer, to_int,
+    to_integer)
 from zmqcy._system cimport add, at_fork, load, nap, nsec, poke, replace, swap
 from zmqcy.libzmq cimport (
-    ENOTSUP, zmq_has, zmq_msg_close, zmq_msg_copy, zmq_msg_data, zmq_msg_get, zmq_msg_gets, zmq_msg_group,
-    zmq_msg_init, zmq_msg_init_data, zmq_msg_init_size, zmq_msg_more, zmq_msg_routing_id, zmq_msg_size, zmq_msg_t)
+    zmq_has, zmq_msg_close, zmq_msg_copy, zmq_msg_data, zmq_msg_get, zmq_msg_gets, zmq_msg_group,
+    zmq_msg_init, zmq_msg_init_data, zmq_msg_init_size, zmq_msg_more, zmq_msg_routing_id, zmq_msg_set_group,
+    zmq_msg_set_routing_id, zmq_msg_size, zmq_msg_t)
 
 import atexit
 import sys
@@ -44,6 +47,7 @@ cdef extern from "pythread.h":
 COPY_THRESHOLD = 16384  # from here on lending is as fast as copying over tcp, and several times as fast over inproc
 
 cdef enum:
+    MOST_OF_GROUP = 255
     ZMQ_SHARED = 3  # of zmq_msg_get: others have the content, too
 
 
@@ -57,6 +61,7 @@ cdef struct Lease:
     Tracking *tracking   # inside of the tracker
 
 
+cdef bint drafts = zmq_has(b"draft") != 0
 cdef void *let_go_of = NULL  # the top of the stack
 cdef void *scheduled = NULL  # something: a pending call has been asked for
 cdef long inside = 0         # threads that are about to ask for one
@@ -433,12 +438,27 @@ cdef class Frame:
         if copied or self.exports and self.writable():  # who has the view may go on writing
             self.exports += 1
             try:
-                return copy_in(copy, <const char *> zmq_msg_data(&self.msg), zmq_msg_size(&self.msg), call)
+                copy_in(copy, <const char *> zmq_msg_data(&self.msg), zmq_msg_size(&self.msg), call)
             finally:
                 self.exports -= 1
+            return self.address(copy, call)
         <void> zmq_msg_init(copy)
         if zmq_msg_copy(copy, &self.msg) < 0:
             return fail(call, NO_TYPE, None)
+        return 0
+
+    cdef int address(self, zmq_msg_t *msg, str call) except -1:
+        """Make a copy of the content be for the same peer or group."""
+        cdef uint32_t peer
+        cdef const char *group
+        if drafts:
+            peer = zmq_msg_routing_id(&self.msg)
+            group = zmq_msg_group(&self.msg)
+            if (
+                peer and zmq_msg_set_routing_id(msg, peer) < 0
+                or group is not NULL and group[0] and zmq_msg_set_group(msg, group) < 0
+            ):
+                fail(call, NO_TYPE, None)
         return 0
 
     cdef object lendable(self, bint copied):
@@ -504,16 +524,31 @@ cdef class Frame:
 
     @property
     def group(self):
-        """str: the group that it was sent to (DISH); a draft of libzmq."""
+        """str: the group that it came by (DISH) or is for (RADIO), of up to 255 bytes; a draft of libzmq."""
         cdef const char *group
         self.refuse("group")
         need_drafts("group")
         group = zmq_msg_group(&self.msg)
         return "" if group is NULL else group.decode("utf-8", "surrogateescape")
 
+    @group.setter
+    def group(self, group):
+        self.set_group(group, "group")
+
+    cdef int set_group(self, object group, str call) except -1:
+        cdef bytes name = c_string(group, call, "group")
+        self.refuse(call)
+        need_drafts(call)
+        if len(name) > MOST_OF_GROUP:  # libzmq would cut it
+            text = f"the name of a group has {MOST_OF_GROUP} bytes at most"
+            raise error(EINVAL, call, NO_TYPE, f"group={group!r:.80}", text)
+        if zmq_msg_set_group(&self.msg, name) < 0:
+            fail(call, NO_TYPE, f"group={group!r:.80}")
+        return 0
+
     @property
     def routing_id(self):
-        """int: the peer that it came from (SERVER, PEER), 0 otherwise; a draft of libzmq."""
+        """int: the peer that it came from, or is for (SERVER, PEER); 0: none. A draft of libzmq."""
         self.refuse("routing_id")
         need_drafts("routing_id")
         return zmq_msg_routing_id(&self.msg)
@@ -523,6 +558,18 @@ cdef class Frame:
         if not isinstance(name, str):  # or it would be a sequence that has no end
             raise TypeError(f"Frame: the name of a property must be a str, not {name!r:.80}")
         return self.get(name)
+
+    @routing_id.setter
+    def routing_id(self, routing_id):
+        self.set_routing_id(routing_id, "routing_id")
+
+    cdef int set_routing_id(self, object routing_id, str call) except -1:
+        cdef uint32_t peer = to_integer(routing_id, call, "routing_id", 1, 0xFFFFFFFF)
+        self.refuse(call)
+        need_drafts(call)
+        if zmq_msg_set_routing_id(&self.msg, peer) < 0:
+            fail(call, NO_TYPE, f"routing_id={peer}")
+        return 0
 
     def get(self, name):
         """Read a property of the message.
@@ -586,8 +633,8 @@ cdef object to_content(object data, str call, str place):
 
 
 cdef int need_drafts(str name) except -1:
-    if not zmq_has(b"draft"):
-        raise error(ENOTSUP, name, NO_TYPE, None, "this libzmq has no draft sockets")
+    if not drafts:
+        raise no_drafts(name, NO_TYPE, None)
     return 0
 
 

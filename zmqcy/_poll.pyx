@@ -20,12 +20,12 @@ from libc.stdlib cimport free, realloc
 from zmqcy._context cimport WATCHED, Link, Watch, forks, insert, remove
 from zmqcy._library cimport (
     NO_TYPE, deadline_after, error, interrupted, remaining, slice_of, to_flags, to_int)
-from zmqcy._base cimport BaseSocket
+from zmqcy._base cimport BaseSocket, close_signaler, open_signaler
 from zmqcy._system cimport (
-    POLLIN, POLLOUT, POLLPRI, close_descriptor, epoll_add, epoll_event, epoll_look, epoll_open, epoll_owner,
+    POLLIN, POLLOUT, POLLPRI, close_descriptor, drain, epoll_add, epoll_event, epoll_look, epoll_open, epoll_owner,
     epoll_remove, nsec, pollfd)
 from zmqcy._transfer cimport sleep_on
-from zmqcy.libzmq cimport ENOTSUP, ZMQ_POLLERR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_POLLPRI
+from zmqcy.libzmq cimport ZMQ_POLLERR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_POLLPRI
 
 cdef enum:
     FEW = 4  # sockets that stand in the array of poll() themselves: beyond, an epoll set is worth a descriptor
@@ -76,8 +76,13 @@ cdef class Item:
         self.watch.epoll = NOWHERE
 
     def __dealloc__(self):
+        self.unlink()
+
+    cdef void unlink(self) noexcept:
         remove(&self.watch.of_socket)
         remove(&self.watch.of_poller)
+        if self.is_socket:
+            close_signaler(&self.watch.signaler, &(<BaseSocket> self.what).record)
 
 
 cdef void tell(void *item) noexcept:
@@ -191,8 +196,6 @@ cdef class Poller:
             return
         if isinstance(socket, BaseSocket):
             (<BaseSocket> socket).current_events("register")
-            if (<BaseSocket> socket).record.fd < 0:
-                raise error(ENOTSUP, "register", (<BaseSocket> socket).record.type)
         else:
             fd = to_descriptor(socket)
         self.enter("register")  # a handler or fileno() has run meanwhile
@@ -202,6 +205,8 @@ cdef class Poller:
         item = Item(socket, self.doubts, wanted, self.serial)
         item.registered = True
         if item.is_socket:
+            if (<BaseSocket> socket).record.fd < 0:
+                open_signaler(&item.watch.signaler, socket, "register")
             insert(&item.watch.of_socket, &(<BaseSocket> socket).record.watches)
             doubt(item)
         else:
@@ -250,8 +255,7 @@ cdef class Poller:
         del self.items[key_of(socket)]
         item.registered = False
         self.ready.discard(item)
-        remove(&item.watch.of_socket)
-        remove(&item.watch.of_poller)
+        item.unlink()
         if item.watch.epoll >= 0:
             epoll_remove(item.watch.epoll, (<BaseSocket> item.what).record.fd)
             item.watch.epoll = NOWHERE
@@ -382,7 +386,12 @@ cdef class Poller:
         if self.sockets_there:
             self.gather()
         self.doubts.told = function
-        return self.epoll, [(item.what, item.wanted) for item in self.slots[1:]]
+        rest = []
+        for item in self.slots[1:]:
+            # A thread-safe socket is waited for by the descriptor that is ours alone.
+            ours = item.watch.signaler.poller is not NULL
+            rest.append((item.watch.signaler.fd, ZMQ_POLLIN) if ours else (item.what, item.wanted))
+        return self.epoll, rest
 
     def _end_wait(self):
         self.doubts.told = None
@@ -437,12 +446,14 @@ cdef class Poller:
         while self.doubts.unread is not NULL:
             item = <Item> self.doubts.unread.owner
             socket = item.what
+            if item.watch.signaler.poller is not NULL:
+                drain(item.watch.signaler.fd)
             events = socket.current_events("poll")
             self.enter("poll")  # a handler has let another thread poll, perhaps, or was the place of a fork
             if not item.registered:
                 continue
             if item.place < 0 and item.watch.epoll < 0:
-                self.place(item, socket.record.fd, POLLIN)
+                self.place(item, item.watch.signaler.fd if socket.record.fd < 0 else socket.record.fd, POLLIN)
             item.events = events
             self.judge(item, events & item.wanted)
             if socket.record.asked:

@@ -21,7 +21,7 @@ from zmqcy._base cimport BaseSocket, enter
 from zmqcy._system cimport POLLIN, count_up, counted, now, nsec, pollfd
 from zmqcy._transfer cimport events_of, sleep_on, take_back
 from zmqcy.libzmq cimport (
-    ENOTSUP, ZMQ_DONTWAIT, ZMQ_IO_THREADS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUB, ZMQ_PULL, ZMQ_PUSH,
+    ENOTSUP, ZMQ_DGRAM, ZMQ_DONTWAIT, ZMQ_IO_THREADS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUB, ZMQ_PULL, ZMQ_PUSH,
     ZMQ_QUEUE, ZMQ_REP, ZMQ_SNDMORE, ZMQ_STREAMER, ZMQ_SUB, zmq_close, zmq_ctx_new, zmq_ctx_set, zmq_ctx_term,
     zmq_errno, zmq_msg_close, zmq_msg_copy, zmq_msg_data, zmq_msg_init, zmq_msg_init_size, zmq_msg_more,
     zmq_msg_recv, zmq_msg_send, zmq_msg_size, zmq_msg_t, zmq_socket)
@@ -517,6 +517,8 @@ cdef int run(Device *device) noexcept nogil:
 cdef int add_socket(Device *device, BaseSocket socket, str call) except -1:
     if socket.record.fd < 0:
         raise error(ENOTSUP, call, socket.record.type, None, "a thread-safe draft socket cannot be forwarded")
+    if socket.record.type == ZMQ_DGRAM:  # libzmq aborts where it has no peer to send to
+        raise error(ENOTSUP, call, socket.record.type, None, "datagrams cannot be forwarded")
     device.fds[device.fd_count].fd = socket.record.fd
     device.fds[device.fd_count].events = POLLIN
     device.fd_count += 1
@@ -691,7 +693,7 @@ cdef int mark(list sockets, bint busy, str call) except -1:
     for socket in sockets:
         if busy:
             socket.record.state |= BUSY
-            socket.record.inside = True
+            socket.record.inside = 1
         else:
             socket.record.state &= ~BUSY
     return 0
@@ -794,14 +796,14 @@ cdef int steer(
                 number = UNFILTERED
                 while number == UNFILTERED:
                     for source in sockets:
-                        source.record.inside = True
+                        source.record.inside = 1
                     with nogil:
                         number = run(&device)
-                        frontend.record.inside = backend.record.inside = False
+                        frontend.record.inside = backend.record.inside = 0
                         if capture is not None:
-                            capture.record.inside = False
+                            capture.record.inside = 0
                         if control is not None:
-                            control.record.inside = False
+                            control.record.inside = 0
                     if number == UNFILTERED:
                         for i, source in enumerate(sources):
                             if not is_empty(&device.ways[i].taken) and is_empty(&device.ways[i].filtered):

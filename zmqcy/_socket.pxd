@@ -2,7 +2,7 @@
 # number, say with QUIET and PROBE that it would wait.
 
 from zmqcy._base cimport BaseSocket
-from zmqcy._message cimport MessageTracker
+from zmqcy._message cimport Frame, MessageTracker
 from zmqcy._system cimport nsec
 from zmqcy.libzmq cimport ZMQ_DONTWAIT, ZMQ_SNDMORE, zmq_send
 
@@ -26,6 +26,7 @@ cdef inline bint put_quickly(BaseSocket socket, const char *data, size_t size, i
     return True
 
 
+cdef Frame to_addressed(BaseSocket socket, object data, object routing_id, object group, object copy, str call)
 cdef list to_message(object parts, str call)
 cdef list to_messages(object messages, bint nested, object flags, str call, list ends)
 cdef list ONE_EACH  # the ends of messages of one part

@@ -17,6 +17,8 @@ class Socket(BaseSocket):
         track: Literal[False] = False,
         *,
         timeout: float | timedelta | None = None,
+        routing_id: int | None = None,
+        group: str | None = None,
     ) -> None: ...
     @overload
     def send(
@@ -27,6 +29,8 @@ class Socket(BaseSocket):
         track: Literal[True],
         *,
         timeout: float | timedelta | None = None,
+        routing_id: int | None = None,
+        group: str | None = None,
     ) -> MessageTracker: ...
     @overload
     def send(
@@ -37,6 +41,8 @@ class Socket(BaseSocket):
         *,
         track: Literal[True],
         timeout: float | timedelta | None = None,
+        routing_id: int | None = None,
+        group: str | None = None,
     ) -> MessageTracker: ...
     @overload
     def send(
@@ -47,6 +53,8 @@ class Socket(BaseSocket):
         track: bool = False,
         *,
         timeout: float | timedelta | None = None,
+        routing_id: int | None = None,
+        group: str | None = None,
     ) -> MessageTracker | None: ...
     def try_send(self, data: Buffer) -> bool: ...
     @overload

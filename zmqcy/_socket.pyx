@@ -10,23 +10,24 @@ from cpython.buffer cimport PyObject_CheckBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_ITEM
 from cpython.memoryview cimport PyMemoryView_GET_BUFFER
-from libc.errno cimport EAGAIN, EINTR, EMSGSIZE, ENOMEM
+from libc.errno cimport EAGAIN, EINTR, EINVAL, EMSGSIZE, ENOMEM
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from zmqcy._base cimport ASK, BaseSocket, enter
-from zmqcy._context cimport BUSY, HELD, SocketRecord
+from zmqcy._context cimport BUSY, CLOSED, HELD, SocketRecord, Stats, come_out, go_inside
 from zmqcy._library cimport (
     EXPIRED, FOREVER, check, deadline_after, error, interrupted, remaining, to_flags, to_int, type_name)
 from zmqcy._message cimport (
     BIG, Frame, MessageTracker, collect, copy_bytes, copy_in, copy_of, lend, new_frame, new_tracker, size_of, start_of,
     take, to_content)
 from zmqcy._system cimport now, nsec
-from zmqcy._transfer cimport Batch, Catch, Part, catch_more, caught, make_room, receive, transmit, wait_on
+from zmqcy._transfer cimport Batch, Catch, Part, catch_more, caught, make_room, receive, transmit, wait_for
 from zmqcy.libzmq cimport (
-    ZMQ_DONTWAIT, ZMQ_RCVTIMEO, ZMQ_SNDMORE, ZMQ_SNDTIMEO, zmq_errno as last_errno, zmq_getsockopt, zmq_msg_close,
-    zmq_msg_data, zmq_msg_init, zmq_msg_more, zmq_msg_recv, zmq_msg_size, zmq_msg_t)
+    ENOTSUP, ZMQ_DGRAM, ZMQ_DONTWAIT, ZMQ_PEER, ZMQ_RADIO, ZMQ_RCVTIMEO, ZMQ_SERVER, ZMQ_SNDMORE, ZMQ_SNDTIMEO,
+    zmq_errno as last_errno, zmq_getsockopt, zmq_msg_close, zmq_msg_data, zmq_msg_init, zmq_msg_more, zmq_msg_move,
+    zmq_msg_recv, zmq_msg_size, zmq_msg_t, zmq_poller_destroy)
 
 from zmqcy import errors
 
@@ -34,6 +35,7 @@ cdef enum:
     NOT_TRIED = -1        # instead of an errno: a receive is not worth trying before the GIL is let go
     FEW = 8               # parts for which there is room on the stack
     SOME = 128            # messages of a batch up to which the GIL is kept: to get it back would cost more
+    MOST_DATAGRAM = 8192  # bytes that libzmq has room for
     CHUNK = 1024          # messages received before they are made objects: the GIL changes hands so often
 
 
@@ -92,17 +94,14 @@ cdef Py_ssize_t put_parts(
             batch.parts = <Part *> malloc(len(parts) * sizeof(Part))
             if batch.parts is NULL:
                 raise MemoryError(call)
+        if socket.datagram or not socket.record.exclusive:
+            check_parts(socket, parts, ends, flags, call)
         load(socket, &batch, parts, ends, flags & ZMQ_SNDMORE, copy, tracker, call)
         enter(socket, call)  # the GIL was let go for big copies
         if batch.count <= SOME:
             number = transmit(&socket.record, &batch, EXPIRED)
         else:
-            socket.record.state |= BUSY
-            socket.record.inside = True
-            with nogil:
-                number = transmit(&socket.record, &batch, EXPIRED)
-                socket.record.inside = False
-            socket.record.state &= ~BUSY
+            number = carry_out(socket, &batch, NULL, 0, EXPIRED)
         if number:
             complete(socket, &batch, NULL, flags, timeout, call, number)
         return batch.sent
@@ -114,6 +113,54 @@ cdef Py_ssize_t put_parts(
         unload(&batch)
         if batch.parts is not few:
             free(batch.parts)
+
+
+cdef int check_parts(BaseSocket socket, list parts, list ends, int flags, str call) except -1:
+    """Refuse messages that do not go with the type of the socket, or into a datagram: libzmq would go wrong on them."""
+    cdef int type_number = socket.record.type
+    cdef int most = 2 if type_number == ZMQ_DGRAM else 1
+    cdef size_t size
+    cdef list sizes = [len(parts)] if ends is None else [1] * len(parts) if ends is ONE_EACH else ends
+    for count in sizes:
+        if count != most or flags & ZMQ_SNDMORE:
+            text = (
+                "a message has two parts, the address of the peer and the content: see send_multipart" if most == 2
+                else "a message of this type of socket has one part only")
+            raise error(EINVAL, call, type_number, f"{count} parts{', SNDMORE' if flags & ZMQ_SNDMORE else ''}", text)
+    if socket.datagram:
+        for i in range(most - 1, len(parts), most):
+            data = parts[i]
+            size = zmq_msg_size(&(<Frame> data).msg) if type(data) is Frame else size_of(data)
+            if type_number == ZMQ_RADIO:
+                size += 1 + (len((<Frame> data).group.encode()) if type(data) is Frame else 0)
+            if size > MOST_DATAGRAM:
+                raise error(EMSGSIZE, call, type_number, f"{size} bytes into a datagram of {MOST_DATAGRAM}")
+    return 0
+
+
+cdef Frame to_addressed(BaseSocket socket, object data, object routing_id, object group, object copy, str call):
+    """Make a message for one peer of a SERVER or PEER, or for a group of a RADIO."""
+    cdef Frame frame = new_frame()
+    cdef zmq_msg_t msg
+    cdef int type_number = socket.record.type
+    data = to_content(data, call, None)
+    if type(data) is Frame:
+        (<Frame> data).share(&msg, copy is not None and copy, call)
+    elif copy is None and (type(data) is not bytes or size_of(data) < socket.threshold) or copy:
+        copy_in(&msg, start_of(data), size_of(data), call)
+    else:
+        lend(&msg, data, None, call)
+        frame.lent = True
+    <void> zmq_msg_move(&frame.msg, &msg)
+    if routing_id is not None:
+        frame.set_routing_id(routing_id, call)
+        if type_number != ZMQ_SERVER and type_number != ZMQ_PEER:
+            raise error(ENOTSUP, call, type_number, "routing_id", "only SERVER and PEER sockets send by routing_id")
+    if group is not None:
+        frame.set_group(group, call)
+        if type_number != ZMQ_RADIO:
+            raise error(ENOTSUP, call, type_number, "group", "only RADIO sockets send to a group")
+    return frame
 
 
 cdef int load(
@@ -164,6 +211,7 @@ cdef int prepare(
             (<Frame> data).share(msg, copied, call)
         elif isinstance(data, Frame):
             lend(msg, (<Frame> data).lendable(copied), tracker, call)
+            (<Frame> data).address(msg, call)
         elif tracker is not None:
             lend(msg, copy_of(data) if copied else data, tracker, call)
         elif copied:
@@ -196,16 +244,45 @@ cdef int complete(
         elif number != NOT_TRIED and not interrupted(number):
             raise error(number, call, socket.record.type)
         enter(socket, call)  # a signal handler may have closed the socket
-        socket.record.state |= BUSY
-        socket.record.inside = True
-        with nogil:
-            if batch is NULL:
-                number = receive(&socket.record, msg, deadline)
-            else:
-                number = transmit(&socket.record, batch, deadline)
-            socket.record.inside = False
-        socket.record.state &= ~BUSY
+        number = carry_out(socket, batch, msg, 0, deadline)
     return 1
+
+
+cdef int carry_out(BaseSocket socket, Batch *batch, zmq_msg_t *msg, short wanted, nsec deadline) noexcept:
+    """Send, receive or, with neither, wait for events, without the GIL. Return 0 or an errno."""
+    cdef SocketRecord own
+    cdef SocketRecord *record = &socket.record
+    cdef int number
+    if not record.exclusive:  # other threads count meanwhile
+        own = record[0]
+        memset(&own.stats, 0, sizeof(Stats))
+        own.signaler.poller = NULL
+        record = &own
+    go_inside(&socket.record)
+    with nogil:
+        if batch is not NULL:
+            number = transmit(record, batch, deadline)
+        elif msg is not NULL:
+            number = receive(record, msg, deadline)
+        else:
+            number = wait_for(record, wanted, deadline)
+        if record is &own:
+            if own.signaler.poller is not NULL:
+                <void> zmq_poller_destroy(&own.signaler.poller)
+        come_out(&socket.record)
+    socket.record.state &= ~BUSY
+    if record is &own:
+        add_stats(&socket.record.stats, &own.stats)
+    return number
+
+
+cdef void add_stats(Stats *sum, const Stats *stats) noexcept:
+    sum.messages_sent += stats.messages_sent
+    sum.bytes_sent += stats.bytes_sent
+    sum.messages_received += stats.messages_received
+    sum.bytes_received += stats.bytes_received
+    sum.waits += stats.waits
+    sum.would_blocks += stats.would_blocks
 
 
 cdef int would_block(BaseSocket socket, int flags, nsec waited, str call) except -1:
@@ -410,7 +487,7 @@ cdef list gather(
     if not get(socket, few, flags, timeout, call):
         return None
     caught(&haul)
-    socket.record.state |= BUSY  # nobody may take a part of ours while a big one is copied
+    socket.record.state |= socket.record.exclusive  # nobody may take a part of ours while a big one is copied
     try:
         if limit > FEW:
             borrow_room(&haul)
@@ -419,10 +496,10 @@ cdef list gather(
             if number == 0 and not (socket.record.state & HELD):
                 socket.held_more = ASK
                 if limit > SOME:
-                    socket.record.inside = True
+                    go_inside(&socket.record)
                     with nogil:
                         number = catch_more(socket.record.handle, &haul)
-                        socket.record.inside = False
+                        come_out(&socket.record)
                 else:
                     number = catch_more(socket.record.handle, &haul)
             if number and haul.more:
@@ -434,6 +511,8 @@ cdef list gather(
                 if not tail and not result:
                     raise error(number, call, socket.record.type)
             if not unpack(socket, &haul, result, nested, framed, call) or number or haul.taken >= limit:
+                return result
+            if socket.record.state & CLOSED:  # by another thread, which may be in a thread-safe type
                 return result
     finally:
         socket.record.state &= ~BUSY
@@ -537,7 +616,8 @@ cdef int hold_frames(BaseSocket socket, list frames) except -1:
 cdef class Socket(BaseSocket):
     """A socket: what sends and receives messages, each a run of bytes or several of them.
 
-    One thread at a time may use it; a second one gets SocketInUse. It may go from thread to thread.
+    One thread at a time may use it; a second one gets SocketInUse. It may go from thread to thread. Several at a time
+    may use the draft types that are `thread_safe`.
 
     Parameters
     ----------
@@ -558,7 +638,7 @@ cdef class Socket(BaseSocket):
         The context has ended.
     """
 
-    def send(self, data, flags=0, copy=None, track=False, *, timeout=None):
+    def send(self, data, flags=0, copy=None, track=False, *, timeout=None, routing_id=None, group=None):
         """Send a message, or one part of it. Waits where no peer can take it.
 
         Parameters
@@ -575,6 +655,10 @@ cdef class Socket(BaseSocket):
             Whether to return a tracker.
         timeout : int, float or timedelta, optional
             Milliseconds to wait, -1 for ever; by default `sndtimeo` of the socket.
+        routing_id : int, optional
+            SERVER and PEER: the peer that it is for. By default, of a Frame, the one that it came from.
+        group : str, optional
+            RADIO: the group that it is for, of up to 255 bytes. By default that of a Frame, or the empty one.
 
         Returns
         -------
@@ -588,9 +672,9 @@ cdef class Socket(BaseSocket):
         StateError
             The type of the socket does not let it send now.
         HostUnreachable
-            ROUTER with `router_mandatory`: no such peer.
+            ROUTER with `router_mandatory`, SERVER, PEER: no such peer.
         NotSupported
-            The type of the socket does not send.
+            The type of the socket does not send, or not by `routing_id` or to a `group`.
         ContextTerminated
             The context has ended.
         SocketInUse
@@ -601,7 +685,9 @@ cdef class Socket(BaseSocket):
             `data` is a Frame that was released.
         """
         cdef int f = to_flags(flags, "send")
-        if copy is None and track is False:
+        if routing_id is not None or group is not None:
+            data = to_addressed(self, data, routing_id, group, copy, "send")
+        elif copy is None and track is False:
             if type(data) is bytes:
                 enter(self, "send")
                 if put_quickly(self, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), f):
@@ -948,11 +1034,6 @@ cdef class Socket(BaseSocket):
             events = self.current_events("poll") & wanted
             if events or remaining(deadline) == 0:
                 return events
-            self.record.state |= BUSY
-            self.record.inside = True
-            with nogil:
-                number = wait_on(&self.record, <short> wanted, deadline)
-                self.record.inside = False
-            self.record.state &= ~BUSY
+            number = carry_out(self, NULL, NULL, <short> wanted, deadline)
             if number and number != EAGAIN and not interrupted(number):
                 raise error(number, "poll", self.record.type)

@@ -40,6 +40,10 @@ cdef extern from *:
     #define zmqcy_try_schedule(schedule) 0
     #define zmqcy_close(fd) closesocket((SOCKET) (fd))
     #define zmqcy_longest_path 107
+    static inline void zmqcy_drain(int fd) {
+        char bytes[64];
+        while (recv((SOCKET) fd, bytes, sizeof bytes, 0) > 0);
+    }
     #else
     #include <poll.h>
     #include <pthread.h>
@@ -170,6 +174,10 @@ cdef extern from *:
         return schedule->error;
     }
     #define zmqcy_close close
+    static inline void zmqcy_drain(int fd) {
+        char bytes[64];
+        while (read(fd, bytes, sizeof bytes) > 0);
+    }
     #endif
     #ifdef __linux__
     #include <sys/epoll.h>
@@ -225,6 +233,7 @@ cdef extern from *:
     void *swap "zmqcy_swap"(void **place, void *value) noexcept nogil
     void *load "zmqcy_load"(void **place) noexcept nogil
     bint replace "zmqcy_replace"(void **place, void *old, void *value) noexcept nogil
+    void drain "zmqcy_drain"(int fd) noexcept nogil  # of one that does not block: make it readable no more
     long add "zmqcy_add"(long *place, long value) noexcept nogil  # gives the sum
     void count_up "zmqcy_count"(uint64_t *place, uint64_t more) noexcept nogil  # for others to look at meanwhile
     uint64_t counted "zmqcy_counted"(uint64_t *place) noexcept nogil

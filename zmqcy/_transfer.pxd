@@ -1,6 +1,6 @@
 # What moves messages and waits, for the other extension modules.
 
-from zmqcy._context cimport SocketRecord
+from zmqcy._context cimport Signaler, SocketRecord
 from zmqcy._system cimport nsec, pollfd
 from zmqcy.libzmq cimport zmq_msg_more, zmq_msg_t
 
@@ -34,11 +34,13 @@ cdef struct Catch:
     bint whole
 
 
+cdef int make_signaler(Signaler *signaler, void *handle) noexcept nogil
 cdef int events_of(void *handle, int *events) noexcept nogil
 cdef int sleep_on(
     pollfd *items, unsigned long count, int milliseconds, nsec spin, bint *eager, SocketRecord *record,
     int wanted) noexcept nogil
 cdef int wait_on(SocketRecord *record, short wanted, nsec deadline) noexcept nogil
+cdef int wait_for(SocketRecord *record, short wanted, nsec deadline) noexcept nogil
 cdef int take_back(void *handle, int type, Py_ssize_t left) noexcept nogil
 cdef int transmit(SocketRecord *record, Batch *batch, nsec deadline) noexcept nogil
 cdef int receive(SocketRecord *record, zmq_msg_t *msg, nsec deadline) noexcept nogil

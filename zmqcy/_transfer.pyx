@@ -9,13 +9,13 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from zmqcy._context cimport SocketRecord
+from zmqcy._context cimport Signaler, SocketRecord
 from zmqcy._library cimport remaining, slice_of
-from zmqcy._system cimport POLLIN, count_up, now, nsec, poll, pollfd, yield_processor
+from zmqcy._system cimport POLLIN, count_up, drain, now, nsec, poll, pollfd, yield_processor
 from zmqcy.libzmq cimport (
-    ZMQ_DEALER, ZMQ_DONTWAIT, ZMQ_EVENTS, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUSH, ZMQ_REQ, ZMQ_SNDMORE,
-    zmq_errno as last_errno, zmq_getsockopt, zmq_msg_close, zmq_msg_copy, zmq_msg_init, zmq_msg_recv,
-    zmq_msg_send, zmq_msg_t, zmq_poll, zmq_pollitem_t, zmq_send)
+    ENOTSUP, ZMQ_DEALER, ZMQ_DGRAM, ZMQ_DONTWAIT, ZMQ_EVENTS, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUSH, ZMQ_REQ, ZMQ_SNDMORE,
+    zmq_errno as last_errno, zmq_fd_t, zmq_getsockopt, zmq_msg_close, zmq_msg_copy, zmq_msg_init, zmq_msg_recv,
+    zmq_msg_send, zmq_msg_t, zmq_poller_add, zmq_poller_destroy, zmq_poller_fd, zmq_poller_new, zmq_send)
 
 cdef enum:
     SIGNAL_CHECK = 100000000  # nanoseconds
@@ -27,6 +27,27 @@ cdef int events_of(void *handle, int *events) noexcept nogil:
     cdef size_t size = sizeof(int)
     if zmq_getsockopt(handle, ZMQ_EVENTS, events, &size) < 0:
         return last_errno()
+    return 0
+
+
+cdef int make_signaler(Signaler *signaler, void *handle) noexcept nogil:
+    """Have a descriptor that tells of a thread-safe socket what comes from now on. Return 0 or an errno."""
+    cdef void *poller
+    cdef zmq_fd_t fd = 0
+    cdef int number
+    if <void *> zmq_poller_new is NULL or <void *> zmq_poller_fd is NULL:
+        return ENOTSUP
+    poller = zmq_poller_new()
+    if (
+        poller is NULL or zmq_poller_add(poller, handle, NULL, <short> (ZMQ_POLLIN | ZMQ_POLLOUT)) < 0
+        or zmq_poller_fd(poller, &fd) < 0
+    ):
+        number = last_errno()
+        if poller is not NULL:
+            <void> zmq_poller_destroy(&poller)
+        return number
+    signaler.poller = poller
+    signaler.fd = <int> fd
     return 0
 
 
@@ -63,10 +84,10 @@ cdef int wait_on(SocketRecord *record, short wanted, nsec deadline) noexcept nog
     """Wait until the socket may have changed. Return 0, EAGAIN at the deadline, EINTR (look for signals), or an errno.
 
     The descriptor is edge-triggered: only who has just seen the operation fail, after libzmq had looked at its
-    commands, may wait on it.
+    commands, may wait on it. In a thread-safe socket each thread that waits has a descriptor of its own, in its own
+    `record`: if two shared one, the first could take the news from the second, which would sleep on a message.
     """
     cdef pollfd item
-    cdef zmq_pollitem_t safe
     cdef nsec spin
     cdef int rc, left = slice_of(deadline)
     if left == 0:
@@ -81,15 +102,30 @@ cdef int wait_on(SocketRecord *record, short wanted, nsec deadline) noexcept nog
         rc = sleep_on(&item, 1, left, spin, &record.eager, record, wanted)
         if rc < 0:
             return errno
+    elif record.signaler.poller is NULL:  # what came before there is one has told nobody
+        return make_signaler(&record.signaler, record.handle)
     else:
-        safe.socket = record.handle
-        safe.events = wanted
-        rc = zmq_poll(&safe, 1, left)
+        item.fd = record.signaler.fd
+        item.events = POLLIN
+        rc = poll(&item, 1, left)
         if rc < 0:
-            return last_errno()
+            return errno
+        if rc:
+            drain(item.fd)
     if rc == 0:
         return EAGAIN if remaining(deadline) == 0 else EINTR
     return 0
+
+
+cdef int wait_for(SocketRecord *record, short wanted, nsec deadline) noexcept nogil:
+    """Wait as `wait_on` does, after some events were not there."""
+    cdef int events = 0
+    cdef int number = wait_on(record, wanted, deadline)
+    if number == 0 and record.fd < 0:
+        number = events_of(record.handle, &events)
+        if number == 0 and not events & wanted:
+            number = wait_on(record, wanted, deadline)
+    return number
 
 
 cdef int give_part(void *handle, Part *part, bint alone) noexcept nogil:
@@ -135,7 +171,11 @@ cdef int give_message(SocketRecord *record, Batch *batch) noexcept nogil:
     """
     cdef Py_ssize_t first = batch.following, i = first, end
     cdef uint64_t size = 0
-    cdef int number
+    cdef int number, events
+    if record.type == ZMQ_DGRAM:  # without a peer libzmq closes the message, and zmq_send aborts
+        number = events_of(record.handle, &events)
+        if number or not events & ZMQ_POLLOUT:
+            return number or EAGAIN
     while True:
         number = give_part(record.handle, &batch.parts[i], batch.parts[first].last)
         if number == 0:

@@ -60,8 +60,9 @@ class Socket(AsyncSocket, _aio.Socket):
     __slots__ = ("_home", "_led", "_left")
     _foreign = True
 
-    async def send(self, data, flags=0, copy=None, track=False, *, timeout=None):
-        return await self._complete(super().send(data, flags, copy, track, timeout=timeout))
+    async def send(self, data, flags=0, copy=None, track=False, *, timeout=None, routing_id=None, group=None):
+        operation = super().send(data, flags, copy, track, timeout=timeout, routing_id=routing_id, group=group)
+        return await self._complete(operation)
 
     async def send_multipart(self, parts, flags=0, copy=None, track=False, *, timeout=None):
         return await self._complete(super().send_multipart(parts, flags, copy, track, timeout=timeout))

@@ -24,6 +24,8 @@ class Socket(AsyncSocket, _aio.Socket):
         track: Literal[False] = False,
         *,
         timeout: float | timedelta | None = None,
+        routing_id: int | None = None,
+        group: str | None = None,
     ) -> None: ...
     @overload
     async def send(
@@ -34,6 +36,8 @@ class Socket(AsyncSocket, _aio.Socket):
         track: Literal[True],
         *,
         timeout: float | timedelta | None = None,
+        routing_id: int | None = None,
+        group: str | None = None,
     ) -> MessageTracker: ...
     @overload
     async def send(
@@ -44,6 +48,8 @@ class Socket(AsyncSocket, _aio.Socket):
         *,
         track: Literal[True],
         timeout: float | timedelta | None = None,
+        routing_id: int | None = None,
+        group: str | None = None,
     ) -> MessageTracker: ...
     @overload
     async def send(
@@ -54,6 +60,8 @@ class Socket(AsyncSocket, _aio.Socket):
         track: bool = False,
         *,
         timeout: float | timedelta | None = None,
+        routing_id: int | None = None,
+        group: str | None = None,
     ) -> MessageTracker | None: ...
     @overload
     async def send_multipart(

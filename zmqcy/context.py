@@ -4,11 +4,13 @@ import os
 from errno import EAGAIN
 
 from zmqcy import _base, _context
-from zmqcy._library import to_seconds
+from zmqcy._library import has, to_seconds, zmq_version_info
 from zmqcy.errors import SocketInUse, TimedOut
 from zmqcy.options import CONTEXT_OPTIONS, OWNERS, SOCKET_OPTIONS
 from zmqcy.socket import Socket
 
+_BATCH_SIZES = 101, 102  # in_batch_size and out_batch_size
+_TUNED = 262_144  # bytes. With half of it messages of 1 KiB took a third longer: malloc's mmap threshold is there
 _instances = {}  # by class, with the process that each was made in
 
 
@@ -24,6 +26,10 @@ class Context(_context.Context):
         How many threads move messages; 0 is enough for inproc. Or a context to shadow.
     shadow : int or object, optional
         What `shadow` takes, to make a shadow.
+    tuned : bool, default False
+        Move more bytes at a time than libzmq does, which pays for messages of 1 KiB and more over tcp and ipc: new
+        sockets have an `in_batch_size` and an `out_batch_size` of 256 KiB, and a connection needs up to so much more
+        memory in each direction. A libzmq without drafts cannot; the attribute `tuned` tells whether it is so.
     **options
         Options, as attributes.
 
@@ -44,7 +50,7 @@ class Context(_context.Context):
     __slots__ = ("_defaults",)
     _socket_class = Socket
 
-    def __init__(self, io_threads=1, shadow=None, **options):
+    def __init__(self, io_threads=1, shadow=None, *, tuned=False, **options):
         if isinstance(io_threads, _context.Context):
             shadow = io_threads
         if shadow:
@@ -52,6 +58,8 @@ class Context(_context.Context):
         else:
             super().__init__(io_threads)
         self._defaults = {}
+        if tuned and has("draft") and zmq_version_info() >= (4, 3, 3):  # which first had the two options
+            self._defaults.update(dict.fromkeys(_BATCH_SIZES, _TUNED))
         for name, value in options.items():
             setattr(self, name, value)
 
@@ -90,6 +98,11 @@ class Context(_context.Context):
         self = super().shadow(address)
         self._defaults = {}
         return self
+
+    @property
+    def tuned(self):
+        """bool: whether new sockets move 256 KiB or more at a time, by ``tuned=True`` or the two options."""
+        return all(self._defaults.get(option, 0) >= _TUNED for option in _BATCH_SIZES)
 
     def socket(self, socket_type, socket_class=None, **options):
         """Make a socket.

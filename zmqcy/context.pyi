@@ -135,8 +135,12 @@ class Context(_context.Context):
         self,
         io_threads: int | _context.Context = 1,
         shadow: int | _HasUnderlying | None = None,
+        *,
+        tuned: bool = False,
         **options: Unpack[_ContextOptions],
     ) -> None: ...
+    @property
+    def tuned(self) -> bool: ...
     @classmethod
     def instance(cls, io_threads: int = 1) -> Self: ...
     @overload

@@ -2,13 +2,14 @@
 # here stand only those that C code of ours uses, so that an older header still compiles.
 #
 # A draft function may be missing in the header, in the library, or in both. It is declared weakly: its address is NULL
-# where the library that was loaded lacks it, and `is NULL` is the test before each call.
+# where the library that was loaded lacks it, and `<void *> name is NULL` is the test before each call.
 
 cdef extern from *:
     """
+    #undef ZMQ_BUILD_DRAFT_API  /* pkg-config may set it: the drafts of one header are not those of another library */
     #include <zmq.h>
 
-    #if !defined(ZMQ_BUILD_DRAFT_API) && defined(__GNUC__) && !defined(_WIN32)
+    #if defined(__GNUC__) && !defined(_WIN32)
     #define ZMQCY_DRAFT __attribute__((weak))
     typedef struct zmq_poller_event_t zmq_poller_event_t;
     extern ZMQCY_DRAFT int zmq_ctx_set_ext(void *, int, const void *, size_t);
@@ -41,6 +42,14 @@ cdef extern from *:
     """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+cdef enum:
+    # Types that are drafts
+    ZMQ_SERVER = 12
+    ZMQ_RADIO = 14
+    ZMQ_DISH = 15
+    ZMQ_DGRAM = 18
+    ZMQ_PEER = 19
 
 
 cdef extern from "zmq.h" nogil:

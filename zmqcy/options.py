@@ -158,7 +158,7 @@ SOCKET_OPTIONS = (
     Option(110, "hello_msg", "bytes", "w", "", "Message that the socket sends on each new connection.", True),
     Option(111, "disconnect_msg", "bytes", "w", "", "Message that it receives when a peer goes.", True),
     Option(112, "priority", "int", "rw", "", "Priority of the packets (SO_PRIORITY).", True),
-    Option(113, "busy_poll", "int", "rw", "us", "How long the kernel polls the device (SO_BUSY_POLL).", True),
+    Option(113, "busy_poll", "int", "w", "us", "How long the kernel polls the device (SO_BUSY_POLL).", True),
     Option(114, "hiccup_msg", "bytes", "w", "", "Message that it receives when a connection was lost.", True),
     Option(115, "xsub_verbose_unsubscribe", "bool", "w", "", "XSUB passes on every unsubscription.", True),
     Option(116, "topics_count", "int", "r", "topics", "How many topics are subscribed.", True),

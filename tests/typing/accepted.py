@@ -73,6 +73,10 @@ def batches(socket: zmqcy.Socket) -> None:
 async def frames(socket: zmqcy.Socket, copy: bool) -> None:
     frame = socket.recv(copy=False)
     assert_type(frame, zmqcy.Frame)
+    assert_type(socket.send(b"a", routing_id=frame.routing_id), None)
+    assert_type(socket.send(b"a", group=frame.group, track=True), zmqcy.MessageTracker)
+    frame.group, frame.routing_id = "a", socket.connect_peer("inproc://a")
+    assert_type(zmqcy.Context(tuned=True).tuned, bool)
     assert_type(socket.recv(0, False), zmqcy.Frame)
     assert_type(socket.recv(copy=copy), bytes | zmqcy.Frame)
     assert_type(socket.recv(), bytes)
