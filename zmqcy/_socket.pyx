@@ -140,7 +140,7 @@ cdef int check_parts(BaseSocket socket, list parts, list ends, int flags, str ca
 
 cdef Frame to_addressed(BaseSocket socket, object data, object routing_id, object group, object copy, str call):
     """Make a message for one peer of a SERVER or PEER, or for a group of a RADIO."""
-    cdef Frame frame = new_frame()
+    cdef Frame frame = new_frame(Frame)
     cdef zmq_msg_t msg
     cdef int type_number = socket.record.type
     data = to_content(data, call, None)
