@@ -204,8 +204,7 @@ def test_a_cancelled_receive_takes_nothing(run):
     import zmq, zmq.asyncio
 
     async def main():
-        with zmq.asyncio.Context() as ctx:
-            push, pull = ctx.socket(zmq.PUSH), ctx.socket(zmq.PULL)
+        with zmq.asyncio.Context() as ctx, ctx.socket(zmq.PUSH) as push, ctx.socket(zmq.PULL) as pull:
             push.bind("inproc://cancel")
             pull.connect("inproc://cancel")
             for receive in (pull.recv, pull.recv_string, pull.recv_json, pull.recv_multipart):
@@ -249,8 +248,7 @@ def test_what_nobody_awaits_is_sent(run):
     import zmq, zmq.asyncio
 
     async def main():
-        with zmq.asyncio.Context() as ctx:
-            push, pull = ctx.socket(zmq.PUSH), ctx.socket(zmq.PULL)
+        with zmq.asyncio.Context() as ctx, ctx.socket(zmq.PUSH) as push, ctx.socket(zmq.PULL) as pull:
             push.send(b"1")
             push.send_multipart([b"2", b"3"])
             gc.collect()
@@ -289,7 +287,7 @@ def test_authenticators(run, tmp_path, kind):
         """
         import asyncio, sys, zmqcy.compat
         zmqcy.compat.install()
-        import zmq, zmq.asyncio, zmq.auth, zmq.auth.thread, zmq.auth.asyncio
+        import zmq, zmq.asyncio, zmq.auth, zmq.auth.thread, zmq.auth.asyncio, zmq.utils.monitor
 
         async def enters(ctx, server_keys, keys):
             with ctx.socket(zmq.PULL) as pull, ctx.socket(zmq.PUSH) as push:
