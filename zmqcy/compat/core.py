@@ -418,11 +418,12 @@ class Context(zmqcy.Context):
         return f"<{_name_of(self)}({inside}) at {id(self):#x}{' closed' if self.closed else ''}>"
 
     def __exit__(self, *exception: object) -> None:
-        for each in () if self._shadow or self.closed else self._open_sockets():
-            warnings.warn(
-                f"Destroying context with unclosed socket {each!r}", ResourceWarning, stacklevel=2, source=each
-            )
-        super().__exit__(*exception)
+        try:  # a warning may be an error
+            for each in () if self._shadow or self.closed else self._open_sockets():
+                text = f"Destroying context with unclosed socket {each!r}"
+                warnings.warn(text, ResourceWarning, stacklevel=2, source=each)
+        finally:
+            super().__exit__(*exception)
 
     def __del__(self) -> None:
         if not self.closed and not getattr(self, "_shadow", True):
