@@ -103,16 +103,9 @@ def run(file: Path, place: Path, how: list[str]) -> Outcomes:
             if outcome != "hung" and outcomes.get(name, ("",))[0] == "failed":
                 continue  # an error after the test counts
             outcomes[name] = outcome, text
-<<<<<<< HEAD
         kinds = {"hung": "failed"}
         outcomes = {name: (kinds.get(kind, kind), text) for name, (kind, text) in outcomes.items()}
         if (ended >= 0 and ended != 2) or len(outcomes) == before:  # 2: a test ended pytest as Ctrl-C does
-=======
-        outcomes = {
-            name: ("failed", text) if kind == "hung" else (kind, text) for name, (kind, text) in outcomes.items()
-        }
-        if ended >= 0 and ended != 2 or len(outcomes) == before:  # 2: a test ended pytest as Ctrl-C does
->>>>>>> compat
             return outcomes or {f"{file.name}::": ("failed", f"it ended with {ended} and no report")}
 
 
