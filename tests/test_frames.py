@@ -149,9 +149,18 @@ def test_numpy(tcp):
 
 def test_a_frame_cannot_be_pickled(tcp):
     for frame in (frame_of(*tcp, b"x"), zmqcy.Frame(b"x")):
-        for work in (pickle.dumps, copy.copy, copy.deepcopy):
+        for work in (pickle.dumps, copy.deepcopy):
             with pytest.raises(TypeError, match="cannot be pickled"):
                 work(frame)
+
+
+def test_a_copy_of_a_frame_has_its_content(tcp):
+    for size in (1, BIG):
+        frame = frame_of(*tcp, b"x" * size)
+        twin = copy.copy(frame)
+        del frame
+        assert type(twin) is zmqcy.Frame
+        assert bytes(twin) == b"x" * size
 
 
 # ---- properties

@@ -134,7 +134,7 @@ def reached(code: Path, counted: list[dict[str, int]]) -> dict[int, int]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("kind", choices=list(BUILD))
     parser.add_argument("--quick", action="store_true", help="a few of the tests")
     options, arguments = parser.parse_known_args()

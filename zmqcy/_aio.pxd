@@ -102,6 +102,7 @@ cdef class Socket(BaseSocket):
     cdef Watch watch
     cdef Watch watch_of_origin
     cdef set kept          # operations that live by their callbacks alone
+    cdef bint keen         # what it is to send goes, though nobody holds the future
     cdef bint foreign      # not of asyncio: the subclass waits in its own way
     cdef bint watching     # the loop watches the descriptor
     cdef bint looking

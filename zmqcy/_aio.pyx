@@ -537,7 +537,7 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
             self.callbacks = None
             for callback, context in callbacks:
                 self.socket.loop.loop.call_soon(callback, self, context=context)
-            self.socket.kept.discard(self)
+        self.socket.kept.discard(self)
         return 0
 
     cdef bint step(self) except -1:
@@ -635,7 +635,7 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
         kept = [each for each in self.callbacks if each[0] != fn]
         removed = len(self.callbacks) - len(kept)
         self.callbacks = kept or None
-        if not kept:
+        if not kept and not (self.socket.keen and self.kind == SEND):
             self.socket.kept.discard(self)
         return removed
 
@@ -809,8 +809,10 @@ cdef class Socket(BaseSocket):
         self.kept = set()
         self.patience = RETRY
         self.foreign = type(self)._foreign
+        self.keen = type(self)._keen
 
     _foreign = False
+    _keen = False
 
     def __dealloc__(self):
         remove(&self.watch.of_socket)
@@ -870,6 +872,8 @@ cdef class Socket(BaseSocket):
             operation.wait()
         if operation.state == PENDING:
             append(queue_of(self, operation.kind), &operation.node)
+            if self.keen and operation.kind == SEND:
+                self.kept.add(operation)
             if yielding and not self.foreign:
                 self.loop.loop.call_soon(_try_unless_awaited, weakref.ref(operation))
         return operation

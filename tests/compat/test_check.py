@@ -11,7 +11,7 @@ pytest.importorskip("click")
 pytest.importorskip("rich")
 USED = """\
 import zmq, zmq.asyncio as za
-import zmq.auth.thread
+import zmq.auth.nowhere
 from zmq import PUSH, Socket as S, get_includes
 from zmq.nothing import something
 from zmq.utils import z85, garbage
@@ -36,7 +36,7 @@ def use(ctx):
     raise zmq.ZMQError(5, msg="words")
 """
 FOUND = {
-    2: "zmqcy.compat has no module zmq.auth.thread",
+    2: "zmqcy.compat has no module zmq.auth.nowhere",
     3: "zmq.get_includes returns an empty list",
     4: "zmqcy.compat has no module zmq.nothing",
     12: "send takes no routing_id=",

@@ -204,8 +204,7 @@ def test_a_cancelled_receive_takes_nothing(run):
     import zmq, zmq.asyncio
 
     async def main():
-        with zmq.asyncio.Context() as ctx:
-            push, pull = ctx.socket(zmq.PUSH), ctx.socket(zmq.PULL)
+        with zmq.asyncio.Context() as ctx, ctx.socket(zmq.PUSH) as push, ctx.socket(zmq.PULL) as pull:
             push.bind("inproc://cancel")
             pull.connect("inproc://cancel")
             for receive in (pull.recv, pull.recv_string, pull.recv_json, pull.recv_multipart):
@@ -240,3 +239,100 @@ def test_tunnels_say_what_ssh_says():
         ssh.open_tunnel("tcp://there:5555", "server", password="secret")
     with pytest.raises(ValueError, match="no name"):
         ssh.try_passwordless_ssh("-oProxyCommand=true", None)
+
+
+def test_what_nobody_awaits_is_sent(run):
+    run("""
+    import asyncio, gc, zmqcy.compat
+    zmqcy.compat.install()
+    import zmq, zmq.asyncio
+
+    async def main():
+        with zmq.asyncio.Context() as ctx, ctx.socket(zmq.PUSH) as push, ctx.socket(zmq.PULL) as pull:
+            push.send(b"1")
+            push.send_multipart([b"2", b"3"])
+            gc.collect()
+            push.bind("inproc://late")
+            pull.connect("inproc://late")
+            assert await asyncio.wait_for(pull.recv_multipart(), 5) == [b"1"]
+            assert await asyncio.wait_for(pull.recv_multipart(), 5) == [b"2", b"3"]
+
+    asyncio.run(main())
+    """)
+
+
+def test_frames_are_those_of_pyzmq(run):
+    run("""
+    import copy, zmqcy.compat
+    zmqcy.compat.install()
+    import zmq
+    with zmq.Context() as ctx, ctx.socket(zmq.PAIR) as one, ctx.socket(zmq.PAIR) as two:
+        one.bind("inproc://frames")
+        two.connect("inproc://frames")
+        one.send_multipart([zmq.Frame(b"a"), b"x" * 2000])
+        first, second = two.recv_multipart(copy=False)
+        assert type(first) is type(second) is zmq.Frame
+        assert second.bytes is second.bytes == b"x" * 2000 and str(first) == "<zmq.Frame(b'a')>"
+        view = second.buffer
+        assert view is second.buffer and copy.copy(second).bytes == second.bytes
+        one.send(first)
+        frame = two.recv(copy=False)
+        assert type(frame) is zmq.Frame and frame.bytes == b"a"
+    """)
+
+
+@pytest.mark.parametrize("kind", ["thread", "asyncio"])
+def test_authenticators(run, tmp_path, kind):
+    run(
+        """
+        import asyncio, sys, zmqcy.compat
+        zmqcy.compat.install()
+        import zmq, zmq.asyncio, zmq.auth, zmq.auth.thread, zmq.auth.asyncio, zmq.utils.monitor
+
+        async def enters(ctx, server_keys, keys):
+            with ctx.socket(zmq.PULL) as pull, ctx.socket(zmq.PUSH) as push:
+                pull.linger = push.linger = 0
+                pull.curve_publickey, pull.curve_secretkey = server_keys
+                pull.curve_server = True
+                port = pull.bind_to_random_port("tcp://127.0.0.1")
+                monitor = pull.get_monitor_socket(zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+                push.curve_publickey, push.curve_secretkey = keys
+                push.curve_serverkey = server_keys[0]
+                push.connect(f"tcp://127.0.0.1:{port}")
+                event = await zmq.utils.monitor.recv_monitor_message(monitor)
+                pull.disable_monitor()
+                monitor.close()
+                return event["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED
+
+        class Provider:
+            def callback(self, domain, key):
+                return domain == "*" and key == self.key
+
+        async def main(kind, folder):
+            _, secret = zmq.auth.create_certificates(folder, "client", {"name": "me"})
+            keys, server, other = zmq.auth.load_certificate(secret), zmq.curve_keypair(), zmq.curve_keypair()
+            assert zmq.auth.load_certificates(folder) == {keys[0]: True}
+            ctx = zmq.asyncio.Context()
+            kinds = {"thread": zmq.auth.thread.ThreadAuthenticator, "asyncio": zmq.auth.asyncio.AsyncioAuthenticator}
+            auth = kinds[kind](ctx)
+            auth.start()
+            found = [await enters(ctx, server, keys)]
+            auth.configure_curve(location=folder)
+            found += [await enters(ctx, server, keys), await enters(ctx, server, other)]
+            provider = Provider()
+            provider.key = other[0]
+            auth.configure_curve_callback(credentials_provider=provider)
+            found += [await enters(ctx, server, keys), await enters(ctx, server, other)]
+            auth.configure_curve(location=zmq.auth.CURVE_ALLOW_ANY)
+            found += [await enters(ctx, server, keys)]
+            auth.deny("127.0.0.1")
+            found += [await enters(ctx, server, keys)]
+            auth.stop()
+            ctx.term()
+            return found
+
+        assert asyncio.run(main(*sys.argv[1:])) == [False, True, False, False, True, True, False]
+        """,
+        kind,
+        str(tmp_path),
+    )

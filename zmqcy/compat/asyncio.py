@@ -72,6 +72,7 @@ class Socket(core.SocketForms, zmqcy.asyncio.Socket):
     """
 
     __slots__ = ("_kind_name", "_shadow_obj")
+    _keen = True  # programs for pyzmq send without awaiting it
 
     def __init__(
         self,
