@@ -2,13 +2,14 @@
 # ARGS="-k poll -x"   arguments for pytest
 # QUICK=1             shorter benchmarks
 # SECONDS=60          how long each event loop is soaked (600)
+# LONG=1              faults: a million sockets, ten thousand peers
 # BASE=v0.1.0         the commit that bench-guard compares with (HEAD, or its parent where nothing has changed)
 
 BIN := .venv/bin
 SOURCES := $(wildcard zmqcy/*.pyx zmqcy/*.pxd) setup.py pyproject.toml
 
 help:  ## list the targets
-	@sed -n '1,5s/^# //p' Makefile
+	@sed -n '1,6s/^# //p' Makefile
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-11s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/.built  ## show an echo, a million messages through a device, and some figures
@@ -41,6 +42,9 @@ soak: .venv/.built  ## send and receive for long on every event loop, cancelling
 peer-suite: .venv/.built  ## run the tests of pyzmq on zmqcy.compat, and on pyzmq
 	$(BIN)/python tools/peer_suite.py --failed
 
+faults: .venv/.built .venv/.bench  ## run programs that go wrong on zmqcy and pyzmq; write docs/reliability.md
+	$(if $(LONG),ZMQCY_LONG=1) $(BIN)/python tests/faults/run.py
+
 stubs: .venv/.built  ## write the stubs of options and constants from their tables
 	$(BIN)/python tools/stubs.py
 
@@ -48,7 +52,7 @@ clean:  ## remove what make made
 	rm -rf .venv build dist *.egg-info zmqcy/*.c zmqcy/*.so .hypothesis .*_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint types bench bench-guard soak peer-suite stubs clean
+.PHONY: help demo test lint types bench bench-guard soak peer-suite faults stubs clean
 
 # The environment is made anew for another PYTHON than it was made with.
 ifdef PYTHON

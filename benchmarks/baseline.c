@@ -4,8 +4,8 @@
  *
  * WHERE is @URL to bind and print the endpoint, >URL to connect, - to connect to the endpoint that is read from stdin.
  * KEY is mode (single, multipart, views), size (bytes), peers (sockets), seconds and count (what ends the measured
- * part), back (the second WHERE of a device). A process ends when its stdin is closed. What it measured it prints as
- * KEY=VALUE words, after a line "start" where that began.
+ * part), back (the second WHERE of a device), capture (that of a PUSH which gets a copy of all). A process ends when its
+ * stdin is closed. What it measured it prints as KEY=VALUE words, after a line "start" where that began.
  *
  *   push, pull              send until ended; receive, and print the rate. `peers` sockets push
  *   pub, sub                the same for one that binds and `peers` that connect
@@ -31,7 +31,7 @@
 #define END (-1L)
 
 static void *context;
-static const char *mode = "single", *back = "";
+static const char *mode = "single", *back = "", *capture = "";
 static long size = 8, peers = 1, count;
 static double seconds = 0.3;
 static char *data, *buffer;
@@ -271,8 +271,8 @@ static void check(const char *where) {
 /* ---- works of one process */
 
 static void proxy(const char *where, int front_type, int back_type) {
-    void *front = attach(make(front_type), where);
-    CHECK(zmq_proxy(front, attach(make(back_type), back), NULL));
+    void *front = attach(make(front_type), where), *behind = attach(make(back_type), back);
+    CHECK(zmq_proxy(front, behind, *capture ? attach(make(ZMQ_PUSH), capture) : NULL));
 }
 
 static void send_and_receive(void *pair) {
@@ -380,6 +380,7 @@ int main(int argc, char **argv) {
         if (!strcmp(argv[i], "seconds")) seconds = atof(value);
         if (!strcmp(argv[i], "count")) count = atol(value);
         if (!strcmp(argv[i], "back")) back = value;
+        if (!strcmp(argv[i], "capture")) capture = value;
     }
     data = calloc(1, size + sizeof(long));
     memset(data, 'x', size);

@@ -1,14 +1,43 @@
-"""A streamer and a queue over tcp, between two processes in C: messages and round trips a second through them."""
+"""A streamer and a queue over tcp, between two processes in C: messages and round trips a second through them.
 
-from common import START, Cell, Process, Table, arguments, label, measure, result, rivals, words
+And what a filter costs: a hook in C that does nothing, and a function that returns the list that it got.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+from common import HERE, RESULTS, START, Cell, Process, Table, arguments, label, measure, result, rivals, words
+
+import zmqcy
 
 STREAMED = (8, 1 << 10, 1 << 16)
+FILTERED = (8, 1 << 10)
+FILTERS = {"zmqcy": "single", "zmqcy, a hook in C": "hook", "zmqcy, a filter in Python": "filter", "C": ""}
 TCP = "@tcp://127.0.0.1:*"
 
 
-def through(device, work, c, works, **plan):
+@cache
+def build_hook():
+    """Compile bench_hook.pyx for the zmqcy that is measured."""
+    folder = RESULTS / "hook"
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copy(HERE / "bench_hook.pyx", folder)
+    text = (HERE.parent / "examples" / "cython_hook" / "setup.py").read_text()
+    (folder / "setup.py").write_text(text.replace("guard", "bench_hook"))
+    environment = {**os.environ, "PYTHONPATH": str(Path(zmqcy.__file__).parent.parent)}
+    command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
+    subprocess.run(command, cwd=folder, env=environment, check=True)
+
+
+def through(device, work, c, works, mode="", **plan):
     """Run a work in C through a device that the command runs; the receiver, or who asks, measures."""
-    with Process(device, work, TCP, f"back={TCP}") as middle:
+    if mode == "hook":
+        build_hook()
+    with Process(device, work, TCP, f"back={TCP}", *([f"mode={mode}"] if mode else [])) as middle:
         front, back = middle.line(), middle.line()
         with (
             Process(c, works[0], ">" + back, *words(plan)) as behind,
@@ -31,9 +60,28 @@ def cell(work, size, options):
     return Cell(f"{work} {label(size, 'bytes')}", runs, tables, options.seconds * 1.1 + START)
 
 
+def filtering(size, options):
+    """Return the cell of a streamer that looks at each message, beside one that looks at none, and zmq_proxy."""
+    c = rivals("C")["C"]
+    ours = rivals("zmqcy")["zmqcy"]
+    runs = {
+        name: lambda d=c if name == "C" else ours, m=mode: through(
+            d, "streamer", c, ("pull", "push"), m, size=size, seconds=options.seconds
+        )
+        for name, mode in FILTERS.items()
+    }
+    group = "a streamer with a filter, between C and C over tcp"
+    tables = [Table(group, size, "messages/s", {name: name for name in runs})]
+    return Cell(f"filter {label(size, 'bytes')}", runs, tables, options.seconds * 1.1 + START)
+
+
 def cells(options):
-    streamed = STREAMED[:1] if options.quick else STREAMED
-    return [*(cell("streamer", size, options) for size in streamed), cell("queue", 8, options)]
+    streamed, filtered = (STREAMED[:1], FILTERED[:1]) if options.quick else (STREAMED, FILTERED)
+    return [
+        *(cell("streamer", size, options) for size in streamed),
+        cell("queue", 8, options),
+        *(filtering(size, options) for size in filtered),
+    ]
 
 
 if __name__ == "__main__":

@@ -3,8 +3,9 @@
     peer.py LIBRARY WORK WHERE [KEY=VALUE ...]
 
 LIBRARY is zmqcy, zmq (pyzmq), pyomq, or one of others.py: pynng, Pipe, streams. Beside those of C there is the mode
-`batch`, of `batch` messages a call, the mode `blocking`, in which zmqcy sleeps without spinning before, and the work
-`inline`, which sends and receives in one thread. With loop=asyncio or loop=uvloop the work is one of tasks.py.
+`batch`, of `batch` messages a call, the mode `blocking`, in which zmqcy sleeps without spinning before, the modes
+`hook` and `filter` of a streamer, the work `inline`, which sends and receives in one thread, and the work `service`,
+devices of zmqcy.devices. With loop=asyncio or loop=uvloop the work is one of tasks.py.
 """
 
 import contextlib
@@ -248,11 +249,16 @@ def inline(zmq, ctx, plan):
 
 
 def device(zmq, ctx, plan, kind, front, back):
-    zmq.device(
-        getattr(zmq, kind),
-        attach(make(zmq, ctx, front, plan), plan.where),
-        attach(make(zmq, ctx, back, plan), plan.back),
-    )
+    sockets = attach(make(zmq, ctx, front, plan), plan.where), attach(make(zmq, ctx, back, plan), plan.back)
+    if plan.mode == "hook":
+        sys.path.append(os.path.join(os.path.dirname(__file__), "results", "hook"))
+        from bench_hook import Nothing
+
+        zmq.proxy(*sockets, filter=Nothing())
+    elif plan.mode == "filter":
+        zmq.proxy(*sockets, filter=lambda direction, messages: messages)
+    else:
+        zmq.device(getattr(zmq, kind), *sockets)
 
 
 def streamer(zmq, ctx, plan):
@@ -261,6 +267,22 @@ def streamer(zmq, ctx, plan):
 
 def queue(zmq, ctx, plan):
     device(zmq, ctx, plan, "QUEUE", "ROUTER", "DEALER")
+
+
+def service(zmq, ctx, plan):
+    """Run `peers` streamers as services, in a thread or a process each, by `mode`; only zmqcy has them."""
+    from zmqcy.devices import Device
+
+    most = max(4, min(1000, (64 << 20) // plan.size))
+    options = {"backlog": 4096, "sndhwm": most, "rcvhwm": most}
+    capture = {"capture": plan.capture, "capture_type": zmq.PUSH, "capture_options": options} if plan.capture else {}
+    both = {"front_options": options, "back_options": options, "run_in": plan.mode}
+    devices = [Device(zmq.STREAMER, plan.where, plan.back, **both, **capture) for _ in range(plan.peers)]
+    for device in devices:
+        device.start()
+    for endpoints in devices[0].endpoints.values():
+        say(*endpoints)
+    devices[0].join()
 
 
 def idle(zmq, ctx, plan):
@@ -348,6 +370,7 @@ def main(name, work, where, *words):
         seconds=0.3,
         count=0,
         back="",
+        capture="",
     )
     for key, value in (word.split("=", 1) for word in words):
         setattr(plan, key, type(getattr(plan, key))(value))

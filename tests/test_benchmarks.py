@@ -15,10 +15,11 @@ sys.path.insert(0, str(BENCHMARKS))
 import bench_asyncio  # noqa: E402
 import bench_device  # noqa: E402
 import bench_memory  # noqa: E402
+import bench_service  # noqa: E402
 import common  # noqa: E402
 import report  # noqa: E402
 
-FILES = ("throughput", "latency", "poll", "peers", "device", "calls", "memory", "asyncio")
+FILES = ("throughput", "latency", "poll", "peers", "device", "service", "calls", "memory", "asyncio")
 TINY = {"seconds": 0.005}
 
 
@@ -190,6 +191,30 @@ def test_devices(work, works):
     assert bench_device.through(installed("zmqcy"), work, installed("C"), works, **TINY)["rate"] > 0
 
 
+@pytest.mark.parametrize("captured", [False, True])
+@pytest.mark.parametrize("mode", ["thread", "process"])
+def test_devices_as_services(mode, captured):
+    assert bench_service.run_work(installed("zmqcy"), "service", 8, 0.005, mode, captured)["rate"] > 0
+
+
+@pytest.mark.parametrize("metrics", [False, True])
+def test_a_device_of_the_command(metrics):
+    pytest.importorskip("zmqcy.cli.device")
+    assert bench_service.run_command(8, 0.005, metrics)["rate"] > 0
+
+
+def test_a_device_in_c_with_capture():
+    assert bench_service.run_work(installed("C"), "streamer", 8, 0.005, captured=True)["rate"] > 0
+
+
+@pytest.mark.parametrize("mode", ["single", "hook", "filter"])
+def test_devices_with_filters(mode):
+    if mode == "hook":
+        pytest.importorskip("Cython", reason="a hook is built by Cython")
+    works = ("pull", "push")
+    assert bench_device.through(installed("zmqcy"), "streamer", installed("C"), works, mode, **TINY)["rate"] > 0
+
+
 @pytest.mark.parametrize("work", ["pair", "parts", "empty", "get", "set"])
 def test_calls_in_c(work):
     assert common.alone(installed("C"), work, ".", **TINY)["rate"] > 0
@@ -296,7 +321,7 @@ def test_memory_and_idle(monkeypatch):
 # ---- the plan
 
 
-@pytest.mark.parametrize(("quick", "most"), [(True, 4 * 60), (False, 40 * 60)])
+@pytest.mark.parametrize(("quick", "most"), [(True, 4 * 60), (False, 45 * 60)])
 def test_the_plan_fits_and_has_the_figures_to_reach(quick, most, monkeypatch):
     monkeypatch.setattr(common, "installed", lambda name: True)
     options = common.settled(quick)

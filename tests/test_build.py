@@ -115,7 +115,8 @@ def test_what_a_wheel_has(tmp_path):
     with zipfile.ZipFile(wheel) as archive:
         names = {Path(name).name.split(".cpython")[0] for name in archive.namelist() if name.startswith("zmqcy/")}
         metadata = archive.read(next(name for name in archive.namelist() if name.endswith("/METADATA"))).decode()
-    expected = {path.name for path in (source / "zmqcy").rglob("*") if path.suffix in {".py", ".pyi", ".pxd", ".typed"}}
+    kinds = {".py", ".pyi", ".pxd", ".typed", ".html"}
+    expected = {path.name for path in (source / "zmqcy").rglob("*") if path.suffix in kinds}
     assert names == expected | {path.stem for path in (source / "zmqcy").glob("*.pyx")}
     required = [line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "extra ==" not in line]
     assert required == []

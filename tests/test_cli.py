@@ -68,7 +68,7 @@ def test_info():
     assert found["libzmq_path"] in text and "transports" in text
 
 
-@pytest.mark.parametrize("command", ["", "info", "send", "recv", "sub", "req", "echo", "ping", "curve-keygen"])
+@pytest.mark.parametrize("command", ["", "info", "send", "recv", "sub", "req", "echo", "ping", "watch", "curve-keygen"])
 def test_help_has_examples(command):
     done = cli(*command.split(), "--help")
     assert done.returncode == 0

@@ -365,6 +365,35 @@ def test_no_descriptors_left(run):
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("call", ["bind tcp://127.0.0.1:*", "bind tcp://lo:*", "connect tcp://127.0.0.1:0;127.0.0.1:1"])
+def test_an_endpoint_without_descriptors(run, call):
+    """libzmq aborts when it finds no descriptor to look up the interfaces."""
+    done = run("""
+        import errno, os, resource, sys, zmqcy
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        context = zmqcy.Context(linger=0)
+        socket = context.socket(zmqcy.PUSH)
+        taken = []
+        try:
+            while True:
+                taken.append(os.dup(0))
+        except OSError:
+            pass
+        name, endpoint = sys.argv[1].split()
+        for free in range(20):
+            try:
+                getattr(socket, name)(endpoint)
+                break
+            except zmqcy.ZMQError as error:
+                assert error.errno == errno.EMFILE, error
+                print(error)
+                os.close(taken.pop())
+        context.destroy(0)
+    """, call)  # fmt: skip
+    assert done.stdout.splitlines() == [f"{call} (PUSH): Too many open files"] * 4
+    assert done.stderr == ""
+
+
 def test_descriptors_are_given_back():
     def count():
         return len(os.listdir("/proc/self/fd"))

@@ -1,5 +1,6 @@
 """Devices: what they forward, and how they end."""
 
+import ctypes
 import signal
 import struct
 import subprocess
@@ -456,7 +457,101 @@ def test_statistics(steered):
     assert pull.recv_multipart() == [b"12345"]
     assert pull.recv_multipart() == [b"1", b"22", b"333"]
     numbers = [struct.unpack("=Q", part)[0] for part in command(b"STATISTICS")]
-    assert numbers == [4, 11, 0, 0, 0, 0, 4, 11]
+    assert numbers == [2, 11, 0, 0, 0, 0, 2, 11]
+
+
+def zmq_proxy_steerable(front, back, capture, control):
+    """Forward by libzmq's own function, of the library that zmqcy has loaded."""
+    library = ctypes.CDLL(zmqcy._proxy.__file__, use_errno=True)
+    handles = [ctypes.c_void_p(each.underlying) for each in (front, back, control)]
+    if library.zmq_proxy_steerable(*handles[:2], None, handles[2]):
+        raise zmqcy.ZMQError(ctypes.get_errno())
+
+
+CONTROLS = {
+    zmqcy.PAIR: zmqcy.PAIR, zmqcy.DEALER: zmqcy.DEALER, zmqcy.REP: zmqcy.REQ, zmqcy.PULL: zmqcy.PUSH,
+    zmqcy.SUB: zmqcy.XPUB,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("control", CONTROLS, ids=lambda kind: kind.name)
+def test_the_control_words_are_those_of_libzmq(device, socket, control):
+    """The same words do the same, and the same traffic gives the same eight counters."""
+    library = ctypes.CDLL(zmqcy._proxy.__file__)
+    if not hasattr(library, "zmq_proxy_steerable"):
+        pytest.skip("this libzmq has no zmq_proxy_steerable")
+
+    def observe(function):
+        steering = device.context.socket(control)
+        steering.bind(f"inproc://{function.__name__}")
+        if control == zmqcy.SUB:
+            steering.subscribe(b"")
+        front, back = device(zmqcy.ROUTER, zmqcy.DEALER, lambda a, b: function(a, b, None, steering))
+        running = device.running
+        client = connected(socket, zmqcy.DEALER, front, routing_id=b"12345")
+        worker = connected(socket, zmqcy.DEALER, back)
+        command = device.context.socket(CONTROLS[control], rcvtimeo=10_000, sndtimeo=10_000)
+        command.connect(f"inproc://{function.__name__}")
+        if control == zmqcy.SUB:
+            assert command.recv() == b"\x01"
+        answers = control in (zmqcy.PAIR, zmqcy.DEALER, zmqcy.REP)
+
+        def statistics():
+            command.send(b"STATISTICS")
+            parts = command.recv_multipart()
+            assert [len(part) for part in parts] == [8] * 8
+            return [int.from_bytes(part, sys.byteorder) for part in parts]
+
+        def pass_on(message):
+            client.send(message)
+            return worker.poll(200) != 0 and worker.recv_multipart()[1:] == [message]
+
+        seen = []
+        for parts in ([b"1"], [b"22", b"333"], [b"", b"4444", b""]):
+            client.send_multipart(parts)
+            seen.append(worker.recv_multipart())
+        for _ in range(2):
+            worker.send_multipart([b"12345", b"back", b"x"])
+            seen.append(client.recv_multipart())
+        if answers:
+            seen.append(statistics())
+        if control != zmqcy.REP:  # libzmq gives it no answer to these, and then takes no other
+            command.send(b"PAUSE")
+            deadline = time.monotonic() + 10
+            while pass_on(b"word"):  # that came before PAUSE was obeyed
+                assert time.monotonic() < deadline
+            command.send(b"RESUME")
+            seen.append(worker.recv_multipart())
+        if answers:
+            before = statistics()
+            client.send(b"xyz")
+            seen.append(worker.recv_multipart())
+            seen.append([now - then for then, now in zip(before, statistics(), strict=True)])
+        else:
+            running.thread.join(0)
+            assert running.thread.is_alive()
+        command.send(b"TERMINATE")
+        seen.append(running.join())
+        return seen
+
+    ours, theirs = observe(zmqcy.proxy_steerable), observe(zmq_proxy_steerable)
+    assert ours == theirs
+    assert ours[-1] is None
+    if control in (zmqcy.PAIR, zmqcy.DEALER, zmqcy.REP):
+        assert ours[5] == [3, 25, 2, 20, 2, 20, 3, 25]
+
+
+@pytest.mark.parametrize("function", [zmqcy.proxy_steerable, zmq_proxy_steerable])
+def test_statistics_over_a_control_socket_that_cannot_answer(device, socket, function):
+    if not hasattr(ctypes.CDLL(zmqcy._proxy.__file__), "zmq_proxy_steerable"):
+        pytest.skip("this libzmq has no zmq_proxy_steerable")
+    control = device.context.socket(zmqcy.PULL)
+    control.bind("inproc://control")
+    device(zmqcy.PULL, zmqcy.PUSH, lambda a, b: function(a, b, None, control))
+    command = device.context.socket(zmqcy.PUSH)
+    command.connect("inproc://control")
+    command.send(b"STATISTICS")
+    assert device.running.join().errno == zmqcy.ENOTSUP
 
 
 def test_drain(steered):

@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 import warnings
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -253,6 +254,50 @@ def test_pause_under_load(run_in, started, peers):
     until(lambda: device.statistics().front_to_back.messages_out == 3000)
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="no /proc")
+def test_pause_under_load_takes_no_memory(make, socket):
+    """For five seconds; the load is all that senders can bring, and then it goes on."""
+    device = make(zmqcy.STREAMER, ANY, ANY, front_options=NARROW, back_options=NARROW, run_in="process")
+    device.start()
+    pull = socket(zmqcy.PULL, **NARROW)
+    pull.connect(device.endpoints["back"][0])
+    done = threading.Event()
+    block = b"x" * 100_000
+
+    def send():
+        push = socket(zmqcy.PUSH, **NARROW)
+        push.connect(device.endpoints["front"][0])
+        while not done.is_set():
+            with suppress(zmqcy.TimedOut):
+                push.send(block, timeout=50)
+
+    def resident():
+        with open(f"/proc/{device.pid}/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    threads = [threading.Thread(target=send) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(300):
+            pull.recv()
+        device.pause()
+        taken, before, largest = device.statistics().front_to_back.messages_in, resident(), 0
+        until_then = time.monotonic() + 5
+        while time.monotonic() < until_then:
+            largest = max(largest, resident())
+            done.wait(0.05)
+        assert device.statistics().front_to_back.messages_in == taken
+        assert largest - before < 8_000_000  # unhindered, three senders bring hundreds of MB in that time
+        device.resume()
+        for _ in range(300):
+            pull.recv()
+    finally:
+        done.set()
+        for thread in threads:
+            thread.join()
+
+
 def test_pause_from_many_threads(run_in, started, peers):
     device = started(zmqcy.STREAMER, ANY, ANY)
     push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
@@ -406,6 +451,22 @@ def test_run_in_the_calling_thread(make, peers):
     thread.join()
     assert errors == []
     assert device.statistics().front_to_back.messages_out == 1
+
+
+def test_run_tells_when_it_is_ready(make):
+    device = make(zmqcy.STREAMER, ANY, ANY)
+    seen = []
+
+    def ready():
+        seen.append((device.statistics().state, device.endpoints["front"][0]))
+        device.stop()
+
+    device.run(ready)
+    assert seen == [("running", device.endpoints["front"][0])]
+    assert not seen[0][1].endswith("*")
+    with pytest.raises(ZeroDivisionError):
+        device.run(lambda: 1 / 0)
+    assert device.statistics().state == "ended"
 
 
 def test_signal_handlers_under_run(make):
@@ -708,6 +769,9 @@ def test_what_start_and_run_refuse(make, arguments, error, text, run_in):
             "context must be a zmqcy.Context, not <zmqcy.asyncio.Context",
         ),
         ({"context": 1}, TypeError, "context must be a zmqcy.Context, not 1"),
+        ({"filter": 1}, TypeError, "filter must be a function, a Hook or a str, not 1"),
+        ({"filter": "module"}, ValueError, "filter must be as 'module:function' is, not 'module'"),
+        ({"filter": print, "run_in": "process"}, ValueError, "a process needs its filter as 'module:function', not <b"),
     ],
 )
 def test_what_a_device_refuses(arguments, error, text):
@@ -743,7 +807,181 @@ def test_calls_after_the_end(run_in, started):
         device.join("1")
 
 
+# ---- filters
+
+FILTERS = """
+class Strange(Exception):
+    def __init__(self, a, b):  # so that it is pickled, and cannot be made again
+        super().__init__(a)
+
+def shout(direction, messages):
+    if messages == [[b"fail"]]:
+        raise LookupError("no")
+    if messages == [[b"strange"]]:
+        raise Strange("odd", 1)
+    return [[part.upper() for part in parts] for parts in messages if parts != [b"drop"]]
+
+constant = 5
+"""
+
+
+@pytest.fixture
+def filters(tmp_path, monkeypatch):
+    """A module of filters, that a process may import too."""
+    (tmp_path / "filters.py").write_text(FILTERS)
+    monkeypatch.syspath_prepend(tmp_path)
+    yield
+    sys.modules.pop("filters", None)
+
+
+def test_a_filter(run_in, started, peers, filters):
+    device = started(zmqcy.STREAMER, ANY, ANY, filter="filters:shout")
+    push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
+    for word in (b"one", b"drop", b"two"):
+        push.send(word)
+    assert [pull.recv(), pull.recv()] == [b"ONE", b"TWO"]
+    until(lambda: device.statistics().front_to_back[:4] == (3, 10, 2, 6))
+    device.pause()
+    push.send(b"three")
+    assert not pull.poll(100)
+    device.resume()
+    assert pull.recv() == b"THREE"
+    push.send(b"fail")
+    with pytest.raises(LookupError, match="^'?no'?$"):
+        device.join(LIMIT)
+
+
+def test_an_exception_of_a_filter_that_cannot_be_sent(run_in, started, peers, filters):
+    device = started(zmqcy.STREAMER, ANY, ANY, filter="filters:shout")
+    push, _ = peers(device, zmqcy.PUSH, zmqcy.PULL)
+    push.send(b"strange")
+    with pytest.raises(Exception, match="odd") as caught:
+        device.join(LIMIT)
+    if run_in == "process":
+        assert str(caught.value) == "Strange: odd"
+    else:
+        assert type(caught.value).__name__ == "Strange"
+
+
+def test_a_function_as_a_filter(started, peers):
+    device = started(zmqcy.STREAMER, ANY, ANY, filter=lambda direction, messages: [[direction.encode()]] * 2)
+    push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
+    push.send(b"x")
+    assert [pull.recv(), pull.recv()] == [b"front_to_back"] * 2
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "text"),
+    [
+        ("nowhere:f", ImportError, "device: filter='nowhere:f': No module named 'nowhere'"),
+        ("filters:f", ImportError, "device: filter='filters:f': module 'filters' has no attribute 'f'"),
+        ("filters:constant", TypeError, "device: filter='filters:constant' must be a function or a Hook, not 5"),
+    ],
+)
+def test_a_filter_that_is_not_there(run_in, make, filters, path, error, text):
+    device = make(zmqcy.STREAMER, ANY, ANY, filter=path, run_in=run_in)
+    with pytest.raises(error, match=f"^{re.escape(text)}$"):
+        device.start()
+
+
 # ---- from a file
+
+
+def names(device, side):
+    return [each.event.name for each in device.events() if each.side == side]
+
+
+def test_what_happens_to_connections(run_in, started, socket, peers):
+    upstream = socket(zmqcy.ROUTER)
+    device = started(zmqcy.QUEUE, ANY, f">{upstream.bind(ANY).endpoint}", watch=True)
+    assert device.peers().keys() == {"front", "back"}
+    until(lambda: device.peers() == {"front": 0, "back": 1})
+    first, second = (socket(zmqcy.REQ) for _ in range(2))
+    for each, count in ((first, 1), (second, 2)):
+        each.connect(device.endpoints["front"][0])
+        until(lambda count=count: device.peers() == {"front": count, "back": 1})
+    first.close(0)
+    until(lambda: device.peers() == {"front": 1, "back": 1})
+    upstream.close(0)
+    until(lambda: device.peers() == {"front": 1, "back": 0})
+    assert names(device, "front")[0] == "LISTENING"
+    assert {"CONNECTED", "HANDSHAKE_SUCCEEDED", "DISCONNECTED"} <= set(names(device, "back"))
+    accepted = [each for each in device.events() if each.event.event == zmqcy.Event.ACCEPTED]
+    assert [each.event.endpoint for each in accepted] == [*device.endpoints["front"]] * 2
+    assert device.statistics().since <= accepted[0].time <= accepted[1].time <= datetime.now(timezone.utc)
+    device.stop()
+    assert device.peers() == {"front": 0, "back": 0}
+    assert names(device, "front")[-1] == "MONITOR_STOPPED"
+
+
+def test_the_last_events_are_kept(run_in, started, tmp_path):
+    nobody = f"ipc://{tmp_path}/nobody"
+    device = started(zmqcy.STREAMER, ANY, f">{nobody}", back_options={"reconnect_ivl": 1}, watch=True)
+    until(lambda: len(device.events()) == 100)
+    before = device.events()
+    until(lambda: before[-1] not in device.events())
+    assert len(device.events()) == 100
+    assert {each.event.endpoint for each in device.events()} == {nobody}
+
+
+def test_capture_has_peers_too(started, socket):
+    device = started(zmqcy.STREAMER, ANY, ANY, capture=ANY, watch=True)
+    sub = socket(zmqcy.SUB)
+    sub.connect(device.endpoints["capture"][0])
+    until(lambda: device.peers() == {"front": 0, "back": 0, "capture": 1})
+
+
+def test_a_record_ends_with_the_context_and_begins_anew(make):
+    context = zmqcy.Context()
+    device = make(zmqcy.QUEUE, ANY, ANY, context=context, watch=True)
+    device.start()
+    peer = zmqcy.Context()
+    req = peer.socket(zmqcy.REQ, linger=0)
+    req.connect(device.endpoints["front"][0])
+    until(lambda: device.peers() == {"front": 1, "back": 0})
+    context.term()
+    with pytest.raises(zmqcy.ContextTerminated):
+        device.join(LIMIT)
+    assert device.peers() == {"front": 0, "back": 0}
+    req.close()
+    peer.term()
+    assert [each for each in threading.enumerate() if each.name == "zmqcy device events"] == []
+    other = make(zmqcy.QUEUE, ANY, ANY, watch=True)
+    for _ in range(2):
+        other.start()
+        until(lambda: names(other, "front") == ["LISTENING"])
+        other.stop()
+
+
+def test_a_watched_device_that_cannot_bind_leaves_nothing(make, socket):
+    holder = socket(zmqcy.PULL)
+    taken = holder.bind(ANY).endpoint
+    before = len(os.listdir("/dev/fd"))
+    for _ in range(20):
+        with pytest.raises(zmqcy.ZMQError, match="back: bind"):
+            make(zmqcy.QUEUE, ANY, taken, watch=True).start()
+    until(lambda: len(os.listdir("/dev/fd")) <= before + 2)
+
+
+def test_without_watch_there_is_no_record(run_in, started):
+    device = started(zmqcy.QUEUE, ANY, ANY)
+    for call in (device.events, device.peers):
+        with pytest.raises(zmqcy.StateError, match="keeps no record of that: make it with watch=True"):
+            call()
+    device.stop()
+    with pytest.raises(zmqcy.StateError, match="watch=True"):
+        device.events()
+
+
+def test_a_program_that_forgets_a_watched_device_ends(run):
+    done = run(f"""
+        import zmqcy
+        from zmqcy.devices import Device
+        device = Device(zmqcy.QUEUE, "{ANY}", "{ANY}", watch=True)
+        device.start()
+        print(device.peers())
+    """)
+    assert done.stdout + done.stderr == "{'front': 0, 'back': 0}\n"
 
 
 @pytest.fixture
@@ -765,6 +1003,7 @@ def test_a_device_from_a_file(config, peers, socket, where):
     device = config(f"""
         kind = "QUEUE"
         io_threads = 2
+        watch = true
         {where}
         [front]
         endpoints = ["{ANY}", "@{ANY}"]
@@ -787,6 +1026,15 @@ def test_a_device_from_a_file(config, peers, socket, where):
         rep.send(rep.recv() + b"y")
         assert req.recv() == b"xy"
         assert listener.recv_multipart()[-1] == b"x"
+
+
+@pytest.mark.parametrize("where", ["thread", "process"])
+def test_a_filter_from_a_file(config, peers, filters, where):
+    text = f'kind = "STREAMER"\nfilter = "filters:shout"\nrun_in = "{where}"\n' + FRONT + BACK
+    with config(text) as device:
+        push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL)
+        push.send(b"x")
+        assert pull.recv() == b"X"
 
 
 def test_a_pair_of_types_and_topics_from_a_file(config, peers):
@@ -823,7 +1071,9 @@ QUEUE = 'kind = "QUEUE"\n'
         (QUEUE + BACK + "front = {endpoints = 'tcp:'}", ValueError, "front.endpoints: 'tcp:' is no endpoint"),
         (QUEUE + FRONT + BACK + "size = 5", ValueError, "no key size, only kind, front, back, capture, run_in, io_thr"),
         (QUEUE + FRONT + BACK + "run_in = 'fork'", ValueError, "run_in must be 'thread' or 'process', not 'fork'"),
+        (QUEUE + FRONT + BACK + "filter = 2", TypeError, "filter must be a function, a Hook or a str, not 2"),
         (QUEUE + FRONT + BACK + "io_threads = '2'", TypeError, "io_threads must be an int, not '2'"),
+        (QUEUE + FRONT + BACK + "watch = 1", TypeError, "watch must be true or false, not 1"),
         ("kind = 'QUEU'\n" + FRONT + BACK, ValueError, "kind must be one of STREAMER, .* socket types, not 'QUEU'"),
         ("kind = ['PULL', 'PUSCH']\n" + FRONT + BACK, ValueError, "kind must be one of PAIR, .*not 'PUSCH'"),
         ("kind = 3\n" + FRONT + BACK, ValueError, "kind must be one of .*not 3"),
@@ -858,6 +1108,8 @@ def test_the_examples_of_the_guide(config, run):
     guide = (Path(__file__).parent.parent / "docs" / "guide.md").read_text()
     [program] = re.findall(r"```python\n(from zmqcy.devices .*?)```", guide, re.S)
     assert run("import zmqcy\n" + program).stdout == "0\n"
+    [program] = re.findall(r"```python\n(def shout.*?)```", guide, re.S)
+    run("import zmqcy\nfrom zmqcy.devices import Device\n" + program)
     [text] = re.findall(r"```toml\n(.*?)```", guide, re.S)
     assert repr(config(text)) == "<Device FORWARDER, not started>"
 

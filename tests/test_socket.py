@@ -454,8 +454,8 @@ def test_a_peer_that_goes_in_the_middle_tears_no_message(ctx, kind):
 def test_a_peer_that_goes_in_the_middle_costs_no_message(ctx, kind):
     """What went to the peer that is gone goes to the next one, with the rest."""
     receiver = {"PUSH": zmqcy.PULL, "DEALER": zmqcy.DEALER, "PAIR": zmqcy.PAIR}[kind]
-    parts = [b"%d" % i for i in range(400_000)]  # they are sent without the GIL: there is time to go
-    for _ in range(5):
+    for size in (400_000, 800_000, 1_600_000, 3_200_000):  # until there is time to go while it is sent
+        parts = [b"%d" % i for i in range(size)]
         sender = ctx.socket(zmqcy.SocketType[kind], linger=0, sndtimeo=20_000)
         sender.bind("tcp://127.0.0.1:*")
         endpoint = sender.last_endpoint

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Make .venv with what the build and the tests need, after installing what this system lacks (apt-get, dnf or brew).
 # usage: tools/setup.sh [PYTHON]   by default the Python of .venv or, where there is none, python3
-# TOOLS="valgrind": commands that are wanted too, and are in packages of their names
+# TOOLS="valgrind chromium": commands that are wanted too, and are in packages of their names; chromium with its driver
 set -eu
 cd "$(dirname "$0")/.."
 python=python3
@@ -32,6 +32,7 @@ if [ -z "${ZMQCY_LIBZMQ:-}" ]; then
 fi
 for tool in ${TOOLS:-}; do
     command -v "$tool" >/dev/null || missing="$missing $tool"
+    [ "$tool" != chromium ] || command -v chromedriver >/dev/null || missing="$missing chromedriver"
 done
 
 # ---- the packages that have it
@@ -46,7 +47,7 @@ root() {
     fi
 }
 
-packages() { # packages COMPILER VENV HEADERS PKG-CONFIG LIBZMQ: those that are missing
+packages() { # packages COMPILER VENV HEADERS PKG-CONFIG LIBZMQ CHROMEDRIVER: those that are missing
     for what in $missing; do
         case $what in
             compiler) echo "$1" ;;
@@ -54,6 +55,7 @@ packages() { # packages COMPILER VENV HEADERS PKG-CONFIG LIBZMQ: those that are 
             headers) echo "$3" ;;
             pkg-config) echo "$4" ;;
             libzmq) echo "$5" ;;
+            chromedriver) echo "$6" ;;
             *) echo "$what" ;;
         esac
     done
@@ -66,17 +68,17 @@ if [ -n "$missing" ]; then
         root env DEBIAN_FRONTEND=noninteractive apt-get update -q
         # shellcheck disable=SC2046  # words
         root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
-            $(packages "gcc libc6-dev" "python$version-venv" "python$version-dev" pkg-config libzmq3-dev)
+            $(packages "gcc libc6-dev" "python$version-venv" "python$version-dev" pkg-config libzmq3-dev chromium-driver)
     elif command -v dnf >/dev/null; then
         # shellcheck disable=SC2046
-        root dnf install -q -y $(packages gcc "" python3-devel pkgconf-pkg-config zeromq-devel)
+        root dnf install -q -y $(packages gcc "" python3-devel pkgconf-pkg-config zeromq-devel chromedriver)
     elif command -v brew >/dev/null; then
         case $missing in
             *compiler*) fail "no C compiler: run xcode-select --install" ;;
             *venv* | *headers*) fail "$python has no venv or no headers: brew install python, and name it by PYTHON=" ;;
         esac
         # shellcheck disable=SC2046
-        brew install -q $(packages "" "" "" pkgconf zeromq)
+        brew install -q $(packages "" "" "" pkgconf zeromq chromedriver)
     else
         fail "no apt-get, dnf or brew here: install by hand what is missing:$missing"
     fi

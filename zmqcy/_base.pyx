@@ -19,7 +19,7 @@ from zmqcy._library cimport (
     LAST_TYPE, NO_TYPE, c_string, check, error, interrupted, round_up, set_attribute, to_int, to_integer,
     to_milliseconds, to_spin, type_name)
 from zmqcy._message cimport BIG, default_threshold, to_threshold
-from zmqcy._system cimport epoll_remove
+from zmqcy._system cimport epoll_remove, probe_descriptors
 from zmqcy._transfer cimport events_of
 from zmqcy.libzmq cimport (
     ENOTSUP, ETERM, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_POLLIN, ZMQ_RCVMORE,
@@ -33,6 +33,7 @@ from zmqcy.options import SOCKET_OPTIONS
 cdef enum:
     LONGEST_VALUE = 4096  # bytes of the longest option value that is read
     MOST_OPTIONS = 256    # above the largest number of an option
+    SPARE = 4             # descriptors for a look at the interfaces, a listener and its first connection
 
 
 cdef void forget(SocketRecord *record) noexcept:
@@ -282,6 +283,10 @@ cdef class BaseSocket:
             raise error(EINVAL, call, self.record.type, text.decode("utf-8", "backslashreplace"))
         cdef int (*function)(void *, const char *) noexcept nogil
         cdef int number
+        if call == "bind" or call == "connect" and b";" in text:
+            # libzmq looks up the interfaces, and aborts if there is no descriptor for that
+            if not text.startswith(b"inproc:") and probe_descriptors(SPARE) < SPARE:
+                raise error(EMFILE, call, self.record.type, text.decode("utf-8", "backslashreplace"))
         if call == "bind":
             function = zmq_bind
         elif call == "connect":
@@ -320,7 +325,7 @@ cdef class BaseSocket:
             The endpoint is malformed.
         ZMQError
             EADDRINUSE: it is taken. EADDRNOTAVAIL, ENODEV: the machine has no such address. EPROTONOSUPPORT: this
-            libzmq has no such transport.
+            libzmq has no such transport. EMFILE: the process has fewer than four descriptors left.
         IncompatibleProtocol
             The transport does not go with the type of the socket.
         ValueError

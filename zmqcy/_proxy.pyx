@@ -4,27 +4,38 @@ It moves bursts in both directions, each message whole, and takes no message fro
 for the last: the peers of the first feel the high-water mark. A message that is in hand when the loop ends goes back to
 its socket, where the next receive finds it. Before the loop sleeps it spins as a waiting call does, for as long as the
 largest `spin` of its sockets says; but not where messages go one way only, for there is no answer to be quick with.
+
+A filter of Python has a batch in hand. `run` returns for each, so that the filter is called as any function is, with
+the sockets marked as in use, and what it raises needs no way through C.
 """
 
 from libc.errno cimport EAGAIN, EINTR, EINVAL, ENOMEM, errno
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memcmp, memcpy
+from libc.string cimport memcmp, memcpy, memset
 
 from zmqcy._context cimport BUSY, HELD
-from zmqcy._library cimport NO_TYPE, SLICE, error, interrupted, to_int
+from zmqcy._library cimport NO_TYPE, SLICE, error, interrupted, to_buffer, to_int
+from zmqcy._message cimport copy_in, lend, size_of, start_of, take
 from zmqcy._base cimport BaseSocket, enter
 from zmqcy._system cimport POLLIN, now, nsec, pollfd
 from zmqcy._transfer cimport events_of, sleep_on, take_back
 from zmqcy.libzmq cimport (
-    ENOTSUP, ZMQ_DONTWAIT, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUB, ZMQ_PULL, ZMQ_PUSH, ZMQ_QUEUE, ZMQ_REP,
-    ZMQ_SNDMORE, ZMQ_STREAMER, ZMQ_SUB, zmq_errno, zmq_msg_close, zmq_msg_copy, zmq_msg_data, zmq_msg_init,
-    zmq_msg_init_size, zmq_msg_more, zmq_msg_recv, zmq_msg_send, zmq_msg_size, zmq_msg_t)
+    ENOTSUP, ZMQ_DONTWAIT, ZMQ_IO_THREADS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUB, ZMQ_PULL, ZMQ_PUSH,
+    ZMQ_QUEUE, ZMQ_REP, ZMQ_SNDMORE, ZMQ_STREAMER, ZMQ_SUB, zmq_close, zmq_ctx_new, zmq_ctx_set, zmq_ctx_term,
+    zmq_errno, zmq_msg_close, zmq_msg_copy, zmq_msg_data, zmq_msg_init, zmq_msg_init_size, zmq_msg_more,
+    zmq_msg_recv, zmq_msg_send, zmq_msg_size, zmq_msg_t, zmq_socket)
 
 cdef enum:
     BURST = 1000          # messages in one direction before the other one has its turn
     SIGNAL_CHECK = 100    # ms after which a busy loop looks for signals
     DOUBTFUL_SLEEP = 10   # ms to wait for a socket that says POLLOUT, but takes no message (ROUTER, one peer full)
+    BATCH = 256           # messages that a filter of Python gets at a time, at most
+    BATCH_BYTES = 1 << 20  # with so many of them no more are taken
+
+cdef enum:                # beside an errno
+    UNFILTERED = -1       # messages were taken for the filter
+    REFUSED = -2          # by the hook
 
 cdef enum State:
     ACTIVE
@@ -39,12 +50,24 @@ cdef struct Flow:
     uint64_t bytes_in
     uint64_t messages_out
     uint64_t bytes_out
-    uint64_t parts_out
     uint64_t full          # how many times the target, or the capture socket, had no room
+
+
+cdef struct Queue:
+    # Whole messages that wait for their turn.
+    zmq_msg_t *parts
+    int part               # the first that waits
+    int part_end
+    int part_room
+    int *counts            # how many parts each message has
+    int message
+    int message_end
+    int message_room
 
 
 cdef struct Way:
     # One direction, and the message that is on it: `count` parts, received from the source and not yet sent.
+    Direction direction
     void *source
     void *target
     int target_type
@@ -52,6 +75,9 @@ cdef struct Way:
     int count
     int room
     uint64_t size          # of the message
+    bint special           # there is a hook or a filter, or something in `taken`
+    Queue taken            # received, and not yet seen by the filter; or what the source had kept for its next receive
+    Queue filtered         # what the filter returned
     bint captured          # the message went to the capture socket already
     bint dry               # the last receive found nothing
     Flow *flow
@@ -67,6 +93,10 @@ cdef struct Device:
     void *control
     int control_type
     State state
+    hook_function hook
+    void *user
+    int verdict            # of the hook, that ended the loop
+    bint filters           # there is a filter of Python
     pollfd fds[4]
     int fd_count
     bint doubtful          # the last look at the events promised what did not come true
@@ -86,6 +116,68 @@ cdef int make_room(Way *way) noexcept nogil:
     return 0
 
 
+cdef int push(Queue *queue, zmq_msg_t *parts, int count) noexcept nogil:
+    """Move a message to the end. Return 0 or an errno."""
+    cdef int room
+    cdef void *grown
+    if queue.part_end + count > queue.part_room:
+        room = 2 * (queue.part_end + count)
+        grown = realloc(queue.parts, room * sizeof(zmq_msg_t))
+        if grown is NULL:
+            return ENOMEM
+        queue.parts = <zmq_msg_t *> grown
+        queue.part_room = room
+    if queue.message_end == queue.message_room:
+        room = 2 * queue.message_room + 16
+        grown = realloc(queue.counts, room * sizeof(int))
+        if grown is NULL:
+            return ENOMEM
+        queue.counts = <int *> grown
+        queue.message_room = room
+    memcpy(&queue.parts[queue.part_end], parts, count * sizeof(zmq_msg_t))  # libzmq moves messages by value too
+    queue.part_end += count
+    queue.counts[queue.message_end] = count
+    queue.message_end += 1
+    return 0
+
+
+cdef bint is_empty(Queue *queue) noexcept nogil:
+    return queue.message == queue.message_end
+
+
+cdef void advance(Queue *queue) noexcept nogil:
+    """Leave out the first message, which was moved or closed."""
+    queue.part += queue.counts[queue.message]
+    queue.message += 1
+    if is_empty(queue):
+        queue.part = queue.part_end = queue.message = queue.message_end = 0
+
+
+cdef void discard(Queue *queue, int messages) noexcept nogil:
+    """Close the first messages."""
+    cdef int i, _
+    for _ in range(messages):
+        for i in range(queue.counts[queue.message]):
+            <void> zmq_msg_close(&queue.parts[queue.part + i])
+        advance(queue)
+
+
+cdef int pop(Queue *queue, Way *way) noexcept nogil:
+    """Take the first message in hand. Return 0 or an errno."""
+    cdef int number, count = queue.counts[queue.message]
+    while way.room < count:
+        way.count = way.room
+        number = make_room(way)
+        way.count = 0
+        if number:
+            return number
+    memcpy(way.parts, &queue.parts[queue.part], count * sizeof(zmq_msg_t))
+    way.count = count
+    way.size = size_of_parts(way.parts, count)
+    advance(queue)
+    return 0
+
+
 cdef int take_message(Way *way) noexcept nogil:
     """Receive a message from the source. Return 0 or an errno."""
     cdef int number
@@ -100,11 +192,16 @@ cdef int take_message(Way *way) noexcept nogil:
     return 0
 
 
-cdef void count_in(Way *way) noexcept nogil:
+cdef uint64_t size_of_parts(zmq_msg_t *parts, int count) noexcept nogil:
+    cdef uint64_t size = 0
     cdef int i
-    way.size = 0
-    for i in range(way.count):
-        way.size += zmq_msg_size(&way.parts[i])
+    for i in range(count):
+        size += zmq_msg_size(&parts[i])
+    return size
+
+
+cdef void count_in(Way *way) noexcept nogil:
+    way.size = size_of_parts(way.parts, way.count)
     way.flow.messages_in += 1
     way.flow.bytes_in += way.size
 
@@ -121,6 +218,57 @@ cdef int take_rest(Way *way) noexcept nogil:
             if zmq_errno() != EINTR:
                 return zmq_errno()
         way.count += 1
+    return 0
+
+
+cdef int take_for_filter(Way *way) noexcept nogil:
+    """Receive what is there, up to a batch. Return 0 or an errno; EAGAIN where nothing is."""
+    cdef uint64_t size = 0
+    cdef int number = 0
+    while way.taken.message_end < BATCH and size < BATCH_BYTES:
+        number = take_message(way)
+        if number == 0:
+            size += way.size
+            number = push(&way.taken, way.parts, way.count)
+        if number:
+            break
+        way.count = 0
+        <void> zmq_msg_init(&way.parts[0])
+    return number if is_empty(&way.taken) or number == ENOMEM else 0
+
+
+cdef int take_special(Way *way, Device *device) noexcept nogil:
+    """Take the next message in hand where there is more to it than to receive it.
+
+    Return 0, an errno, UNFILTERED or REFUSED; with 0 none may be in hand, for the hook may have dropped it.
+    """
+    cdef int i, number, count
+    if not is_empty(&way.filtered):
+        return pop(&way.filtered, way)
+    if device.filters:
+        number = take_for_filter(way) if is_empty(&way.taken) else 0
+        return number if number else UNFILTERED
+    if is_empty(&way.taken):
+        way.special = device.hook is not NULL
+        number = take_message(way)
+    else:
+        number = pop(&way.taken, way)
+    if number or device.hook is NULL:
+        return number
+    count = way.count
+    device.verdict = device.hook(device.user, way.parts, &count, way.direction)
+    if count < 1 or count > way.count:
+        device.verdict = EINVAL
+    else:
+        way.count = count
+    if device.verdict == DROP:
+        for i in range(way.count):
+            <void> zmq_msg_close(&way.parts[i])
+        <void> zmq_msg_init(&way.parts[0])
+        way.count = 0
+    elif device.verdict != FORWARD:
+        return REFUSED
+    way.size = size_of_parts(way.parts, way.count)
     return 0
 
 
@@ -168,18 +316,23 @@ cdef int give_message(Way *way, Device *device) noexcept nogil:
         <void> zmq_msg_init(&way.parts[0])
     way.flow.messages_out += 1
     way.flow.bytes_out += way.size
-    way.flow.parts_out += way.count
     way.count = 0
     way.captured = False
     return 0
 
 
 cdef int forward(Way *way, Device *device, bint *moved) noexcept nogil:
-    """Move a burst in one direction. Return 0, or an errno other than EAGAIN."""
+    """Move a burst in one direction. Return 0, an errno other than EAGAIN, UNFILTERED or REFUSED."""
     cdef int _, number, events
     for _ in range(BURST):
         if way.count == 0:
-            number = take_message(way)
+            if way.special:
+                number = take_special(way, device)
+                if number == 0 and way.count == 0:
+                    moved[0] = True
+                    continue
+            else:
+                number = take_message(way)
             if number:
                 way.dry = number == EAGAIN
                 return 0 if way.dry else number
@@ -225,11 +378,15 @@ cdef int obey(Device *device) noexcept nogil:
         return zmq_errno()
     number = 0
     if is_word(&msg, b"STATISTICS", 10):
-        # parts and bytes, received and sent, of the frontend and then of the backend
-        counters[0] = counters[6] = device.flows[0].parts_out
-        counters[1] = counters[7] = device.flows[0].bytes_out
-        counters[4] = counters[2] = device.flows[1].parts_out
-        counters[5] = counters[3] = device.flows[1].bytes_out
+        # messages and bytes, received and sent, of the frontend and then of the backend
+        counters[0] = device.flows[0].messages_in
+        counters[1] = device.flows[0].bytes_in
+        counters[2] = device.flows[1].messages_out
+        counters[3] = device.flows[1].bytes_out
+        counters[4] = device.flows[1].messages_in
+        counters[5] = device.flows[1].bytes_in
+        counters[6] = device.flows[0].messages_out
+        counters[7] = device.flows[0].bytes_out
         for i in range(8):
             if number == 0:
                 number = answer(device, &counters[i], sizeof(uint64_t), ZMQ_SNDMORE if i < 7 else 0)
@@ -293,10 +450,13 @@ cdef int promised(Device *device, bint *possible) noexcept nogil:
 
 
 cdef int run(Device *device) noexcept nogil:
-    """Forward until an error (returned as its errno), a signal or the time to look for one (EINTR), or the end (0)."""
+    """Forward until an error (returned as its errno), a signal or the time to look for one (EINTR), or the end (0).
+
+    Or until the filter is wanted (UNFILTERED), or the hook has ended it (REFUSED).
+    """
     cdef nsec check = now() + SIGNAL_CHECK * 1000000
     cdef int i, number, rounds = 0, sleep
-    cdef bint moved, possible
+    cdef bint moved, possible, unfiltered = False
     while device.state != TERMINATED:
         moved = False
         if device.control is not NULL:
@@ -307,8 +467,13 @@ cdef int run(Device *device) noexcept nogil:
         for i in range(device.way_count):
             if is_open(device, &device.ways[i]):
                 number = forward(&device.ways[i], device, &moved)
-                if number:
+                if number == UNFILTERED:
+                    unfiltered = True  # but first the other direction has its turn
+                elif number:
                     return number
+        if unfiltered:
+            device.doubtful = False
+            return UNFILTERED
         if is_drained(device):
             return 0
         if moved:
@@ -342,7 +507,7 @@ cdef int add_socket(Device *device, BaseSocket socket, str call) except -1:
     return 0
 
 
-cdef bint add_way(Device *device, BaseSocket source, BaseSocket target, Flow *flow) except -1:
+cdef bint add_way(Device *device, BaseSocket source, BaseSocket target, Direction direction) except -1:
     """Add a direction, if the types of its sockets have it."""
     cdef Way *way = &device.ways[device.way_count]
     cdef zmq_msg_t *parts
@@ -352,38 +517,153 @@ cdef bint add_way(Device *device, BaseSocket source, BaseSocket target, Flow *fl
     if parts is NULL:
         raise MemoryError("proxy")
     <void> zmq_msg_init(parts)
+    way.direction = direction
     way.source = source.record.handle
     way.target = target.record.handle
     way.target_type = target.record.type
     way.parts = parts
     way.room = 4
-    way.flow = flow
+    way.flow = &device.flows[<int> direction]
+    way.special = device.hook is not NULL or device.filters
     device.way_count += 1
     return True
 
 
 cdef int take_held(Way *way, BaseSocket source, str call) except -1:
-    """Begin with the parts that the source keeps for its next receive: the rest of one message."""
-    cdef int number
-    if not source.record.state & HELD:
-        return 0
+    """Begin with the parts that the source keeps for its next receive: the rest of one message, or several."""
+    cdef int number = 0
     while source.record.state & HELD:
         if make_room(way):
-            raise MemoryError("proxy")
+            raise MemoryError(call)
         source.unhold(&way.parts[way.count])
         way.count += 1
-    number = take_rest(way)
-    if number:
-        raise error(number, call, source.record.type)
-    count_in(way)
+        if not source.record.state & HELD:
+            number = take_rest(way)
+        elif zmq_msg_more(&way.parts[way.count - 1]):
+            continue
+        if number == 0:
+            number = push(&way.taken, way.parts, way.count)
+        if number:
+            raise error(number, call, source.record.type)
+        count_in(way)
+        way.count = 0
+        <void> zmq_msg_init(&way.parts[0])
+        way.special = True
+    return 0
+
+
+cdef struct Nobody:
+    # A socket without a peer, and the context of its own.
+    void *context
+    void *socket
+
+
+cdef int keep(BaseSocket source, zmq_msg_t *parts, int *counts, int messages, Nobody *nobody) except -1:
+    """Leave messages to the next receives of their source.
+
+    A receive tells by a flag in each part where a message ends. On a part that a filter or a hook has made, or has made
+    the last one, it is not right yet; only a send sets it, and one that finds no peer does nothing else.
+    """
+    cdef int i, j, total = 0
+    cdef bint more
+    for i in range(messages):
+        for j in range(counts[i]):
+            more = j < counts[i] - 1
+            if zmq_msg_more(&parts[total]) != more:
+                if nobody.context is NULL:
+                    nobody.context = zmq_ctx_new()
+                    <void> zmq_ctx_set(nobody.context, ZMQ_IO_THREADS, 0)
+                    nobody.socket = zmq_socket(nobody.context, ZMQ_PAIR)
+                if nobody.socket is not NULL:
+                    <void> zmq_msg_send(&parts[total], nobody.socket, ZMQ_DONTWAIT | (ZMQ_SNDMORE if more else 0))
+                if zmq_msg_more(&parts[total]) != more:
+                    raise error(zmq_errno(), "proxy", source.record.type, f"messages={messages}",
+                                "what was in hand is lost")
+            total += 1
+    if total:
+        source.hold(parts, total)
     return 0
 
 
 cdef int give_back(Way *way, BaseSocket source) except -1:
-    """Leave a message that is still in hand to the next receive of its source."""
-    if way.count:
-        source.hold(way.parts, way.count)
-    free(way.parts)
+    """Leave what is still in hand to the next receives of its source, the oldest first."""
+    cdef Nobody nobody = Nobody(NULL, NULL)
+    cdef Queue *queues[2]
+    cdef Queue *queue
+    queues[0] = &way.taken
+    queues[1] = &way.filtered
+    try:
+        for queue in queues:
+            keep(source, &queue.parts[queue.part], &queue.counts[queue.message], queue.message_end - queue.message,
+                 &nobody)
+        keep(source, way.parts, &way.count, way.count > 0, &nobody)
+    finally:
+        for queue in queues:
+            free(queue.parts)
+            free(queue.counts)
+        free(way.parts)
+        if nobody.socket is not NULL:
+            <void> zmq_close(nobody.socket)
+        if nobody.context is not NULL:
+            <void> zmq_ctx_term(nobody.context)
+    return 0
+
+
+cdef int add_message(Queue *queue, object message, object place, size_t threshold, str call) except -1:
+    """Queue a message that a filter has returned."""
+    cdef zmq_msg_t *parts
+    cdef int i, made = 0, number = ENOMEM
+    if not isinstance(message, (list, tuple)):
+        raise TypeError(f"{call}: message {place} of the filter must be a list of parts, not {message!r:.80}")
+    contents = [to_buffer(data, call, f"message {place} of the filter, part {i}") for i, data in enumerate(message)]
+    if not contents:
+        raise ValueError(f"{call}: message {place} of the filter has no parts")
+    parts = <zmq_msg_t *> malloc(len(contents) * sizeof(zmq_msg_t))
+    try:
+        if parts is not NULL:
+            for data in contents:
+                if type(data) is bytes and size_of(data) >= threshold:
+                    lend(&parts[made], data, None, call)
+                else:
+                    copy_in(&parts[made], start_of(data), size_of(data), call)
+                made += 1
+            number = push(queue, parts, made)
+        if number:
+            raise MemoryError(call)
+        made = 0
+    finally:
+        for i in range(made):
+            <void> zmq_msg_close(&parts[i])
+        free(parts)
+    return 0
+
+
+cdef int call_filter(Way *way, object function, size_t threshold, str call) except -1:
+    """Have the filter see what was taken for it, and queue what it returns. If it raises, all stays as it was taken."""
+    cdef Queue *taken = &way.taken
+    cdef int count = min(taken.message_end - taken.message, BATCH), part = taken.part, i
+    cdef zmq_msg_t *msg
+    cdef list messages = [], message
+    for i in range(count):
+        message = []
+        for _ in range(taken.counts[taken.message + i]):
+            msg = &taken.parts[part]
+            data = take(msg, zmq_msg_size(msg))
+            if data is None:
+                raise MemoryError(call)
+            message.append(data)
+            part += 1
+        messages.append(message)
+    answer = function("front_to_back" if way.direction == FRONT_TO_BACK else "back_to_front", messages)
+    if not isinstance(answer, (list, tuple)):
+        raise TypeError(f"{call}: the filter must return a list of messages, not {answer!r:.80}")
+    try:
+        for place, each in enumerate(answer):
+            add_message(&way.filtered, each, place, threshold, call)
+    except BaseException:
+        discard(&way.filtered, way.filtered.message_end)
+        raise
+    discard(taken, count)
     return 0
 
 
@@ -424,7 +704,30 @@ cdef class Numbers:
             self.waits)
 
 
-cdef int steer(object front, object back, object captor, object controller, str call, Numbers numbers=None) except -1:
+cdef class Hook:
+    """A function in C that a device calls for each message, for Cython projects: see examples/cython_hook.
+
+    A subclass of theirs, a cdef class too, sets the fields `function` and `user`. A device calls the function in the
+    thread that forwards, without the GIL; a hook that several devices have must bear to be called at the same time.
+    """
+
+
+cdef int set_filter(Device *device, object filter, str call) except -1:
+    if isinstance(filter, Hook):
+        device.hook = (<Hook> filter).function
+        device.user = (<Hook> filter).user
+        if device.hook is NULL:
+            raise ValueError(f"{call}: the hook {filter!r:.80} has no function")
+    elif filter is not None:
+        if not callable(filter):
+            raise TypeError(f"{call}: filter must be a function or a Hook, not {filter!r:.80}")
+        device.filters = True
+    return 0
+
+
+cdef int steer(
+        object front, object back, object captor, object controller, object filter, str call,
+        Numbers numbers=None) except -1:
     """Run a device until it ends, with its sockets marked as in use."""
     cdef BaseSocket frontend = to_socket(front, call, "frontend")
     cdef BaseSocket backend = to_socket(back, call, "backend")
@@ -437,19 +740,16 @@ cdef int steer(object front, object back, object captor, object controller, str 
     cdef str sides = f"{frontend!r} and {backend!r}"
     if numbers is None:
         numbers = Numbers()
+    memset(&device, 0, sizeof(Device))
     device.flows = numbers.flows
     device.waits = &numbers.waits
-    device.way_count = device.fd_count = 0
-    device.capture = device.control = NULL
     device.state = ACTIVE
-    device.doubtful = False
     device.eager = True
+    set_filter(&device, filter, call)
     if capture is not None:
         sockets.append(capture)
     if control is not None:
         sockets.append(control)
-    for i in range(2):
-        device.ways[i] = Way(NULL, NULL, 0, NULL, 0, 0, 0, False, False, NULL)
     for source in sockets:
         enter(source, call)
         add_socket(&device, source, call)
@@ -461,9 +761,9 @@ cdef int steer(object front, object back, object captor, object controller, str 
         device.control_type = control.record.type
     cdef list sources = []
     try:
-        if add_way(&device, frontend, backend, &numbers.flows[0]):
+        if add_way(&device, frontend, backend, FRONT_TO_BACK):
             sources.append(frontend)
-        if frontend is not backend and add_way(&device, backend, frontend, &numbers.flows[1]):
+        if frontend is not backend and add_way(&device, backend, frontend, BACK_TO_FRONT):
             sources.append(backend)
         if not sources:
             raise error(EINVAL, call, NO_TYPE, sides, "no message can go between these types")
@@ -473,25 +773,37 @@ cdef int steer(object front, object back, object captor, object controller, str 
             mark(sockets, True, call)
             device.spin = max([(<BaseSocket> source).record.spin for source in sockets]) if device.way_count == 2 else 0
             try:
-                with nogil:
-                    number = run(&device)
-                    frontend.record.inside = backend.record.inside = False
-                    if capture is not None:
-                        capture.record.inside = False
-                    if control is not None:
-                        control.record.inside = False
+                number = UNFILTERED
+                while number == UNFILTERED:
+                    for source in sockets:
+                        source.record.inside = True
+                    with nogil:
+                        number = run(&device)
+                        frontend.record.inside = backend.record.inside = False
+                        if capture is not None:
+                            capture.record.inside = False
+                        if control is not None:
+                            control.record.inside = False
+                    if number == UNFILTERED:
+                        for i, source in enumerate(sources):
+                            if not is_empty(&device.ways[i].taken) and is_empty(&device.ways[i].filtered):
+                                call_filter(&device.ways[i], filter, source.threshold, call)
+                        interrupted(EINTR)  # a filter that is no Python code has not looked for signals
             finally:
                 mark(sockets, False, call)
             interrupted(number)
     finally:
         for i, source in enumerate(sources):
             give_back(&device.ways[i], source)
+    if number == REFUSED:
+        text = f"the hook returned {device.verdict}" if device.verdict < 0 else None
+        raise error(EINVAL if text else device.verdict, call, NO_TYPE, f"{sides} {filter!r}", text)
     if number:
         raise error(number, call, NO_TYPE, sides)
     return 0
 
 
-def proxy(frontend, backend, capture=None):
+def proxy(frontend, backend, capture=None, *, filter=None):
     """Forward messages between two sockets, in both directions where their types have them, until the context ends.
 
     Runs in the calling thread, without the GIL. Nothing is taken from a side while the other is full.
@@ -502,6 +814,19 @@ def proxy(frontend, backend, capture=None):
         The sockets; they may be the same one.
     capture : Socket, optional
         A PUB, PUSH, DEALER or PAIR socket that gets a copy of every message; it holds the rest up where it is full.
+
+    filter : function or Hook, optional
+        What looks at the messages before they are forwarded and captured, and may change, drop and insert some.
+
+        A function is called with a direction, ``"front_to_back"`` or ``"back_to_front"``, and a list of up to 256
+        messages that were there (fewer where they have 1 MiB), each a list of bytes; of a ROUTER the first part is the
+        routing id. It returns the messages that are to go on in that direction, as such a list: the same one, or
+        another one, longer, shorter or empty. Until these have found room no more are taken. The device forwards
+        nothing while the function runs. Where it raises, or returns what is no list of messages, the device ends, and
+        the messages that it was called with are left to the next receives of their socket, as they came. Where the loop
+        ends otherwise, what it had returned and found no room is left there, as it returned it.
+
+        A `Hook` has a function in C, called for each message without the GIL: see examples/cython_hook.
 
     Raises
     ------
@@ -514,18 +839,21 @@ def proxy(frontend, backend, capture=None):
     ZMQError
         ENOTSOCK: a socket is closed.
     SocketInUse
-        Another thread is in a call on one of the sockets.
+        Another thread is in a call on one of the sockets; or the filter made one.
+    TypeError, ValueError
+        `filter` is none, or returned a wrong value. What it raises comes as it is.
     """
-    steer(frontend, backend, capture, None, "proxy")
+    steer(frontend, backend, capture, None, filter, "proxy")
 
 
-def proxy_steerable(frontend, backend, capture=None, control=None):
+def proxy_steerable(frontend, backend, capture=None, control=None, *, filter=None):
     """Forward as `proxy` does, and obey a control socket.
 
     It takes ``PAUSE``, ``RESUME``, ``TERMINATE`` and ``DRAIN``, each answered by an empty message where it is a REP
     socket, and ``STATISTICS``, answered by eight parts with a 64-bit number in the machine's order: of the frontend the
-    parts received, bytes received, parts sent, bytes sent, and the same of the backend. After ``DRAIN`` a direction is
-    forwarded until its source has nothing left; when that is so for both the device ends.
+    messages received, bytes received, messages sent, bytes sent, and the same of the backend. What a filter drops was
+    received and not sent; what it inserts was sent and not received. After ``DRAIN`` a direction is forwarded until its
+    source has nothing left; when that is so for both the device ends.
 
     Parameters
     ----------
@@ -534,7 +862,9 @@ def proxy_steerable(frontend, backend, capture=None, control=None):
     capture : Socket, optional
         As for `proxy`.
     control : Socket, optional
-        A PAIR, PULL, SUB or REP socket.
+        A PAIR, DEALER, PULL, SUB or REP socket. A command waits while a filter runs; an unknown one is ignored.
+    filter : function or Hook, optional
+        As for `proxy`.
 
     Returns
     -------
@@ -543,15 +873,15 @@ def proxy_steerable(frontend, backend, capture=None, control=None):
 
     Raises
     ------
-    ContextTerminated, KeyboardInterrupt, InvalidArgument, ZMQError, SocketInUse
+    ContextTerminated, KeyboardInterrupt, InvalidArgument, ZMQError, SocketInUse, TypeError, ValueError
         As `proxy` does.
     """
-    steer(frontend, backend, capture, control, "proxy_steerable")
+    steer(frontend, backend, capture, control, filter, "proxy_steerable")
 
 
-def counted_proxy(frontend, backend, capture, control, Numbers numbers):
+def counted_proxy(frontend, backend, capture, control, Numbers numbers, filter=None):
     """Forward as `proxy_steerable` does, and count in `numbers`."""
-    steer(frontend, backend, capture, control, "device", numbers)
+    steer(frontend, backend, capture, control, filter, "device", numbers)
 
 
 def device(device_type, frontend, backend):
@@ -572,4 +902,4 @@ def device(device_type, frontend, backend):
         As `proxy` does.
     """
     to_int(device_type, "device", "device_type", ZMQ_STREAMER, ZMQ_QUEUE)
-    steer(frontend, backend, None, None, "device")
+    steer(frontend, backend, None, None, None, "device")

@@ -6,19 +6,23 @@ The loop is that of `_proxy`; it is steered by a PAIR of sockets over inproc. Wh
 
 import itertools
 import os
+import pkgutil
 import queue
+import select
 import signal
 import threading
+from collections import deque
 from contextlib import suppress
 from datetime import datetime, timezone
 from errno import EAGAIN, ECHILD
 from typing import NamedTuple
 
 from zmqcy._library import to_seconds
-from zmqcy._proxy import Numbers, counted_proxy
-from zmqcy.constants import DeviceType, SocketType
+from zmqcy._proxy import Hook, Numbers, counted_proxy
+from zmqcy.constants import DeviceType, Event, SocketType
 from zmqcy.context import AsyncContext, Context
 from zmqcy.errors import EFSM, ForkedError, StateError, TimedOut, ZMQError
+from zmqcy.monitor import SocketEvent
 from zmqcy.options import SOCKET_OPTIONS
 
 KINDS = {
@@ -27,6 +31,7 @@ KINDS = {
     DeviceType.QUEUE: (SocketType.ROUTER, SocketType.DEALER),
 }
 CAPTURES = (SocketType.PUB, SocketType.PUSH, SocketType.DEALER, SocketType.PAIR)
+EVENTS = 100  # that a device remembers
 LINGER = 10_000  # ms; with libzmq's own default, for ever, a peer that is gone would keep a device from its end
 
 # by name, with their kinds; a new socket has nothing to unsubscribe
@@ -39,6 +44,7 @@ _serial = itertools.count()
 class Flow(NamedTuple):
     """What went in one direction. A message that is in but not out is in the device's hand: one at most.
 
+    With a `filter` some hundreds may be; and what it dropped is in and never out, what it inserted only out.
     A message counts as out a moment after libzmq has taken it, and its receiver may be quicker.
     """
 
@@ -63,6 +69,16 @@ class Statistics(NamedTuple):
     """How many times the loop had nothing to do and waited."""
 
 
+class DeviceEvent(NamedTuple):
+    """Something that happened to a connection of a device."""
+
+    time: datetime
+    """When it was read from libzmq, a moment after it happened (UTC)."""
+    side: str
+    """``front``, ``back`` or ``capture``."""
+    event: SocketEvent
+
+
 class _Side(NamedTuple):
     """A socket that is to be made."""
 
@@ -71,7 +87,7 @@ class _Side(NamedTuple):
     endpoints: tuple
     options: dict
 
-    def open(self, context):
+    def open(self, context, record):
         """Return the socket, and its endpoints as they came out."""
         socket = None
         topics = self.options.get("subscribe", b"" if self.type == SocketType.SUB else ())
@@ -81,6 +97,8 @@ class _Side(NamedTuple):
             )
             for topic in topics if isinstance(topics, (list, tuple)) else [topics]:
                 socket.subscribe(topic)
+            if record is not None:
+                record.watch(self.name, socket)
             attached = []
             for endpoint in self.endpoints:
                 attach = socket.connect if endpoint[0] == ">" else socket.bind
@@ -97,6 +115,66 @@ class _Side(NamedTuple):
             if type(error) in (TypeError, ValueError, OverflowError):
                 raise type(error)(f"{self.name}: {error}") from None
             raise
+
+
+class _Record:
+    """What happens to the connections of a device: the last events, and which connections there are.
+
+    A thread reads it from the monitors as it comes, since libzmq keeps what nobody reads without end.
+    """
+
+    def __init__(self):
+        self.monitors = {}  # by the side
+        self.connections = {}  # by the side: their descriptors
+        self.events = deque(maxlen=EVENTS)
+        self.lock = threading.RLock()  # a signal handler may ask in a thread that is asking
+        self.thread = threading.Thread(target=self._run, name="zmqcy device events", daemon=True)
+
+    def watch(self, side, socket):
+        self.monitors[side] = socket.watch()
+        self.connections[side] = set()
+
+    def start(self):
+        self.thread.start()
+
+    def _run(self):
+        waits = select.poll()
+        monitors = {}
+        for side, monitor in self.monitors.items():
+            monitors[monitor.fileno()] = side, monitor
+            waits.register(monitor, select.POLLIN)
+        while monitors:
+            for fd, _ in waits.poll():
+                side, monitor = monitors[fd]
+                try:
+                    while (event := monitor.try_recv()) is not None:
+                        self._add(side, event)
+                except ZMQError:  # the socket was closed, or its context has ended
+                    waits.unregister(fd)
+                    del monitors[fd]
+                    monitor.close()
+                    with self.lock:  # of the connections that end with a socket libzmq does not tell
+                        self.connections[side].clear()
+
+    def _add(self, side, event):
+        with self.lock:
+            self.events.append(DeviceEvent(datetime.now(timezone.utc), side, event))
+            if event.event & (Event.ACCEPTED | Event.CONNECTED):
+                self.connections[side].add(event.value)
+            elif event.event & Event.DISCONNECTED:
+                self.connections[side].discard(event.value)
+
+    def finish(self):
+        """Have all that was there read; the sockets are closed."""
+        if self.thread.ident is None:
+            for monitor in self.monitors.values():
+                monitor.close()
+        else:
+            self.thread.join()
+
+    def read(self):
+        with self.lock:
+            return list(self.events), {side: len(fds) for side, fds in self.connections.items()}
 
 
 class _Turns:
@@ -118,7 +196,8 @@ class _Turns:
 class _Loop:
     """One run of a device: its sockets, and the loop between them, in whichever thread calls `forward`."""
 
-    def __init__(self, sides, context, io_threads):
+    def __init__(self, sides, context, io_threads, watch, filter):
+        self.filter = _load(filter) if isinstance(filter, str) else filter
         self.own_context = context is None
         self.context = Context(io_threads, linger=LINGER) if context is None else context
         self.since = datetime.now(timezone.utc)
@@ -132,9 +211,10 @@ class _Loop:
         self.owed = 0  # answers that were asked for, and not yet received
         self.sockets = []
         self.endpoints = {}
+        self.record = _Record() if watch else None
         try:
             for side in sides:
-                socket, self.endpoints[side.name] = side.open(self.context)
+                socket, self.endpoints[side.name] = side.open(self.context, self.record)
                 self.sockets.append(socket)
             name = f"inproc://zmqcy.devices-{next(_serial)}"
             self.inner, self.control = (
@@ -143,6 +223,8 @@ class _Loop:
             self.sockets += [self.inner, self.control]
             self.inner.bind(name)
             self.control.connect(name)
+            if self.record is not None:
+                self.record.start()
         except BaseException:
             self._close()
             raise
@@ -164,12 +246,14 @@ class _Loop:
             if self.error is not None:
                 raise self.error
 
-    def forward(self):
+    def forward(self, ready=None):
         """Run the loop to its end; raise what went wrong."""
         self.thread = threading.get_ident()
         front, back, *capture = self.sockets[:-2]
         try:
-            counted_proxy(front, back, capture[0] if capture else None, self.inner, self.numbers)
+            if ready is not None:
+                ready()
+            counted_proxy(front, back, capture[0] if capture else None, self.inner, self.numbers, self.filter)
         except Exception as error:
             self.error = error
             raise
@@ -192,6 +276,8 @@ class _Loop:
         try:
             for socket in self.sockets:
                 socket.close()
+            if self.record is not None:
+                self.record.finish()
             if self.own_context:
                 self.context.term()
         finally:  # where Ctrl-C ended the wait, the rest happens in the background
@@ -230,19 +316,22 @@ class _Loop:
     def read(self):
         return self.state, self.since, self.numbers.read()
 
+    def seen(self):
+        return None if self.record is None else self.record.read()
+
 
 class _Remote:
     """One run of a device in a process of its own, where a `_Loop` does what is asked here."""
 
     thread = None  # none of this process is in the loop
 
-    def __init__(self, sides, io_threads):
+    def __init__(self, sides, io_threads, watch, filter):
         import multiprocessing
 
         spawn = multiprocessing.get_context("spawn")  # contexts and threads do not outlive a fork
         self.state = "running"
         self.error = None
-        self.last = None
+        self.last = self.last_seen = None
         self.ended = threading.Event()
         self.asking = _Turns()  # for the pipe, `count` and `state`
         self.count = 0
@@ -250,7 +339,10 @@ class _Remote:
         self.pipe, theirs = spawn.Pipe()
         # A daemon, so that the end of the program ends it: by SIGTERM.
         self.process = spawn.Process(
-            target=_serve, args=(theirs, os.getpid(), sides, io_threads), name="zmqcy device", daemon=True
+            target=_serve,
+            args=(theirs, os.getpid(), sides, io_threads, watch, filter),
+            name="zmqcy device",
+            daemon=True,
         )
         try:
             self.process.start()
@@ -268,7 +360,7 @@ class _Remote:
         if first is None:
             self.ended.wait()
             raise self.error
-        _, self.endpoints, self.last = first
+        _, self.endpoints, self.last, self.last_seen = first
 
     def start(self):
         """Do nothing: it forwards since it was made."""
@@ -282,12 +374,13 @@ class _Remote:
                 told = what == "ended"
                 if not told:
                     self.answers.put(values)
-        except (EOFError, OSError):
+        except Exception:  # it has gone, or what its filter raised is of a class that cannot be made here
             pass
         self.process.join()
         if told:
             self.error = values[0]
             self.last = values[1] or self.last
+            self.last_seen = values[2] or self.last_seen
         else:
             self.error = ChildProcessError(f"the process of the device {_end_of(self.process.exitcode)}")
         self.answers.put(None)
@@ -331,8 +424,13 @@ class _Remote:
                 self.state = answer[0]
         return (self.state, *self.last[1:])
 
+    def seen(self):
+        with self.asking:
+            self.last_seen = self._request("seen") or self.last_seen
+        return self.last_seen
 
-def _serve(pipe, parent, sides, io_threads):
+
+def _serve(pipe, parent, sides, io_threads, watch, filter):
     """Be the process of a device: forward in this thread, and obey the pipe in another one."""
 
     def leave(number, _):
@@ -343,13 +441,32 @@ def _serve(pipe, parent, sides, io_threads):
     sending = threading.Lock()
     loop = error = None
     try:
-        loop = _Loop(sides, None, io_threads)
+        loop = _Loop(sides, None, io_threads, watch, filter)
         threading.Thread(target=_obey, args=(loop, pipe, sending, parent), daemon=True).start()
         loop.forward()
     except Exception as caught:
         error = caught
     with sending, suppress(OSError):  # the parent may be gone
-        pipe.send(("ended", error, loop and loop.read()))
+        pipe.send(("ended", _portable(error), loop and loop.read(), loop and loop.seen()))
+
+
+def _portable(error):
+    """Return an error that the parent can make again: ours or Python's own; of a filter's own, the name and text."""
+    plain = all(isinstance(each, (str, bytes, int, float, type(None))) for each in getattr(error, "args", ()))
+    if error is None or (plain and type(error).__module__ in ("builtins", "zmqcy.errors")):
+        return error
+    return RuntimeError(f"{type(error).__name__}: {error}")
+
+
+def _load(path):
+    """Return the filter that stands at "module:name"."""
+    try:
+        filter = pkgutil.resolve_name(path)
+    except (ImportError, AttributeError) as error:
+        raise ImportError(f"device: filter={path!r}: {error}") from error
+    if not isinstance(filter, Hook) and not callable(filter):
+        raise TypeError(f"device: filter={path!r} must be a function or a Hook, not {filter!r:.80}")
+    return filter
 
 
 def _obey(loop, pipe, sending, parent):
@@ -361,7 +478,7 @@ def _obey(loop, pipe, sending, parent):
 
     try:
         if loop.ask(b"RESUME"):
-            tell(0, loop.endpoints, loop.read())
+            tell(0, loop.endpoints, loop.read(), loop.seen())
         while True:
             while not pipe.poll(1):
                 if os.getppid() != parent:  # where a process that it forked holds the pipe open
@@ -409,6 +526,18 @@ class Device:
     context : Context, optional
         Make the sockets here, as endpoints of inproc need it; by default in a context of the device's own. Not for a
         process.
+    filter : function, Hook or str, optional
+        What looks at the messages before they are forwarded, as for `proxy`; or where it is to be imported from, as
+        ``"module:function"``, which is what a process must have. What the function raises is raised by `join`; messages
+        that it had in hand are lost then, for the sockets are closed.
+    watch : bool, default False
+        Keep a record of the connections, for `events` and `peers`. That takes a thread, which sleeps until something
+        happens, and for each socket one more, which libzmq writes its events to.
+
+    Attributes
+    ----------
+    watch : bool
+        Whether it keeps that record; what is set here holds from the next `start` or `run` on.
 
     Raises
     ------
@@ -436,6 +565,8 @@ class Device:
         run_in="thread",
         io_threads=1,
         context=None,
+        filter=None,
+        watch=False,
     ):
         types = _to_types(kind)
         self._sides = [
@@ -462,9 +593,19 @@ class Device:
             raise TypeError(f"Device: io_threads must be an int, not {io_threads!r:.80}")
         if context is not None and (not isinstance(context, Context) or isinstance(context, AsyncContext)):
             raise TypeError(f"Device: context must be a zmqcy.Context, not {context!r:.80}")
+        if isinstance(filter, str):
+            if not all(filter.partition(":")):
+                raise ValueError(f"Device: filter must be as 'module:function' is, not {filter!r:.80}")
+        elif filter is not None:
+            if not isinstance(filter, Hook) and not callable(filter):
+                raise TypeError(f"Device: filter must be a function, a Hook or a str, not {filter!r:.80}")
+            if run_in == "process":
+                raise ValueError(f"Device: a process needs its filter as 'module:function', not {filter!r:.80}")
         self._run_in = run_in
+        self._filter = filter
         self._io_threads = io_threads
         self._context = context
+        self.watch = bool(watch)
         self._starting = threading.Lock()
         self._loop = None
         self._process = None  # the id of the one that made the loop
@@ -474,9 +615,9 @@ class Device:
     def from_config(cls, path):
         """Make a device that a file of TOML describes.
 
-        Its keys are ``kind`` (a name, or a list of the names of two types), ``run_in``, ``io_threads``, and the tables
-        ``front``, ``back`` and ``capture``, each with ``endpoints`` (one or a list), and a table ``options``;
-        ``capture`` may have a ``type``. They mean what the parameters mean.
+        Its keys are ``kind`` (a name, or a list of the names of two types), ``run_in``, ``io_threads``, ``watch``,
+        ``filter`` (``"module:function"``), and the tables ``front``, ``back`` and ``capture``, each with ``endpoints``
+        (one or a list), and a table ``options``; ``capture`` may have a ``type``. They mean what the parameters mean.
 
         Parameters
         ----------
@@ -518,9 +659,9 @@ class Device:
             self._loop = None
             self._process = os.getpid()
             if run_in == "process":
-                self._loop = _Remote(self._sides, self._io_threads)
+                self._loop = _Remote(self._sides, self._io_threads, self.watch, self._filter)
             else:
-                self._loop = _Loop(self._sides, self._context, self._io_threads)
+                self._loop = _Loop(self._sides, self._context, self._io_threads, self.watch, self._filter)
             return self._loop
 
     def _state_error(self, call, text):
@@ -558,13 +699,21 @@ class Device:
             Nothing can go between sockets of these types.
         TypeError, ValueError
             An option is of the wrong type.
+        ImportError
+            The filter is not where it is to be imported from.
         ChildProcessError
             Its process ended before it forwarded.
         """
         self._make("start", self._run_in).start()
 
-    def run(self):
+    def run(self, ready=None):
         """Forward in the calling thread, whatever `run_in` is, until `stop` in another one, or in a signal handler.
+
+        Parameters
+        ----------
+        ready : callable, optional
+            Called without arguments once `endpoints` are bound and connected, before a message is taken. What it raises
+            ends the device.
 
         Raises
         ------
@@ -573,7 +722,7 @@ class Device:
         KeyboardInterrupt
             Or what another signal handler raises; the device has ended.
         """
-        self._make("run", "thread").forward()
+        self._make("run", "thread").forward(ready)
 
     def pause(self):
         """Take nothing from either side until `resume`, so that peers feel the high-water mark.
@@ -658,6 +807,8 @@ class Device:
             The context was ended.
         ZMQError
             What else ended the loop.
+        Exception
+            What the filter raised. Of a process whose exception cannot be pickled it is a RuntimeError that names it.
         ChildProcessError
             Its process was killed.
         """
@@ -687,6 +838,49 @@ class Device:
             self._outside("statistics")
         state, since, (ahead, back, waits) = loop.read()
         return Statistics(state, since, Flow(*ahead), Flow(*back), waits)
+
+    def _seen(self, call):
+        loop = self._started(call)
+        if isinstance(loop, _Remote):
+            self._outside(call)
+        seen = loop.seen()
+        if seen is None:
+            raise self._state_error(call, "the device keeps no record of that: make it with watch=True")
+        return seen
+
+    def events(self):
+        """Return the last 100 events of its sockets' connections, but for those over inproc; the oldest first.
+
+        They stay when the device has ended, until it is started again. Those of a process that was killed are what the
+        last call of this or `peers` got.
+
+        Returns
+        -------
+        list of DeviceEvent
+
+        Raises
+        ------
+        StateError
+            It was not started, or made without `watch`.
+        """
+        return self._seen("events")[0]
+
+    def peers(self):
+        """Return how many connections each side has, but for those over inproc.
+
+        One counts from when it is made: before its handshake, which may yet fail.
+
+        Returns
+        -------
+        dict of str to int
+            Of ``front``, ``back``, and ``capture`` where there is one.
+
+        Raises
+        ------
+        StateError
+            It was not started, or made without `watch`.
+        """
+        return self._seen("peers")[1]
 
     @property
     def endpoints(self):
@@ -755,8 +949,16 @@ def _read_config(path):
             table = tomllib.load(file)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
-    _check_keys(name, "", table, required=("kind", "front", "back"), optional=("capture", "run_in", "io_threads"))
-    arguments = {key: table[key] for key in ("run_in", "io_threads") if key in table}
+    _check_keys(
+        name,
+        "",
+        table,
+        required=("kind", "front", "back"),
+        optional=("capture", "run_in", "io_threads", "watch", "filter"),
+    )
+    arguments = {key: table[key] for key in ("run_in", "io_threads", "watch", "filter") if key in table}
+    if not isinstance(arguments.get("watch", False), bool):
+        raise TypeError(f"{name}: watch must be true or false, not {arguments['watch']!r:.80}")
     kind = table["kind"]
     if isinstance(kind, list) and len(kind) == 2:
         types = arguments["kind"] = tuple(_to_member(name, "kind", SocketType, each) for each in kind)

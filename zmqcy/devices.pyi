@@ -1,15 +1,18 @@
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from os import PathLike
 from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 from typing_extensions import Self
 
+from zmqcy._proxy import Hook, _Filter
 from zmqcy.constants import DeviceType, SocketType
 from zmqcy.context import Context
+from zmqcy.monitor import SocketEvent
 
 KINDS: Final[dict[DeviceType, tuple[SocketType, SocketType]]]
 CAPTURES: Final[tuple[SocketType, ...]]
+EVENTS: Final = 100
 LINGER: Final = 10_000
 
 _Endpoints: TypeAlias = str | Sequence[str]
@@ -28,7 +31,13 @@ class Statistics(NamedTuple):
     back_to_front: Flow
     waits: int
 
+class DeviceEvent(NamedTuple):
+    time: datetime
+    side: str
+    event: SocketEvent
+
 class Device:
+    watch: bool
     def __init__(
         self,
         kind: DeviceType | tuple[SocketType, SocketType],
@@ -43,18 +52,22 @@ class Device:
         run_in: Literal["thread", "process"] = "thread",
         io_threads: int = 1,
         context: Context | None = None,
+        filter: _Filter | Hook | str | None = None,
+        watch: bool = False,
     ) -> None: ...
     @classmethod
     def from_config(cls, path: str | PathLike[str]) -> Self: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, exception: type[BaseException] | None, *_: object) -> None: ...
     def start(self) -> None: ...
-    def run(self) -> None: ...
+    def run(self, ready: Callable[[], object] | None = None) -> None: ...
     def pause(self) -> None: ...
     def resume(self) -> None: ...
     def stop(self, drain: bool = False, timeout: float | timedelta | None = None) -> None: ...
     def join(self, timeout: float | timedelta | None = None) -> None: ...
     def statistics(self) -> Statistics: ...
+    def events(self) -> list[DeviceEvent]: ...
+    def peers(self) -> dict[str, int]: ...
     @property
     def endpoints(self) -> dict[str, tuple[str, ...]]: ...
     @property

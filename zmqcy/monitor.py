@@ -20,6 +20,13 @@ from zmqcy.errors import EFSM, ETERM, ContextTerminated, SocketInUse, StateError
 
 _HEAD = Struct("=HI")  # the event and its value
 _FAILED = Event.BIND_FAILED | Event.ACCEPT_FAILED | Event.CLOSE_FAILED | Event.HANDSHAKE_FAILED_NO_DETAIL
+# What libzmq means by an errno where a handshake has failed.
+_UNTOLD = {
+    errno.EFAULT: "there is no ZAP handler to ask about the peer",
+    errno.EAGAIN: "the peer, or the ZAP handler, took longer than handshake_ivl",
+    errno.EPIPE: "the peer hung up",
+    errno.ECONNRESET: "the peer hung up",
+}
 _ZAP = {300: "temporary error", 400: "authentication failed", 500: "internal error"}
 # One for all hubs: a watcher may be collected, and leave its hub, in whatever thread holds it.
 _lock = RLock()
@@ -57,6 +64,8 @@ class SocketEvent(NamedTuple):
     @property
     def reason(self):
         """str or None: of what failed, why, in words."""
+        if self.event & Event.HANDSHAKE_FAILED_NO_DETAIL and self.value in _UNTOLD:
+            return _UNTOLD[self.value]
         if self.event & _FAILED:
             return strerror(self.value) if self.value else "no reason was given"
         if self.event & Event.HANDSHAKE_FAILED_PROTOCOL:

@@ -3,14 +3,15 @@
 Nothing here is on the path of a message: send, recv and their kin are those of `_socket`.
 """
 
-from errno import ENOTSUP
+from errno import EADDRINUSE, ENOTSUP
 from itertools import count
 
-from zmqcy import _base, _socket
+from zmqcy import _base, _library, _socket
 from zmqcy.errors import EFSM, ContextTerminated, NotSupported, StateError, ZMQBindError, ZMQError
 from zmqcy.options import SOCKET_OPTIONS
 
-_RCVHWM = 24  # without loading the enums
+_PAIR, _RCVHWM = 0, 24  # without loading the enums
+_ZAP = "inproc://zeromq.zap.01"  # where RFC 27 has the handler
 _monitors = count()
 _readers = {}  # by id of a PAIR that reads a monitor: the socket that it is of, weakly
 
@@ -130,7 +131,6 @@ class BaseSocket(_base.BaseSocket):
         if min_port is None and max_port is None:
             return int(self.bind(f"{endpoint}:*").endpoint.rpartition(":")[2])
         import random
-        from errno import EADDRINUSE
 
         low = 49152 if min_port is None else min_port
         high = 65536 if max_port is None else max_port
@@ -224,7 +224,7 @@ class BaseSocket(_base.BaseSocket):
         if self.context is None:
             text = "a shadow has no context to make a monitor in"
             raise NotSupported(ENOTSUP, text, call="monitor", socket_type=self.socket_type.name)
-        pair = kind(self.context, 0)
+        pair = kind(self.context, _PAIR)
         try:
             pair.setsockopt(_RCVHWM, 0)  # with an end to its room libzmq's thread would wait for the reader
             address = addr or f"inproc://zmqcy.monitor.{next(_monitors)}"
@@ -237,6 +237,143 @@ class BaseSocket(_base.BaseSocket):
             pair.close(0)
             raise
         return pair
+
+    def serve_curve(self, secret_key, domain=None):
+        """Be a CURVE server: clients have to know its public key, and all that is sent is encrypted.
+
+        Parameters
+        ----------
+        secret_key : bytes, str or zmqcy.auth.Certificate
+            The server's secret key: 40 characters of Z85, or 32 bytes.
+        domain : str, optional
+            The domain of ZAP under which clients have to be let in by their own keys. By default whoever knows the
+            public key of the server is let in, unless the context has a `zmqcy.auth.Authenticator` that refuses.
+
+        Returns
+        -------
+        bytes
+            The public key of the server, for its clients: 40 characters of Z85.
+
+        Raises
+        ------
+        StateError
+            The socket has been bound or connected, and libzmq would go on as before. Or a `domain` is given, the
+            context has no handler of ZAP to ask, and this libzmq would let everybody in.
+        ValueError
+            `secret_key` is no key.
+        NotSupported
+            This libzmq has no CURVE.
+        """
+        secret = _key("serve_curve", "secret_key", getattr(secret_key, "secret", secret_key))
+        public = _library.curve_public(secret)
+        self._check_unused("serve_curve")
+        if domain:
+            self._need_handler("serve_curve", domain)
+        self.curve_publickey, self.curve_secretkey = public, secret
+        self.curve_server = True
+        return public
+
+    def use_curve(self, server_key, keys=None):
+        """Be a CURVE client: send nothing to a server but the one that has this key, and encrypt everything.
+
+        Parameters
+        ----------
+        server_key : bytes, str or zmqcy.auth.Certificate
+            The server's public key: 40 characters of Z85, or 32 bytes.
+        keys : tuple or zmqcy.auth.Certificate, optional
+            The public and the secret key of the client; by default a new pair.
+
+        Returns
+        -------
+        bytes
+            The public key of the client, by which the server may know it: 40 characters of Z85.
+
+        Raises
+        ------
+        StateError
+            The socket has been bound or connected, and libzmq would go on as before.
+        ValueError
+            One of them is no key, or the client's are no pair.
+        NotSupported
+            This libzmq has no CURVE.
+        """
+        server = _key("use_curve", "server_key", getattr(server_key, "public", server_key))
+        public, secret = _library.curve_keypair() if keys is None else _pair("use_curve", keys)
+        self._check_unused("use_curve")
+        self.curve_server = False
+        self.curve_serverkey, self.curve_publickey, self.curve_secretkey = server, public, secret
+        return public
+
+    def serve_plain(self, domain=None):
+        """Ask clients for a user name and a password, which an Authenticator has to know.
+
+        PLAIN encrypts nothing: it is for networks that nobody else listens to.
+
+        Parameters
+        ----------
+        domain : str, optional
+            The domain of ZAP; by default as `zap_domain` is set. Where the context has no handler, nobody is let in.
+
+        Raises
+        ------
+        StateError
+            The socket has been bound or connected, and libzmq would go on as before.
+        """
+        self._check_unused("serve_plain")
+        if domain:
+            self.zap_domain = domain
+        self.plain_server = True
+
+    def use_plain(self, username, password):
+        """Tell servers a user name and a password, in the clear.
+
+        Parameters
+        ----------
+        username, password : str or bytes
+            1 to 255 bytes of UTF-8 each.
+
+        Raises
+        ------
+        StateError
+            The socket has been bound or connected, and libzmq would go on as before.
+        ValueError
+            One of them is empty or too long.
+        """
+        # Before anything is set, for None would take PLAIN back.
+        for name, value in (("username", username), ("password", password)):
+            if not isinstance(value, (str, bytes)):
+                raise TypeError(f"use_plain: {name} must be str, not {type(value).__name__}")
+            if not 0 < len(value.encode() if isinstance(value, str) else value) < 256:
+                raise ValueError(f"use_plain: {name} must have 1 to 255 bytes")
+        self._check_unused("use_plain")
+        self.plain_server = False
+        self.plain_username, self.plain_password = username, password
+
+    def _check_unused(self, call):
+        if self.last_endpoint:
+            text = "libzmq takes up security before the first bind or connect only"
+            raise StateError(EFSM, text, call=call, detail=self.last_endpoint, socket_type=self.socket_type.name)
+
+    def _need_handler(self, call, domain):
+        """Set a domain in which nobody is let in without a handler of ZAP, which has to be there already."""
+        if _library.has("draft"):
+            self.zap_enforce_domain = True
+        elif self.context is None:
+            text = "a shadow has no context in which to look for a handler of ZAP"
+            raise NotSupported(ENOTSUP, text, call=call, socket_type=self.socket_type.name)
+        else:
+            with self._kind(self.context, _PAIR) as probe:
+                try:
+                    probe.bind(_ZAP)
+                    probe.unbind(_ZAP)  # at once: a close is carried out later, by a thread of libzmq
+                except ZMQError as error:
+                    if error.errno != EADDRINUSE:
+                        raise
+                else:
+                    text = "no handler of ZAP: without one this libzmq lets everybody in; start an Authenticator first"
+                    detail = f"domain={domain!r}"
+                    raise StateError(EFSM, text, call=call, detail=detail, socket_type=self.socket_type.name)
+        self.zap_domain = domain
 
     get = _base.BaseSocket.getsockopt
     set = _base.BaseSocket.setsockopt
@@ -537,6 +674,33 @@ def _tell(hub):
     """Let the watchers know that the socket was closed, if it had any."""
     if hub is not None and not isinstance(hub, BaseSocket):
         hub.closed()
+
+
+def _key(call, name, key):
+    """Return a CURVE key in Z85. The error for what is none does not show it: it may be a secret."""
+    if isinstance(key, str):
+        key = key.encode("utf-8", "surrogatepass")
+    if not isinstance(key, (bytes, bytearray, memoryview)):
+        raise TypeError(f"{call}: {name} must be a key of 40 characters of Z85 or 32 bytes, not {type(key).__name__}")
+    key = bytes(key)
+    try:
+        if len(key) == 32:
+            return _library.z85_encode(key)
+        if len(key) == 40:
+            _library.z85_decode(key)
+            return key
+    except ValueError:
+        pass
+    raise ValueError(f"{call}: {name} must be a key of 40 characters of Z85 or 32 bytes; these {len(key)} are none")
+
+
+def _pair(call, keys):
+    """Return the two keys of a pair or certificate in Z85."""
+    public, secret = keys if isinstance(keys, (tuple, list)) else (keys.public, keys.secret)
+    public, secret = _key(call, "the public key", public), _key(call, "the secret key", secret)
+    if _library.curve_public(secret) != public:
+        raise ValueError(f"{call}: the keys are no pair: the public key is not that of the secret one")
+    return public, secret
 
 
 def _to_json(value, options):

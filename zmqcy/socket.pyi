@@ -7,6 +7,7 @@ from typing_extensions import Buffer, Self
 from zmqcy import _base, _socket
 from zmqcy._context import _WriteOnly
 from zmqcy._message import Frame
+from zmqcy.auth import Certificate
 from zmqcy.constants import SocketType
 from zmqcy.context import Context
 from zmqcy.monitor import AsyncMonitor, Monitor
@@ -148,6 +149,12 @@ class BaseSocket(_base.BaseSocket):
     def bind_to_random_port(
         self, endpoint: str, min_port: int | None = None, max_port: int | None = None, max_tries: int = 100
     ) -> int: ...
+    def serve_curve(self, secret_key: bytes | str | Certificate, domain: str | None = None) -> bytes: ...
+    def use_curve(
+        self, server_key: bytes | str | Certificate, keys: tuple[bytes | str, bytes | str] | Certificate | None = None
+    ) -> bytes: ...
+    def serve_plain(self, domain: str | None = None) -> None: ...
+    def use_plain(self, username: str | bytes, password: str | bytes) -> None: ...
     get = _base.BaseSocket.getsockopt
     set = _base.BaseSocket.setsockopt
     def monitor(self, addr: str | None, events: int | None = None) -> None: ...

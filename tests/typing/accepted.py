@@ -15,6 +15,8 @@ import zmqcy
 import zmqcy.anyio
 import zmqcy.asyncio
 from zmqcy import constants, errors
+from zmqcy._proxy import Hook
+from zmqcy.auth import ANY, Authenticator, Certificate, Policy
 from zmqcy.constants import (
     ContextOption,
     DeviceType,
@@ -414,6 +416,15 @@ def devices(frontend: zmqcy.Socket, backend: zmqcy.Socket, control: zmqcy.Socket
     zmqcy.proxy(frontend, backend)
     zmqcy.proxy(frontend, backend, capture=control)
     zmqcy.proxy_steerable(frontend, backend, None, control)
+
+    def same(direction: str, messages: list[list[bytes]]) -> list[list[bytes]]:
+        return messages
+
+    zmqcy.proxy(frontend, backend, filter=same)
+    zmqcy.proxy_steerable(frontend, backend, filter=lambda direction, messages: [(b"x", *each) for each in messages])
+    zmqcy.proxy_steerable(frontend, backend, filter=Hook())
+    Device(zmqcy.QUEUE, "tcp://*:1", "tcp://*:2", filter=same)
+    Device(zmqcy.QUEUE, "tcp://*:1", "tcp://*:2", filter="package.module:function", run_in="process")
     zmqcy.device(zmqcy.QUEUE, frontend, backend)
 
 
@@ -482,3 +493,21 @@ async def asynchronous_monitors(socket: zmqcy.asyncio.Socket, other: zmqcy.anyio
     assert_type(socket.get_monitor_socket(), zmqcy.asyncio.Socket)
     assert_type(other.get_monitor_socket(), zmqcy.anyio.Socket)
     assert_type((await recv_monitor_message(socket.get_monitor_socket()))["event"], zmqcy.Event)
+
+
+async def security(plain: zmqcy.Socket, asynchronous: zmqcy.asyncio.Socket, context: zmqcy.asyncio.Context) -> None:
+    certificate = Certificate.generate({"name": "server"})
+    assert_type(plain.serve_curve(certificate, "domain"), bytes)
+    assert_type(asynchronous.use_curve(certificate.public, ("public", b"secret")), bytes)
+    plain.serve_plain()
+    asynchronous.use_plain("user", "password")
+    assert_type(Certificate.load("server.key_secret").secret, bytes | None)
+
+    async def decide(key: bytes) -> bool:
+        return key == certificate.public
+
+    policy = Policy(allow="10.0.0.0/8", plain={"user": "password"}, curve=decide, gssapi=ANY)
+    with Authenticator(plain.context, curve=[certificate, "key"], domains={"inner": policy}) as authenticator:
+        assert_type(authenticator.running, bool)
+    async with Authenticator(context, plain=lambda user, password: user if password else None, curve="folder"):
+        pass

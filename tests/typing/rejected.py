@@ -8,6 +8,7 @@ import asyncio
 import zmqcy
 import zmqcy.anyio
 import zmqcy.asyncio
+from zmqcy.auth import ANY, Authenticator, Policy
 from zmqcy.devices import Device
 
 
@@ -210,6 +211,9 @@ async def coroutines(socket: zmqcy.anyio.Socket) -> None:
 def devices(frontend: zmqcy.Socket) -> None:
     zmqcy.proxy(frontend)  # error: Missing positional argument "backend"
     zmqcy.proxy(frontend, 3)  # error: [arg-type]
+    zmqcy.proxy(frontend, frontend, filter="module:function")  # error: [arg-type]
+    zmqcy.proxy(frontend, frontend, filter=lambda messages: messages)  # error: [arg-type]
+    zmqcy.proxy(frontend, frontend, filter=lambda direction, messages: None)  # error: [arg-type]
     zmqcy.device("QUEUE", frontend, frontend)  # error: [arg-type]
     device = Device("QUEUE", "tcp://*:1", "tcp://*:2")  # error: [arg-type]
     device.stop(timeout="1")  # error: [arg-type]
@@ -228,3 +232,11 @@ async def monitors(plain: zmqcy.Socket, asynchronous: zmqcy.asyncio.Socket) -> N
         print(each)
     print(asynchronous.watch().recv().name)  # error: has no attribute "name"
     asynchronous.watch().poll()  # error: has no attribute "poll"
+
+
+def security(socket: zmqcy.Socket) -> None:
+    socket.serve_curve()  # error: Missing positional argument "secret_key"
+    socket.use_plain("user", None)  # error: [arg-type]
+    Policy("10.0.0.0/8")  # error: Too many positional arguments
+    Policy(plain=["user"])  # error: [arg-type]
+    Authenticator(domains={"inner": {"curve": ANY}})  # error: [dict-item]

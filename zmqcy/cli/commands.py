@@ -17,6 +17,9 @@ COMMANDS = {  # command: its module
     "req": "requests",
     "echo": "requests",
     "ping": "requests",
+    "device": "device",
+    "watch": "watch",
+    "bench": "bench",
     "curve-keygen": "keys",
     "compat": "compat",
 }
@@ -51,6 +54,8 @@ Examples:
   seq 1000 | zmqcy send push tcp://127.0.0.1:5555
   zmqcy echo tcp://127.0.0.1:5556
   zmqcy ping tcp://127.0.0.1:5556
+  zmqcy watch dealer tcp://127.0.0.1:5556
+  zmqcy bench throughput
 
 Exit codes: 0; 1 for a failure, with a line that says which; 2 for wrong usage; 130 after Ctrl-C.
 """,

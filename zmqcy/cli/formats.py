@@ -3,10 +3,13 @@
 import base64
 import binascii
 import json
+import os
+import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO
 
+import zmqcy
 from zmqcy.cli.sockets import Failure
 
 Message = list[bytes]
@@ -27,6 +30,12 @@ def stdout() -> BinaryIO:
     if sys.stdout is None:
         raise Failure("stdout is closed")
     return sys.stdout.buffer
+
+
+def register_reader(poller: zmqcy.Poller) -> None:
+    """Have a poller tell, by POLLERR of 1, when the reader of a pipe at stdout has gone, before more is lost to it."""
+    if stat.S_ISFIFO(os.fstat(1).st_mode):
+        poller.register(1, zmqcy.POLLERR)
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:

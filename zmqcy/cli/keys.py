@@ -1,11 +1,10 @@
 """``zmqcy curve-keygen``: keys for CURVE."""
 
 import json
-import os
 
 import click
 
-import zmqcy
+from zmqcy.auth import Certificate
 
 
 @click.command(
@@ -27,15 +26,13 @@ def curve_keygen(as_json: bool, path: str | None) -> None:
 
     With --file the secret key is in the file only, and the public one is printed. A file that exists is left alone.
     """
-    public, secret = (key.decode() for key in zmqcy.curve_keypair())
-    keys = {"public": public}
+    certificate = Certificate.generate()
+    keys = {"public": certificate.public.decode()}
     if path is None:
-        keys["secret"] = secret
+        assert certificate.secret is not None
+        keys["secret"] = certificate.secret.decode()
     else:
-        # The mode is given with the creation: not for a moment can others open it.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with open(descriptor, "w", encoding="ascii") as file:
-            file.write(f'curve\n    public-key = "{public}"\n    secret-key = "{secret}"\n')
+        certificate.save_secret(path)
     if as_json:
         click.echo(json.dumps(keys))
         return

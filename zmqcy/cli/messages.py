@@ -1,8 +1,6 @@
 """``zmqcy send``, ``recv`` and ``sub``: messages from stdin to sockets, and from sockets to stdout."""
 
 import itertools
-import os
-import stat
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -314,8 +312,7 @@ def receive(
     with opened(kind, endpoints, bind, say, topics) as socket, counting("received", sys.stdout, quiet) as advance:
         poller = zmqcy.Poller()
         poller.register(socket, zmqcy.POLLIN)
-        if stat.S_ISFIFO(os.fstat(1).st_mode):  # to see that `head` has gone before a message is lost to it
-            poller.register(1, zmqcy.POLLERR)
+        formats.register_reader(poller)
         got = 0
         while count is None or got < count:
             events = dict(poller.poll(timeout))

@@ -9,6 +9,9 @@ from typing import NoReturn
 
 _held = False
 _pending: list[int] = []
+received: list[
+    int
+] = []  # all that came: what `_end` raises is lost where it interrupts a callback, as imports have them
 
 
 def install() -> None:
@@ -20,6 +23,7 @@ def install() -> None:
 
 
 def _end(number: int, frame: FrameType | None) -> None:
+    received.append(number)
     if _held and not _pending:  # a second one does not wait: what it would wait for may be stuck
         _pending.append(number)
     else:

@@ -43,6 +43,7 @@ def opened(
     bind: bool | None,
     say: Callable[[str], object] = lambda line: None,
     topics: tuple[str, ...] = (),
+    before: Callable[[zmqcy.Socket], object] = lambda socket: None,
     **options: Any,
 ) -> Iterator[zmqcy.Socket]:
     """Give a socket that is bound and connected to all of its endpoints; at the end drop what is unsent.
@@ -59,6 +60,8 @@ def opened(
         Gets the endpoints, as libzmq has them after a wildcard, once the socket is ready.
     topics : tuple of str
         What a SUB subscribes to.
+    before : callable
+        Gets the socket before it is bound or connected.
     **options
         Options of the socket.
     """
@@ -71,6 +74,7 @@ def opened(
         socket = context.socket(getattr(zmqcy, kind.upper()), **options)
         for topic in topics if kind == "sub" else ():
             socket.subscribe(topic)
+        before(socket)
         names = [
             (socket.bind if (bind if prefix is None else prefix) else socket.connect)(address).endpoint
             for prefix, address in endpoints

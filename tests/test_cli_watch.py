@@ -1,0 +1,183 @@
+"""`zmqcy watch` in real processes: events as lines and JSON, CURVE, signals, broken pipes, completion, wrong usage."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+import zmqcy
+
+pytest.importorskip("click", reason="the extra [cli] is not installed")
+COMMAND = [sys.executable, "-m", "zmqcy"]
+LIMIT = 30  # seconds until a command that hangs fails the test
+ANY = "tcp://127.0.0.1:*"
+
+
+def cli(*arguments, **options):
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, timeout=LIMIT, text=True, **options)
+
+
+@pytest.fixture
+def start():
+    """A function that starts `zmqcy watch` and waits until it is ready; gives the process and its first endpoint."""
+    processes = []
+
+    def begin(*arguments):
+        words = [*COMMAND, "watch", *map(str, arguments)]
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        processes.append(process)
+        line = process.stderr.readline().split()
+        assert line[:1] == ["ready"], line
+        return process, line[1]
+
+    yield begin
+    for process in processes:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def nowhere(socket):
+    """An endpoint that nobody listens on."""
+    last = socket(zmqcy.PULL)
+    last.bind(ANY)
+    endpoint = last.last_endpoint
+    last.close()
+    return endpoint
+
+
+def test_lines(start, socket):
+    watcher, endpoint = start("pull", ANY)
+    assert "listening" in watcher.stdout.readline()
+    push = socket(zmqcy.PUSH)
+    push.connect(endpoint)
+    accepted, succeeded = watcher.stdout.readline(), watcher.stdout.readline()
+    place = re.escape(endpoint)
+    time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}"
+    assert re.fullmatch(rf"{time} accepted +{place} \(descriptor \d+\) peer 127\.0\.0\.1:\d+\n", accepted)
+    assert re.fullmatch(rf"{time} handshake_succeeded {place}\n", succeeded)
+    push.close()
+    assert "disconnected" in watcher.stdout.readline()
+    watcher.send_signal(signal.SIGINT)
+    assert watcher.communicate(timeout=LIMIT) == ("", "")
+    assert watcher.returncode == 130
+
+
+def test_json_and_some_events_only(start, socket):
+    push = socket(zmqcy.PUSH)
+    push.bind(ANY)
+    watcher, _ = start(
+        "pull", "--connect", push.last_endpoint, "--json", "--events", "Connected,disconnected", "--count", 2
+    )
+    first = json.loads(watcher.stdout.readline())
+    assert (first["event"], first["endpoint"]) == ("connected", push.last_endpoint)
+    assert f"tcp://{first['peer']}" == push.last_endpoint
+    assert first["meaning"] == f"descriptor {first['value']}"
+    push.close()
+    second = json.loads(watcher.stdout.readline())
+    assert (second["event"], second["peer"]) == ("disconnected", None)
+    assert second["time"] > first["time"]
+    assert watcher.wait(LIMIT) == 0
+
+
+def test_retries_and_a_time_without_events(nowhere):
+    done = cli("watch", "dealer", nowhere, "--events", "connect_retried,closed", "--count", 2)
+    assert done.returncode == 0
+    assert re.search(r"connect_retried .*\(next try in \d+ ms\)", done.stdout)
+    done = cli("watch", "dealer", nowhere, "--events", "connected", "--timeout", 500)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[1:] == [f"zmqcy: dealer {nowhere}: no event within 500 ms"]
+
+
+def test_sub_subscribes(start, socket):
+    xpub = socket(zmqcy.XPUB)
+    xpub.bind(ANY)
+    start("sub", xpub.last_endpoint, "--subscribe", "news")
+    assert xpub.recv() == b"\x01news"
+
+
+def test_curve(socket, tmp_path):
+    assert cli("curve-keygen", "--file", tmp_path / "client").returncode == 0
+    public, secret = zmqcy.curve_keypair()
+    server = socket(zmqcy.ROUTER, curve_server=True, curve_secretkey=secret)
+    server.bind(ANY)
+    words = ["watch", "dealer", server.last_endpoint, "--events", "handshake_succeeded", "--count", 1]
+    for keys in ([], ["--curve-file", tmp_path / "client"]):
+        done = cli(*words, "--curve-server", public.decode(), *keys)
+        assert done.returncode == 0, done.stderr
+        assert "handshake_succeeded" in done.stdout
+    (tmp_path / "empty").write_text("")
+    done = cli(*words, "--curve-server", public.decode(), "--curve-file", tmp_path / "empty")
+    assert (done.returncode, done.stderr.count("\n")) == (1, 1)
+    assert "no file with a secret key" in done.stderr
+    done = cli(*words, "--curve-server", public.decode(), "--curve-file", tmp_path / "none")
+    assert (done.returncode, done.stderr) == (1, f"zmqcy: {tmp_path / 'none'}: No such file or directory\n")
+
+
+def test_ends_when_its_reader_has_gone(start):
+    watcher, _ = start("pull", ANY, "--events", "accepted")
+    watcher.stdout.close()
+    assert watcher.wait(LIMIT) == 141
+    assert watcher.stderr.read() == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["nothing", ANY], "'nothing' is not one of"),
+        (["pull"], "ENDPOINT"),
+        (["pull", ANY, "--events", "accepted,arrived"], "'arrived' is no event; there are connected,"),
+        (["pull", ANY, "--subscribe", "a"], "--subscribe is for sub"),
+        (["pull", ANY, "--curve-server", "short"], "'short' is no key"),
+        (["pull", ANY, "--curve-file", "file"], "--curve-file needs --curve-server"),
+    ],
+)
+def test_wrong_usage(arguments, words):
+    done = cli("watch", *arguments)
+    assert done.returncode == 2
+    assert words in done.stderr and "Usage: zmqcy watch" in done.stderr
+
+
+def test_a_taken_address_is_told(socket):
+    taken = socket(zmqcy.PULL)
+    taken.bind(ANY)
+    done = cli("watch", "pull", taken.last_endpoint)
+    assert done.returncode == 1
+    assert done.stderr == f"zmqcy: bind {taken.last_endpoint} (PULL): Address already in use\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("zmqcy wat", {"watch"}),
+        ("zmqcy watch x", {"xpub", "xsub"}),
+        ("zmqcy watch pull tcp://a:1 --events accepted,dis", {"accepted,disconnected"}),
+        ("zmqcy watch pull tcp://a:1 --js", {"--json"}),
+    ],
+)
+def test_completion(line, words):
+    place = str(len(line.split()) - 1)
+    done = cli(env={**os.environ, "COMP_WORDS": line, "COMP_CWORD": place, "_ZMQCY_COMPLETE": "bash_complete"})
+    assert set(done.stdout.split()) == {f"plain,{word}" for word in words}
+
+
+def test_completion_by_bash_itself(tmp_path):
+    """The script of `bash_source`, in a bash that has `zmqcy` as a command."""
+    command = tmp_path / "zmqcy"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m zmqcy "$@"\n')
+    command.chmod(0o755)
+    script = """
+        eval "$(_ZMQCY_COMPLETE=bash_source zmqcy)"
+        complete -p zmqcy
+        COMP_WORDS=(zmqcy recv p) COMP_CWORD=2
+        _zmqcy_completion zmqcy
+        echo "${COMPREPLY[@]}"
+    """
+    environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=LIMIT, env=environment)
+    assert done.stderr == ""
+    assert done.stdout.splitlines() == ["complete -o nosort -F _zmqcy_completion zmqcy", "pull pair"]

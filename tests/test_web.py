@@ -1,0 +1,635 @@
+"""`zmqcy.web`: a device over HTTP, by real requests; and its page, in a real browser."""
+
+import http.client
+import json
+import os
+import re
+import shutil
+import signal
+import socket as sockets
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing, suppress
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("prometheus_client", reason="the extra [metrics] is not installed")
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+import zmqcy
+from zmqcy import web
+from zmqcy.devices import Device
+from zmqcy.metrics import register
+from zmqcy.web import serve
+
+ANY = "tcp://127.0.0.1:*"
+HERE = "127.0.0.1:0"
+LIMIT = 10  # seconds
+TOKEN = "correct-horse"
+BEARER = {"Authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture
+def device():
+    with Device(zmqcy.QUEUE, ANY, ANY, watch=True) as device:
+        yield device
+
+
+@pytest.fixture
+def server(device):
+    with serve(device, HERE, name="orders", token=TOKEN) as server:
+        yield server
+
+
+def port(server):
+    return int(server.url.rstrip("/").rpartition(":")[2])
+
+
+def ask(server, method, path, headers=(), body=None):
+    """Return the response to a request, its body as text in `text`."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port(server), timeout=LIMIT)) as connection:
+        connection.request(method, path, body, dict(headers))
+        response = connection.getresponse()
+        response.text = response.read().decode()
+        return response
+
+
+def connected(server):
+    return sockets.create_connection(("127.0.0.1", port(server)), timeout=LIMIT)
+
+
+def until(condition):
+    deadline = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def threads():
+    return [each for each in threading.enumerate() if each.name == "zmqcy web" or "process_request" in each.name]
+
+
+def test_health(device, server):
+    for call, state in ((device.pause, "paused"), (device.resume, "running")):
+        call()
+        answer = ask(server, "GET", "/health?x")
+        assert (answer.status, json.loads(answer.text)) == (200, {"name": "orders", "state": state, "error": None})
+        assert answer.headers["Content-Type"] == "application/json"
+    device.stop()
+    answer = ask(server, "GET", "/health")
+    assert (answer.status, json.loads(answer.text)["state"]) == (503, "ended")
+
+
+def test_health_of_what_has_not_started():
+    with serve(Device(zmqcy.QUEUE, ANY, ANY), HERE, name="a") as server:
+        answer = ask(server, "GET", "/health")
+        assert (answer.status, json.loads(answer.text)["state"]) == (503, "not started")
+        assert ask(server, "GET", "/metrics").status == 200
+        assert next(events(server))["state"] == "not started"
+
+
+def test_health_says_what_went_wrong(ctx):
+    context = zmqcy.Context()
+    device = Device(zmqcy.QUEUE, ANY, ANY, context=context)
+    device.start()
+    with serve(device, HERE, name="a") as server:
+        context.term()
+        with suppress(zmqcy.ContextTerminated):
+            device.join(LIMIT * 1000)
+        assert "Context was terminated" in json.loads(ask(server, "GET", "/health").text)["error"]
+
+
+def test_metrics(device, server):
+    answer = ask(server, "GET", "/metrics")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"].startswith("text/plain; version=")
+    samples = [sample for family in text_string_to_metric_families(answer.text) for sample in family.samples]
+    assert {sample.labels["device"] for sample in samples} == {"orders"}
+    assert "zmqcy_device_peers" in {sample.name for sample in samples}
+    answer = ask(server, "GET", "/metrics", {"Accept": "application/openmetrics-text; version=1.0.0"})
+    assert answer.headers["Content-Type"].startswith("application/openmetrics-text")
+    assert answer.text.endswith("# EOF\n")
+
+
+def test_metrics_of_a_registry_that_is_given(device, socket):
+    registry = CollectorRegistry()
+    pull = socket(zmqcy.PULL)
+    register(pull, "own", registry)
+    with serve(device, HERE, name="orders", registry=registry) as server:
+        text = ask(server, "GET", "/metrics").text
+        assert 'zmqcy_socket_waits_total{name="own",type="PULL"} 0.0' in text
+        assert 'zmqcy_device_waits_total{device="orders"}' in text
+        with pytest.raises(ValueError, match="a device 'orders' in the registry already"):
+            serve(device, HERE, name="orders", registry=registry)
+    assert "orders" not in repr(list(registry.collect()))
+
+
+def events(server):
+    """Yield what the stream of events says, as it comes."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port(server), timeout=LIMIT)) as connection:
+        connection.request("GET", "/events")
+        response = connection.getresponse()
+        assert response.status == 200
+        assert response.headers["Content-Type"] == "text/event-stream"
+        for line in response:
+            if line.strip():
+                assert line.startswith(b"data: ")
+                yield json.loads(line[6:])
+
+
+def test_events(device, server, socket):
+    stream = events(server)
+    first = next(stream)
+    assert (first["name"], first["state"], first["control"], first["pid"]) == ("orders", "running", True, None)
+    assert first["since"] == device.statistics().since.timestamp()
+    assert first["endpoints"] == {side: list(all) for side, all in device.endpoints.items()}
+    assert first["peers"] == {"front": 0, "back": 0}
+    req, rep = socket(zmqcy.REQ), socket(zmqcy.REP)
+    req.connect(device.endpoints["front"][0])
+    rep.connect(device.endpoints["back"][0])
+    req.send(b"a")
+    rep.recv()
+    second = next(each for each in stream if each["front_to_back"]["messages_out"])
+    assert second["time"] > first["time"]
+    assert second["peers"] == {"front": 1, "back": 1}
+    assert {"LISTENING", "ACCEPTED"} <= {each["name"] for each in second["events"]}
+    stream.close()
+
+
+def test_events_of_a_device_that_is_not_watched():
+    with Device(zmqcy.QUEUE, ANY, ANY) as device, serve(device, HERE, name="a") as server:
+        said = next(events(server))
+        assert (said["peers"], said["events"], said["control"]) == (None, None, False)
+
+
+@pytest.mark.parametrize("run_in", ["thread", "process"])
+def test_pause_and_resume(run_in):
+    with Device(zmqcy.QUEUE, ANY, ANY, run_in=run_in) as device, serve(device, HERE, name="a", token=TOKEN) as server:
+        for path, state in (("/pause", "paused"), ("/resume", "running")):
+            answer = ask(server, "POST", path, BEARER, body=b"ignored")
+            assert (answer.status, json.loads(answer.text)) == (200, {"state": state})
+            assert device.statistics().state == state
+        device.stop()
+        answer = ask(server, "POST", "/pause", BEARER)
+        assert answer.status == 409
+        assert "the device has ended" in answer.text
+
+
+@pytest.mark.parametrize(
+    ("headers", "text"),
+    [
+        ({}, "The token is not right"),
+        ({"Authorization": "Bearer"}, "The token is not right"),
+        ({"Authorization": "Bearer correct-horsf"}, "The token is not right"),
+        ({"Authorization": f"Bearer {TOKEN} {TOKEN}"}, "The token is not right"),
+        ({"Authorization": f"Basic {TOKEN}"}, "The token is not right"),
+        ({"Authorization": "Bearer \xe4"}, "The token is not right"),
+        ({**BEARER, "Origin": "http://evil.example"}, "not for those of others"),
+        ({**BEARER, "Origin": "null"}, "not for those of others"),
+        ({**BEARER, "Origin": "http://127.0.0.1:1"}, "not for those of others"),
+        ({**BEARER, "Host": "evil.example"}, "This is not evil.example"),
+        ({**BEARER, "Host": "evil.example:80", "Origin": "http://evil.example:80"}, "This is not evil.example:80"),
+        ({**BEARER, "Host": "127.0.0.1.evil.example"}, "This is not"),
+        ({**BEARER, "Host": "[::1"}, "This is not"),
+        ({**BEARER, "Host": ""}, "This is not"),
+    ],
+)
+def test_who_may_not_pause(device, server, headers, text):
+    answer = ask(server, "POST", "/pause", headers)
+    assert answer.status == 403
+    assert text in answer.text
+    assert device.statistics().state == "running"
+
+
+@pytest.mark.parametrize("host", ["localhost:{}", "127.0.0.1:{}", "[::1]:{}", "localhost", "LOCALHOST", "{name}"])
+def test_who_may_pause(server, host):
+    host = host.format(port(server), name=sockets.gethostname())
+    assert ask(server, "POST", "/pause", {**BEARER, "Host": host, "Origin": f"http://{host}"}).status == 200
+
+
+def test_without_a_token_pause_is_off(device):
+    with serve(device, HERE, name="a") as server:
+        for headers in ({}, BEARER, {"Authorization": "Bearer None"}, {"Authorization": "Bearer "}):
+            answer = ask(server, "POST", "/pause", headers)
+            assert (answer.status, answer.text) == (403, "Pause and resume are off, for this server has no token.\n")
+        assert device.statistics().state == "running"
+
+
+def test_the_page_runs_its_own_script_alone(server):
+    answer = ask(server, "GET", "/")
+    assert answer.status == 200
+    assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+    policy = answer.headers["Content-Security-Policy"]
+    assert "default-src 'none'" in policy
+    assert "unsafe" not in policy
+    assert len(re.findall("'sha256-[A-Za-z0-9+/]{43}='", policy)) == 2
+    assert re.findall(r'\s(?:on\w+|style)="|innerHTML|outerHTML|insertAdjacentHTML|document\.write', answer.text) == []
+
+
+@pytest.mark.parametrize("path", ["/", "/metrics", "/health", "/events", "/none", "/pause"])
+def test_headers(server, path):
+    answer = ask(server, "HEAD", path)
+    assert answer.status == {"/none": 404, "/pause": 405}.get(path, 200)
+    assert answer.text == ""
+    assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"]
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Referrer-Policy"] == "no-referrer"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Server"] == "zmqcy"
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"),
+    [
+        (b"GET /../../etc/passwd HTTP/1.1\r\n\r\n", 404),
+        (b"GET //[ HTTP/1.1\r\n\r\n", 404),
+        (b"GET /pause HTTP/1.1\r\n\r\n", 405),
+        (b"POST /health HTTP/1.1\r\n\r\n", 405),
+        (b"POST /none HTTP/1.1\r\n\r\n", 404),
+        (b"PUT / HTTP/1.1\r\n\r\n", 501),
+        (b"<script> / HTTP/1.1\r\n\r\n", 501),
+        (b"POST /pause HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
+        (b"POST /pause HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST /pause HTTP/1.1\r\nContent-Length: 4097\r\n\r\n", 413),
+        (b"\x16\x03\x01\x02\x00 \xff\xff\r\n\r\n", 400),
+        (b"GET / HTTP/9.9\r\n\r\n", 505),
+        (b"GET /" + b"x" * 70000 + b" HTTP/1.1\r\n\r\n", 414),
+        (b"GET / HTTP/1.1\r\n" + b"".join(b"a%d: b\r\n" % i for i in range(200)) + b"\r\n", 431),
+    ],
+)
+def test_requests_that_are_none(server, capfd, request_, status):
+    with connected(server) as connection:
+        connection.sendall(request_)
+        answer = b""
+        with suppress(ConnectionResetError):  # of what the server did not read
+            while part := connection.recv(65536):
+                answer += part
+    assert re.match(rb"HTTP/1.0 (\d+)", answer)[1] == b"%d" % status
+    assert b"<" not in answer
+    assert ask(server, "GET", "/health").status == 200
+    assert capfd.readouterr().err == ""
+
+
+def test_clients_that_go_leave_no_trace(server, capfd):
+    for path in ("/", "/events", "/metrics") * 5:
+        with connected(server) as connection:
+            connection.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # by a reset
+            connection.sendall(b"GET %s HTTP/1.1\r\n\r\n" % path.encode())
+    with connected(server) as connection:
+        connection.sendall(b"GET /ev")
+    until(lambda: len(threads()) == 1)
+    assert capfd.readouterr().err == ""
+
+
+def test_there_are_only_so_many_clients(server, monkeypatch):
+    monkeypatch.setattr(web, "CLIENTS", 3)
+    waiting = [connected(server) for _ in range(3)]
+    until(lambda: len(threads()) == 4)
+    assert ask(server, "GET", "/health").status == 503
+    waiting.pop().close()
+    until(lambda: ask(server, "GET", "/health").status == 200)
+    for each in waiting:
+        each.close()
+
+
+def test_there_are_only_so_many_who_watch(device, monkeypatch):
+    monkeypatch.setattr(web, "READERS", 1)
+    with serve(device, HERE, name="a") as server:
+        stream = events(server)
+        next(stream)
+        assert ask(server, "GET", "/events").status == 503
+        assert ask(server, "GET", "/health").status == 200
+        stream.close()
+        until(lambda: ask(server, "HEAD", "/events").status == 200)
+
+
+@pytest.mark.parametrize("start", [b"", b"GET / HTTP/1.1\r\n", b"POST /pause HTTP/1.1\r\nContent-Length: 9\r\n\r\n123"])
+def test_who_sends_too_slowly_is_sent_away(device, monkeypatch, start, capfd):
+    monkeypatch.setattr(web, "TIMEOUT", 0.5)
+    with serve(device, HERE, name="a", token=TOKEN) as server, connected(server) as connection:
+        connection.sendall(start)
+        ended = threading.Event()
+
+        def trickle():
+            while not ended.wait(0.1):
+                with suppress(OSError):
+                    connection.sendall(b"a" if b"POST" not in start else b"")
+
+        thread = threading.Thread(target=trickle)
+        thread.start()
+        try:
+            with suppress(ConnectionResetError):
+                while connection.recv(1000):
+                    pass
+        finally:
+            ended.set()
+            thread.join()
+        until(lambda: len(threads()) == 1)
+    assert device.statistics().state == "running"
+    assert capfd.readouterr().err == ""
+
+
+def test_who_reads_too_slowly_is_sent_away(device, monkeypatch):
+    monkeypatch.setattr(web, "TIMEOUT", 0.2)
+    monkeypatch.setattr(web, "PERIOD", 0)
+    with serve(device, HERE, name="a") as server, connected(server) as connection:
+        connection.sendall(b"GET /events HTTP/1.1\r\n\r\n")
+        connection.recv(1)
+        until(lambda: len(threads()) == 1)
+
+
+def test_close_sends_all_away(device):
+    before = len(os.listdir("/dev/fd"))
+    server = serve(device, HERE, name="a")
+    stream = events(server)
+    next(stream)
+    idle = connected(server)
+    until(lambda: len(threads()) == 3)
+    server.close()
+    server.close()
+    assert list(stream) == []
+    assert idle.recv(1) == b""
+    idle.close()
+    assert threads() == []
+    until(lambda: len(os.listdir("/dev/fd")) <= before)
+    assert device.statistics().state == "running"
+    with pytest.raises(ConnectionRefusedError):
+        connected(server)
+
+
+def test_an_address_in_use_is_named(device, server):
+    address = f"127.0.0.1:{port(server)}"
+    with pytest.raises(OSError, match=f"serve {address}: Address already in use"):
+        serve(device, address, name="a")
+
+
+@pytest.mark.parametrize("address", ["9100", "127.0.0.1", ":9100", "::1:9100", "127.0.0.1:65536", "a b:1", "h:-1", ""])
+def test_addresses_that_are_none(device, address):
+    with pytest.raises(ValueError, match=f"must be HOST:PORT, as 127.0.0.1:9100, not '{address}'"):
+        serve(device, address, name="a")
+
+
+def test_what_serve_refuses(device):
+    with pytest.raises(TypeError, match="a Device is required, not 'device'"):
+        serve("device", HERE, name="a")
+    with pytest.raises(TypeError, match="the address must be a str, .* not 9100"):
+        serve(device, 9100, name="a")
+    with pytest.raises(TypeError, match="the name must be a str, not 5"):
+        serve(device, HERE, name=5)
+    with pytest.raises(TypeError, match="the token must be a str"):
+        serve(device, HERE, name="a", token=b"x")
+    for token in ("", "a b", "\xe4", "a\n"):
+        with pytest.raises(ValueError, match="the token must be of printable ASCII"):
+            serve(device, HERE, name="a", token=token)
+    with pytest.raises(OSError, match="serve 192.0.2.1:0: "):
+        serve(device, "192.0.2.1:0", name="a")
+    with pytest.raises(OSError, match="serve none.invalid:0: "):
+        serve(device, "none.invalid:0", name="a")
+
+
+@pytest.mark.parametrize(("address", "host"), [("[::1]:0", "[::1]"), ("localhost:0", None), ("0.0.0.0:0", "127.0.0.1")])
+def test_addresses(device, address, host):
+    try:
+        server = serve(device, address, name="a")
+    except OSError as error:
+        pytest.skip(f"no such address here: {error}")
+    with server:
+        assert re.fullmatch(rf"http://{re.escape(host) if host else '.*'}:\d+/", server.url)
+        with closing(http.client.HTTPConnection(server.url[7:-1], timeout=LIMIT)) as connection:
+            connection.request("GET", "/health")
+            assert connection.getresponse().status == 200
+
+
+def test_a_program_that_forgets_its_server_ends(run):
+    done = run(f"""
+        import zmqcy
+        from zmqcy.devices import Device
+        from zmqcy.web import serve
+        device = Device(zmqcy.QUEUE, "{ANY}", "{ANY}", watch=True)
+        device.start()
+        server = serve(device, "{HERE}", name="a")
+        print(repr(server) == f"<Server of 'a' at {{server.url}}>")
+    """)
+    assert done.stdout + done.stderr == "True\n"
+
+
+# ---- zmqcy device --metrics
+
+
+@pytest.fixture
+def command():
+    """A function that starts `zmqcy device queue`, and returns the process and the address of its page."""
+    pytest.importorskip("click", reason="the extra [cli] is not installed")
+    processes = []
+
+    def start(*arguments, **env):
+        command = [sys.executable, "-m", "zmqcy", "device", "queue", ANY, ANY, "--metrics", HERE, *arguments]
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        process = subprocess.Popen(command, text=True, env={**os.environ, **env}, **pipes)
+        processes.append(process)
+        word, url = process.stderr.readline().split()
+        assert word == "metrics"
+        assert process.stderr.readline().startswith("ready tcp://")
+        return process, SimpleNamespace(url=url)
+
+    yield start
+    for each in processes:
+        each.kill()
+        each.communicate()
+
+
+def test_the_command(command):
+    process, server = command("--name", "orders", "--json")
+    assert json.loads(ask(server, "GET", "/health").text) == {"name": "orders", "state": "running", "error": None}
+    assert 'zmqcy_device_peers{device="orders",side="front"} 0.0' in ask(server, "GET", "/metrics").text
+    assert "<title>zmqcy device</title>" in ask(server, "GET", "/").text
+    assert ask(server, "POST", "/pause", BEARER).status == 403
+    stream = events(server)
+    first = next(stream)
+    assert (first["control"], first["peers"]) == (False, {"front": 0, "back": 0})
+    assert [each["name"] for each in first["events"]] == ["LISTENING"] * 2
+    process.send_signal(signal.SIGTERM)
+    assert [each["state"] for each in stream if each["state"] == "running"] in ([], ["running"])
+    out, err = process.communicate(timeout=LIMIT)
+    assert (process.returncode, err) == (0, "")
+    assert json.loads(out)["state"] == "ended"
+
+
+def test_the_command_with_a_token(command):
+    _, server = command(ZMQCY_TOKEN=TOKEN)
+    assert ask(server, "POST", "/pause", {"Authorization": "Bearer wrong"}).status == 403
+    for path, state in (("/pause", "paused"), ("/resume", "running")):
+        assert ask(server, "POST", path, BEARER).status == 200
+        assert json.loads(ask(server, "GET", "/health").text)["state"] == state
+
+
+@pytest.mark.parametrize(
+    ("address", "token", "text"),
+    [
+        (None, TOKEN, "serve {}: Address already in use"),
+        ("here", TOKEN, "serve: the address must be HOST:PORT, as 127.0.0.1:9100, not 'here'"),
+        ("192.0.2.1:0", TOKEN, "serve 192.0.2.1:0: Cannot assign requested address"),
+        (HERE, "a b", "serve: the token must be of printable ASCII characters, without spaces"),
+    ],
+)
+def test_what_the_command_cannot_serve(server, address, token, text):
+    pytest.importorskip("click", reason="the extra [cli] is not installed")
+    address = address or f"127.0.0.1:{port(server)}"
+    done = subprocess.run(
+        [sys.executable, "-m", "zmqcy", "device", "queue", ANY, ANY, "--metrics", address],
+        capture_output=True, text=True, timeout=LIMIT, env={**os.environ, "ZMQCY_TOKEN": token},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (1, "", f"zmqcy: --metrics: {text.format(address)}\n")
+
+
+# ---- the page, in a browser
+
+
+@pytest.fixture(scope="module")
+def browser():
+    pytest.importorskip("selenium", reason="selenium is not installed")
+    binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if binary is None or driver is None:
+        pytest.skip("Chromium and its driver are not installed: TOOLS=chromium tools/setup.sh")
+    from selenium import webdriver
+    from selenium.webdriver.chrome.service import Service
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = binary
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
+        options.add_argument(argument)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    browser = webdriver.Chrome(options, Service(driver))
+    yield browser
+    browser.quit()
+
+
+def text(browser, name):
+    return browser.execute_script("return document.getElementById(arguments[0]).innerText", name)
+
+
+def visible(browser, name):
+    return browser.find_element("id", name).is_displayed()
+
+
+def set_width(browser, width):
+    size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
+def console(browser):
+    return [each for each in browser.get_log("browser") if each["level"] != "INFO"]
+
+
+@pytest.fixture
+def traffic(device):
+    """A client and a worker that talk through the device until the end of the test; gives how often they did."""
+    ended, answered = threading.Event(), []
+    context = zmqcy.Context()
+
+    def work():
+        with context.socket(zmqcy.REP, rcvtimeo=50, linger=0) as rep:
+            rep.connect(device.endpoints["back"][0])
+            while not ended.is_set():
+                with suppress(zmqcy.TimedOut):
+                    rep.send(rep.recv())
+
+    def request():
+        with context.socket(zmqcy.REQ, rcvtimeo=50, linger=0) as req:
+            req.connect(device.endpoints["front"][0])
+            while not ended.is_set():
+                req.send(b"a")
+                while not ended.is_set():
+                    with suppress(zmqcy.TimedOut):
+                        req.recv()
+                        answered.append(1)
+                        break
+                ended.wait(0.01)
+
+    both = [threading.Thread(target=each) for each in (work, request)]
+    for each in both:
+        each.start()
+    yield answered
+    ended.set()
+    for each in both:
+        each.join()
+    context.term()
+
+
+@pytest.mark.parametrize("width", [1200, 360])
+def test_the_page(browser, device, traffic, width):
+    name = "orders <img src=x onerror=alert(1)>"
+    with serve(device, HERE, name=name, token=TOKEN) as server:
+        set_width(browser, width)
+        browser.get(server.url)
+        until(lambda: text(browser, "state") == "running")
+        assert text(browser, "name") == name
+        assert browser.title == f"{name}: running"
+
+        points = [browser.find_element("id", each) for each in ("ahead", "return")]
+        for line in points:
+            until(lambda line=line: len((line.get_attribute("points") or "").split()) >= 2)
+        before = points[0].get_attribute("points")
+        until(lambda: points[0].get_attribute("points") != before)
+        until(lambda: text(browser, "ahead-rate") != "0")
+        until(lambda: device.endpoints["front"][0] in text(browser, "endpoints"))
+        until(lambda: [row.split()[-1] for row in text(browser, "endpoints").splitlines()] == ["1", "1"])
+        until(lambda: "handshake succeeded" in text(browser, "events"))
+        assert not visible(browser, "unwatched")
+        assert not visible(browser, "notice")
+        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+
+        pause, resume = browser.find_element("id", "pause"), browser.find_element("id", "resume")
+        token = browser.find_element("id", "token")
+        assert (pause.is_enabled(), resume.is_enabled()) == (True, False)
+        token.send_keys(TOKEN)
+        pause.click()
+        until(lambda: text(browser, "state") == "paused")
+        assert text(browser, "said") == "The device is paused."
+        assert device.statistics().state == "paused"
+        passed = device.statistics().front_to_back.messages_out
+        until(lambda: text(browser, "ahead-rate") == "0")
+        assert device.statistics().front_to_back.messages_out == passed
+        stood = len(traffic)
+        until(lambda: resume.is_enabled())
+        resume.click()
+        until(lambda: text(browser, "state") == "running")
+        until(lambda: len(traffic) > stood)
+        assert console(browser) == []
+
+        token.clear()
+        token.send_keys("wrong")
+        until(lambda: pause.is_enabled())
+        pause.click()
+        until(lambda: text(browser, "said").strip() == "The token is not right.")
+        assert device.statistics().state == "running"
+        [refused] = console(browser)
+        assert "403" in refused["message"]
+    until(lambda: text(browser, "state") == "no connection")
+
+
+def test_the_page_without_a_token_and_without_a_record(browser):
+    set_width(browser, 1200)
+    with Device(zmqcy.STREAMER, ANY, ANY) as device, serve(device, HERE, name="a") as server:
+        browser.get(server.url)
+        until(lambda: text(browser, "state") == "running")
+        assert visible(browser, "uncontrolled")
+        assert visible(browser, "unwatched")
+        assert not visible(browser, "control")
+        assert not visible(browser, "record")
+        device.stop()
+        until(lambda: text(browser, "state") == "ended")
+        assert console(browser) == []
+
+
+@pytest.mark.parametrize(("scheme", "light"), [("light", True), ("dark", False)])
+def test_the_page_is_light_or_dark(browser, server, scheme, light):
+    feature = {"name": "prefers-color-scheme", "value": scheme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+    browser.get(server.url)
+    colour = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    assert (min(map(int, re.findall(r"\d+", colour))) > 128) == light

@@ -1,0 +1,500 @@
+"""``zmqcy device``: a device as a program, which signals steer, and which shows its numbers.
+
+It forwards in the main thread, by `Device.run`. Another thread does all that is written: it sleeps until a signal
+handler asks it for something, or a table, a line or systemd is due.
+"""
+
+import json
+import os
+import queue
+import re
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
+from errno import EIO
+from types import FrameType
+from typing import Any
+
+import click
+
+from zmqcy.cli import formats, signals, systemd
+from zmqcy.cli.sockets import Endpoint, Failure
+from zmqcy.constants import DeviceType, SocketType
+from zmqcy.devices import Device, Flow, Statistics
+
+STATUS = 5  # seconds between two lines of status for systemd
+STUCK = 5  # seconds that the end waits for a reader of stdout
+ALIVE = 2  # seconds in which the numbers of a loop change: it wakes twice a second, and counts that
+DIRECTIONS = {"front to back": "front_to_back", "back to front": "back_to_front"}
+
+
+# ------------------------------------------------------------------------------------------------------- what is asked
+
+
+class Kind(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
+    """The name of a device, or the types of its two sockets."""
+
+    name = "kind"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        name = value.upper()
+        if name in DeviceType.__members__:
+            return DeviceType[name]
+        types = [SocketType.__members__.get(each) for each in name.split(":")]
+        if len(types) != 2 or None in types:
+            self.fail(f"{value!r} is none of streamer, forwarder, queue, or two types such as pull:push", param, ctx)
+        front, back = types
+        if not any(_fit(*each) for each in ((front, back), (back, front))):
+            self.fail(f"{value}: no message can go between these types", param, ctx)
+        return front, back
+
+
+def _fit(source: SocketType | None, target: SocketType | None) -> bool:
+    return source not in (SocketType.PUSH, SocketType.PUB) and target not in (SocketType.PULL, SocketType.SUB)
+
+
+class Side(click.ParamType):  # type: ignore[type-arg, unused-ignore]
+    """Endpoints with commas between them."""
+
+    name = "side"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
+        if isinstance(value, list):
+            return value
+        # A path may have a comma; what follows one that separates has a transport.
+        parts = [Endpoint().convert(each.strip(), param, ctx) for each in re.split(r",(?=\s*[@>]?\w+://)", value)]
+        for _, address in parts:
+            if "," in address and not address.startswith("ipc://"):
+                self.fail(f"{value!r}: {address!r} is no endpoint", param, ctx)
+        return [f"{'>' if bind is False else '@'}{address}" for bind, address in parts]
+
+
+def _configured(path: str) -> Device:
+    try:
+        return Device.from_config(path)
+    except (TypeError, ValueError, ModuleNotFoundError) as error:
+        raise Failure(str(error)) from error
+
+
+def _served(device: Device, address: str | None, name: str, token: str | None) -> AbstractContextManager[Any]:
+    """Return what serves the numbers over HTTP while it is entered."""
+    if address is None:
+        return nullcontext()
+    try:
+        from zmqcy.web import serve
+    except ModuleNotFoundError as error:
+        raise Failure(f"--metrics: {error}") from error
+    device.watch = True
+    try:
+        return serve(device, address, name=name, token=token)
+    except (OSError, ValueError) as error:
+        # The text of an OSError names the address, but its str() begins with a number.
+        raise Failure(f"--metrics: {getattr(error, 'strerror', None) or error}") from error
+
+
+# ---------------------------------------------------------------------------------------------------------- the numbers
+
+
+class Rates:
+    """How much a second since the last call."""
+
+    def __init__(self) -> None:
+        self.time = time.monotonic()
+        self.flows = [Flow(0, 0, 0, 0, 0)] * 2
+
+    def __call__(self, numbers: Statistics) -> list[tuple[float, float]]:
+        """Return messages and bytes a second, of each direction."""
+        now, flows = time.monotonic(), [numbers.front_to_back, numbers.back_to_front]
+        seconds = max(now - self.time, 1e-9)
+        rates = [
+            ((flow.messages_out - before.messages_out) / seconds, (flow.bytes_out - before.bytes_out) / seconds)
+            for flow, before in zip(flows, self.flows, strict=True)
+        ]
+        self.time, self.flows = now, flows
+        return rates
+
+
+def _in_words(name: str, numbers: Statistics, rates: list[tuple[float, float]] | None = None) -> str:
+    parts = []
+    for place, (words, attribute) in enumerate(DIRECTIONS.items()):
+        flow: Flow = getattr(numbers, attribute)
+        rate = f", {rates[place][0]:,.0f}/s, {rates[place][1] / 1e6:,.3f} MB/s" if rates else ""
+        parts.append(
+            f"{words} {flow.messages_out:,} messages, {flow.bytes_out / 1e6:,.3f} MB{rate}, {flow.full:,} times full"
+        )
+    return f"{name} {numbers.state}: {'; '.join(parts)}; {numbers.waits:,} waits"
+
+
+def _as_json(name: str, numbers: Statistics) -> str:
+    flows = {attribute: getattr(numbers, attribute)._asdict() for attribute in DIRECTIONS.values()}
+    since = numbers.since.isoformat()
+    return json.dumps({"name": name, "state": numbers.state, "since": since, **flows, "waits": numbers.waits})
+
+
+def _write(descriptor: int, text: str) -> None:
+    """Write a line past Python's buffers, which keep what could not be written, and fail with it again at the end."""
+    data = text.encode(errors="replace") + b"\n"
+    while data:
+        data = data[os.write(descriptor, data) :]
+
+
+def _say(text: str) -> None:
+    """Write a line to stderr; a device goes on where nobody reads it."""
+    if sys.stderr is not None:
+        with suppress(OSError):
+            _write(2, text)
+
+
+class Table:
+    """The numbers on a terminal, in place."""
+
+    def __init__(self, name: str, endpoints: dict[str, tuple[str, ...]]) -> None:
+        from rich.console import Console
+        from rich.live import Live
+
+        self.name = name
+        self.places = "\n".join(f"{side}: {' '.join(each)}" for side, each in endpoints.items())
+        self.rates = Rates()
+        # It is one; asked again after it has gone, it says no, and rich would write nothing and not fail.
+        console = Console(file=open(1, "w", closefd=False), force_terminal=True)  # noqa: SIM115  # ends with the process
+        self.live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
+        self.live.start()
+
+    def show(self, numbers: Statistics) -> None:
+        from rich.table import Table
+        from rich.text import Text
+
+        caption = Text(f"{numbers.waits:,} waits\n{self.places}")
+        table = Table(title=Text(f"{self.name}: {numbers.state}"), caption=caption, caption_justify="left")
+        table.add_column("direction")
+        for column in ("messages/s", "MB/s", "messages", "MB", "full"):
+            table.add_column(column, justify="right")
+        for (words, attribute), rate in zip(DIRECTIONS.items(), self.rates(numbers), strict=True):
+            flow: Flow = getattr(numbers, attribute)
+            figures = (
+                f"{rate[0]:,.0f}",
+                f"{rate[1] / 1e6:,.1f}",
+                f"{flow.messages_out:,}",
+                f"{flow.bytes_out / 1e6:,.1f}",
+            )
+            table.add_row(words, *figures, f"{flow.full:,}")
+        self.live.update(table, refresh=True)
+
+    def line(self, text: str) -> None:
+        from rich.text import Text
+
+        self.live.console.print(Text(text), soft_wrap=True)
+
+    def close(self) -> None:
+        with suppress(OSError):  # the terminal may be gone
+            self.live.stop()
+
+
+class Reports:
+    """The thread that writes: numbers to stdout, and what systemd wants to know."""
+
+    def __init__(self, device: Device, name: str, as_json: bool, every: float | None):
+        self.device = device
+        self.name = name
+        self.as_json = as_json
+        self.every = every
+        self.terminal = sys.stdout is not None and sys.stdout.isatty()
+        self.shows = self.terminal and not as_json and os.environ.get("TERM", "dumb") != "dumb"
+        self.ended: Callable[[], object] = lambda: None  # called where this thread cannot go on
+        self.error: Exception | None = None
+        self.asked: queue.SimpleQueue[str] = queue.SimpleQueue()  # a signal handler may put what it likes
+        self.table: Table | None = None
+        self.rates = Rates()
+        self.lost = False  # nobody can read what is written to stdout
+        self.stopping = False
+        self.seen: tuple[Statistics | None, float] = None, 0.0
+        self.thread = threading.Thread(target=self._run, name="zmqcy reports", daemon=True)
+
+    def begin(self) -> None:
+        endpoints = self.device.endpoints
+        where = " ".join(each for side in endpoints.values() for each in side)
+        _say(f"ready {where}")
+        systemd.notify("READY=1", f"STATUS=forwards: {where}")
+        self.thread.start()
+
+    def end(self) -> None:
+        """Have the thread write the numbers a last time, and end."""
+        if self.thread.ident is None:  # the device did not start
+            return
+        self.asked.put("end")
+        self.thread.join(STUCK)
+        if self.thread.is_alive():
+            self.error = Failure(f"stdout: nobody has read what is there for {STUCK} s")
+
+    def line(self, rates: list[tuple[float, float]] | None = None) -> None:
+        if self.lost:
+            return
+        numbers = self.device.statistics()
+        text = _as_json(self.name, numbers) if self.as_json else _in_words(self.name, numbers, rates)
+        if self.table is not None:
+            self.table.line(text)
+        else:
+            _write(1, text)
+
+    def _cannot(self, error: OSError) -> None:
+        """Do without stdout. That a terminal was closed is a way to say that it is over; all else is a failure."""
+        self.lost = True
+        if not (self.terminal and error.errno == EIO):
+            self.error = Failure(f"stdout: {error.strerror}")
+
+    def _run(self) -> None:
+        try:
+            try:
+                self._report()
+            except OSError as error:
+                self._cannot(error)
+                self.ended()
+                self._report()
+            self._close_table()
+            self.line()
+        except OSError as error:
+            self._cannot(error)
+        except Exception as error:
+            self.error = error
+            self.ended()
+        finally:
+            self._close_table()
+
+    def _close_table(self) -> None:
+        if self.table is not None:
+            self.table.close()
+            self.table = None
+
+    def _report(self) -> None:
+        """Do what is asked, and what is due, until the end is asked for."""
+        every = self._jobs()
+        due = {job: time.monotonic() + seconds for job, seconds in every.items()}
+        while True:
+            try:
+                asked = self.asked.get(timeout=max(min(due.values()) - time.monotonic(), 0) if due else None)
+            except queue.Empty:
+                asked = ""
+            if asked == "end":
+                return
+            if asked == "numbers":
+                self.line()
+            elif asked == "stopping":
+                self.stopping = True
+                systemd.notify("STOPPING=1", "STATUS=drains")
+            now = time.monotonic()
+            for job in [job for job in due if due[job] <= now]:
+                job()
+                due[job] = now + every[job]
+
+    def _jobs(self) -> dict[Callable[[], None], float]:
+        """Return what is done again and again, and how many seconds lie between."""
+        jobs: dict[Callable[[], None], float] = {}
+        if not self.lost and self.shows:
+            if self.table is None:
+                self.table = Table(self.name, self.device.endpoints)
+                self._refresh()
+            jobs[self._refresh] = self.every or 1
+        elif not self.lost and self.every:
+            jobs[self._lines] = self.every
+        if systemd.listens():
+            jobs[self._status] = STATUS
+            if watchdog := systemd.watchdog():
+                jobs[self._watchdog] = watchdog
+        return jobs
+
+    def _refresh(self) -> None:
+        assert self.table is not None
+        self.table.show(self.device.statistics())
+
+    def _lines(self) -> None:
+        self.line(self.rates(self.device.statistics()))
+
+    def _status(self) -> None:
+        systemd.notify(f"STATUS={_in_words(self.name, self.device.statistics())}")
+
+    def _watchdog(self) -> None:
+        """Say that the device lives, if its loop does. At the end it may wait for long until all is sent."""
+        now, numbers = time.monotonic(), self.device.statistics()
+        if numbers != self.seen[0]:
+            self.seen = numbers, now
+        if self.stopping or now - self.seen[1] < ALIVE:
+            systemd.notify("WATCHDOG=1")
+
+
+# ------------------------------------------------------------------------------------------------------------- the end
+
+
+class Late(BaseException):
+    """It has to end now."""
+
+
+class End:
+    """How the device ends: it drains at the first signal, and ends at once at the second, or when the time is up."""
+
+    def __init__(self, device: Device, bound: float, reports: Reports):
+        self.device = device
+        self.bound = bound
+        self.reports = reports
+        self.begun = False  # the device has sockets
+        self.over = False  # and they are closed
+        self.asked = False
+        self.code = 0
+        self.drains: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def install(self) -> None:
+        # Started now, and not by a signal handler: what that interrupts may hold a lock that a new thread waits for.
+        threading.Thread(target=self._drain, name="zmqcy drain", daemon=True).start()
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell does for what runs behind, and nohup
+                signal.signal(number, self._on_signal)
+        signal.signal(signal.SIGALRM, self._on_alarm)
+        signal.signal(signal.SIGUSR1, lambda number, frame: self.reports.asked.put("numbers"))
+        if signals.received:
+            raise SystemExit(0)
+
+    def _drain(self) -> None:
+        self.drains.get()
+        self.device.stop(drain=True)
+
+    def drain(self) -> None:
+        """Have the device drain, and do not wait for that; called by the thread of the reports too."""
+        self._within(self.bound)  # before all else, for a second signal that comes within this sets less
+        self.asked = True
+        self.reports.asked.put("stopping")
+        self.drains.put(None)
+
+    @staticmethod
+    def _within(milliseconds: float) -> None:
+        # Once to end the loop, and again and again to end the wait for what is unsent.
+        signal.setitimer(signal.ITIMER_REAL, max(milliseconds / 1000, 0.001), 0.1)
+
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
+        if not self.begun and not self.asked:
+            self.asked = True  # `ready` looks; an exception would be lost where this interrupts a callback
+        elif not self.asked:
+            self.drain()
+        elif number != signal.SIGHUP:  # a shell that ends sends one, and the system another
+            self.code = 128 + number
+            if self.over or not self.begun:
+                raise SystemExit(self.code)
+            self._within(0)
+
+    def _on_alarm(self, number: int, frame: FrameType | None) -> None:
+        while frame is not None:
+            if frame.f_code is Device.run.__code__:
+                raise Late
+            frame = frame.f_back
+
+    def run(self) -> None:
+        """Run the device until one of these ends it."""
+
+        def ready() -> None:
+            self.begun = True
+            if self.asked:
+                raise SystemExit(0)
+            self.reports.begin()
+
+        try:
+            self.device.run(ready)
+        except Late:
+            if not self.code:
+                _say(f"zmqcy: {self.reports.name}: not all was forwarded and sent within {self.bound:g} ms")
+        finally:
+            self.over = True
+            signal.setitimer(signal.ITIMER_REAL, 0)
+            self.reports.end()
+        if self.reports.error is not None:
+            raise self.reports.error
+
+
+# --------------------------------------------------------------------------------------------------------- the command
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  zmqcy device queue tcp://*:5555 tcp://*:5556
+  zmqcy device streamer tcp://*:5555,ipc:///tmp/jobs '>tcp://one:5556,>tcp://two:5556'
+  zmqcy device xsub:xpub tcp://*:5557 tcp://*:5558 --capture tcp://127.0.0.1:5559
+  zmqcy device queue tcp://*:5555 tcp://*:5556 --stats 10 --json >> numbers
+  zmqcy device --config device.toml --metrics 127.0.0.1:9100
+"""
+)
+@click.argument("kind", required=False, type=Kind())
+@click.argument("front", required=False, type=Side())
+@click.argument("back", required=False, type=Side())
+@click.option("--capture", metavar="URL", type=Side(), help="Publish a copy of every message here.")
+@click.option(
+    "--config", metavar="FILE", type=click.Path(readable=False), help="Read a file of TOML; no KIND, FRONT, BACK then."
+)
+@click.option("--name", help="What it is called where its numbers are shown [KIND].")
+@click.option(
+    "--stats", metavar="SECONDS", type=click.FloatRange(min=0.01), help="Show numbers so often [terminal: 1]."
+)
+@click.option("--json", "as_json", is_flag=True, help="Write numbers as JSON, an object a line, and no table.")
+@click.option("--metrics", metavar="HOST:PORT", help="Serve a page, and numbers for Prometheus.")
+@click.option(
+    "--token", envvar="ZMQCY_TOKEN", help="What --metrics asks for; better in ZMQCY_TOKEN: ps shows arguments."
+)
+@click.option(
+    "--drain-timeout",
+    "bound",
+    metavar="MS",
+    type=click.FloatRange(min=0, max=2**30),
+    default=10_000,
+    show_default=True,
+    help="How long the end may take.",
+)
+@click.option("--io-threads", metavar="N", type=click.IntRange(min=1), help="Threads for connections [1].")
+def device(
+    kind: Any,
+    front: list[str] | None,
+    back: list[str] | None,
+    capture: list[str] | None,
+    config: str | None,
+    name: str | None,
+    stats: float | None,
+    as_json: bool,
+    metrics: str | None,
+    token: str | None,
+    bound: float,
+    io_threads: int | None,
+) -> int:
+    """Forward messages between FRONT and BACK until a signal ends it.
+
+    KIND is streamer (pull:push), forwarder (sub:pub), queue (router:dealer), or two types of sockets like these.
+
+    FRONT, BACK and --capture are endpoints with commas between them. They are bound, as with @ before them; > before
+    one connects.
+
+    Ctrl-C, SIGTERM or the end of the terminal drain it: what peers have sent is forwarded, and sent. That takes
+    --drain-timeout at most; a second signal ends it at once. A last line has its numbers; SIGUSR1 prints them at any
+    time. On a terminal a table shows them.
+    """
+    formats.stdout()
+    if config is not None:
+        if kind is not None or capture is not None or io_threads is not None:
+            raise click.UsageError("--config takes the place of KIND, FRONT, BACK, --capture and --io-threads")
+        made = _configured(config)
+        name = name or os.path.splitext(os.path.basename(config))[0]
+    elif kind is None or front is None or back is None:
+        raise click.UsageError("KIND, FRONT and BACK are needed, or --config")
+    else:
+        # The bound ends it before, and says so. This is for a device that ends by an error.
+        linger = {"linger": int(bound) + 1000}
+        made = Device(
+            kind, front, back, front_options=linger, back_options=linger, capture=capture, io_threads=io_threads or 1
+        )
+        name = name or (kind.name if isinstance(kind, DeviceType) else ":".join(each.name for each in kind)).lower()
+    reports = Reports(made, name, as_json, stats)
+    end = End(made, bound, reports)
+    reports.ended = end.drain
+    end.install()
+    with _served(made, metrics, name, token) as server:
+        if server is not None:
+            _say(f"metrics {server.url}")
+        end.run()
+    return end.code

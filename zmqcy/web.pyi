@@ -1,0 +1,25 @@
+from http.server import HTTPServer
+from typing import Final
+
+from prometheus_client import CollectorRegistry
+from typing_extensions import Self
+
+from zmqcy.devices import Device
+from zmqcy.metrics import Registration
+
+CLIENTS: Final = 32
+READERS: Final = 16
+TIMEOUT: Final = 10
+BODY: Final = 4096
+PERIOD: Final = 1
+
+class Server:
+    url: str
+    def __init__(self, http: HTTPServer, registration: Registration) -> None: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exception: object) -> None: ...
+
+def serve(
+    device: Device, address: str, *, name: str, token: str | None = None, registry: CollectorRegistry | None = None
+) -> Server: ...
