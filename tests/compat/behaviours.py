@@ -610,6 +610,18 @@ def a_stream_of_an_asynchronous_socket(ctx):
     return asyncio.run(main())
 
 
+def a_loop_closes_the_sockets_of_its_streams(ctx):
+    from tornado.ioloop import IOLoop
+    from zmq.eventloop.zmqstream import ZMQStream
+
+    pull, push = pair(ctx)
+    loop = IOLoop(make_current=False)
+    ZMQStream(pull, loop)
+    loop.close(all_fds=True)
+    push.close(0)
+    return pull.closed
+
+
 def futures_on_tornado(ctx):
     from tornado.ioloop import IOLoop
     from zmq.eventloop.future import Context, Poller
