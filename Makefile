@@ -45,6 +45,12 @@ peer-suite: .venv/.built  ## run the tests of pyzmq on zmqcy.compat, and on pyzm
 faults: .venv/.built .venv/.bench  ## run programs that go wrong on zmqcy and pyzmq; write docs/reliability.md
 	$(if $(LONG),ZMQCY_LONG=1) $(BIN)/python tests/faults/run.py
 
+programs: .venv/.built  ## run programs written for pyzmq on zmqcy; write docs/programs.md
+	$(BIN)/python tests/programs/run.py $(ARGS)
+
+pyzmq-shim: .venv/.ready  ## build the package that is called pyzmq and is zmqcy
+	$(BIN)/python -m pip wheel -q --no-build-isolation --no-deps -w dist packaging/zmqcy-as-pyzmq
+
 stubs: .venv/.built  ## write the stubs of options and constants from their tables
 	$(BIN)/python tools/stubs.py
 
@@ -52,7 +58,7 @@ clean:  ## remove what make made
 	rm -rf .venv build dist *.egg-info zmqcy/*.c zmqcy/*.so .hypothesis .*_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint types bench bench-guard soak peer-suite faults stubs clean
+.PHONY: help demo test lint types bench bench-guard soak peer-suite faults programs pyzmq-shim stubs clean
 
 # The environment is made anew for another PYTHON than it was made with.
 ifdef PYTHON

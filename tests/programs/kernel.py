@@ -48,7 +48,10 @@ def run_cells(kernel):
 def print_ten_megabytes(kernel):
     cell = Cell(kernel[1], f"print('x' * ({MEGABYTES} << 20), end='')", timeout=60)
     assert len(cell.text) == MEGABYTES << 20
-    cell = Cell(kernel[1], f"from IPython.display import display; display({{'text/plain': 'y' * ({MEGABYTES} << 20)}}, raw=True)")
+    cell = Cell(
+        kernel[1],
+        f"from IPython.display import display; display({{'text/plain': 'y' * ({MEGABYTES} << 20)}}, raw=True)",
+    )
     assert len(cell.of("display_data")[0]["data"]["text/plain"]) == MEGABYTES << 20
     return kernel
 

@@ -45,7 +45,15 @@ class Run:
         folder = Path(tempfile.mkdtemp())
         (folder / "locustfile.py").write_text(TESTS)
         [port] = deeds.free_ports(1)
-        command = [sys.executable, "-m", "locust", "-f", "locustfile.py", "--host", f"http://127.0.0.1:{self.server.server_port}"]
+        command = [
+            sys.executable,
+            "-m",
+            "locust",
+            "-f",
+            "locustfile.py",
+            "--host",
+            f"http://127.0.0.1:{self.server.server_port}",
+        ]
         master = ["--master", "--headless", "--expect-workers", "2", "-u", str(USERS), "-r", "20", "-t", f"{SECONDS}s",
                   "--master-bind-host", "127.0.0.1", "--master-bind-port", str(port), "--json", "--only-summary"]  # fmt: skip
         worker = ["--worker", "--master-host", "127.0.0.1", "--master-port", str(port)]

@@ -6,4 +6,4 @@ from zmqcy.compat import install
 
 del sys.modules[__name__]  # this module: the import below is to find the one of zmqcy.compat
 install()
-import zmq  # noqa: E402, F401, PLW0406
+import zmq  # noqa: E402, F401
