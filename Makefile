@@ -75,6 +75,12 @@ release: .venv/.ready  ## check that this commit can be released
 peer-suite: .venv/.built  ## run the tests of pyzmq on zmqcy.compat, and on pyzmq
 	$(BIN)/python tools/peer_suite.py --failed
 
+programs: .venv/.built  ## run programs written for pyzmq on zmqcy; write docs/programs.md
+	$(BIN)/python tests/programs/run.py $(ARGS)
+
+pyzmq-shim: .venv/.ready  ## build the package that is called pyzmq and is zmqcy
+	$(BIN)/python -m pip wheel -q --no-build-isolation --no-deps -w dist packaging/zmqcy-as-pyzmq
+
 stubs: .venv/.built  ## write the stubs of options and constants from their tables
 	$(BIN)/python tools/stubs.py
 
@@ -85,8 +91,8 @@ clean:  ## remove what make made
 	rm -rf .venv build dist docs/_build wheelhouse licenses *.egg-info zmqcy/*.c zmqcy/*.so .hypothesis .*_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test test-drafts lint types bench bench-guard soak fuzz faults sanitize coverage peer-suite wheel
-.PHONY: sdist reproducible release stubs docs clean
+.PHONY: help demo test test-drafts lint types bench bench-guard soak fuzz faults sanitize coverage peer-suite programs
+.PHONY: pyzmq-shim wheel sdist reproducible release stubs docs clean
 
 # The environment is made anew for another PYTHON than it was made with.
 ifdef PYTHON

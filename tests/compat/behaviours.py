@@ -113,6 +113,15 @@ def shadows_and_copies(ctx):
     return all(each.underlying == ctx.underlying for each in contexts)
 
 
+def the_class_of_the_sockets_of_one_context(ctx):
+    import zmq.asyncio
+
+    with zmq.Context() as other:
+        other._socket_class = zmq.asyncio.Socket
+        with other.socket(zmq.PUSH) as socket:
+            return isinstance(socket, zmq.asyncio.Socket) and ctx._socket_class is zmq.Socket
+
+
 def one_context_a_process(ctx):
     class Mine(zmq.Context):
         pass
@@ -608,6 +617,18 @@ def a_stream_of_an_asynchronous_socket(ctx):
         return found
 
     return asyncio.run(main())
+
+
+def a_loop_closes_the_sockets_of_its_streams(ctx):
+    from tornado.ioloop import IOLoop
+    from zmq.eventloop.zmqstream import ZMQStream
+
+    pull, push = pair(ctx)
+    loop = IOLoop(make_current=False)
+    ZMQStream(pull, loop)
+    loop.close(all_fds=True)
+    push.close(0)
+    return pull.closed
 
 
 def futures_on_tornado(ctx):

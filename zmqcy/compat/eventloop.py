@@ -62,7 +62,8 @@ class ZMQStream:
         for name in ("setsockopt_string", "getsockopt_string", "setsockopt_unicode", "getsockopt_unicode"):
             setattr(self, name, getattr(socket, name, None))
         self._fd = socket.fileno()
-        self.io_loop.add_handler(self._fd, self._ready, IOLoop.READ)
+        # Not the descriptor: close(all_fds=True) of the loop would take it from libzmq, which would abort.
+        self.io_loop.add_handler(socket, self._ready, IOLoop.READ)
         self._soon()
 
     # ---- functions to call back
@@ -243,7 +244,7 @@ class ZMQStream:
             self._due = True
             self.io_loop.add_callback(self._turn)
 
-    def _ready(self, fd: Any, events: int) -> None:
+    def _ready(self, socket: Any, events: int) -> None:
         self._look()
 
     def _turn(self) -> None:

@@ -1,0 +1,90 @@
+"""locust: a master and two workers, processes of their own, load a server on this machine. They speak by zmq.green."""
+
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import deeds
+
+USERS, SECONDS = 20, 4
+TESTS = """
+from locust import HttpUser, constant_throughput, task
+
+class Reader(HttpUser):
+    wait_time = constant_throughput(5)
+
+    @task
+    def read(self):
+        assert self.client.get("/").text == "hello"
+"""
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        self.server.served[self.path] = self.server.served.get(self.path, 0) + 1
+        self.send_response(200)
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        self.wfile.write(b"hello")
+
+    def log_message(self, *_):
+        pass
+
+
+class Run:
+    def __init__(self):
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.served = {}
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        folder = Path(tempfile.mkdtemp())
+        (folder / "locustfile.py").write_text(TESTS)
+        [port] = deeds.free_ports(1)
+        command = [
+            sys.executable,
+            "-m",
+            "locust",
+            "-f",
+            "locustfile.py",
+            "--host",
+            f"http://127.0.0.1:{self.server.server_port}",
+        ]
+        master = ["--master", "--headless", "--expect-workers", "2", "-u", str(USERS), "-r", "20", "-t", f"{SECONDS}s",
+                  "--master-bind-host", "127.0.0.1", "--master-bind-port", str(port), "--json", "--only-summary"]  # fmt: skip
+        worker = ["--worker", "--master-host", "127.0.0.1", "--master-port", str(port)]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": folder}
+        self.master = subprocess.Popen([*command, *master], **pipes)
+        self.workers = [subprocess.Popen([*command, *worker], **pipes) for _ in range(2)]
+
+
+def run_a_master_and_two_workers(_):
+    run = Run()
+    run.out, run.errors = run.master.communicate(timeout=60)
+    assert run.master.returncode == 0, run.errors
+    return run
+
+
+def see_both_workers_end(run):
+    for worker in run.workers:
+        _, errors = worker.communicate(timeout=30)
+        assert worker.returncode == 0, errors
+    assert "2 workers" in run.errors or "Both" in run.errors or run.errors.count("reported as ready") == 2, run.errors
+    return run
+
+
+def compare_the_numbers(run):
+    [row] = [row for row in json.loads(run.out) if row["name"] == "/"]
+    assert row["num_failures"] == 0, row
+    served = run.server.served["/"]
+    assert row["num_requests"] >= USERS * SECONDS, row["num_requests"]
+    assert 0 <= served - row["num_requests"] <= USERS, (served, row["num_requests"])
+    return run
+
+
+if __name__ == "__main__":
+    deeds.run(run_a_master_and_two_workers, see_both_workers_end, compare_the_numbers)
