@@ -26,8 +26,10 @@ cdef extern from *:
         (InterlockedCompareExchangePointer((void *volatile *) (place), value, old) == (old))
     #define zmqcy_add(place, value) (InterlockedExchangeAdd((long volatile *) (place), value) + (value))
     #define zmqcy_probe_descriptors(need) (need)
+    #define zmqcy_is_foreign(object, function) 0
     #define zmqcy_close(fd) closesocket((SOCKET) (fd))
     #else
+    #include <dlfcn.h>
     #include <poll.h>
     #include <pthread.h>
     #include <signal.h>
@@ -56,6 +58,11 @@ cdef extern from *:
     #include <sched.h>
     #include <unistd.h>
     #define zmqcy_yield() sched_yield()
+    /* An object of C++ begins with the address of its class's table, which lies in the library that made it. */
+    static inline int zmqcy_is_foreign(void *object, void *function) {
+        Dl_info maker, own;
+        return dladdr(*(void **) object, &maker) && dladdr(function, &own) && maker.dli_fbase != own.dli_fbase;
+    }
     static inline void zmqcy_poke(int fd) {
         ssize_t rc = write(fd, "", 1);
         (void) rc;  /* full: it is readable already */
@@ -116,6 +123,8 @@ cdef extern from *:
     void nap "zmqcy_nap"() noexcept nogil
     void yield_processor "zmqcy_yield"() noexcept nogil
     int probe_descriptors "zmqcy_probe_descriptors"(int need) noexcept nogil  # how many could be had
+    # whether a C++ object was made by another library than that of a function; 0 where that cannot be told
+    bint is_foreign "zmqcy_is_foreign"(void *object, void *function) noexcept nogil
     void poke "zmqcy_poke"(int fd) noexcept nogil  # make the other end readable
     void *swap "zmqcy_swap"(void **place, void *value) noexcept nogil
     bint replace "zmqcy_replace"(void **place, void *old, void *value) noexcept nogil
