@@ -45,7 +45,8 @@ WORKS, UNKNOWN = "works", "not known to the peer"
 SHORT = ["pyzmq", "pyomq", "C"]  # what the tests run without ZMQCY_INTEROP=1
 CURVE = {"server": zmqcy.curve_keypair(), "client": zmqcy.curve_keypair()}
 PLAIN = ("admin", "secret")
-MESSAGES = "5/0/3,0,2/0,0/=text/1x20,300"
+MESSAGES = "5/3,2/=text/1x20,300"
+EMPTY = "0/3,0,2/0,0/0x20"
 NEWS = "=a.1,3,0/=b,5/=a/=ab,1x20"  # to who subscribed to "a" go all but the second
 PATTERN = bytes(range(251))
 
@@ -289,7 +290,8 @@ def converse(socket, peer, ours, theirs, specs):
         peer.ask("send", specs)
         expect(socket, messages)
     elif ours in ("REP", "ROUTER"):
-        answer(socket, peer, specs, {"REQ": 2}.get(theirs, 1) * (ours == "ROUTER"), "0," * ((ours, theirs) == ("REP", "DEALER")))
+        envelope = 0 if ours == "REP" else 2 if theirs == "REQ" else 1
+        answer(socket, peer, specs, envelope, "0," if (ours, theirs) == ("REP", "DEALER") else "")
     else:
         ask(socket, peer, messages, [b""] * ((ours, theirs) == ("DEALER", "REP")))
 
@@ -301,11 +303,12 @@ def both(*types):
 PATTERNS = {
     "REQ and REP": (both("REQ", "REP"), MESSAGES),
     "REQ and ROUTER, DEALER and REP": (both("REQ", "ROUTER") + both("DEALER", "REP"), MESSAGES),
-    "DEALER and ROUTER": ([*both("DEALER", "ROUTER"), ("DEALER", "DEALER")], MESSAGES),
-    "PUSH and PULL": (both("PUSH", "PULL"), MESSAGES),
+    "REQ and REP, empty parts": (both("REQ", "REP"), EMPTY),
+    "DEALER and ROUTER": ([*both("DEALER", "ROUTER"), ("DEALER", "DEALER")], f"{MESSAGES}/{EMPTY}"),
+    "PUSH and PULL": (both("PUSH", "PULL"), f"{MESSAGES}/{EMPTY}"),
     "PUB and SUB, by topic": (both("PUB", "SUB"), NEWS),
     "XPUB and XSUB": (both("XPUB", "SUB") + both("PUB", "XSUB") + both("XPUB", "XSUB"), NEWS),
-    "PAIR and PAIR": (both("PAIR", "PAIR"), MESSAGES),
+    "PAIR and PAIR": (both("PAIR", "PAIR"), f"{MESSAGES}/{EMPTY}"),
     "PUSH and PULL, 1,000 parts": (both("PUSH", "PULL"), "1x1000/0x1000"),
     "PUSH and PULL, 10 MB": (both("PUSH", "PULL"), "10000000"),
 }
@@ -401,11 +404,17 @@ def written():
     return columns
 
 
+def written_on():
+    """Return the version of libzmq under zmqcy that the page names."""
+    return re.search(r"zmqcy on libzmq ([\d.]+)", PAGE.read_text())[1]
+
+
 def table(columns):
     titles = [title for title, _ in columns.values()]
     lines = [["pattern", "transport", "mechanism", *titles], ["---"] * (3 + len(titles))]
     lines += [
-        [row.pattern, row.transport, row.mechanism, *(cells.get(row, "") for _, cells in columns.values())] for row in ROWS
+        [row.pattern, row.transport, row.mechanism, *(cells.get(row, "") for _, cells in columns.values())]
+        for row in ROWS
     ]
     return "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
@@ -428,7 +437,9 @@ def main():
         peer.stop()
         columns[name] = peer.title, cells
     before, _, rest = PAGE.read_text().partition(BEGIN)
-    PAGE.write_text(before + BEGIN + table({name: columns[name] for name in COMMANDS if name in columns}) + END + rest.partition(END)[2])
+    before = re.sub(r"zmqcy on libzmq [\d.]+\d", f"zmqcy on libzmq {zmqcy.zmq_version()}", before)
+    made = table({name: columns[name] for name in COMMANDS if name in columns})
+    PAGE.write_text(before + BEGIN + made + END + rest.partition(END)[2])
     return f"not all works with {', '.join(dict.fromkeys(bad))}" if bad else None
 
 

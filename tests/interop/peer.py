@@ -104,7 +104,14 @@ class Peer:
         return "ok"
 
 
-known = ["tcp", *["ipc"] * zmq.has("ipc"), *["ws"] * binds("ws://127.0.0.1:*"), "plain", *["plain-server"] * (zmq.__name__ == "zmq"), *["curve"] * zmq.has("curve")]
+known = [
+    "tcp",
+    *["ipc"] * zmq.has("ipc"),
+    *["ws"] * binds("ws://127.0.0.1:*"),
+    "plain",
+    *["plain-server"] * (zmq.__name__ == "zmq"),
+    *["curve"] * zmq.has("curve"),
+]
 library = f"libzmq-{zmq.zmq_version()}" if zmq.__name__ == "zmq" else ""
 name = {"zmq": "pyzmq"}.get(sys.argv[1], sys.argv[1])
 print("hello", name, metadata.version(name) + f" ({library})" * bool(library), "knows", *known, flush=True)
