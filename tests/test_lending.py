@@ -1010,3 +1010,44 @@ def test_two_loops_await_one_tracker(socket):
         for thread in threads:
             thread.join(10)
         assert outcome == ["done"] * (2 * i + 2)
+
+
+@pytest.mark.skipif(not zmqcy.has("ws"), reason="this libzmq has no ws")
+@pytest.mark.parametrize("how", ["bytes", "copy=False", "track", "frame", "tracked frame", "many", "through a proxy"])
+def test_what_is_lent_is_not_masked_in_place(ctx, socket, how):
+    """Who connects over ws masks what it sends; libzmq would do that in the memory that it was lent."""
+    data = fresh()
+    pull, push = socket(zmqcy.PULL), socket(zmqcy.PUSH)
+    pull.bind("ws://127.0.0.1:*")
+    push.connect(pull.last_endpoint.rstrip("/"))
+    if how == "bytes":
+        push.send(data)
+    elif how == "copy=False":
+        data = bytearray(data)
+        push.send(data, copy=False)
+    elif how == "track":
+        push.send(data, track=True)
+    elif how.endswith("frame"):
+        frame = zmqcy.Frame(data, track=how == "tracked frame")
+        push.send(frame, copy=False)
+        assert frame.bytes == bytes(BIG)
+    elif how == "many":
+        push.send_many([data, data])
+        assert pull.recv() == bytes(BIG)
+    else:
+        near, source = socket(zmqcy.PULL), socket(zmqcy.PUSH)
+        near.bind("inproc://near")
+        source.connect("inproc://near")
+        source.send(data)
+        control, steer = socket(zmqcy.PAIR), socket(zmqcy.PAIR)
+        control.bind("inproc://control")
+        steer.connect("inproc://control")
+        thread = threading.Thread(target=zmqcy.proxy_steerable, args=(near, push, None, control))
+        thread.start()
+        received = pull.recv()
+        steer.send(b"TERMINATE")
+        thread.join()
+        assert received == data == bytes(BIG)
+        return
+    assert pull.recv() == bytes(BIG)
+    assert data == bytes(BIG)

@@ -19,7 +19,7 @@ from zmqcy._library cimport (
     LAST_TYPE, NO_TYPE, c_string, check, error, interrupted, no_drafts, round_up, set_attribute, to_int, to_integer,
     to_milliseconds, to_spin, type_name)
 from zmqcy._message cimport BIG, Frame, default_threshold, to_threshold
-from zmqcy._system cimport counted, drain, epoll_remove, probe_descriptors
+from zmqcy._system cimport counted, drain, epoll_remove, is_foreign, probe_descriptors
 from zmqcy._transfer cimport events_of, make_signaler
 from zmqcy.libzmq cimport (
     ENOTSUP, ETERM, ZMQ_DGRAM, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR,
@@ -249,6 +249,11 @@ cdef class BaseSocket:
         -------
         Socket
             `close` on it closes the socket of both.
+
+        Raises
+        ------
+        ZMQError
+            ENOTSOCK: the socket was closed, or made by another libzmq of this process, as wheels of pyzmq bring one.
         """
         cdef BaseSocket self = cls.__new__(cls)
         self._adopt(address)
@@ -275,6 +280,8 @@ cdef class BaseSocket:
             if not isinstance(address, int) or address <= 0:
                 raise TypeError(f"shadow: the address of a socket is a positive int, not {address!r}")
             self.record.handle = <void *> <size_t> address
+            if is_foreign(self.record.handle, <void *> zmq_getsockopt):
+                raise error(ENOTSOCK, "shadow", NO_TYPE, hex(address), "the socket was made by another libzmq")
         handle = <size_t> self.record.handle
         check(zmq_getsockopt(self.record.handle, ZMQ_TYPE, &number, &size), "shadow", NO_TYPE, hex(handle))
         self.record.type = number

@@ -135,6 +135,7 @@ cdef int lend(zmq_msg_t *msg, object data, MessageTracker tracker, str call) exc
     cdef Lease *lease = <Lease *> malloc(sizeof(Lease))
     cdef void *start
     cdef size_t size
+    cdef zmq_msg_t twin
     if lease is NULL:
         raise MemoryError(call)
     lease.owner = lease.tracker = NULL
@@ -163,6 +164,11 @@ cdef int lend(zmq_msg_t *msg, object data, MessageTracker tracker, str call) exc
             add(&tracker.tracking.pending, -1)
         release_lease(lease)
         return fail(call, NO_TYPE, f"size={size}")
+    # Whoever connects over ws masks what it sends, and libzmq does that in place: in the memory that is lent. It makes
+    # a copy of what is, or ever was, shared. That the next hop is inproc says nothing: a device may forward it to ws.
+    <void> zmq_msg_init(&twin)
+    <void> zmq_msg_copy(&twin, msg)
+    <void> zmq_msg_close(&twin)
     return 0
 
 

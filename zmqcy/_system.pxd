@@ -38,6 +38,7 @@ cdef extern from *:
     #define zmqcy_most_processors() INT_MAX
     typedef struct { int policy, priority, processors; unsigned char allowed[128]; int error; } zmqcy_schedule;
     #define zmqcy_try_schedule(schedule) 0
+    #define zmqcy_is_foreign(object, function) 0
     #define zmqcy_close(fd) closesocket((SOCKET) (fd))
     #define zmqcy_longest_path 107
     static inline void zmqcy_drain(int fd) {
@@ -45,6 +46,7 @@ cdef extern from *:
         while (recv((SOCKET) fd, bytes, sizeof bytes, 0) > 0);
     }
     #else
+    #include <dlfcn.h>
     #include <poll.h>
     #include <pthread.h>
     #include <signal.h>
@@ -75,6 +77,11 @@ cdef extern from *:
     #include <unistd.h>
     #define zmqcy_longest_path ((int) sizeof(((struct sockaddr_un *) NULL)->sun_path) - 1)
     #define zmqcy_yield() sched_yield()
+    /* An object of C++ begins with the address of its class's table, which lies in the library that made it. */
+    static inline int zmqcy_is_foreign(void *object, void *function) {
+        Dl_info maker, own;
+        return dladdr(*(void **) object, &maker) && dladdr(function, &own) && maker.dli_fbase != own.dli_fbase;
+    }
     static inline void zmqcy_poke(int fd) {
         ssize_t rc = write(fd, "", 1);
         (void) rc;  /* full: it is readable already */
@@ -229,6 +236,8 @@ cdef extern from *:
     bint is_policy "zmqcy_is_policy"(int policy) noexcept nogil
     int most_processors "zmqcy_most_processors"() noexcept nogil
     int try_schedule "zmqcy_try_schedule"(schedule_t *schedule) noexcept nogil  # an errno
+    # whether a C++ object was made by another library than that of a function; 0 where that cannot be told
+    bint is_foreign "zmqcy_is_foreign"(void *object, void *function) noexcept nogil
     void poke "zmqcy_poke"(int fd) noexcept nogil  # make the other end readable
     void *swap "zmqcy_swap"(void **place, void *value) noexcept nogil
     void *load "zmqcy_load"(void **place) noexcept nogil

@@ -1,0 +1,228 @@
+"""zmqcy with peers on other bindings, with old peers, and beside another binding in one process.
+
+The short form runs pyzmq, pyomq and C, those that are there; `make interop` installs the rest and runs all.
+"""
+
+import importlib.util
+import re
+import socket as sockets
+import sys
+from pathlib import Path
+
+import pytest
+
+import zmqcy
+
+sys.path.insert(0, str(Path(__file__).with_name("interop")))
+
+import matrix
+
+
+@pytest.fixture(scope="module")
+def peer(request):
+    try:
+        peer = matrix.Peer(request.param)
+    except matrix.Absent as absent:
+        pytest.skip(str(absent))
+    yield peer
+    peer.stop()
+
+
+@pytest.mark.parametrize("row", matrix.ROWS, ids=lambda row: f"{row.pattern}-{row.transport}-{row.mechanism}")
+@pytest.mark.parametrize("peer", matrix.COMMANDS, indirect=True)
+def test_the_table_is_what_a_run_gives(peer, row):
+    """Of other versions than those in the table the cells may differ where something works that did not, or is new."""
+    title, cells = matrix.written()[peer.name]
+    came = matrix.outcome(peer, row)
+    if (title, matrix.written_on()) != (peer.title, zmqcy.zmq_version()) and came in (matrix.WORKS, matrix.UNKNOWN):
+        return
+    assert came == cells[row]
+
+
+def test_the_table_has_all_rows_and_peers():
+    columns = matrix.written()
+    assert list(columns) == list(matrix.COMMANDS)
+    for _, cells in columns.values():
+        assert list(cells) == matrix.ROWS
+
+
+def test_a_peer_that_ends_or_says_something_else_is_told():
+    """The runner sees what it is there for."""
+    peer = object.__new__(matrix.Peer)
+    script = "print('hello x 1 knows tcp', flush=True); input(); print('got 1 1 1 1', flush=True)"
+    peer.command = [sys.executable, "-c", script]
+    peer.start()
+    assert (peer.title, peer.known) == ("x 1", {"tcp"})
+    with pytest.raises(matrix.Failed, match="it got 1 1 1 1, and not got 1 1 5"):
+        peer.receives([[b"hello"]])
+    with pytest.raises(matrix.Failed, match="it ended"):
+        peer.hear()
+    peer.stop()
+
+
+# ---- old versions of the protocol, byte by byte
+
+SIGNATURE = b"\xff" + bytes(8) + b"\x7f"
+
+
+def read(connection, size):
+    data = b""
+    while len(data) < size:
+        more = connection.recv(size - len(data))
+        assert more, data
+        data += more
+    return data
+
+
+@pytest.fixture
+def raw(socket):
+    """A REP of zmqcy that echoes once, and a bare connection to it."""
+    rep = socket(zmqcy.REP)
+    port = rep.bind_to_random_port("tcp://127.0.0.1")
+    with sockets.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        yield rep, connection
+
+
+def test_a_peer_of_zmtp_1_0(raw):
+    """It knows no greeting: it begins with the frame of its identity. libzmq's signature is such a frame to it."""
+    rep, connection = raw
+    connection.sendall(b"\x01\x00" + b"\x01\x01" + b"\x06\x00hello")  # lengths include the byte of flags
+    assert rep.recv() == b"hello"
+    rep.send(b"world!")
+    assert read(connection, 10) == b"\xff" + bytes(7) + b"\x01\x7f"  # a frame with a length of 8 bytes: flags alone
+    assert read(connection, 10) == b"\x01\x01" + b"\x07\x00world!"
+
+
+def test_a_peer_of_zmtp_2_0(raw):
+    rep, connection = raw
+    connection.sendall(SIGNATURE + b"\x01" + b"\x03" + b"\x00\x00" + b"\x01\x00" + b"\x00\x05hello")  # revision, REQ
+    assert rep.recv() == b"hello"
+    rep.send(b"world!")
+    assert read(connection, 10)[-1:] == b"\x7f"
+    assert read(connection, 4) == b"\x03\x04" + b"\x00\x00"  # libzmq's own version, REP, no identity
+    assert read(connection, 10) == b"\x01\x00" + b"\x00\x06world!"
+
+
+@pytest.mark.parametrize("minor", [0, 1])
+def test_a_peer_of_zmtp_3(raw, minor):
+    rep, connection = raw
+    connection.sendall(SIGNATURE + bytes([3, minor]) + b"NULL".ljust(20, b"\0") + bytes(32))
+    greeting = read(connection, 64)
+    assert greeting[10] == 3
+    assert greeting[12:32] == b"NULL".ljust(20, b"\0")
+    ready = b"\x05READY\x0bSocket-Type" + (3).to_bytes(4, "big") + b"REQ"
+    connection.sendall(b"\x04" + bytes([len(ready)]) + ready + b"\x01\x00" + b"\x00\x05hello")
+    flags, size = read(connection, 2)
+    assert flags == 4
+    answer = read(connection, size)
+    assert answer.startswith(b"\x05READY\x0bSocket-Type\0\0\0\x03REP")
+    assert rep.recv() == b"hello"
+    rep.send(b"world!")
+    assert read(connection, 10) == b"\x01\x00" + b"\x00\x06world!"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        SIGNATURE + b"\x03\x00" + b"CURVE".ljust(20, b"\0") + bytes(32),
+        SIGNATURE + b"\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32) + b"\x04\x03\x05REA",
+        SIGNATURE + b"\x01" + b"\x63" + b"\x00\x00" + b"\x01\x00\x00\x05hello"[:4],
+    ],
+    ids=["another mechanism", "a broken command", "an unknown type"],
+)
+def test_a_peer_that_speaks_nonsense_disturbs_nobody(raw, socket, data):
+    rep, connection = raw
+    connection.sendall(data)
+    req = socket(zmqcy.REQ)
+    req.connect(rep.last_endpoint)
+    for _ in range(3):
+        req.send(b"hello")
+        rep.send(rep.recv().upper())
+        assert req.recv() == b"HELLO"
+    connection.shutdown(sockets.SHUT_RDWR)
+
+
+# ---- beside pyzmq in one process
+
+needs_pyzmq = pytest.mark.skipif(importlib.util.find_spec("zmq") is None, reason="pyzmq is not installed")
+
+SIDE_BY_SIDE = """
+import threading
+{imports}
+
+def serve(module, ready):
+    with module.Context() as context, context.socket(module.REP) as socket:
+        socket.setsockopt(module.LINGER, 1000)
+        ready.append(socket.bind_to_random_port("tcp://127.0.0.1"))
+        event.release()
+        for _ in range(200):
+            socket.send(socket.recv().upper())
+
+event, ports = threading.Semaphore(0), ([], [])
+threads = [threading.Thread(target=serve, args=each) for each in zip((zmq, zmqcy), ports)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    assert event.acquire(timeout=10)
+
+def ask(module, port):
+    with module.Context() as context, context.socket(module.REQ) as socket:
+        socket.setsockopt(module.RCVTIMEO, 10000)
+        socket.connect(f"tcp://127.0.0.1:{{port}}")
+        for i in range(200):
+            socket.send(b"a%d" % i)
+            assert socket.recv() == b"A%d" % i
+
+askers = [threading.Thread(target=ask, args=(zmqcy, ports[0][0])), threading.Thread(target=ask, args=(zmq, ports[1][0]))]
+for thread in askers:
+    thread.start()
+for thread in askers + threads:
+    thread.join()
+print("both")
+"""
+
+
+@needs_pyzmq
+@pytest.mark.parametrize("imports", ["import zmq\nimport zmqcy", "import zmqcy\nimport zmq"])
+def test_both_at_once_in_threads(run, imports):
+    assert run(SIDE_BY_SIDE.format(imports=imports)).stdout == "both\n"
+
+
+@needs_pyzmq
+def test_a_socket_of_the_other(run):
+    """Addresses mean something only to the libzmq that made them. pyzmq's wheels bring one of their own."""
+    done = run("""
+        import re, zmq, zmqcy
+        with open("/proc/self/maps") as maps:
+            libraries = set(re.findall(r"/\\S*libzmq\\S*", maps.read()))
+        ours, theirs = zmqcy.Context(), zmq.Context()
+        a, b = ours.socket(zmqcy.PULL), theirs.socket(zmq.PULL)
+        if len(libraries) == 1:
+            b.bind("inproc://b")
+            push = theirs.socket(zmq.PUSH)
+            push.connect("inproc://b")
+            push.send(b"one")
+            assert zmqcy.Socket.shadow(b.underlying).recv() == b"one"
+            assert zmqcy.Socket.shadow(b).type == zmq.Socket.shadow(a.underlying).type == zmq.PULL
+            push.close()
+        else:
+            try:
+                zmqcy.Socket.shadow(b.underlying)
+            except zmqcy.ZMQError as error:
+                assert str(error) == f"shadow {hex(b.underlying)}: the socket was made by another libzmq"
+            else:
+                raise AssertionError("taken")
+        b.close()
+        theirs.term()
+        print("done")
+    """)
+    assert done.stdout == "done\n"
+
+
+def test_nothing_of_the_page_is_unexplained():
+    """What does not work with a peer is told below the table in words, by the peer's name."""
+    text = matrix.PAGE.read_text()
+    below = text.partition(matrix.END)[2]
+    for name, (_, cells) in matrix.written().items():
+        if {*cells.values()} - {matrix.WORKS, matrix.UNKNOWN}:
+            assert re.search(rf"^- .*\b{re.escape(name)}\b", below, re.M), name
