@@ -58,15 +58,11 @@ PLACES = {
     "../CONTRIBUTING.md": "contributing.md",
     "../CHANGELOG.md": "changelog.md",
 }
-LATER = {"from-pyzmq", "interop", "guarantees", "releasing"}  # named in index.md, and left out there until written
 
 
 def adapt(app, name, source):
     for outside, page in PLACES.items():
         source[0] = source[0].replace(f"]({outside}", f"]({page}")
-    if name == "index":
-        missing = LATER - app.env.found_docs
-        source[0] = "".join(line for line in source[0].splitlines(True) if line.strip() not in missing)
 
 
 def setup(app):

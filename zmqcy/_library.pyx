@@ -195,7 +195,6 @@ cdef object unknown_attribute(object owner, str name):
 
 # ------------------------------------------------------------------------ what of libzmq needs no context
 
-DRAFT_API = zmq_has(b"draft") != 0  # whether libzmq has its drafts, as some types of sockets
 IPC_PATH_MAX_LEN = longest_path
 
 
@@ -225,6 +224,10 @@ def zmq_version_info():
     cdef int major, minor, patch
     libzmq_version(&major, &minor, &patch)
     return major, minor, patch
+
+
+# Whether libzmq has its drafts, as some types of sockets; one that is too old to be asked is refused by __init__.py.
+DRAFT_API = zmq_version_info() >= (4, 2) and zmq_has(b"draft") != 0
 
 
 def zmq_version():

@@ -22,7 +22,7 @@ def message(spec):
 
 
 def binds(url):
-    """Tell whether the library knows a transport. `has` does not tell: libzmq's own knows some words in capitals alone."""
+    """Tell whether the library knows a transport. `has` does not: libzmq's own knows some words in capitals alone."""
     with zmq.Context() as context, context.socket(zmq.PULL) as socket:
         try:
             socket.bind(url)

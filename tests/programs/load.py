@@ -54,8 +54,9 @@ class Run:
             "--host",
             f"http://127.0.0.1:{self.server.server_port}",
         ]
-        master = ["--master", "--headless", "--expect-workers", "2", "-u", str(USERS), "-r", "20", "-t", f"{SECONDS}s",
-                  "--master-bind-host", "127.0.0.1", "--master-bind-port", str(port), "--json", "--only-summary"]  # fmt: skip
+        users = ["--expect-workers", "2", "-u", str(USERS), "-r", "20", "-t", f"{SECONDS}s"]
+        place = ["--master-bind-host", "127.0.0.1", "--master-bind-port", str(port)]
+        master = ["--master", "--headless", *users, *place, "--json", "--only-summary"]
         worker = ["--worker", "--master-host", "127.0.0.1", "--master-port", str(port)]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": folder}
         self.master = subprocess.Popen([*command, *master], **pipes)
