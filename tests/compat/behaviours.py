@@ -113,15 +113,6 @@ def shadows_and_copies(ctx):
     return all(each.underlying == ctx.underlying for each in contexts)
 
 
-def the_class_of_the_sockets_of_one_context(ctx):
-    import zmq.asyncio
-
-    with zmq.Context() as other:
-        other._socket_class = zmq.asyncio.Socket
-        with other.socket(zmq.PUSH) as socket:
-            return isinstance(socket, zmq.asyncio.Socket) and ctx._socket_class is zmq.Socket
-
-
 def one_context_a_process(ctx):
     class Mine(zmq.Context):
         pass

@@ -395,7 +395,7 @@ class Context(zmqcy.Context):
         A context to shadow, or its address.
     """
 
-    __slots__ = ("__dict__", "_shadow")  # programs set `_socket_class` of one context
+    __slots__ = ("_shadow",)
     _socket_class: Any = Socket
     _instance: Any = None
     _instance_pid: int | None = None
