@@ -11,7 +11,7 @@ answers each line that it reads by one line, `error TEXT` where something went w
     close                                         ok
 
 A message is PART,PART,...; a part is its size, SIZExCOUNT for many of them, or =TEXT. Byte i of a part is i % 251.
-MECHANISM is `null`, `curve-server SECRET PUBLIC`, `curve-client SERVER PUBLIC SECRET`, or `plain-server`, `plain-client`
+MECHANISM is `null`, `curve-server SECRET PUBLIC`, `curve-client SERVER PUBLIC SECRET`, `plain-server`, `plain-client`
 with NAME PASSWORD. The CRC is of each part's size in decimal, `+` or, for the last, `.`, and its content.
 
 `python matrix.py` runs all peers that can be had and writes the table, `python matrix.py NAME...` some of them.
