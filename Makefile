@@ -42,6 +42,10 @@ soak: .venv/.built  ## send and receive for long on every event loop, cancelling
 faults: .venv/.built .venv/.bench  ## run programs that go wrong on zmqcy and pyzmq; write docs/reliability.md
 	$(if $(LONG),ZMQCY_LONG=1) $(BIN)/python tests/faults/run.py
 
+interop: .venv/.built .venv/.bench  ## let zmqcy talk to other implementations; write docs/interop.md
+	tools/interop.sh
+	$(BIN)/python tests/interop/matrix.py; ZMQCY_INTEROP=1 $(BIN)/python -m pytest tests/test_interop.py
+
 stubs: .venv/.built  ## write the stubs of options and constants from their tables
 	$(BIN)/python tools/stubs.py
 
@@ -49,7 +53,7 @@ clean:  ## remove what make made
 	rm -rf .venv build dist *.egg-info zmqcy/*.c zmqcy/*.so .hypothesis .*_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test lint types bench bench-guard soak faults stubs clean
+.PHONY: help demo test lint types bench bench-guard soak faults interop stubs clean
 
 # The environment is made anew for another PYTHON than it was made with.
 ifdef PYTHON
