@@ -84,6 +84,10 @@ pyzmq-shim: .venv/.ready  ## build the package that is called pyzmq and is zmqcy
 stubs: .venv/.built  ## write the stubs of options and constants from their tables
 	$(BIN)/python tools/stubs.py
 
+interop: .venv/.built .venv/.bench  ## let zmqcy talk to other implementations; write docs/interop.md
+	tools/interop.sh
+	$(BIN)/python tests/interop/matrix.py; ZMQCY_INTEROP=1 $(BIN)/python -m pytest tests/test_interop.py
+
 docs: .venv/.built .venv/.docs  ## make the site, docs/_build/index.html; a warning is an error
 	$(BIN)/python -m sphinx -EW --keep-going -q -b html docs docs/_build
 
@@ -92,7 +96,7 @@ clean:  ## remove what make made
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: help demo test test-drafts lint types bench bench-guard soak fuzz faults sanitize coverage peer-suite programs
-.PHONY: pyzmq-shim wheel sdist reproducible release stubs docs clean
+.PHONY: interop pyzmq-shim wheel sdist reproducible release stubs docs clean
 
 # The environment is made anew for another PYTHON than it was made with.
 ifdef PYTHON

@@ -173,8 +173,7 @@ def ask(module, port):
             socket.send(b"a%d" % i)
             assert socket.recv() == b"A%d" % i
 
-ends = (zmqcy, ports[0][0]), (zmq, ports[1][0])
-askers = [threading.Thread(target=ask, args=end) for end in ends]
+askers = [threading.Thread(target=ask, args=(each, port[0])) for each, port in zip((zmqcy, zmq), ports)]
 for thread in askers:
     thread.start()
 for thread in askers + threads:

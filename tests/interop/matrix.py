@@ -11,8 +11,8 @@ answers each line that it reads by one line, `error TEXT` where something went w
     close                                         ok
 
 A message is PART,PART,...; a part is its size, SIZExCOUNT for many of them, or =TEXT. Byte i of a part is i % 251.
-MECHANISM is `null`, `curve-server SECRET PUBLIC`, `curve-client SERVER PUBLIC SECRET`, `plain-server`, `plain-client`
-with NAME PASSWORD. The CRC is of each part's size in decimal, `+` or, for the last, `.`, and its content.
+MECHANISM is `null`, `curve-server SECRET PUBLIC`, `curve-client SERVER PUBLIC SECRET`, or `plain-server` and
+`plain-client` with NAME PASSWORD. The CRC is of each part's size, `+` or, for the last, `.`, and its content.
 
 `python matrix.py` runs all peers that can be had and writes the table, `python matrix.py NAME...` some of them.
 """
@@ -377,13 +377,14 @@ def outcome(peer, row):
     for (ours, theirs), we_bind in itertools.product(PATTERNS[row.pattern][0], (True, False)):
         try:
             meet(peer, row, ours, theirs, we_bind)
-        except (Failed, zmqcy.ZMQError):
+        except (Failed, zmqcy.ZMQError) as error:
+            said = str(error)
             with suppress(queue.Empty):  # what it says went wrong is nearer to the cause
-                error = Failed(peer.lines.get_nowait().removeprefix("error "))
+                said = peer.lines.get_nowait().removeprefix("error ")
             peer.process.kill()  # its socket is in an unknown state
             peer.stop()
             peer.start()
-            text = re.sub(r"(tcp|ws|ipc)://\S*?(?=[:,]? |$)", r"\1", str(error)).replace("|", "/")
+            text = re.sub(r"(tcp|ws|ipc)://\S*?(?=[:,]? |$)", r"\1", said).replace("|", "/")
             return f"{ours} of zmqcy {'bound' if we_bind else 'connected'}, {theirs} of the peer: {text}"
     return WORKS
 
