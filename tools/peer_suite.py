@@ -106,7 +106,7 @@ def run(file: Path, place: Path, how: list[str]) -> Outcomes:
         outcomes = {
             name: ("failed", text) if kind == "hung" else (kind, text) for name, (kind, text) in outcomes.items()
         }
-        if ended >= 0 and ended != 2 or len(outcomes) == before:  # 2: a test ended pytest as Ctrl-C does
+        if (ended >= 0 and ended != 2) or len(outcomes) == before:  # 2: a test ended pytest as Ctrl-C does
             return outcomes or {f"{file.name}::": ("failed", f"it ended with {ended} and no report")}
 
 

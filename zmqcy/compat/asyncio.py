@@ -35,9 +35,7 @@ def _then(operation: Any, convert: Callable[[Any], Any], cancel_at_close: bool =
     def settle(operation: Any) -> None:
         if future.done():
             return
-        if operation.cancelled():
-            future.cancel()
-        elif cancel_at_close and getattr(operation.exception(), "errno", None) == ENOTSOCK:
+        if operation.cancelled() or (cancel_at_close and getattr(operation.exception(), "errno", None) == ENOTSOCK):
             future.cancel()
         elif operation.exception() is not None:
             future.set_exception(operation.exception())

@@ -174,7 +174,7 @@ class SocketForms:
             itself._adopt(shadow)
         else:
             _base.BaseSocket.__init__(itself, context, socket_type)
-        self._kind_name = SocketType(itself.type).name
+        itself._kind_name = SocketType(itself.type).name
         itself._make_frames(Frame)
         if copy_threshold is not None:
             itself.copy_threshold = copy_threshold
@@ -204,13 +204,15 @@ class SocketForms:
 
     def getsockopt(self, option: int) -> Any:
         """Read an option, as bytes or a number."""
-        return _base.BaseSocket.getsockopt(self, option)  # type: ignore[arg-type]
+        itself: Any = self
+        return _base.BaseSocket.getsockopt(itself, option)
 
     def setsockopt(self, option: int, optval: Any) -> None:
         """Set an option: those of bytes to bytes, the others, and what zmqcy does not know, to a number."""
         if isinstance(optval, bytes) and option not in _NUMBERS:
             raise TypeError(f"setsockopt: option {option} takes an int, not {optval!r:.80}")
-        _base.BaseSocket.setsockopt(self, option, optval)  # type: ignore[arg-type]
+        itself: Any = self
+        _base.BaseSocket.setsockopt(itself, option, optval)
 
     get = getsockopt
     set = setsockopt
@@ -491,6 +493,8 @@ class Frame(zmqcy.Frame):
     """
 
     __slots__ = ("_buffer", "_bytes")
+    _buffer: Any
+    _bytes: Any
 
     def __init__(
         self, data: Any = None, track: bool = False, copy: bool | None = None, copy_threshold: int | None = None
