@@ -148,9 +148,22 @@ def test_numpy(tcp):
 
 def test_a_frame_cannot_be_pickled(tcp):
     for frame in (frame_of(*tcp, b"x"), zmqcy.Frame(b"x")):
-        for work in (pickle.dumps, copy.copy, copy.deepcopy):
+        for work in (pickle.dumps, copy.deepcopy):
             with pytest.raises(TypeError, match="cannot be pickled"):
                 work(frame)
+
+
+@pytest.mark.parametrize("size", [1, 100, 100_000])
+def test_a_copy_of_a_frame_has_its_content(tcp, size):
+    frame = frame_of(*tcp, b"x" * size)
+    other = copy.copy(frame)
+    frame.release()
+    assert type(other) is zmqcy.Frame and other.bytes == b"x" * size
+    view = memoryview(other)  # who can write into the one does not change the other
+    further = copy.copy(other)
+    if not view.readonly:
+        view[0] = 0
+    assert further.bytes == b"x" * size
 
 
 # ---- properties

@@ -27,9 +27,9 @@ def contexts() -> None:
     context = zmqcy.Context()
     context.lingr = 0  # error: has no attribute "lingr"
     context.socket(zmqcy.PUSH, rcvhwn=3)  # error: Unexpected keyword argument "rcvhwn"
-    context.socket(zmqcy.PUSH, rcvhwm=b"3")  # error: [arg-type]
+    context.socket(zmqcy.PUSH, rcvhwm=b"3")  # error: No overload variant
     context.socket(zmqcy.PUSH, last_endpoint="inproc://a")  # error: Unexpected keyword argument "last_endpoint"
-    context.socket("PUSH")  # error: [arg-type]
+    context.socket("PUSH")  # error: No overload variant
     context.socket_limit = 3  # error: read-only
     print(context.thread_sched_policy)  # error: "__get__" of "_WriteOnly"
     context.set(zmqcy.MAX_SOCKETS, "3")  # error: [arg-type]
