@@ -37,7 +37,7 @@ TREE: dict[str, tuple[str, ...]] = {
     "zmq.auth.ioloop": ("zmqcy.compat.auth: IOLoopAuthenticator",),
     "zmq.auth.thread": ("zmqcy.compat.auth: ThreadAuthenticator Authenticator",),
     "zmq.backend": _CORE,
-    "zmq.constants": ("zmqcy.compat.core: HWM _OptType", "zmqcy.constants"),
+    "zmq.constants": ("zmqcy.compat.core: Event HWM _OptType", "zmqcy.constants"),
     "zmq.decorators": ("zmqcy.compat.decorators: context socket",),
     "zmq.devices": _DEVICES,
     "zmq.devices.basedevice": _DEVICES,

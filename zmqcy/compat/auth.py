@@ -342,7 +342,8 @@ class AsyncioAuthenticator(Authenticator):
         """Answer no longer."""
         if self._handler is not None:
             self._task.cancel()
-            zmqcy.auth._close(self._handler._socket)  # at once: the context may be ended before the task is
+            handlers: Any = zmqcy.auth
+            handlers._close(self._handler._socket)  # at once: the context may be ended before the task is
             self._handler = self._task = None
 
 

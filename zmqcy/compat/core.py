@@ -9,7 +9,7 @@ import time
 import warnings
 from abc import ABCMeta
 from collections.abc import Callable, Iterable
-from enum import Enum
+from enum import Enum, IntFlag
 from errno import EMSGSIZE, ENAMETOOLONG
 from threading import Lock
 from types import GenericAlias
@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from weakref import ref
 
 import zmqcy
-from zmqcy import _base
+from zmqcy import _base, constants
 from zmqcy._base import SocketProperty
 from zmqcy.compat import PYZMQ, pyzmq_version, pyzmq_version_info
 from zmqcy.compat.utils import dumps, loads
@@ -35,6 +35,12 @@ PYZMQ_DRAFT_API = zmqcy.DRAFT_API
 DEFAULT_PROTOCOL = pickle.DEFAULT_PROTOCOL
 POLLIN = int(zmqcy.POLLIN)
 HWM = 1  # which libzmq has not known since its version 3
+
+
+_EVENTS = {name: int(value) for name, value in constants.Event.__members__.items() if name != "ALL_V1"}
+_EVENTS |= {f"PROTOCOL_ERROR_{each.name}": int(each) for each in constants.ProtocolError}
+Event = IntFlag("Event", _EVENTS, module=__name__)  # type: ignore[misc]  # pyzmq has both in one
+Event.ALL_V1 = Event.ALL  # type: ignore[attr-defined]
 
 
 class AttributeSetter:
@@ -654,6 +660,7 @@ __all__ = [
     "_FINISHED_TRACKER",
     "Context",
     "DraftFDWarning",
+    "Event",
     "Frame",
     "Message",
     "MessageTracker",
