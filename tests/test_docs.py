@@ -91,6 +91,8 @@ def with_free_ports():
 
 @pytest.mark.parametrize("page", OTHERS)
 def test_the_python_of_a_page_runs_and_prints_what_it_says(run, page, tmp_path, with_free_ports):
+    if page == "drafts.md" and not zmqcy.has("draft"):
+        pytest.skip("this libzmq has no draft sockets")
     text = (DOCS / page).read_text()
     lines = text.splitlines()
     parts = [
