@@ -140,7 +140,7 @@ class Host:
             self.process.kill()
         _, errors = self.process.communicate(timeout=30)
         if kind is None:
-            assert (self.process.returncode, errors) == (0, "")
+            assert f"{self.process.returncode} {errors}" == "0 "
 
     def report(self):
         """Return how many messages each socket has received; add what its watchers told to `events`."""

@@ -28,13 +28,25 @@ def install() -> None:
     warnings.warn("zmq.asyncio.install does nothing, and is not needed", DeprecationWarning, stacklevel=2)
 
 
+class _Converted(asyncio.Future):  # type: ignore[type-arg]
+    """What a conversion makes of an operation's result. It is cancelled with the operation, at once, or not at all."""
+
+    operation: Any = None
+
+    def cancel(self, msg: Any = None) -> bool:
+        if self.done() or not (self.operation is None or self.operation.cancel()):
+            return False
+        return super().cancel(msg)
+
+
 def _then(operation: Any, convert: Callable[[Any], Any], cancel_at_close: bool = False) -> Any:
-    """Return a future of what `convert` makes of an operation's result. To cancel it is to cancel the operation."""
-    future = asyncio.get_running_loop().create_future()
+    """Return a future of what `convert` makes of an operation's result."""
+    future = _Converted(loop=asyncio.get_running_loop())
 
     def settle(operation: Any) -> None:
         if future.done():
             return
+        future.operation = None
         if operation.cancelled() or (cancel_at_close and getattr(operation.exception(), "errno", None) == ENOTSOCK):
             future.cancel()
         elif operation.exception() is not None:
@@ -48,8 +60,8 @@ def _then(operation: Any, convert: Callable[[Any], Any], cancel_at_close: bool =
     if operation.done():
         settle(operation)
     else:
+        future.operation = operation
         operation.add_done_callback(settle)
-        future.add_done_callback(lambda future: operation.cancel() if future.cancelled() else None)
     return future
 
 
