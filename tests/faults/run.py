@@ -25,7 +25,7 @@ def run(name, module):
     """Run a program in a process of its own; return what came of it in words."""
     process = subprocess.Popen(
         # Python 3.12 warns of a fork beside threads: that is what some of them do.
-        [sys.executable, "-W", "ignore::DeprecationWarning", str(Path(__file__).with_name("programs.py")), name, module],
+        [sys.executable, "-W", "ignore::DeprecationWarning", Path(__file__).with_name("programs.py"), name, module],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     try:
