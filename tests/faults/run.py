@@ -24,8 +24,9 @@ TURNS = 3  # of a program on pyzmq: what a race does is not always the same
 def run(name, module):
     """Run a program in a process of its own; return what came of it in words."""
     process = subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("programs.py")), name, module],
         # Python 3.12 warns of a fork beside threads: that is what some of them do.
-        [sys.executable, "-W", "ignore::DeprecationWarning", Path(__file__).with_name("programs.py"), name, module],
+        env={**os.environ, "PYTHONWARNINGS": "ignore::DeprecationWarning"},
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     try:
