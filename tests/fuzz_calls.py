@@ -335,7 +335,7 @@ class Fuzzer:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except Woken:
             self.counts["woken"] += 1
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             self.counts["exceptions"] += 1
             with contextlib.suppress(Evil, TypeError):  # made by the fuzzer from anything
                 str(error)
@@ -496,6 +496,7 @@ def child(seed, rounds, log):
             if first and (now[0] > first[0] or now[1] > first[1] or now[2] > first[2] + GROWTH):
                 sys.exit(f"left behind after round {number}: descriptors, threads, memory were {first}, are {now}")
     print(" ".join(f"{key}={value}" for key, value in fuzzer.counts.items()))
+    faulthandler.dump_traceback_later(2 * HANG, exit=True)  # for the end of the interpreter
 
 
 def run(seed, rounds=ROUNDS):

@@ -813,3 +813,21 @@ async def test_tasks_wait_for_peers(flavour, ctx):
         client.connect(server.last_endpoint)
         await monitor.wait_connected(LIMIT)
         assert monitor.peers == 1
+
+
+IN_A_CYCLE = """
+import gc, types, zmqcy
+context = zmqcy.Context()
+for _ in range(100):
+    socket = context.socket(zmqcy.STREAM)
+    holder = types.SimpleNamespace(all=[socket.watch(), socket])
+    holder.itself = holder
+    del holder, socket
+    gc.collect()
+print("all gone")
+"""
+
+
+def test_a_socket_and_its_watcher_go_in_a_cycle(run):
+    # The collector clears weak references first, so that the watcher's end finds no socket whose monitor it could end.
+    assert run(IN_A_CYCLE).stdout == "all gone\n"

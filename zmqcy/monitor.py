@@ -247,7 +247,8 @@ class Hub:
                 socket = self.socket()
                 if socket is not None:
                     socket._unmonitor()
-                self.finish(errno.ENOTSOCK, "the monitor was closed")
+                    self.finish(errno.ENOTSOCK, "the monitor was closed")
+                # Else it goes with its last watcher, and ends its monitor itself: libzmq has to have its PAIR till then.
 
 
 class _Watcher:
