@@ -830,3 +830,31 @@ def test_recv_multipart_into_in_the_middle_of_a_message(pair):
     buffers = [bytearray(2), bytearray(3)]
     assert pull.recv_multipart_into(buffers) == [2, 3]
     assert buffers == [b"bb", b"ccc"]
+
+
+class Kind(zmqcy.Frame):
+    """A class of the user's own."""
+
+    __slots__ = ("note",)
+
+
+@pytest.mark.parametrize("size", [0, 1, 33, 34, 5000, 100_000])
+def test_a_frame_of_a_derived_class_is_sent_as_one(pair, size):
+    one, two = pair(zmqcy.PAIR, zmqcy.PAIR)
+    data = b"x" * size
+    frame = Kind(data)
+    for send in (
+        one.send, one.try_send, lambda data: one.send(data, copy=True), lambda data: one.send(data, copy=False),
+        lambda data: one.send_multipart([data]), lambda data: one.send_many([data]), lambda data: one.send(Kind(data)),
+    ):  # fmt: skip
+        send(frame)
+        assert two.recv() == data
+
+
+async def test_a_task_sends_a_frame_of_a_derived_class(flavour, socket):
+    one, two = socket(zmqcy.PAIR), socket(zmqcy.PAIR)
+    one.bind("inproc://derived")
+    two.connect("inproc://derived")
+    for size in (0, 1, 33, 34, 5000):
+        await one.send(Kind(b"x" * size))
+        assert await two.recv() == b"x" * size

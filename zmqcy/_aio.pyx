@@ -1209,7 +1209,7 @@ cdef class Socket(BaseSocket):
                 if type(data) is bytes:
                     if put_quickly(self, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), f):
                         return finished(self.loop, None)
-                elif type(data) is not Frame and put_quickly(self, start_of(data), size_of(data), f):
+                elif not isinstance(data, Frame) and put_quickly(self, start_of(data), size_of(data), f):
                     return finished(self.loop, None)
             return self.put([data], None, f, copy, track, timeout, "send", yielding)
         except Exception as exception:

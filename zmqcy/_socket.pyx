@@ -130,9 +130,9 @@ cdef int check_parts(BaseSocket socket, list parts, list ends, int flags, str ca
     if socket.datagram:
         for i in range(most - 1, len(parts), most):
             data = parts[i]
-            size = zmq_msg_size(&(<Frame> data).msg) if type(data) is Frame else size_of(data)
+            size = zmq_msg_size(&(<Frame> data).msg) if isinstance(data, Frame) else size_of(data)
             if type_number == ZMQ_RADIO:
-                size += 1 + (len((<Frame> data).group.encode()) if type(data) is Frame else 0)
+                size += 1 + (len((<Frame> data).group.encode()) if isinstance(data, Frame) else 0)
             if size > MOST_DATAGRAM:
                 raise error(EMSGSIZE, call, type_number, f"{size} bytes into a datagram of {MOST_DATAGRAM}")
     return 0
@@ -144,7 +144,7 @@ cdef Frame to_addressed(BaseSocket socket, object data, object routing_id, objec
     cdef zmq_msg_t msg
     cdef int type_number = socket.record.type
     data = to_content(data, call, None)
-    if type(data) is Frame:
+    if isinstance(data, Frame):
         (<Frame> data).share(&msg, copy is not None and copy, call)
     elif copy is None and (type(data) is not bytes or size_of(data) < socket.threshold) or copy:
         copy_in(&msg, start_of(data), size_of(data), call)
@@ -695,7 +695,7 @@ cdef class Socket(BaseSocket):
             else:
                 data = to_content(data, "send", None)
                 enter(self, "send")
-                if type(data) is not Frame and put_quickly(self, start_of(data), size_of(data), f):
+                if not isinstance(data, Frame) and put_quickly(self, start_of(data), size_of(data), f):
                     return None
         return put_tracked(self, [to_content(data, "send", None)], f, copy, track, timeout, "send")
 
@@ -714,7 +714,7 @@ cdef class Socket(BaseSocket):
         """
         data = to_content(data, "try_send", None)
         enter(self, "try_send")
-        if type(data) is not Frame and put_quickly(self, start_of(data), size_of(data), 0):
+        if not isinstance(data, Frame) and put_quickly(self, start_of(data), size_of(data), 0):
             return True
         return put_parts(self, [data], None, ZMQ_DONTWAIT | QUIET, None, None, None, "try_send") == 1
 
