@@ -169,6 +169,17 @@ def grid_cell(row: dict) -> str:
     return f"{figure(row['median'])} ({figure(row['min'])} - {figure(row['max'])})"
 
 
+# What the plot of README shows: a work, and its table.
+OVERVIEW = [
+    ("REQ to REP over tcp, 8 B", f"{TRIPS}, 8 B"),
+    ("tcp, 1 MB", f"{TCP}, single, 1 MB"),
+    ("tcp, 8 B, by batch", f"{TCP}, batch, 8 B"),
+    ("two threads, 8 B, by batch", f"{INPROC}, batch, 8 B"),
+    ("asyncio, two tasks, 8 B", f"{TASKS}, single, 8 B"),
+    ("Poller with 1,000 sockets", "Poller, one socket ready, 1,000 sockets"),
+]
+
+
 def facts(runs: dict) -> str:
     """Return the machine and versions of the newest file, and that others differ if they do."""
     machines = [run["machine"] for run in runs.values()]
@@ -231,6 +242,40 @@ def draw(pyplot, group: str, points: list[dict]) -> None:
     axes.minorticks_off()
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
+
+
+def overview(runs: dict) -> Path | None:
+    """Draw how many times as fast as pyzmq zmqcy and pyomq are; return the file, None where a table is missing."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    tables = {name: each for run in runs.values() for name, each in run["tables"].items()}
+    if not all(name in tables for _, name in OVERVIEW):
+        return None
+    ours: list[float] = []
+    theirs: list[float] = []
+    for _, name in OVERVIEW:
+        ratios = {row["rival"]: row["ratio"] for row in tables[name]["rows"] if "ratio" in row}
+        ours.append(ratios["pyzmq"])
+        theirs.append(ratios["pyzmq"] / ratios["pyomq"])
+    with pyplot.rc_context({"svg.hashsalt": "zmqcy", "svg.fonttype": "path", "font.size": 9}):
+        _, axes = pyplot.subplots(figsize=(7, 3.2), layout="constrained")
+        places = list(range(len(OVERVIEW)))
+        for shift, name, values, color in ((0.2, "zmqcy", ours, "#1b5e8c"), (-0.2, "pyomq", theirs, "#b9b9b9")):
+            bars = axes.barh([place + shift for place in places], values, 0.38, left=0, label=name, color=color)
+            axes.bar_label(bars, [figure_of_ratio(value) for value in values], padding=3)
+        axes.axvline(1, color="black", linewidth=1)
+        axes.set(xscale="log", xlim=(0.4, 2.5 * max(ours)), xlabel="times as fast as pyzmq (1: as fast)")
+        axes.set_xticks(decades := [10**power for power in range(4)], [f"{each:,}" for each in decades])
+        axes.minorticks_off()
+        axes.set_yticks(places, [work for work, _ in OVERVIEW])
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(loc="lower right", frameon=False)
+        pyplot.savefig(file := RESULTS / "plots" / "overview.svg", metadata={"Date": None})
+        pyplot.close()
+    return file
 
 
 # ---- the page
@@ -319,6 +364,8 @@ def write_docs(runs: dict, drawn: dict[str, Path]) -> None:
     for group, file in drawn.items():
         if in_docs(group):
             shutil.copy(file, folder)
+    if (shown := overview(runs)) is not None:
+        shutil.copy(shown, folder)
 
 
 def report(docs: bool) -> None:

@@ -331,6 +331,7 @@ def test_the_plan_fits_and_has_the_figures_to_reach(quick, most, monkeypatch):
     assert len(tables) == sum(len(cell.tables) for cell in cells)
     for _, _, title, rival in report.FIGURES:
         assert (rival or "zmqcy") in tables[title].of
+    assert all({"zmqcy", "pyzmq", "pyomq"} <= tables[title].of.keys() for _, title in report.OVERVIEW)
     for cell in cells:
         assert all(run in cell.runs for table in cell.tables for run in table.of.values() if cell.title != "calls")
 
@@ -392,6 +393,15 @@ def test_the_page_and_the_docs(results, tmp_path, monkeypatch):
     assert "old" not in text
     [plot] = [line for line in text.splitlines() if line.startswith("![")]
     assert (docs.parent / plot.split("(")[1].removesuffix(")")).is_file()
+
+
+def test_the_overview(results):
+    pytest.importorskip("matplotlib")
+    assert report.overview(report.load()) is None  # some of its tables are missing
+    rates = {"zmqcy": [3.0, 3.0], "pyomq": [2.0, 2.0], "pyzmq": [1.5, 1.5]}
+    common.save("throughput", {title: common.summary(rates) for _, title in report.OVERVIEW})
+    report.plots(report.load())
+    assert "svg" in report.overview(report.load()).read_text()
 
 
 def test_the_docs_have_the_place_for_a_run():
