@@ -1,4 +1,4 @@
-"""A server of models and its engine on `zmqcy.compat`, in processes of their own; and on pyzmq, which it is written for."""
+"""A server of models and its engine on `zmqcy.compat`, in processes of their own; and on pyzmq, as a program for it."""
 
 import importlib.util
 import json
