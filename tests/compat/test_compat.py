@@ -393,6 +393,96 @@ def test_green_sockets_heed_their_timeouts(run):
     """)
 
 
+def test_a_green_router_whose_peer_is_full_waits_for_it_alone(run):
+    """It says that it can send, to others; and the other greenlets have their turns."""
+    pytest.importorskip("gevent")
+    run("""
+    import zmqcy.compat
+    zmqcy.compat.install()
+    import gevent, zmq.green as zmq
+
+    with zmq.Context() as context:
+        router, dealer, other = (context.socket(kind) for kind in (zmq.ROUTER, zmq.DEALER, zmq.DEALER))
+        router.linger = dealer.linger = other.linger = 0
+        router.router_mandatory = True
+        router.sndhwm = dealer.rcvhwm = 1
+        dealer.identity = b"full"
+        router.bind("inproc://full")
+        dealer.connect("inproc://full")
+        dealer.send(b"here")
+        assert router.recv_multipart() == [b"full", b"here"]
+        other.connect("inproc://full")
+        other.send(b"has room")
+        assert router.recv_multipart()[1] == b"has room"
+        sent = 0
+        try:
+            while True:
+                router.send_multipart([b"full", b"%d" % sent], zmq.DONTWAIT)
+                sent += 1
+        except zmq.Again:
+            assert router.getsockopt(zmq.EVENTS) & zmq.POLLOUT
+        router.sndtimeo = 50
+        try:
+            router.send_multipart([b"full", b"in vain"])
+        except zmq.Again:
+            pass
+        else:
+            raise AssertionError
+        router.sndtimeo = 20_000
+        sending = gevent.spawn(router.send_multipart, [b"full", b"last"])
+        gevent.sleep(0.01)
+        assert not sending.ready()
+        assert [dealer.recv() for _ in range(sent)] == [b"%d" % number for number in range(sent)]
+        sending.get(timeout=10)
+        assert dealer.recv() == b"last"
+        for socket in (router, dealer, other):
+            socket.close()
+    """)
+
+
+def test_a_stream_answers(run):
+    """Of a REP socket, which may not receive before it has sent, and of a ROUTER that has many requests at once."""
+    pytest.importorskip("tornado")
+    done = run("""
+    import asyncio, threading, zmqcy.compat
+    zmqcy.compat.install()
+    import zmq
+    from zmq.eventloop.zmqstream import ZMQStream
+
+    def ask(context, where, kind, answers):
+        with context.socket(kind) as socket:
+            socket.linger, socket.rcvtimeo = 0, 10_000
+            socket.connect(where)
+            if kind == zmq.REQ:
+                for number in range(300):
+                    socket.send(b"%d" % number)
+                    answers.append(socket.recv())
+            else:
+                for number in range(300):
+                    socket.send(b"%d" % number)
+                answers.extend(socket.recv() for _ in range(300))
+
+    async def main():
+        failed = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: failed.append(context))
+        with zmq.Context() as context:
+            for server, client in ((zmq.REP, zmq.REQ), (zmq.ROUTER, zmq.DEALER)):
+                stream, answers = ZMQStream(context.socket(server)), []
+                stream.bind(f"inproc://{int(server)}")
+                sent = []
+                stream.on_send(lambda message, status: sent.append(message[-1]))
+                stream.on_recv(stream.send_multipart)
+                where = f"inproc://{int(server)}"
+                await asyncio.to_thread(ask, context, where, client, answers)
+                assert answers == sent == [b"%d" % number for number in range(300)] and not stream.sending()
+                stream.close()
+        assert failed == []
+
+    asyncio.run(main())
+    """)
+    assert done.stderr == ""
+
+
 def test_objects_of_zmqcy_and_of_compat_shadow_each_other(run):
     """Contexts and sockets of one libzmq, plain and asynchronous, by object and by address, while both are alive."""
     run("""
