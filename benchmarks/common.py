@@ -30,6 +30,7 @@ PEER = HERE / "peer.py"
 LIMIT = 10  # seconds without a word after which a rival hangs, and is cut off
 START = 0.25  # seconds that the processes of a run take to start and end, for the plan
 LIBRARIES = {"zmqcy": "zmqcy", "pyzmq": "zmq", "pyomq": "pyomq", "pynng": "pynng", "uvloop": "uvloop"}
+COMPAT = "zmqcy.compat"  # what runs for pyzmq, by it
 CONTEXT = {"asyncio streams": "streams", "multiprocessing.Pipe": "Pipe"}  # to compare with; no rivals
 TRANSPORTS = ("inproc", "ipc", "tcp")
 
@@ -66,7 +67,7 @@ def bare(command: list[str]) -> list[str]:
 
 @cache
 def installed(name: str) -> bool:
-    if name == "C" or name in CONTEXT or importlib.util.find_spec(LIBRARIES[name]):
+    if name in ("C", COMPAT) or name in CONTEXT or importlib.util.find_spec(LIBRARIES[name]):
         return True
     print(f"{name} is not installed: left out (pip install --group bench)", file=sys.stderr)
     return False
@@ -74,11 +75,9 @@ def installed(name: str) -> bool:
 
 def rivals(*names: str) -> dict[str, list[str]]:
     """Return the command that each rival's works begin with; a library that is not installed is left out."""
-    return {
-        name: [baseline()] if name == "C" else [sys.executable, str(PEER), {**LIBRARIES, **CONTEXT}[name]]
-        for name in names
-        if installed(name)
-    }
+    python = {name: [sys.executable, str(PEER), library] for name, library in {**LIBRARIES, **CONTEXT}.items()}
+    python[COMPAT] = [sys.executable, "-m", COMPAT, str(PEER), LIBRARIES["pyzmq"]]
+    return {name: [baseline()] if name == "C" else python[name] for name in names if installed(name)}
 
 
 def loops() -> list[str]:

@@ -2,10 +2,11 @@
 
     peer.py LIBRARY WORK WHERE [KEY=VALUE ...]
 
-LIBRARY is zmqcy, zmq (pyzmq), pyomq, or one of others.py: pynng, Pipe, streams. Beside those of C there is the mode
-`batch`, of `batch` messages a call, the mode `blocking`, in which zmqcy sleeps without spinning before, the modes
-`hook` and `filter` of a streamer, the work `inline`, which sends and receives in one thread, and the work `service`,
-devices of zmqcy.devices. With loop=asyncio or loop=uvloop the work is one of tasks.py.
+LIBRARY is zmqcy, zmq (pyzmq), zmq.green, pyomq, or one of others.py: pynng, Pipe, streams. Beside those of C there is
+the mode `batch`, of `batch` messages a call, the mode `blocking`, in which zmqcy sleeps without spinning before, the
+modes `hook` and `filter` of a streamer, the work `inline`, which sends and receives in one thread, the work `service`,
+devices of zmqcy.devices, and `stream_push`, `stream_pull` and `stream_rep`, by callbacks of pyzmq's ZMQStream. With
+loop=asyncio or loop=uvloop the work is one of tasks.py.
 """
 
 import contextlib
@@ -225,6 +226,65 @@ def check(zmq, ctx, plan):
 
 def say_missing(plan, wanted, last):
     say(f"missing={plan.count - wanted if last == END else plan.count}")  # out of order, or twice: none counts
+
+
+# ---- works between two ends, by ZMQStream of pyzmq on tornado
+
+
+def by_stream(zmq, ctx, plan, kind, begin):
+    """Have a function make a stream do its work, in a loop that ends when the future that it gets is done."""
+    import asyncio
+
+    from zmq.eventloop.zmqstream import ZMQStream
+
+    async def main():
+        end = asyncio.get_running_loop().create_future()
+        begin(ZMQStream(attach(make(zmq, ctx, kind, plan), plan.where)), end)
+        await end
+
+    asyncio.run(main())
+
+
+def stream_push(zmq, ctx, plan):
+    data = b"x" * plan.size
+
+    def begin(stream, end):
+        stream.on_send(lambda *_: stream.send(data))
+        for _ in range(100):  # as many wait in the stream all the time
+            stream.send(data)
+
+    by_stream(zmq, ctx, plan, "PUSH", begin)
+
+
+def stream_pull(zmq, ctx, plan):
+    clock = time.perf_counter
+
+    def begin(stream, end):
+        count = start = 0
+        until = clock() + plan.seconds / 10
+
+        def receive(parts):
+            nonlocal count, start, until
+            count += 1
+            if count % 32 or clock() < until:
+                return
+            now = clock()
+            if start:
+                say(f"rate={count / (now - start):.3f} count={count}")
+                stream.stop_on_recv()
+                end.set_result(None)
+                return
+            assert [len(part) for part in parts] == [plan.size]
+            say("start")
+            count, start, until = 0, now, now + plan.seconds
+
+        stream.on_recv(receive)
+
+    by_stream(zmq, ctx, plan, "PULL", begin)
+
+
+def stream_rep(zmq, ctx, plan):
+    by_stream(zmq, ctx, plan, "REP", lambda stream, end: stream.on_recv(stream.send_multipart))
 
 
 # ---- works of one process

@@ -21,6 +21,7 @@ DOCS = ROOT / "docs" / "performance.md"
 BEGIN, END = "<!-- generated: begin -->", "<!-- generated: end -->"
 
 TASKS = "asyncio: PUSH to PULL over inproc, two tasks"
+COMPAT, BETWEEN = "through compat: ", "over tcp, two processes"
 TCP, INPROC, TRIPS = "throughput over tcp", "throughput over inproc", "round trips over tcp"
 # What is to be reached: name, what is asked, table, and the rival that zmqcy is as many times as good as; "" is zmqcy's
 # own figure. Nothing is asked where the text is empty.
@@ -83,6 +84,15 @@ FIGURES = [
         for what in ("round trips", "one way")
     ),
     ("import of zmqcy.asyncio beside zmq.asyncio", "2", "asyncio: imports, import", "pyzmq"),
+    *(
+        (f"zmqcy.compat, {work} tcp {size}, beside {rival}", asked, f"{COMPAT}{work} {BETWEEN}, {size}", rival)
+        for work, size in (("single", "8 B"), ("single", "1 KB"), ("multipart", "8 B"))
+        for rival, asked in (("zmqcy itself", "0.9"), ("pyzmq", "3"))
+    ),
+    *(
+        (f"zmqcy.compat, {name} tcp 8 B, beside pyzmq", "1.5", f"{COMPAT}{name}, PUSH to PULL {BETWEEN}, 8 B", "pyzmq")
+        for name in ("ZMQStream", "zmq.green")
+    ),
     ("CPU of a blocked recv", "below 0.5 %", "CPU of what waits, a blocked recv", ""),
     ("CPU of an idle device", "below 0.5 %", "CPU of what waits, an idle device", ""),
 ]

@@ -13,13 +13,14 @@ BENCHMARKS = Path(__file__).resolve().parent.parent / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import bench_asyncio  # noqa: E402
+import bench_compat  # noqa: E402
 import bench_device  # noqa: E402
 import bench_memory  # noqa: E402
 import bench_service  # noqa: E402
 import common  # noqa: E402
 import report  # noqa: E402
 
-FILES = ("throughput", "latency", "poll", "peers", "device", "service", "calls", "memory", "asyncio")
+FILES = ("throughput", "latency", "poll", "peers", "device", "service", "calls", "memory", "asyncio", "compat")
 TINY = {"seconds": 0.005}
 
 
@@ -227,6 +228,28 @@ def test_calls_by_pyperf():
     assert set(bench_calls.by_pyperf("zmqcy")) == set(bench_calls.CALLS)
 
 
+# ---- what says ``import zmq``
+
+
+@pytest.mark.parametrize("name", [common.COMPAT, "pyzmq"])
+def test_the_same_script_on_compat_and_on_pyzmq(name):
+    command = installed(name)
+    assert common.missing(name, "tcp", count=1000) == common.missing(name, "tcp", count=1000, loop="asyncio") == ""
+    for plan in {}, {"mode": "multipart"}, {"loop": "asyncio"}:
+        assert common.over("tcp", command, ("pull", "push"), **plan, **TINY)["rate"] > 0
+    assert common.over("tcp", command, ("rep", "req"), **TINY)["rate"] > 0
+
+
+@pytest.mark.parametrize("trips", [False, True])
+@pytest.mark.parametrize(("framework", "needs"), bench_compat.FRAMEWORKS.items())
+def test_frameworks_on_compat_and_on_pyzmq(framework, needs, trips):
+    pytest.importorskip(needs)
+    runs = bench_compat.framework(framework, trips, 8, common.argparse.Namespace(**TINY)).runs
+    assert common.COMPAT in runs
+    for run in runs.values():
+        assert run()["rate"] > 0
+
+
 # ---- works in an event loop
 
 
@@ -321,7 +344,7 @@ def test_memory_and_idle(monkeypatch):
 # ---- the plan
 
 
-@pytest.mark.parametrize(("quick", "most"), [(True, 4 * 60), (False, 45 * 60)])
+@pytest.mark.parametrize(("quick", "most"), [(True, 5 * 60), (False, 45 * 60)])
 def test_the_plan_fits_and_has_the_figures_to_reach(quick, most, monkeypatch):
     monkeypatch.setattr(common, "installed", lambda name: True)
     options = common.settled(quick)

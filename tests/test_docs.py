@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 import zmqcy
+import zmqcy.auth
 from zmqcy.devices import Device
 
 ANY = "tcp://127.0.0.1:*"
@@ -145,6 +146,54 @@ def test_the_page_for_users_of_pyzmq_runs(run):
     assert len(parts) == 3
     for line, part in parts:  # each in a process of its own: the last puts another module under the name zmq
         assert run(CONSOLE, DOCS / "from-pyzmq.md", input=json.dumps([(line, part)])).stdout == ""
+
+
+# What gozmq exports, with each of its build tags, and the methods of its Socket.
+GOZMQ = """
+AFFINITY BACKLOG BoolSocketOption CONFLATE CURVE_PUBLICKEY CURVE_SECRETKEY CURVE_SERVER CURVE_SERVERKEY Context
+Context.Close Context.IOThreads Context.MaxSockets Context.NewSocket Context.SetIOThreads Context.SetMaxSockets
+DEALER DELAY_ATTACH_ON_CONNECT DONTWAIT DOWNSTREAM Device DeviceType EFSM EINVAL EMTHREAD ENOCOMPATPROTO ENOTSOCK
+ETERM EVENTS EVENT_ACCEPTED EVENT_ACCEPT_FAILED EVENT_ALL EVENT_BIND_FAILED EVENT_CLOSED EVENT_CLOSE_FAILED
+EVENT_CONNECTED EVENT_CONNECT_DELAYED EVENT_CONNECT_RETRIED EVENT_DISCONNECTED EVENT_LISTENING Event FAIL_UNROUTABLE
+FD FORWARDER HWM IDENTITY IMMEDIATE IPV4ONLY IPV6 Int64SocketOption IntSocketOption LINGER MAXMSGSIZE MCAST_LOOP
+MECHANISM MORE MessageOption NOBLOCK NewContext PAIR PLAIN_PASSWORD PLAIN_SERVER PLAIN_USERNAME POLLERR POLLIN
+POLLOUT PROBE_ROUTER PUB PULL PUSH Poll PollEvents PollItem PollItem.Events PollItem.Fd PollItem.REvents
+PollItem.Socket PollItems Proxy QUEUE RATE RCVBUF RCVHWM RCVMORE RCVTIMEO RECONNECT_IVL RECONNECT_IVL_MAX
+RECOVERY_IVL RECOVERY_IVL_MSEC REP REQ REQ_CORRELATE REQ_RELAXED ROUTER ROUTER_MANDATORY ROUTER_RAW SNDBUF SNDHWM
+SNDMORE SNDTIMEO STREAMER SUB SUBSCRIBE SWAP SendRecvOption Socket SocketType StringSocketOption TCP_ACCEPT_FILTER
+TCP_KEEPALIVE TCP_KEEPALIVE_CNT TCP_KEEPALIVE_IDLE TCP_KEEPALIVE_INTVL TYPE UInt64SocketOption UNSUBSCRIBE UPSTREAM
+Version XPUB XPUB_VERBOSE XREP XREQ XSUB ZAP_DOMAIN ZmqOsSocketType ZmqOsSocketType.ToRaw
+"""
+GOZMQ_SOCKET = """
+Affinity Backlog Bind Close Connect CurvePublickey CurveSecretkey CurveServerkey DelayAttachOnConnect Disconnect
+Events GetSockOptBool GetSockOptInt GetSockOptInt64 GetSockOptString GetSockOptUInt64 HWM IPv4Only Identity
+Immediate Ipv6 Linger MaxMsgSize McastLoop Mechanism Monitor PlainPassword PlainServer PlainUsername Rate RcvBuf
+RcvHWM RcvMore RcvTimeout ReconnectIvl ReconnectIvlMax RecoveryIvl Recv RecvMultipart Send SendMultipart SetAffinity
+SetBacklog SetConflate SetCurvePublickey SetCurveSecretkey SetCurveServer SetCurveServerkey SetDelayAttachOnConnect
+SetHWM SetIPv4Only SetIdentity SetImmediate SetIpv6 SetLinger SetMaxMsgSize SetMcastLoop SetPlainPassword
+SetPlainServer SetPlainUsername SetProbeROUTER SetROUTERMandatory SetROUTERRaw SetRate SetRcvBuf SetRcvHWM
+SetRcvTimeout SetReconnectIvl SetReconnectIvlMax SetRecoveryIvl SetReqCorrelate SetReqRelaxed SetSndBuf SetSndHWM
+SetSndTimeout SetSockOptInt SetSockOptInt64 SetSockOptString SetSockOptStringNil SetSockOptUInt64 SetSubscribe
+SetSwap SetTCPAcceptFilter SetTCPAcceptFilterNil SetTCPKeepalive SetTCPKeepaliveCnt SetTCPKeepaliveIdle
+SetTCPKeepaliveIntvl SetUnsubscribe SetXPUBVerbose SetZapDomain SndBuf SndHWM SndTimeout Swap TCPKeepalive
+TCPKeepaliveCnt TCPKeepaliveIdle TCPKeepaliveIntvl Type ZapDomain
+"""
+
+
+def test_the_page_for_users_of_gozmq_names_all_that_it_exports():
+    tables = (DOCS / "from-gozmq.md").read_text().partition("## Names")[2]
+    rows = re.findall(r"^\| (`.*?) \| (.*) \|$", tables, re.M)
+    named = [name for left, _ in rows for name in re.findall(r"`([\w.]+)`", left)]
+    assert len(named) == len(set(named))
+    assert set(named) == {*GOZMQ.split(), *(f"Socket.{name}" for name in GOZMQ_SOCKET.split())}
+    owners = {"zmqcy": zmqcy, "zmqcy.auth": zmqcy.auth, "socket": zmqcy.Socket, "context": zmqcy.Context}
+    sent_to = re.findall(r"`(zmqcy|zmqcy\.auth|socket|context)\.(\w+)`", " ".join(right for _, right in rows))
+    assert [name for owner, name in sent_to if not hasattr(owners[owner], name)] == []
+    same = [left for left, right in rows if "same names" in right]
+    assert [name for name in re.findall(r"`([A-Z]\w*[A-Z])`", " ".join(same)) if not hasattr(zmqcy, name)] == []
+    options = tables.partition("Options. Their constants")[2]
+    constants = set(re.findall(r"`([A-Z_0-9]+)`", options)) - {"HWM", "MCAST_LOOP", "RECOVERY_IVL_MSEC", "SWAP"}
+    assert [name for name in constants if not hasattr(zmqcy, name)] == []
 
 
 @pytest.fixture(scope="module")

@@ -219,6 +219,60 @@ def test_a_socket_of_the_other(run):
     assert done.stdout == "done\n"
 
 
+def test_the_context_of_another_libzmq_is_refused(run):
+    """Where pyzmq brings its own: by object and by address, new, used and asynchronous; ours and compat's are taken."""
+    if importlib.util.find_spec("zmq") is None:
+        pytest.skip("pyzmq is not installed")
+    done = run("""
+        import re, zmq, zmq.asyncio, zmqcy, zmqcy.asyncio
+        from zmqcy.compat import core
+        from zmqcy.compat.asyncio import Context as AsyncContext
+        with open("/proc/self/maps") as maps:
+            one = len(set(re.findall(r"/\\S*libzmq\\S*", maps.read()))) == 1
+
+        kinds = [zmqcy.Context, zmqcy.asyncio.Context, core.Context, AsyncContext]
+        made = [zmq.Context(), zmq.asyncio.Context(), zmq.Context()]
+        used = [made[2].socket(zmq.PUSH) for _ in range(50)]
+        for context in made:
+            for what in (context, context.underlying):
+                for kind in kinds:
+                    for shadow in (kind.shadow, lambda what: kind(shadow=what)):
+                        try:
+                            shadow(what).socket(zmqcy.PUSH).close(0)
+                        except zmqcy.ZMQError as error:
+                            assert error.errno == zmqcy.EFAULT and not one
+                            where = hex(context.underlying)
+                            assert str(error) == f"shadow {where}: the context was made by another libzmq"
+                        else:
+                            assert one
+        for socket in used:
+            for kind in (zmqcy.Socket, zmqcy.asyncio.Socket, core.Socket):
+                try:
+                    kind.shadow(socket)
+                except zmqcy.ZMQError as error:
+                    assert error.errno == zmqcy.ENOTSOCK and not one
+                else:
+                    assert one
+            socket.close(0)
+        for context in made:
+            context.term()
+        own = [kind() for kind in kinds]
+        for threads in (0, 3):
+            own.append(zmqcy.Context(threads))
+            own.append(core.Context(threads))
+        busy = own[0].socket(zmqcy.PUSH)
+        busy.bind("inproc://busy")
+        for context in own:
+            for kind in kinds:
+                for what in (context, context.underlying):
+                    kind.shadow(what).socket(zmqcy.PUSH).close(0)
+        for context in own:
+            context.destroy(0)
+        print("done")
+    """)
+    assert done.stdout == "done\n"
+
+
 def test_nothing_of_the_page_is_unexplained():
     """What does not work with a peer is told below the table in words, by the peer's name."""
     text = matrix.PAGE.read_text()

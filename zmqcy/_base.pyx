@@ -243,7 +243,8 @@ cdef class BaseSocket:
         Parameters
         ----------
         address : int or object
-            The address of libzmq's socket, or an object that has it as `underlying`.
+            The address of libzmq's socket, or an object that has it as `underlying`. It is believed: a number that is
+            the address of no socket may end the process.
 
         Returns
         -------

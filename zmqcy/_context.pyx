@@ -10,8 +10,9 @@ from zmqcy._library cimport (
     FOREVER, NO_TYPE, SECOND, c_type_name, check, deadline_after, error, fail, interrupted, set_attribute, slice_of,
     to_int, to_milliseconds, to_spin, unknown_attribute)
 from zmqcy._system cimport (
-    add, at_fork, block_signals, close_descriptor, highest_priority, is_policy, most_descriptors, most_processors, nap,
-    now, nsec, poke, probe_descriptors, probe_threads, replace, restore_signals, sigset, swap, try_schedule)
+    add, at_fork, block_signals, close_descriptor, highest_priority, is_foreign_context, is_policy, most_descriptors,
+    most_processors, nap, now, nsec, poke, probe_descriptors, probe_threads, replace, restore_signals, sigset, swap,
+    try_schedule)
 from zmqcy.libzmq cimport (
     ETERM, ZMQ_IO_THREADS, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_POLLIN, ZMQ_PULL, ZMQ_SUB, zmq_close,
     zmq_ctx_get, zmq_ctx_new, zmq_ctx_set, zmq_ctx_shutdown, zmq_ctx_term, zmq_errno as last_errno, zmq_getsockopt,
@@ -360,11 +361,17 @@ cdef class Context:
         Parameters
         ----------
         address : int or object
-            The address of libzmq's context, or an object that has it as `underlying`.
+            The address of libzmq's context, or an object that has it as `underlying`. It is believed: a number that
+            is the address of no context may end the process.
 
         Returns
         -------
         Context
+
+        Raises
+        ------
+        ZMQError
+            EFAULT: the context was made by another libzmq of this process, as wheels of pyzmq bring one.
         """
         cdef Context self = cls.__new__(cls)
         self._adopt(address)
@@ -377,6 +384,8 @@ cdef class Context:
             raise TypeError(f"shadow: the address of a context is a positive int, not {address!r}")
         if self.ending is not NULL:
             raise RuntimeError("Context: already initialised")
+        if is_foreign_context(<void *> <size_t> address, <void *> zmq_ctx_get):  # which would end in abort()
+            raise error(errno.EFAULT, "shadow", NO_TYPE, hex(address), "the context was made by another libzmq")
         self.is_shadow = True
         self.spin_bound = DEFAULT_SPIN
         self.ending = new_ending(<void *> <size_t> address)

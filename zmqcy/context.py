@@ -89,11 +89,17 @@ class Context(_context.Context):
         Parameters
         ----------
         address : int or object
-            The address of libzmq's context, or an object that has it as `underlying`.
+            The address of libzmq's context, or an object that has it as `underlying`. It is believed: a number that
+            is the address of no context may end the process.
 
         Returns
         -------
         Context
+
+        Raises
+        ------
+        ZMQError
+            EFAULT: the context was made by another libzmq of this process, as wheels of pyzmq bring one.
         """
         self = super().shadow(address)
         self._defaults = {}

@@ -122,6 +122,83 @@ def test_install_after_pyzmq_is_refused(run):
     assert "ImportError: zmqcy.compat.install: pyzmq is imported already, from " in done.stderr
 
 
+def test_install_in_a_thread_after_pyzmq_is_refused_too(run):
+    """And changes nothing: pyzmq goes on."""
+    if importlib.util.find_spec("zmq") is None:
+        pytest.skip("pyzmq is not installed")
+    run("""
+    import sys, threading, zmq, zmqcy.compat
+    finders, refused = list(sys.meta_path), []
+
+    def install():
+        try:
+            zmqcy.compat.install()
+        except ImportError as error:
+            refused.append(error.name)
+
+    for _ in range(2):
+        thread = threading.Thread(target=install)
+        thread.start()
+        thread.join()
+    assert refused == ["zmq", "zmq"] and sys.meta_path == finders
+    import zmq.asyncio
+    assert zmq.Socket.__module__ != "zmqcy.compat.core" and zmq.asyncio.Context.__module__ == "zmq.asyncio"
+    """)
+
+
+def test_installed_in_a_thread_it_is_there_for_all(run):
+    run("""
+    import threading
+    from zmqcy.compat import install
+    found = []
+
+    def use():
+        import zmq.asyncio
+        found.append(zmq.Socket.__module__)
+
+    for function in (install, use):
+        thread = threading.Thread(target=function)
+        thread.start()
+        thread.join()
+    import zmq
+    assert found == [zmq.Socket.__module__] == ["zmqcy.compat.core"]
+    """)
+
+
+def test_what_pyzmq_has_and_compat_lacks_says_where_to_ask(run):
+    """Names that pyzmq has, by each way that a program asks for them."""
+    run("""
+    import zmqcy.compat
+    zmqcy.compat.install()
+    import zmq, zmq.utils.interop, zmq.backend
+
+    for module, name in ((zmq.utils.interop, "Any"), (zmq.backend, "select_backend"), (zmq, "_libs_on_path")):
+        assert not hasattr(module, name)
+        try:
+            getattr(module, name)
+        except AttributeError as error:
+            text = str(error)
+            assert f"zmqcy.compat has no {module.__name__}.{name};" in text
+            assert "docs/from-pyzmq.md" in text and "ask for it in an issue of zmqcy" in text
+            assert error.name == name and error.obj is module
+    for statement in ("from zmq import _libs_on_path", "from zmq.backend import select_backend"):
+        try:
+            exec(statement)
+        except ImportError as error:
+            assert statement.split()[-1] in str(error)
+        else:
+            raise AssertionError(statement)
+    for module in ("zmq.backend.cffi", "zmq.backend.cython", "zmq.tests"):
+        try:
+            __import__(module)
+        except ModuleNotFoundError as error:
+            text = str(error)
+            assert f"zmqcy.compat has no module {module};" in text and "ask for it in an issue of zmqcy" in text
+        else:
+            raise AssertionError(module)
+    """)
+
+
 def test_what_is_missing_says_so(run):
     run("""
     import zmqcy.compat
@@ -191,6 +268,39 @@ def test_run_a_program(tmp_path, how):
     assert done.stdout == "zmq zmqcy.compat.core one --two __main__\n", done.stderr
 
 
+PROGRAM_THAT_FAILS = """
+import os, signal, sys, time
+if __name__ == "__main__":
+    if sys.argv[1] == "hook":
+        sys.excepthook = lambda kind, error, trace: print(kind, trace is not None, file=sys.stderr)
+    if sys.argv[1] == "exit":
+        sys.exit(3)
+    if sys.argv[1] == "text":
+        sys.exit("the reason")
+    if sys.argv[1] == "signal":
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(30)
+    raise ValueError("its own") from OSError("its cause")
+"""
+
+
+@pytest.mark.parametrize("why", ["raise", "hook", "exit", "text", "signal", "syntax", "no file"])
+@pytest.mark.parametrize("by_module", [False, True])
+def test_a_program_fails_as_it_would(tmp_path, why, by_module):
+    program = {"syntax": "def (", "no file": ""}.get(why, PROGRAM_THAT_FAILS)
+    if program:
+        (tmp_path / "fails.py").write_text(program)
+    arguments = ["-m", "fails", why] if by_module else ["fails.py", why]
+    options = {"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 30}
+    own = subprocess.run([sys.executable, *arguments], **options)
+    ours = subprocess.run([sys.executable, "-m", "zmqcy.compat", *arguments], **options)
+    assert ours.returncode == own.returncode != 0
+    if not by_module:
+        assert ours.stderr == own.stderr
+    assert own.stderr.splitlines()[-1:] == ours.stderr.splitlines()[-1:] or why == "no file"
+    assert "runpy" not in ours.stderr and "compat" not in ours.stderr
+
+
 def test_run_without_a_program():
     done = subprocess.run([sys.executable, "-m", "zmqcy.compat"], capture_output=True, text=True, timeout=30)
     assert done.returncode == 1 and "python -m zmqcy.compat program.py" in done.stderr
@@ -222,6 +332,360 @@ def test_a_cancelled_receive_takes_nothing(run):
 
     asyncio.run(main())
     """)
+
+
+def test_green_sockets_heed_their_timeouts(run):
+    """Where pyzmq's do not. The other greenlets run meanwhile, and what comes in time is taken."""
+    pytest.importorskip("gevent")
+    run("""
+    import time, zmqcy.compat
+    zmqcy.compat.install()
+    import gevent, zmq.green as zmq
+
+    with zmq.Context() as context, context.socket(zmq.DEALER) as left, context.socket(zmq.DEALER) as right:
+        left.linger = right.linger = 0
+        left.rcvtimeo = 200
+        left.RCVTIMEO = 200
+        left.setsockopt(zmq.SNDTIMEO, 200)
+        left.sndhwm = right.rcvhwm = 1
+        assert left.getsockopt(zmq.RCVTIMEO) == left.rcvtimeo == left.sndtimeo == 200
+        turns = []
+
+        def tick():
+            while True:
+                turns.append(1)
+                gevent.sleep(0.001)
+
+        ticking = gevent.spawn(tick)
+        for call in (left.recv, left.recv_multipart, left.recv_json, left.recv_string,
+                     lambda: left.recv_into(bytearray(5)), lambda: left.send(b"to nobody"),
+                     lambda: left.send_multipart([b"to", b"nobody"]), lambda: left.send_json(1)):
+            before, since = len(turns), time.monotonic()
+            try:
+                call()
+            except zmq.Again:
+                assert time.monotonic() - since > 0.19 and len(turns) - before > 5
+            else:
+                raise AssertionError(call)
+        right.bind("inproc://green")
+        left.connect("inproc://green")
+        left.rcvtimeo = left.sndtimeo = 20_000
+        asked = [gevent.spawn(left.recv), gevent.spawn(left.recv_multipart)]
+        gevent.sleep(0.01)
+        right.send(b"1")
+        right.send_multipart([b"2", b"3"])
+        assert [each.get(timeout=10) for each in asked] == [b"1", [b"2", b"3"]]
+        sending = gevent.spawn(lambda: [left.send(b"%d" % number) for number in range(20)])
+        assert [right.recv() for _ in range(20)] == [b"%d" % number for number in range(20)]
+        sending.get(timeout=10)
+        left.rcvtimeo = -1  # for ever: until somebody ends it
+        waiting = gevent.spawn(left.recv)
+        gevent.sleep(0.05)
+        assert not waiting.ready()
+        right.send(b"last")
+        assert waiting.get(timeout=10) == b"last"
+        left.rcvtimeo = 0
+        try:
+            left.recv()
+        except zmq.Again:
+            pass
+        ticking.kill()
+    """)
+
+
+def test_a_green_router_whose_peer_is_full_waits_for_it_alone(run):
+    """It says that it can send, to others; and the other greenlets have their turns."""
+    pytest.importorskip("gevent")
+    run("""
+    import zmqcy.compat
+    zmqcy.compat.install()
+    import gevent, zmq.green as zmq
+
+    with zmq.Context() as context:
+        router, dealer, other = (context.socket(kind) for kind in (zmq.ROUTER, zmq.DEALER, zmq.DEALER))
+        router.linger = dealer.linger = other.linger = 0
+        router.router_mandatory = True
+        router.sndhwm = dealer.rcvhwm = 1
+        dealer.identity = b"full"
+        router.bind("inproc://full")
+        dealer.connect("inproc://full")
+        dealer.send(b"here")
+        assert router.recv_multipart() == [b"full", b"here"]
+        other.connect("inproc://full")
+        other.send(b"has room")
+        assert router.recv_multipart()[1] == b"has room"
+        sent = 0
+        try:
+            while True:
+                router.send_multipart([b"full", b"%d" % sent], zmq.DONTWAIT)
+                sent += 1
+        except zmq.Again:
+            assert router.getsockopt(zmq.EVENTS) & zmq.POLLOUT
+        router.sndtimeo = 50
+        try:
+            router.send_multipart([b"full", b"in vain"])
+        except zmq.Again:
+            pass
+        else:
+            raise AssertionError
+        router.sndtimeo = 20_000
+        sending = gevent.spawn(router.send_multipart, [b"full", b"last"])
+        gevent.sleep(0.01)
+        assert not sending.ready()
+        assert [dealer.recv() for _ in range(sent)] == [b"%d" % number for number in range(sent)]
+        sending.get(timeout=10)
+        assert dealer.recv() == b"last"
+        for socket in (router, dealer, other):
+            socket.close()
+    """)
+
+
+def test_a_stream_answers(run):
+    """Of a REP socket, which may not receive before it has sent, and of a ROUTER that has many requests at once."""
+    pytest.importorskip("tornado")
+    done = run("""
+    import asyncio, threading, zmqcy.compat
+    zmqcy.compat.install()
+    import zmq
+    from zmq.eventloop.zmqstream import ZMQStream
+
+    def ask(context, where, kind, answers):
+        with context.socket(kind) as socket:
+            socket.linger, socket.rcvtimeo = 0, 10_000
+            socket.connect(where)
+            if kind == zmq.REQ:
+                for number in range(300):
+                    socket.send(b"%d" % number)
+                    answers.append(socket.recv())
+            else:
+                for number in range(300):
+                    socket.send(b"%d" % number)
+                answers.extend(socket.recv() for _ in range(300))
+
+    async def main():
+        failed = []
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: failed.append(context))
+        with zmq.Context() as context:
+            for server, client in ((zmq.REP, zmq.REQ), (zmq.ROUTER, zmq.DEALER)):
+                stream, answers = ZMQStream(context.socket(server)), []
+                stream.bind(f"inproc://{int(server)}")
+                sent = []
+                stream.on_send(lambda message, status: sent.append(message[-1]))
+                stream.on_recv(stream.send_multipart)
+                where = f"inproc://{int(server)}"
+                await asyncio.to_thread(ask, context, where, client, answers)
+                assert answers == sent == [b"%d" % number for number in range(300)] and not stream.sending()
+                stream.close()
+        assert failed == []
+
+    asyncio.run(main())
+    """)
+    assert done.stderr == ""
+
+
+def test_objects_of_zmqcy_and_of_compat_shadow_each_other(run):
+    """Contexts and sockets of one libzmq, plain and asynchronous, by object and by address, while both are alive."""
+    run("""
+    import asyncio, zmqcy, zmqcy.asyncio, zmqcy.compat
+    zmqcy.compat.install()
+    import zmq, zmq.asyncio
+
+    ours, theirs = zmqcy.Context(), zmq.Context()
+    numbers = iter(range(1000))
+
+    def talk(first, second):
+        where = f"inproc://{next(numbers)}"
+        with first.socket(zmq.PULL) as pull, second.socket(zmq.PUSH) as push:
+            pull.rcvtimeo = 5000
+            pull.bind(where)
+            push.connect(where)
+            push.send(b"x")
+            assert pull.recv() == b"x"
+
+    for make in (zmq.Context.shadow, zmq.Context, lambda context: zmq.Context(shadow=context.underlying)):
+        shadow = make(ours)
+        assert type(shadow) is zmq.Context and shadow.underlying == ours.underlying
+        talk(ours, shadow)
+        talk(shadow, ours)
+        del shadow
+        assert not ours.closed
+    for make in (zmqcy.Context.shadow, zmqcy.Context, lambda context: zmqcy.Context(shadow=context.underlying)):
+        shadow = make(theirs)
+        assert type(shadow) is zmqcy.Context and shadow.underlying == theirs.underlying
+        talk(theirs, shadow)
+        talk(shadow, theirs)
+        del shadow
+        assert not theirs.closed
+
+    def back_and_forth(one, other, shadow_of_one):
+        other.rcvtimeo = shadow_of_one.rcvtimeo = 5000
+        shadow_of_one.send(b"by the shadow")
+        one.send_multipart([b"by", b"itself"])
+        assert [other.recv(), other.recv_multipart()] == [b"by the shadow", [b"by", b"itself"]]
+        other.send(b"1")
+        other.send(b"2")
+        assert [one.recv(), shadow_of_one.recv()] == [b"1", b"2"]
+        shadow_of_one.sndhwm = 7
+        assert one.sndhwm == 7
+
+    for context, kind in ((ours, zmq.Socket), (theirs, zmqcy.Socket)):
+        for make in (kind.shadow, lambda socket: kind.shadow(socket.underlying)):
+            where = f"inproc://{next(numbers)}"
+            one, other = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+            one.bind(where)
+            other.connect(where)
+            shadow = make(one)
+            assert type(shadow) is kind and shadow.underlying == one.underlying and not shadow.closed
+            back_and_forth(one, other, shadow)
+            del shadow  # which leaves it open
+            assert not one.closed
+            again = make(one)
+            one.close(0)
+            for use in (lambda: again.send(b"x"), again.recv):
+                try:
+                    use()
+                except zmq.ZMQError as error:
+                    assert error.errno == zmq.ENOTSOCK
+                else:
+                    raise AssertionError("a shadow of a closed socket")
+            other.close(0)
+
+    async def both(context, kind):
+        where = f"inproc://{next(numbers)}"
+        one, other = context.socket(zmq.PAIR), context.socket(zmq.PAIR)
+        one.bind(where)
+        other.connect(where)
+        shadow = kind.shadow(one)
+        waiting = asyncio.ensure_future(shadow.recv())
+        await asyncio.sleep(0)
+        other.send(b"to the coroutine")
+        assert await asyncio.wait_for(waiting, 5) == b"to the coroutine"
+        await shadow.send(b"from it")
+        other.rcvtimeo = 5000
+        assert other.recv() == b"from it"
+        one.close(0)
+        other.close(0)
+
+    asyncio.run(both(ours, zmq.asyncio.Socket))
+    asyncio.run(both(theirs, zmqcy.asyncio.Socket))
+    ours.destroy(0)
+    theirs.destroy(0)
+    """)
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_devices_in_processes(tmp_path, method):
+    """However Python starts them. What ends them is the end of their process."""
+    (tmp_path / "devices.py").write_text(PROGRAM_WITH_DEVICES)
+    command = [sys.executable, "-W", "error", "devices.py", method]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == "device\nproxy\nmonitored queue\n"
+
+
+PROGRAM_WITH_DEVICES = """
+import multiprocessing, os, sys, time
+from zmqcy.compat import install
+install()
+import zmq, zmq.devices
+
+LIMIT = 20_000
+
+
+def linked(ctx, kind, port, **options):
+    socket = ctx.socket(kind)
+    socket.linger = 0
+    socket.rcvtimeo = socket.sndtimeo = LIMIT
+    for name, value in options.items():
+        setattr(socket, name, value)
+    socket.connect(f"tcp://127.0.0.1:{port}")
+    return socket
+
+
+def started(device, *sides):
+    ports = [getattr(device, f"bind_{side}_to_random_port")("tcp://127.0.0.1") for side in sides]
+    for side in sides:
+        getattr(device, f"setsockopt_{side}")(zmq.LINGER, 0)
+    device.start()
+    process = device.launcher
+    assert isinstance(process, multiprocessing.process.BaseProcess) and process.daemon and process.pid != os.getpid()
+    return ports
+
+
+def end(device, *sockets):
+    for socket in sockets:
+        socket.close()
+    device.join(0.01)
+    assert device.launcher.is_alive()
+    device.launcher.terminate()
+    device.join(20)
+    assert device.launcher.exitcode == -15
+
+
+def subscribed(sub, send, receive):
+    while not sub.poll(20):  # what is sent before the subscription is there goes to nobody
+        send()
+        receive()
+    return sub.recv_multipart()
+
+
+def main(ctx):
+    device = zmq.devices.ProcessDevice(zmq.QUEUE, zmq.ROUTER, zmq.DEALER)
+    front, back = started(device, "in", "out")
+    req, rep = linked(ctx, zmq.REQ, front), linked(ctx, zmq.REP, back)
+    for number in range(20):
+        req.send_multipart([b"question", b"%d" % number])
+        rep.send_multipart([b"answer", *rep.recv_multipart()])
+        assert req.recv_multipart() == [b"answer", b"question", b"%d" % number]
+    end(device, req, rep)
+    print("device")
+
+    device = zmq.devices.ProcessProxy(zmq.PULL, zmq.PUSH, zmq.PUB)
+    front, back, capture = started(device, "in", "out", "mon")
+    push, pull = linked(ctx, zmq.PUSH, front), linked(ctx, zmq.PULL, back)
+    sub = linked(ctx, zmq.SUB, capture, subscribe=b"")
+    assert subscribed(sub, lambda: push.send_multipart([b"1", b"2"]), pull.recv_multipart) == [b"1", b"2"]
+    push.send(b"now")
+    assert pull.recv() == b"now"
+    while sub.recv_multipart() != [b"now"]:  # copies of what went before
+        pass
+    for number in range(200):
+        push.send(b"%d" % number)
+    wanted = [b"%d" % number for number in range(200)]
+    assert [pull.recv() for _ in range(200)] == wanted
+    assert [sub.recv() for _ in range(200)] == wanted
+    end(device, push, pull, sub)
+    print("proxy")
+
+    device = zmq.devices.ProcessMonitoredQueue(zmq.ROUTER, zmq.DEALER, zmq.PUB, b"in", b"out")
+    front, back, capture = started(device, "in", "out", "mon")
+    req, rep = linked(ctx, zmq.REQ, front, identity=b"me"), linked(ctx, zmq.REP, back)
+    sub = linked(ctx, zmq.SUB, capture, subscribe=b"")
+
+    def ask():
+        req.send(b"question")
+        rep.send(rep.recv() + b", answered")
+
+    prefix, *rest = subscribed(sub, ask, req.recv)
+    if prefix == b"out":  # the subscription came between a question and its answer
+        ask()
+        req.recv()
+        prefix, *rest = sub.recv_multipart()
+    assert prefix == b"in"
+    assert rest == [b"me", b"", b"question"]
+    assert sub.recv_multipart() == [b"out", b"me", b"", b"question, answered"]
+    end(device, req, rep, sub)
+    print("monitored queue")
+
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method(sys.argv[1])
+    context = zmq.Context()
+    try:
+        main(context)
+    finally:
+        context.destroy(0)
+"""
 
 
 def test_tunnels_say_what_ssh_says():

@@ -149,7 +149,7 @@ class _Finder(MetaPathFinder, Loader):
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         if fullname in TREE:
-            package = any(name.startswith(f"{fullname}.") for name in TREE)
+            package = fullname == "zmq.backend" or any(name.startswith(f"{fullname}.") for name in TREE)
             return ModuleSpec(fullname, self, origin=f"zmqcy.compat as {fullname}", is_package=package)
         if fullname.startswith("zmq."):
             text = f"zmqcy.compat has no module {fullname}; if a program needs it, ask for it in an issue of zmqcy"

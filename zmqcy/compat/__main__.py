@@ -7,6 +7,7 @@ python -m zmqcy.compat -m module [argument...]
 import os
 import runpy
 import sys
+from types import TracebackType
 
 from zmqcy.compat import install
 
@@ -19,15 +20,37 @@ def main() -> None:
         del arguments[0]
     if not arguments or arguments[0].startswith("-"):
         sys.exit(__doc__)
+    if not by_module and not os.path.exists(arguments[0]):
+        path = os.path.abspath(arguments[0])
+        print(f"{sys.executable}: can't open file {path!r}: [Errno 2] No such file or directory", file=sys.stderr)
+        sys.exit(2)
     os.environ["ZMQCY_AS_ZMQ"] = "1"  # for the processes that it starts, where `zmqcy compat enable` was run
     install()
     sys.argv = arguments
-    if by_module:
-        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
-    else:
-        sys.path[0] = os.path.dirname(os.path.realpath(arguments[0]))
-        runpy.run_path(arguments[0], run_name="__main__")
+    try:
+        if by_module:
+            runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+        else:
+            sys.path[0] = os.path.dirname(os.path.realpath(arguments[0]))
+            runpy.run_path(os.path.abspath(arguments[0]), run_name="__main__")
+    except BaseException:
+        _hide_frames()
+        raise  # and not an exit: Ctrl-C ends the interpreter by the signal
 
+
+def _hide_frames() -> None:
+    """Have the traceback of what ends the process begin where the program does."""
+    hook = sys.excepthook  # that of the program, if it has set one
+
+    def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        while trace is not None and trace.tb_frame.f_code.co_filename in _OURS:
+            trace = trace.tb_next
+        hook(kind, error.with_traceback(trace), trace)
+
+    sys.excepthook = excepthook
+
+
+_OURS = {__file__, runpy.run_path.__code__.co_filename}
 
 if __name__ == "__main__":
     main()

@@ -5,6 +5,7 @@ import pickle
 import warnings
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from tornado.ioloop import IOLoop
@@ -17,8 +18,10 @@ from zmqcy.compat.utils import dumps
 from zmqcy.constants import PollEvent
 
 ZMQIOLoop = IOLoop
-POLLIN, POLLOUT = PollEvent.POLLIN, PollEvent.POLLOUT
-_AT_ONCE = 64  # messages that are received before the loop has its turn
+# Plain numbers: an operation of an enum's members costs more than the call that it is for.
+POLLIN, POLLOUT = int(PollEvent.POLLIN), int(PollEvent.POLLOUT)
+DONTWAIT, EVENTS = int(zmqcy.DONTWAIT), int(zmqcy.EVENTS)
+_AT_ONCE = 64  # messages that are received, and sent, before the loop has its turn
 
 
 def install() -> None:
@@ -51,7 +54,8 @@ class ZMQStream:
             socket = core.Socket.shadow(socket)
         self.socket = socket
         self.io_loop = io_loop or IOLoop.current()
-        self._queue: deque[tuple[list[Any], dict[str, Any]]] = deque()
+        self._events: Any = partial(_base.BaseSocket.getsockopt, socket, EVENTS)
+        self._queue: deque[tuple[list[Any], int, bool, bool, dict[str, Any]]] = deque()
         self._on_recv: Callable[[list[Any]], Any] | None = None
         self._on_send: Callable[[list[Any], Any], Any] | None = None
         self._on_close: Callable[[], Any] | None = None
@@ -138,7 +142,7 @@ class ZMQStream:
             For `on_send`, from now on.
         """
         self._check_open()
-        self._queue.append((list(msg), {"flags": flags, "copy": copy, "track": track, **kwargs}))
+        self._queue.append((list(msg), flags | DONTWAIT, copy, track, kwargs))
         if callback is not None:
             self.on_send(callback)
         self._soon()
@@ -222,7 +226,7 @@ class ZMQStream:
         self._check_open()
         count = 0
         while self.socket is not None and (limit is None or count < limit):
-            readable = flag & self.socket.getsockopt(zmqcy.EVENTS) & POLLIN  # PUSH and PUB would raise
+            readable = flag & self._events() & POLLIN  # PUSH and PUB would raise
             moved = int(bool(readable) and self._receive())
             if flag & POLLOUT and (limit is None or count + moved < limit) and self._send():
                 moved += 1
@@ -255,16 +259,19 @@ class ZMQStream:
         """Receive and send what can be, and call back; the rest is for the next turn."""
         if self.closed():
             return
-        events = self.socket.getsockopt(zmqcy.EVENTS)  # which makes the descriptor unreadable until there is news
-        received, sent = 0, 0
+        due, self._due = self._due, True  # what functions that are called back queue is sent here
         try:
-            while received < _AT_ONCE and self._on_recv is not None and events & POLLIN and self._receive():
-                received += 1
-            while sent < _AT_ONCE and self._queue and self._send():
-                sent += 1
+            for _ in range(_AT_ONCE):
+                # To ask makes the descriptor unreadable until there is news. REP may not receive again before it sends.
+                received = self._events() & POLLIN and self._on_recv is not None and self._receive()
+                if not (self._queue and self._send()) and not received:
+                    break
+                if self.socket is None:
+                    return
         finally:
+            self._due = due
             if self.socket is not None:
-                events = self.socket.getsockopt(zmqcy.EVENTS)
+                events = self._events()
                 if (events & POLLIN and self._on_recv is not None) or (events & POLLOUT and self._queue):
                     self._soon()
 
@@ -272,7 +279,7 @@ class ZMQStream:
         if self.socket is None:
             return False
         try:
-            message = self.socket.recv_multipart(zmqcy.DONTWAIT, self._copy)
+            message = self.socket.recv_multipart(DONTWAIT, self._copy)
         except zmqcy.Again:
             return False
         self._call(self._on_recv, message)
@@ -281,19 +288,17 @@ class ZMQStream:
     def _send(self) -> bool:
         if self.socket is None or not self._queue:
             return False
-        parts, options = self._queue[0]
-        flags = options.pop("flags") | zmqcy.DONTWAIT
+        parts, flags, copy, track, others = self._queue[0]
         try:
-            status = self.socket.send_multipart(parts, flags, **options)
+            status = self.socket.send_multipart(parts, flags, copy, track, **others)
         except zmqcy.Again:
-            options["flags"] = flags
             return False
         except zmqcy.ZMQError:
             gen_log.exception("ZMQStream: a message could not be sent")
             self._queue.popleft()
             return True
         self._queue.popleft()
-        self._call(self._on_send, parts, status if options["track"] else None)
+        self._call(self._on_send, parts, status if track else None)
         return True
 
     def _call(self, function: Any, *arguments: Any) -> None:
@@ -304,13 +309,13 @@ class ZMQStream:
         except Exception:
             gen_log.exception("Uncaught exception in ZMQStream callback")
             raise
-        if asyncio.iscoroutine(result) or asyncio.isfuture(result):
+        if result is not None and (asyncio.iscoroutine(result) or asyncio.isfuture(result)):
             task = asyncio.ensure_future(result)
             task.add_done_callback(_log_failure)
 
     def _end(self, tell: bool = True) -> None:
         self.io_loop.remove_handler(self._fd)
-        self.socket = None
+        self.socket = self._events = None
         self._queue.clear()
         if tell:
             self._tell_of_end()

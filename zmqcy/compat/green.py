@@ -13,8 +13,19 @@ from zmqcy import _base
 from zmqcy.compat import core
 from zmqcy.constants import PollEvent
 
+# Plain numbers: an operation of an enum's members costs more than the call that it is for.
 POLLIN, POLLOUT = int(PollEvent.POLLIN), int(PollEvent.POLLOUT)
+DONTWAIT, EVENTS, SNDTIMEO, RCVTIMEO = (
+    int(number) for number in (zmqcy.DONTWAIT, zmqcy.EVENTS, zmqcy.SNDTIMEO, zmqcy.RCVTIMEO)
+)
 _READ, _WRITE = 1, 2  # of gevent's watchers
+
+
+_option: Any = _base.BaseSocket.getsockopt
+_send: Any = zmqcy.Socket.send
+_send_multipart: Any = zmqcy.Socket.send_multipart
+_recv: Any = zmqcy.Socket.recv
+_recv_multipart: Any = zmqcy.Socket.recv_multipart
 
 
 def _deadline(milliseconds: float | None) -> float | None:
@@ -46,7 +57,7 @@ class Socket(core.Socket):
 
     def _wait(self, flag: int, deadline: float | None) -> bool:
         """Wait until the socket is ready for something, and return whether it is."""
-        while not (events := super().getsockopt(zmqcy.EVENTS)) & flag:
+        while not (events := _option(self, EVENTS)) & flag:
             if events:
                 self._tell()  # others, who wait for the other direction
             left = _left(deadline)
@@ -65,41 +76,69 @@ class Socket(core.Socket):
                     self._waiters.remove(waiter)
         return True
 
-    def _go(self, call: Any, flag: int, flags: int, timeout: int) -> Any:
-        """Make a call that may not wait as often as it takes."""
-        deadline = _deadline(0 if flags & zmqcy.DONTWAIT else timeout)
-        while True:
+    def _go(self, call: Any, flag: int, flags: int, option: int) -> Any:
+        """Make a call that would have to wait as often as it takes."""
+        if flags & DONTWAIT:
+            return call()
+        deadline = _deadline(_option(self, option))
+        while self._wait(flag, deadline):
             try:
-                result = call(flags | zmqcy.DONTWAIT)
-            except zmqcy.Again:
-                if not self._wait(flag, deadline):
+                result = call()
+            except zmqcy.Again:  # another greenlet was first; or a ROUTER is ready, but not for the peer in question
+                if _left(deadline) == 0:
                     raise
+                gevent.sleep(0.001)
             else:
                 self._tell()
                 return result
+        return call()  # for the last time: it raises
 
     def send(self, data: Any, flags: int = 0, copy: bool | None = None, track: bool = False) -> Any:
-        send = super().send
-        return self._go(lambda now: send(data, now, copy, track), POLLOUT, flags, self.sndtimeo)
+        now = flags | DONTWAIT
+        try:
+            result = _send(self, data, now, copy, track)
+        except zmqcy.Again:
+            return self._go(lambda: _send(self, data, now, copy, track), POLLOUT, flags, SNDTIMEO)
+        if self._waiters:
+            self._tell()
+        return result
 
     def send_multipart(self, msg_parts: Any, flags: int = 0, copy: bool | None = None, track: bool = False) -> Any:
-        parts, send = list(msg_parts), super().send_multipart
-        return self._go(lambda now: send(parts, now, copy, track), POLLOUT, flags, self.sndtimeo)
+        parts, now = list(msg_parts), flags | DONTWAIT
+        try:
+            result = _send_multipart(self, parts, now, copy, track)
+        except zmqcy.Again:
+            return self._go(lambda: _send_multipart(self, parts, now, copy, track), POLLOUT, flags, SNDTIMEO)
+        if self._waiters:
+            self._tell()
+        return result
 
     def recv(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
-        recv = super().recv
-        return self._go(lambda now: recv(now, copy, track), POLLIN, flags, self.rcvtimeo)
+        now = flags | DONTWAIT
+        try:
+            result = _recv(self, now, copy, track)
+        except zmqcy.Again:
+            return self._go(lambda: _recv(self, now, copy, track), POLLIN, flags, RCVTIMEO)
+        if self._waiters:
+            self._tell()
+        return result
 
     def recv_multipart(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
-        recv = super().recv_multipart
-        return self._go(lambda now: recv(now, copy, track), POLLIN, flags, self.rcvtimeo)
+        now = flags | DONTWAIT
+        try:
+            result = _recv_multipart(self, now, copy, track)
+        except zmqcy.Again:
+            return self._go(lambda: _recv_multipart(self, now, copy, track), POLLIN, flags, RCVTIMEO)
+        if self._waiters:
+            self._tell()
+        return result
 
     def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> int:
         target = core.target_of(buffer, nbytes)
         return core.cut_into(target, self.recv(flags, False))
 
     def poll(self, timeout: float | None = None, flags: int = POLLIN) -> int:
-        return super().getsockopt(zmqcy.EVENTS) & flags if self._wait(flags, _deadline(timeout)) else 0
+        return _option(self, EVENTS) & flags if self._wait(flags, _deadline(timeout)) else 0
 
     def close(self, linger: int | None = None) -> None:
         super().close(linger)
