@@ -1,16 +1,23 @@
-"""Run the programs of this folder on pyzmq and on zmqcy in its place, and write the table of docs/programs.md.
+"""Run the programs of this folder, and the tests of some, on pyzmq and on zmqcy in its place; write docs/programs.md.
 
-    python run.py            all of them
-    python run.py kernel     some; the table stays as it is
+    python run.py                    all of them
+    python run.py kernel ipykernel   some; the table stays as it is
 
 Each has two virtual environments in build/programs/, made once: one with pyzmq, one with the package of
-packaging/zmqcy-as-pyzmq and the zmqcy of this tree.
+packaging/zmqcy-as-pyzmq and the zmqcy of this tree. What a run prints besides is in build/programs/*.log. Tests come
+from the source distribution of the program; those that fail are tried once more, on both sides.
 """
 
 import json
+import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import tarfile
+import time
+from contextlib import suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -19,8 +26,11 @@ PAGE = ROOT / "docs" / "programs.md"
 BEGIN, END = "<!-- table: made by `make programs` -->\n", "<!-- end of table -->\n"
 PYZMQ = "pyzmq==27.3.0"
 LIMIT = 180  # s that a program may take
+SUITE_LIMIT = 900  # s that the tests of one may take
+JUPYTER = ["ipykernel==7.4.0", "jupyter_client==8.10.0"]
+PYTEST = ["pytest<10", "pytest-timeout", "pytest-asyncio", "pytest-jupyter[client]", "flaky", "trio", "msgpack"]
 PROGRAMS = {
-    "kernel": ("jupyter", ["ipykernel==7.4.0", "jupyter_client==8.10.0"]),
+    "kernel": ("jupyter", JUPYTER),
     "parallel": ("ipyparallel", ["ipyparallel==9.2.0"]),
     "watch": ("circus", ["circus==0.19.0"]),
     "load": ("locust", ["locust==2.47.0"]),
@@ -28,10 +38,15 @@ PROGRAMS = {
     "documents": ("bluesky", ["bluesky==1.15.1"]),
 }
 """By the script here: the name of the environment, and what is installed there."""
+SUITES = {
+    "jupyter_client": ("jupyter", JUPYTER, "jupyter_client==8.10.0"),
+    "ipykernel": ("jupyter", JUPYTER, "ipykernel==7.4.0"),
+}
+"""By name: the same, and the distribution whose tests are run."""
 
 
 def pip(python, *arguments):
-    subprocess.run([python, "-m", "pip", "-q", "--disable-pip-version-check", *arguments], check=True)
+    subprocess.run([python, "-m", "pip", "-qq", "--disable-pip-version-check", *arguments], check=True)
 
 
 def build():
@@ -45,61 +60,151 @@ def build():
 
 
 def environment(name, side, packages, wheels):
-    """Make an environment, unless it is there; return its Python."""
+    """Make an environment, unless it is there with the same packages; return its Python."""
     folder = PLACE / f"{name}-{side}"
-    python = folder / "bin" / "python"
-    if not python.exists():
-        subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    python, stamp = folder / "bin" / "python", folder / "packages"
+    packages = [*packages, *(PYTEST if name == "jupyter" else ())]
+    if not stamp.exists() or stamp.read_text().split() != packages:
+        subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
         pip(python, "install", *(wheels if side == "zmqcy" else [PYZMQ]), *packages)
+        stamp.write_text("\n".join(packages))
     elif side == "zmqcy":
         pip(python, "install", "--no-deps", "--force-reinstall", *wheels)
     return python
 
 
+def start(python, side, log, limit, *command, cwd=PLACE):
+    """Run a script with the Python of an environment. Return its lines, and what went wrong with it as a whole."""
+    home = PLACE / "home"
+    home.mkdir(exist_ok=True)
+    path = os.pathsep.join([str(python.parent), os.environ["PATH"]])  # programs start others that come with them
+    log = PLACE / f"{log}-{side}.log"
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [python, *command], stdout=subprocess.PIPE, stderr=errors, text=True, cwd=cwd, start_new_session=True,
+            env={**os.environ, "PATH": path, "HOME": str(home)},
+        )  # fmt: skip
+        try:
+            out, _ = process.communicate(timeout=limit)
+            wrong = f"ended with {process.returncode}" if process.returncode else ""
+        except subprocess.TimeoutExpired:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            out, _ = process.communicate()
+            wrong = f"not within {limit} s"
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # what it has left
+    # A test may print on the descriptor of the reports without a newline.
+    lines = [
+        json.loads(line[line.index("{") :]) for line in out.splitlines() if re.search(r'\{"(side|deed|test)":', line)
+    ]
+    assert not lines or lines[0]["side"] == side, lines[0]
+    return lines, wrong and f"{wrong}, see {log.relative_to(ROOT)}"
+
+
 def run(script, python, side):
     """Run a program; return by deed what went wrong, or the empty string."""
-    log = PLACE / f"{script}-{side}.log"
-    command = [python, Path(__file__).with_name(f"{script}.py")]
-    with log.open("w") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=PLACE)
-        try:
-            out, _ = process.communicate(timeout=LIMIT)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            out, _ = process.communicate()
-    lines = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
-    assert not lines or lines[0]["side"] == side, lines[0]
+    lines, wrong = start(python, side, script, LIMIT, Path(__file__).with_name(f"{script}.py"))
     done = {line["deed"]: line["wrong"] for line in lines if "deed" in line}
-    if process.returncode and not any(done.values()):
-        done["the rest"] = f"ended with {process.returncode}, see {log.relative_to(ROOT)}"
+    if wrong and not any(done.values()):
+        done["the rest"] = wrong
     return done
+
+
+def fetch(distribution):
+    """Return the folder with the tests of a distribution, and what they are configured by. Nothing else is kept."""
+    place = PLACE / "sources" / distribution
+    name = distribution.partition("==")[0]
+    if not place.exists():
+        pip(sys.executable, "download", "--no-deps", "--no-binary", name, "--dest", f"{place}.tar", distribution)
+        [file] = Path(f"{place}.tar").glob("*.tar.gz")
+        with tarfile.open(file) as archive:
+            wanted = [each for each in archive if re.match(r"[^/]+/(tests/|pyproject\.toml$)", each.name)]
+            archive.extractall(place, wanted, filter="data")
+        shutil.rmtree(f"{place}.tar")
+    [folder] = place.iterdir()
+    return folder
+
+
+def run_suite(name, python, side):
+    """Run the tests of a program; return by test what came of it and what was said, and how many needed two tries."""
+    folder, script = fetch(SUITES[name][2]), Path(__file__).with_name("suite.py")
+    outcomes, failed, again = {}, ["tests"], 0
+    for log in (f"suite-{name}", f"suite-{name}-again"):
+        lines, wrong = start(python, side, log, SUITE_LIMIT, script, *failed, cwd=folder)
+        found = {}
+        for line in lines:
+            test = line.get("test")
+            if test and not (line["text"] and found.get(test, ("",))[0] == "failed" and line["outcome"] != "failed"):
+                found[test] = line["outcome"], line["text"]
+        again = sum(found.get(test, ("",))[0] == "passed" for test in failed)
+        outcomes |= found
+        failed = [test for test, (outcome, _) in outcomes.items() if outcome == "failed" and "::" in test]
+        if not found:
+            return {"all of them": ("failed", wrong)}, 0
+        if not failed:
+            break
+    return outcomes, again
 
 
 def said(deeds):
     good = sum(not wrong for wrong in deeds.values())
     wrong = [f"{deed}: {text}" for deed, text in deeds.items() if text]
-    return "; ".join([f"{good} of {len(deeds)}", *wrong]).replace("|", "/")
+    return "; ".join([f"{good} of {len(deeds)}", *wrong]).replace("|", "/").replace("\n", " ")
+
+
+def counted(outcomes, again):
+    kinds = [outcome for outcome, _ in outcomes.values()]
+    text = ", ".join(f"{kinds.count(kind)} {kind}" for kind in ("passed", "failed", "skipped"))
+    return f"{text} ({again} at the second try)" if again else text
+
+
+def pins(packages):
+    return ", ".join(each.replace("==", " ") for each in packages)
 
 
 def main():
-    names = sys.argv[1:] or list(PROGRAMS)
+    names = sys.argv[1:] or [*PROGRAMS, *SUITES]
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a shell's background job ignores it, and so do its children
     wheels = build()
-    rows, failed = [], False
-    for script in names:
-        name, packages = PROGRAMS[script]
-        found = {}
+    rows, bad = [], False
+    for name in names:
+        found, since = {}, time.monotonic()
+        place, packages = (PROGRAMS.get(name) or SUITES[name])[:2]
         for side in ("pyzmq", "zmqcy"):
-            found[side] = run(script, environment(name, side, packages, wheels), side)
-            print(f"{script:<10} {side}: {said(found[side])}", flush=True)
-        failed |= any(found["zmqcy"].values())
-        what = ", ".join(max(found.values(), key=len))
-        pins = ", ".join(each.replace("==", " ") for each in packages)
-        rows.append(f"| {pins} | {what} | {said(found['pyzmq'])} | {said(found['zmqcy'])} |\n")
-    if names == list(PROGRAMS):
+            python = environment(place, side, packages, wheels)
+            found[side] = (run if name in PROGRAMS else run_suite)(name, python, side)
+            text = said(found[side]) if name in PROGRAMS else counted(*found[side])
+            print(f"{name:<14} {side}: {text}  ({time.monotonic() - since:.0f} s)", flush=True)
+            since = time.monotonic()
+        if name in PROGRAMS:
+            bad |= any(found["zmqcy"].values())
+            what = ", ".join(max(found.values(), key=len))
+            cells = [pins(packages), what, said(found["pyzmq"]), said(found["zmqcy"])]
+        else:
+            theirs, ours = found["pyzmq"][0], found["zmqcy"][0]
+            worse, better = (
+                [
+                    (test, text)
+                    for test, (outcome, text) in one.items()
+                    if outcome == "failed" != other.get(test, ("",))[0]
+                ]
+                for one, other in ((ours, theirs), (theirs, ours))
+            )
+            bad |= bool(worse)
+            for text, tests in (("fails on zmqcy alone", worse), ("fails on pyzmq alone", better)):
+                print(*(f"    {text}: {test}: {why}" for test, why in tests), sep="\n", flush=True)
+            ends = ["".join(f"; `{test.rpartition('::')[2]}`" for test, _ in tests) for tests in (better, worse)]
+            cells = [pins([SUITES[name][2]]), "its own tests", *(
+                counted(*found[side]) + end for side, end in zip(("pyzmq", "zmqcy"), ends, strict=True))]  # fmt: skip
+        rows.append(f"| {' | '.join(cells)} |\n")
+    if names == [*PROGRAMS, *SUITES]:
         before, _, rest = PAGE.read_text().partition(BEGIN)
         head = "| program | what is done | on pyzmq | on zmqcy |\n|---|---|---|---|\n"
         PAGE.write_text(before + BEGIN + head + "".join(rows) + END + rest.partition(END)[2])
-    sys.exit(failed)
+    sys.exit(bad)
 
 
 if __name__ == "__main__":
