@@ -82,6 +82,7 @@ FIGURES = [
         )
         for what in ("round trips", "one way")
     ),
+    ("a kernel of Jupyter, round trips beside pyzmq", "1", "a kernel of Jupyter, rate, pass", "pyzmq"),
     ("import of zmqcy.asyncio beside zmq.asyncio", "2", "asyncio: imports, import", "pyzmq"),
     ("CPU of a blocked recv", "below 0.5 %", "CPU of what waits, a blocked recv", ""),
     ("CPU of an idle device", "below 0.5 %", "CPU of what waits, an idle device", ""),

@@ -39,10 +39,10 @@ PROGRAMS = {
 }
 """By the script here: the name of the environment, and what is installed there."""
 SUITES = {
-    "jupyter_client": ("jupyter", JUPYTER, "jupyter_client==8.10.0"),
-    "ipykernel": ("jupyter", JUPYTER, "ipykernel==7.4.0"),
+    "jupyter_client": ("jupyter", JUPYTER, "jupyter_client==8.10.0", ["-p", "no:asyncio"]),  # its own are of anyio
+    "ipykernel": ("jupyter", JUPYTER, "ipykernel==7.4.0", []),
 }
-"""By name: the same, and the distribution whose tests are run."""
+"""By name: the same, the distribution whose tests are run, and options of pytest."""
 
 
 def pip(python, *arguments):
@@ -94,10 +94,7 @@ def start(python, side, log, limit, *command, cwd=PLACE):
             wrong = f"not within {limit} s"
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # what it has left
-    # A test may print on the descriptor of the reports without a newline.
-    lines = [
-        json.loads(line[line.index("{") :]) for line in out.splitlines() if re.search(r'\{"(side|deed|test)":', line)
-    ]
+    lines = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
     assert not lines or lines[0]["side"] == side, lines[0]
     return lines, wrong and f"{wrong}, see {log.relative_to(ROOT)}"
 
@@ -128,15 +125,17 @@ def fetch(distribution):
 
 def run_suite(name, python, side):
     """Run the tests of a program; return by test what came of it and what was said, and how many needed two tries."""
-    folder, script = fetch(SUITES[name][2]), Path(__file__).with_name("suite.py")
+    _, _, distribution, options = SUITES[name]
+    folder, script = fetch(distribution), Path(__file__).with_name("suite.py")
     outcomes, failed, again = {}, ["tests"], 0
     for log in (f"suite-{name}", f"suite-{name}-again"):
-        lines, wrong = start(python, side, log, SUITE_LIMIT, script, *failed, cwd=folder)
+        lines, wrong = start(python, side, log, SUITE_LIMIT, script, *options, *failed, cwd=folder)
         found = {}
         for line in lines:
             test = line.get("test")
-            if test and not (line["text"] and found.get(test, ("",))[0] == "failed" and line["outcome"] != "failed"):
+            if test and found.get(test, ("",))[0] != "failed":  # an error after the test counts
                 found[test] = line["outcome"], line["text"]
+        found = {test: ("failed" if kind == "begun" else kind, text) for test, (kind, text) in found.items()}
         again = sum(found.get(test, ("",))[0] == "passed" for test in failed)
         outcomes |= found
         failed = [test for test, (outcome, _) in outcomes.items() if outcome == "failed" and "::" in test]

@@ -13,7 +13,8 @@ sys.path[:] = sys.path[1:]  # the scripts of this folder have names that other m
 import pytest  # noqa: E402
 import zmq  # noqa: E402
 
-OUT = os.fdopen(os.dup(1), "w")  # pytest takes the other while a test runs
+OUT = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)  # what pytest and the tests print
 
 
 def write(**line):
@@ -24,7 +25,7 @@ class Reporter:
     """A plugin of pytest."""
 
     def pytest_runtest_logstart(self, nodeid, location):
-        write(test=nodeid, outcome="failed", text="it hung, or ended its process")
+        write(test=nodeid, outcome="begun", text="it hung, or ended its process")
 
     def pytest_runtest_logreport(self, report):
         if report.when == "call" or not report.passed:
