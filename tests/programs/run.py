@@ -1,7 +1,7 @@
 """Run the programs of this folder, and the tests of some, on pyzmq and on zmqcy in its place; write docs/programs.md.
 
     python run.py                    all of them
-    python run.py kernel ipykernel   some; the table stays as it is
+    python run.py kernel ipykernel   some, and only their rows of the table
 
 Each has two virtual environments in build/programs/, made once: one with pyzmq, one with the package of
 packaging/zmqcy-as-pyzmq and the zmqcy of this tree. What a run prints besides is in build/programs/*.log. Tests come
@@ -23,12 +23,13 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 PLACE = ROOT / "build" / "programs"
 PAGE = ROOT / "docs" / "programs.md"
+ROWS = PLACE / "rows.json"  # of the table, from this run and earlier ones
 BEGIN, END = "<!-- table: made by `make programs` -->\n", "<!-- end of table -->\n"
 PYZMQ = "pyzmq==27.3.0"
 LIMIT = 180  # s that a program may take
 SUITE_LIMIT = 900  # s that the tests of one may take
 JUPYTER = ["ipykernel==7.4.0", "jupyter_client==8.10.0"]
-PYTEST = ["pytest<10", "pytest-timeout", "pytest-asyncio", "pytest-jupyter[client]", "flaky", "trio", "msgpack"]
+PYTEST = ["pytest<10", "pytest-timeout", "pytest-asyncio", "pytest-jupyter[client]", "pytest-cov", "flaky", "trio", "msgpack"]
 PROGRAMS = {
     "kernel": ("jupyter", JUPYTER),
     "parallel": ("ipyparallel", ["ipyparallel==9.2.0"]),
@@ -40,7 +41,7 @@ PROGRAMS = {
 """By the script here: the name of the environment, and what is installed there."""
 SUITES = {
     "jupyter_client": ("jupyter", JUPYTER, "jupyter_client==8.10.0", ["-p", "no:asyncio"]),  # its own are of anyio
-    "ipykernel": ("jupyter", JUPYTER, "ipykernel==7.4.0", []),
+    "ipykernel": ("jupyter", JUPYTER, "ipykernel==7.4.0", ["-o", "asyncio_default_fixture_loop_scope=function"]),
 }
 """By name: the same, the distribution whose tests are run, and options of pytest."""
 
@@ -162,47 +163,45 @@ def pins(packages):
     return ", ".join(each.replace("==", " ") for each in packages)
 
 
+def compare(name, wheels):
+    """Run a program, or its tests, on both. Return its row of the table, and whether something went wrong on zmqcy."""
+    found = {}
+    place, packages = (PROGRAMS.get(name) or SUITES[name])[:2]
+    for side in ("pyzmq", "zmqcy"):
+        python, since = environment(place, side, packages, wheels), time.monotonic()
+        found[side] = (run if name in PROGRAMS else run_suite)(name, python, side)
+        text = said(found[side]) if name in PROGRAMS else counted(*found[side])
+        print(f"{name:<14} {side}: {text}  ({time.monotonic() - since:.0f} s)", flush=True)
+    if name in PROGRAMS:
+        what = ", ".join(max(found.values(), key=len))
+        return [pins(packages), what, *map(said, found.values())], any(found["zmqcy"].values())
+    cells, failed = [pins([SUITES[name][2]]), "its own tests"], {}
+    for side, (outcomes, again) in found.items():
+        failed[side] = [test for test, (outcome, _) in outcomes.items() if outcome == "failed"]
+        for test in failed[side]:
+            print(f"    failed on {side}: {test}: {outcomes[test][1]}", flush=True)
+        names = [f"`{test.rpartition('::')[2]}`" for test in failed[side]]
+        cells.append("; ".join([counted(outcomes, again), *names]))
+    return cells, not set(failed["zmqcy"]) <= set(failed["pyzmq"])
+
+
 def main():
-    names = sys.argv[1:] or [*PROGRAMS, *SUITES]
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a shell's background job ignores it, and so do its children
-    wheels = build()
-    rows, bad = [], False
-    for name in names:
-        found, since = {}, time.monotonic()
-        place, packages = (PROGRAMS.get(name) or SUITES[name])[:2]
-        for side in ("pyzmq", "zmqcy"):
-            python = environment(place, side, packages, wheels)
-            found[side] = (run if name in PROGRAMS else run_suite)(name, python, side)
-            text = said(found[side]) if name in PROGRAMS else counted(*found[side])
-            print(f"{name:<14} {side}: {text}  ({time.monotonic() - since:.0f} s)", flush=True)
-            since = time.monotonic()
-        if name in PROGRAMS:
-            bad |= any(found["zmqcy"].values())
-            what = ", ".join(max(found.values(), key=len))
-            cells = [pins(packages), what, said(found["pyzmq"]), said(found["zmqcy"])]
-        else:
-            theirs, ours = found["pyzmq"][0], found["zmqcy"][0]
-            worse, better = (
-                [
-                    (test, text)
-                    for test, (outcome, text) in one.items()
-                    if outcome == "failed" != other.get(test, ("",))[0]
-                ]
-                for one, other in ((ours, theirs), (theirs, ours))
-            )
-            bad |= bool(worse)
-            for text, tests in (("fails on zmqcy alone", worse), ("fails on pyzmq alone", better)):
-                print(*(f"    {text}: {test}: {why}" for test, why in tests), sep="\n", flush=True)
-            ends = ["".join(f"; `{test.rpartition('::')[2]}`" for test, _ in tests) for tests in (better, worse)]
-            cells = [pins([SUITES[name][2]]), "its own tests", *(
-                counted(*found[side]) + end for side, end in zip(("pyzmq", "zmqcy"), ends, strict=True))]  # fmt: skip
-        rows.append(f"| {' | '.join(cells)} |\n")
-    if names == [*PROGRAMS, *SUITES]:
-        before, _, rest = PAGE.read_text().partition(BEGIN)
-        head = "| program | what is done | on pyzmq | on zmqcy |\n|---|---|---|---|\n"
-        PAGE.write_text(before + BEGIN + head + "".join(rows) + END + rest.partition(END)[2])
+    # A job that a shell runs in the background ignores Ctrl-C, and so would the kernels that are to be interrupted.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    wheels, everything = build(), [*PROGRAMS, *SUITES]
+    rows = json.loads(ROWS.read_text()) if ROWS.exists() else {}
+    bad = False
+    for name in sys.argv[1:] or everything:
+        rows[name], wrong = compare(name, wheels)
+        bad |= wrong
+        ROWS.write_text(json.dumps(rows))
+    before, _, rest = PAGE.read_text().partition(BEGIN)
+    lines = [["program", "what is done", "on pyzmq", "on zmqcy"], ["---"] * 4]
+    lines += [rows[name] for name in everything if name in rows]
+    table = "".join(f"| {' | '.join(line)} |\n" for line in lines).replace(
+        "| --- | --- | --- | --- |", "|---|---|---|---|"
+    )
+    PAGE.write_text(before + BEGIN + table + END + rest.partition(END)[2])
     sys.exit(bad)
 
 
