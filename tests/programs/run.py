@@ -29,7 +29,18 @@ PYZMQ = "pyzmq==27.3.0"
 LIMIT = 180  # s that a program may take
 SUITE_LIMIT = 900  # s that the tests of one may take
 JUPYTER = ["ipykernel==7.4.0", "jupyter_client==8.10.0"]
-PYTEST = ["pytest<10", "pytest-timeout", "pytest-asyncio", "pytest-jupyter[client]", "pytest-cov", "flaky", "trio", "msgpack"]
+PYTEST = [
+    "pytest==9.2.0",
+    "pytest-timeout==2.4.0",
+    "pytest-asyncio==1.5.0",
+    "pytest-jupyter[client]==0.11.0",
+    "pytest-cov==7.1.0",
+    "flaky==3.8.1",
+    "trio==0.35.0",
+    "msgpack==1.2.4",
+    "ipyparallel==9.2.0",
+]
+"""What the tests of the two need."""
 PROGRAMS = {
     "kernel": ("jupyter", JUPYTER),
     "parallel": ("ipyparallel", ["ipyparallel==9.2.0"]),
@@ -192,15 +203,16 @@ def main():
     rows = json.loads(ROWS.read_text()) if ROWS.exists() else {}
     bad = False
     for name in sys.argv[1:] or everything:
-        rows[name], wrong = compare(name, wheels)
+        try:
+            rows[name], wrong = compare(name, wheels)
+        except subprocess.CalledProcessError as error:  # of pip: the others can be run all the same
+            rows[name], wrong = [name, "could not be installed", "", ""], True
+            print(f"{name:<14} {error}", flush=True)
         bad |= wrong
         ROWS.write_text(json.dumps(rows))
     before, _, rest = PAGE.read_text().partition(BEGIN)
-    lines = [["program", "what is done", "on pyzmq", "on zmqcy"], ["---"] * 4]
-    lines += [rows[name] for name in everything if name in rows]
-    table = "".join(f"| {' | '.join(line)} |\n" for line in lines).replace(
-        "| --- | --- | --- | --- |", "|---|---|---|---|"
-    )
+    head = "| program | what is done | on pyzmq | on zmqcy |\n|---|---|---|---|\n"
+    table = head + "".join(f"| {' | '.join(rows[name])} |\n" for name in everything if name in rows)
     PAGE.write_text(before + BEGIN + table + END + rest.partition(END)[2])
     sys.exit(bad)
 
