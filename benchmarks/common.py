@@ -29,7 +29,9 @@ RESULTS = HERE / "results"
 PEER = HERE / "peer.py"
 LIMIT = 10  # seconds without a word after which a rival hangs, and is cut off
 START = 0.25  # seconds that the processes of a run take to start and end, for the plan
-LIBRARIES = {"zmqcy": "zmqcy", "pyzmq": "zmq", "pyomq": "pyomq", "pynng": "pynng", "uvloop": "uvloop"}
+LIBRARIES = {
+    "zmqcy": "zmqcy", "pyzmq": "zmq", "pyomq": "pyomq", "pynng": "pynng", "uvloop": "uvloop", "ipykernel": "ipykernel",
+}  # fmt: skip
 COMPAT = "zmqcy.compat"  # what runs for pyzmq, by it
 CONTEXT = {"asyncio streams": "streams", "multiprocessing.Pipe": "Pipe"}  # to compare with; no rivals
 TRANSPORTS = ("inproc", "ipc", "tcp")

@@ -83,6 +83,7 @@ FIGURES = [
         )
         for what in ("round trips", "one way")
     ),
+    ("a kernel of Jupyter, round trips beside pyzmq", "1", "a kernel of Jupyter, rate, pass", "pyzmq"),
     ("import of zmqcy.asyncio beside zmq.asyncio", "2", "asyncio: imports, import", "pyzmq"),
     *(
         (f"zmqcy.compat, {work} tcp {size}, beside {rival}", asked, f"{COMPAT}{work} {BETWEEN}, {size}", rival)

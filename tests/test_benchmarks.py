@@ -15,12 +15,15 @@ sys.path.insert(0, str(BENCHMARKS))
 import bench_asyncio  # noqa: E402
 import bench_compat  # noqa: E402
 import bench_device  # noqa: E402
+import bench_kernel  # noqa: E402
 import bench_memory  # noqa: E402
 import bench_service  # noqa: E402
 import common  # noqa: E402
 import report  # noqa: E402
 
-FILES = ("throughput", "latency", "poll", "peers", "device", "service", "calls", "memory", "asyncio", "compat")
+FILES = (
+    "throughput", "latency", "poll", "peers", "device", "service", "calls", "memory", "asyncio", "compat", "kernel",
+)  # fmt: skip
 TINY = {"seconds": 0.005}
 
 
@@ -339,6 +342,13 @@ def test_memory_and_idle(monkeypatch):
     assert measured.keys() >= {"cpu", "grown", "peak", "grown_beside", "peak_beside"}
     assert bench_memory.idle_recv(zmqcy)["share"] >= 0
     assert bench_memory.idle_device(zmqcy)["share"] >= 0
+
+
+@pytest.mark.parametrize("side", ["zmqcy", "pyzmq"])
+def test_a_kernel(side):
+    pytest.importorskip("ipykernel")
+    measured = bench_kernel.run(side, 0.005)
+    assert 0 < measured["p50"] <= measured["p99"] and measured["rate"] > 0
 
 
 # ---- the plan

@@ -518,3 +518,29 @@ def test_many_contexts_in_many_threads():
     for thread in threads:
         thread.join()
     assert failures == []
+
+
+def test_the_first_socket_while_another_thread_ends_the_context(run):
+    """It is made, and `term` waits for it, or the context had ended before; libzmq's memory is not used after that."""
+    run(
+        """
+        import threading, zmqcy
+
+        def make(context, failures):
+            try:
+                context.socket(zmqcy.PUSH).close(0)
+            except zmqcy.ContextTerminated:
+                pass
+            except zmqcy.ZMQError as error:
+                failures.append(error)
+
+        failures = []
+        for _ in range(300):
+            context = zmqcy.Context()
+            thread = threading.Thread(target=make, args=(context, failures))
+            thread.start()
+            context.term(timeout=10_000)
+            thread.join()
+        assert failures == [], failures
+        """
+    )

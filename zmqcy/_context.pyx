@@ -660,7 +660,10 @@ cdef void note_schedule(Ending *ending, int number, int value) noexcept:
 
 
 cdef int prepare_threads(Context context) except -1:
-    """Raise where libzmq would abort as it starts its threads, which it does with the first socket."""
+    """Raise where libzmq would abort as it starts its threads, which it does with the first socket.
+
+    The GIL is kept, short as this is: another thread could end the context meanwhile, and free it.
+    """
     cdef Ending *ending = context.ending
     cdef sigset mask
     cdef int threads, need, got, code
@@ -668,15 +671,13 @@ cdef int prepare_threads(Context context) except -1:
         return 0
     threads = zmq_ctx_get(ending.handle, ZMQ_IO_THREADS)
     need = 2 * threads + 8
-    with nogil:
-        got = probe_descriptors(need)
+    got = probe_descriptors(need)
     if got < need:
         raise error(EMFILE, "socket", NO_TYPE, f"io_threads={threads}", f"needs {need} descriptors, and {got} are left")
     need = threads + 1  # one ends sockets
     block_signals(&mask)
-    with nogil:
-        got = probe_threads(need)
-        code = try_schedule(&ending.schedule) if got == need and is_scheduled(ending) else 0
+    got = probe_threads(need)
+    code = try_schedule(&ending.schedule) if got == need and is_scheduled(ending) else 0
     restore_signals(&mask)
     if got < need:
         raise error(ENOMEM, "socket", NO_TYPE, f"io_threads={threads}", f"needs {need} threads, {got} can be started")

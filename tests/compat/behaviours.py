@@ -113,6 +113,29 @@ def shadows_and_copies(ctx):
     return all(each.underlying == ctx.underlying for each in contexts)
 
 
+def the_class_of_the_sockets_of_one_context(ctx):
+    import zmq.asyncio
+
+    class Mine(zmq.asyncio.Context):
+        _socket_class = zmq.asyncio.Socket
+
+    found = []
+    for kind, other in ((zmq.Context, zmq.asyncio.Socket), (zmq.asyncio.Context, zmq.Socket), (Mine, zmq.Socket)):
+        before = kind._socket_class
+        with kind() as context:
+            context._socket_class = other
+            with context.socket(zmq.PUSH) as socket:
+                found.append(type(socket) is other and kind._socket_class is before)
+            del context._socket_class
+            with context.socket(zmq.PUSH) as socket:
+                found.append(type(socket) is before)
+    try:
+        ctx._socket_clas = zmq.Socket
+    except AttributeError:
+        found.append("refused")
+    return [*found, ctx._socket_class is zmq.Socket]
+
+
 def one_context_a_process(ctx):
     class Mine(zmq.Context):
         pass

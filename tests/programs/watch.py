@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 import deeds
@@ -34,7 +35,12 @@ class Arbiter:
         self.client = CircusClient(endpoint=f"tcp://127.0.0.1:{self.ports[0]}", timeout=20)
 
     def ask(self, command, **properties):
-        answer = self.client.call({"command": command, "properties": {"waiting": True, **properties}})
+        message = {"command": command, "properties": {"waiting": True, **properties}}
+        end = time.monotonic() + 20
+        while True:  # circusd refuses a command while it runs another one, its own check of the processes too
+            answer = self.client.call(message)
+            if "already running" not in answer.get("reason", "") or time.monotonic() > end:
+                break
         assert answer["status"] == "ok", answer
         return answer
 

@@ -390,6 +390,22 @@ SyncSocket = Socket
 # ------------------------------------------------------------------------------------------------------------- contexts
 
 
+class _SocketClass:
+    """The class of a context's sockets: that of the context's class, unless one context was given its own."""
+
+    def __init__(self, default: Any) -> None:
+        self.default = default
+
+    def __get__(self, instance: Any, owner: Any = None) -> Any:
+        return getattr(instance, "_own_class", self.default)
+
+    def __set__(self, instance: Any, value: Any) -> None:
+        instance._own_class = value
+
+    def __delete__(self, instance: Any) -> None:
+        del instance._own_class
+
+
 class Context(zmqcy.Context):
     """A context as pyzmq has it.
 
@@ -401,8 +417,8 @@ class Context(zmqcy.Context):
         A context to shadow, or its address.
     """
 
-    __slots__ = ("_shadow",)
-    _socket_class: Any = Socket
+    __slots__ = ("_own_class", "_shadow")  # no `__dict__`: a name that is no option is refused
+    _socket_class: Any = _SocketClass(Socket)
     _instance: Any = None
     _instance_pid: int | None = None
     _instance_lock = Lock()
@@ -413,6 +429,11 @@ class Context(zmqcy.Context):
     def __init__(self, io_threads: Any = 1, shadow: Any = 0) -> None:
         super().__init__(io_threads, shadow)
         self._shadow = bool(shadow) or isinstance(io_threads, zmqcy.Context)
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if "_socket_class" in cls.__dict__:
+            cls._socket_class = _SocketClass(cls.__dict__["_socket_class"])
 
     @classmethod
     def shadow(cls, address: Any) -> Any:

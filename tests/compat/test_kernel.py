@@ -1,0 +1,27 @@
+"""A kernel of ipykernel and the client of jupyter_client, each in its own process, on `zmqcy.compat`."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_a_kernel_runs_cells_is_interrupted_and_restarted(tmp_path):
+    for name in ("ipykernel", "jupyter_client"):
+        pytest.importorskip(name)
+    path = [str(ROOT / "packaging" / "zmqcy-as-pyzmq"), os.environ.get("PYTHONPATH", "")]  # the first has `zmq`
+    done = subprocess.run(
+        [sys.executable, ROOT / "tests" / "programs" / "kernel.py"], capture_output=True, text=True, timeout=50,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), "HOME": str(tmp_path)},
+    )  # fmt: skip
+    said, *deeds = map(json.loads, done.stdout.splitlines())
+    assert said["side"] == "zmqcy"
+    assert {each["deed"]: each["wrong"] for each in deeds if each["wrong"]} == {}, done.stderr
+    assert done.returncode == 0 and {"run cells", "interrupt a cell", "restart the kernel"} <= {
+        each["deed"] for each in deeds
+    }
