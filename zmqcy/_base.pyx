@@ -14,7 +14,7 @@ from libc.string cimport memcpy
 
 from zmqcy._context cimport (
     BUSY, CLOSED, ENDED, FORKED, HELD, SHADOW, WATCHED, Context, Link, Property, Signaler, SocketRecord, Stats, Watch,
-    come_out, delist, enlist, go_inside, insert, kind_of, note_last, prepare_threads)
+    come_out, delist, enlist, go_inside, insert, is_inside, kind_of, note_last, prepare_threads)
 from zmqcy._library cimport (
     LAST_TYPE, NO_TYPE, c_string, check, error, interrupted, no_drafts, round_up, set_attribute, to_int, to_integer,
     to_milliseconds, to_spin, type_name)
@@ -625,7 +625,7 @@ cdef class BaseSocket:
             enter(self, "close")
             if self.record.state & SHADOW:
                 enter(self.origin, "close")
-            if self.record.inside or self.record.state & SHADOW and (<BaseSocket> self.origin).record.inside:
+            if is_inside(&self.record) or self.record.state & SHADOW and is_inside(&(<BaseSocket> self.origin).record):
                 raise error(EBUSY, "close", self.record.type, None, "another thread is in a call on this socket")
             if linger is not None:
                 try:

@@ -117,6 +117,10 @@ cdef inline void come_out(SocketRecord *record) noexcept nogil:
     add(&record.inside, -1)
 
 
+cdef inline bint is_inside(SocketRecord *record) noexcept nogil:
+    return add(&record.inside, 0) != 0
+
+
 cdef int forks  # between the first process and this one
 
 

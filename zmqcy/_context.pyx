@@ -154,7 +154,7 @@ cdef Ending *new_ending(void *handle) except NULL:
     ending.schedule.policy = ending.schedule.priority = -1
     other = endings
     while other is not NULL:  # that this one is to be a shadow of
-        if other.handle is handle and not other.finished:
+        if other.handle is handle and not has_finished(other):
             ending.schedule = other.schedule
         other = other.next
     ending.owners = 1
@@ -215,12 +215,12 @@ cdef void close_at_exit(Ending *ending) noexcept:
     cdef size_t size
     while record is not NULL:
         # The interpreter is gone, but not the memory of an object that still refers to an open socket.
-        if record.inside:  # a daemon thread waits in it
+        if is_inside(record):  # a daemon thread waits in it
             zmq_ctx_shutdown(ending.handle)
-            while record.inside and naps < 200:
+            while is_inside(record) and naps < 200:
                 nap()
                 naps += 1
-            if record.inside:
+            if is_inside(record):
                 return
         note_last(record)
         size = sizeof(int)
@@ -556,10 +556,10 @@ cdef class Context:
         while self.ending.sockets is not NULL:
             record = self.ending.sockets
             socket = <object> record.owner
-            if record.state & BUSY or record.inside:
+            if record.state & BUSY or is_inside(record):
                 self.shutdown()
                 naps = 0
-                while (record.state & BUSY or record.inside) and naps < 1000:
+                while (record.state & BUSY or is_inside(record)) and naps < 1000:
                     with nogil:
                         nap()
                     naps += 1

@@ -14,7 +14,7 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
-from zmqcy._context cimport BUSY, HELD
+from zmqcy._context cimport BUSY, HELD, come_out, go_inside
 from zmqcy._library cimport NO_TYPE, SLICE, error, interrupted, to_buffer, to_int
 from zmqcy._message cimport copy_in, lend, size_of, start_of, take
 from zmqcy._base cimport BaseSocket, enter
@@ -693,7 +693,6 @@ cdef int mark(list sockets, bint busy, str call) except -1:
     for socket in sockets:
         if busy:
             socket.record.state |= BUSY
-            socket.record.inside = 1
         else:
             socket.record.state &= ~BUSY
     return 0
@@ -796,14 +795,16 @@ cdef int steer(
                 number = UNFILTERED
                 while number == UNFILTERED:
                     for source in sockets:
-                        source.record.inside = 1
+                        go_inside(&(<BaseSocket> source).record)
                     with nogil:
                         number = run(&device)
-                        frontend.record.inside = backend.record.inside = 0
+                        come_out(&frontend.record)
+                        if backend is not frontend:
+                            come_out(&backend.record)
                         if capture is not None:
-                            capture.record.inside = 0
+                            come_out(&capture.record)
                         if control is not None:
-                            control.record.inside = 0
+                            come_out(&control.record)
                     if number == UNFILTERED:
                         for i, source in enumerate(sources):
                             if not is_empty(&device.ways[i].taken) and is_empty(&device.ways[i].filtered):
