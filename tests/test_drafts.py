@@ -91,9 +91,10 @@ def test_frames_without_drafts(name):
     [
         lambda one: one.join("a"), lambda one: one.leave("a"), lambda one: one.connect_peer("inproc://a"),
         lambda one: one.disconnect_peer(1), lambda one: one.send(b"", group="a"),
-        lambda one: one.send(b"", routing_id=1),
+        lambda one: one.send(b"", routing_id=1), lambda one: one.send_string("", group="a"),
+        lambda one: one.send_json(1, routing_id=1),
     ],
-    ids=["join", "leave", "connect_peer", "disconnect_peer", "group", "routing_id"],
+    ids=["join", "leave", "connect_peer", "disconnect_peer", "group", "routing_id", "text", "json"],
 )  # fmt: skip
 def test_calls_without_drafts(socket, call):
     with pytest.raises(zmqcy.NotSupported, match=NO_DRAFTS):
@@ -255,6 +256,17 @@ def test_a_server_answers_each_client(socket, pair):
 
 
 @with_drafts
+def test_text_and_json_to_a_peer(near):
+    server, client = near(zmqcy.SERVER, zmqcy.CLIENT)
+    client.send_json(["grüße"])
+    request = server.recv(copy=False)
+    server.send_string("grüße", routing_id=request.routing_id)
+    server.send_json({"answer": 1}, routing_id=request.routing_id, sort_keys=True)
+    assert client.recv_string() == "grüße"
+    assert client.recv_json() == {"answer": 1}
+
+
+@with_drafts
 @each("copy", [None, True, False])
 @each("track", [False, True])
 @each("viewed", [False, True])
@@ -304,6 +316,10 @@ def test_words_of_other_types(socket):
         socket(zmqcy.PUSH).send(b"x", routing_id=1)
     with pytest.raises(zmqcy.NotSupported, match=r"send group \(CLIENT\): only RADIO"):
         socket(zmqcy.CLIENT).send(b"x", group="a")
+    with pytest.raises(zmqcy.NotSupported, match=r"send routing_id \(DEALER\): only SERVER and PEER"):
+        socket(zmqcy.DEALER).send_string("x", routing_id=1)
+    with pytest.raises(zmqcy.NotSupported, match=r"send group \(DEALER\): only RADIO"):
+        socket(zmqcy.DEALER).send_json(1, group="a")
     with pytest.raises(zmqcy.NotSupported, match=r"join group='a' \(CLIENT\)"):
         socket(zmqcy.CLIENT).join("a")
     with pytest.raises(zmqcy.NotSupported, match="connect_peer"):
@@ -342,6 +358,9 @@ def test_groups(socket, pair):
     while (message := dish.recv(copy=False)).bytes == b"dry":
         pass
     assert (message.bytes, message.group) == (b"wet", "weather")
+    radio.send_string("windy", group="weather")
+    radio.send_json([1], group="weather")
+    assert (dish.recv_string(), dish.recv_json()) == ("windy", [1])
     with pytest.raises(zmqcy.InvalidArgument, match="join group='weather'"):
         dish.join("weather")
     dish.leave("weather")
@@ -744,6 +763,10 @@ async def test_asyncio(flavour, ctx):
         request = await server.recv(copy=False)
         await server.send(request.bytes * 2, routing_id=request.routing_id)
         assert await client.recv(timeout=10_000) == b"%d" % turn * 2
+        await server.send_string("text", routing_id=request.routing_id)
+        await server.send_json([turn], routing_id=request.routing_id)
+        assert await client.recv_string(timeout=10_000) == "text"
+        assert await client.recv_json(timeout=10_000) == [turn]
     assert await server.poll(10) == 0
 
 

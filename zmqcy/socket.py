@@ -473,7 +473,7 @@ class Socket(BaseSocket, _socket.Socket):
 
         return Monitor(self, 0xFFFF if events is None else events, Socket)
 
-    def send_string(self, text, flags=0, encoding="utf-8", *, timeout=None):
+    def send_string(self, text, flags=0, encoding="utf-8", *, timeout=None, routing_id=None, group=None):
         """Send text.
 
         Parameters
@@ -486,6 +486,10 @@ class Socket(BaseSocket, _socket.Socket):
             How it is encoded.
         timeout : int, float or timedelta, optional
             As `send` takes it.
+        routing_id : int, optional
+            SERVER and PEER: who gets it, as `send` takes it.
+        group : str, optional
+            RADIO: the group that it is for, as `send` takes it.
 
         Raises
         ------
@@ -494,7 +498,7 @@ class Socket(BaseSocket, _socket.Socket):
         """
         if not isinstance(text, str):
             raise TypeError(f"send_string: a str is required, not {text!r:.80}")
-        self.send(text.encode(encoding), flags, timeout=timeout)
+        self.send(text.encode(encoding), flags, timeout=timeout, routing_id=routing_id, group=group)
 
     def recv_string(self, flags=0, encoding="utf-8", *, timeout=None):
         """Receive text.
@@ -519,7 +523,7 @@ class Socket(BaseSocket, _socket.Socket):
         """
         return self.recv(flags, timeout=timeout).decode(encoding)
 
-    def send_json(self, value, flags=0, *, timeout=None, **options):
+    def send_json(self, value, flags=0, *, timeout=None, routing_id=None, group=None, **options):
         """Send a value as JSON.
 
         Parameters
@@ -530,10 +534,14 @@ class Socket(BaseSocket, _socket.Socket):
             As `send` takes them.
         timeout : int, float or timedelta, optional
             As `send` takes it.
+        routing_id : int, optional
+            SERVER and PEER: who gets it, as `send` takes it.
+        group : str, optional
+            RADIO: the group that it is for, as `send` takes it.
         **options
             For json.dumps.
         """
-        self.send(_to_json(value, options), flags, timeout=timeout)
+        self.send(_to_json(value, options), flags, timeout=timeout, routing_id=routing_id, group=group)
 
     def recv_json(self, flags=0, *, timeout=None, **options):
         """Receive a value as JSON.
@@ -662,16 +670,16 @@ class AsyncSocket(BaseSocket):
                 raise
             end.close(0)
 
-    async def send_string(self, text, flags=0, encoding="utf-8", *, timeout=None):
+    async def send_string(self, text, flags=0, encoding="utf-8", *, timeout=None, routing_id=None, group=None):
         if not isinstance(text, str):
             raise TypeError(f"send_string: a str is required, not {text!r:.80}")
-        await self.send(text.encode(encoding), flags, timeout=timeout)
+        await self.send(text.encode(encoding), flags, timeout=timeout, routing_id=routing_id, group=group)
 
     async def recv_string(self, flags=0, encoding="utf-8", *, timeout=None):
         return (await self.recv(flags, timeout=timeout)).decode(encoding)
 
-    async def send_json(self, value, flags=0, *, timeout=None, **options):
-        await self.send(_to_json(value, options), flags, timeout=timeout)
+    async def send_json(self, value, flags=0, *, timeout=None, routing_id=None, group=None, **options):
+        await self.send(_to_json(value, options), flags, timeout=timeout, routing_id=routing_id, group=group)
 
     async def recv_json(self, flags=0, *, timeout=None, **options):
         return _from_json(await self.recv(flags, timeout=timeout), options)

@@ -509,13 +509,27 @@ class Socket(BaseSocket, _socket.Socket):
     def watch(self, events: int | None = None) -> Monitor: ...
     def get_monitor_socket(self, events: int | None = None, addr: str | None = None) -> Socket: ...
     def send_string(
-        self, text: str, flags: int = 0, encoding: str = "utf-8", *, timeout: float | timedelta | None = None
+        self,
+        text: str,
+        flags: int = 0,
+        encoding: str = "utf-8",
+        *,
+        timeout: float | timedelta | None = None,
+        routing_id: int | None = None,
+        group: str | None = None,
     ) -> None: ...
     def recv_string(
         self, flags: int = 0, encoding: str = "utf-8", *, timeout: float | timedelta | None = None
     ) -> str: ...
     def send_json(
-        self, value: object, flags: int = 0, *, timeout: float | timedelta | None = None, **options: Any
+        self,
+        value: object,
+        flags: int = 0,
+        *,
+        timeout: float | timedelta | None = None,
+        routing_id: int | None = None,
+        group: str | None = None,
+        **options: Any,
     ) -> None: ...
     def recv_json(self, flags: int = 0, *, timeout: float | timedelta | None = None, **options: Any) -> Any: ...
     def send_serialized(
@@ -555,13 +569,27 @@ class AsyncSocket(BaseSocket):
     ) -> Self: ...
     async def aclose(self, linger: float | timedelta | None = None) -> None: ...
     async def send_string(
-        self, text: str, flags: int = 0, encoding: str = "utf-8", *, timeout: float | timedelta | None = None
+        self,
+        text: str,
+        flags: int = 0,
+        encoding: str = "utf-8",
+        *,
+        timeout: float | timedelta | None = None,
+        routing_id: int | None = None,
+        group: str | None = None,
     ) -> None: ...
     async def recv_string(
         self, flags: int = 0, encoding: str = "utf-8", *, timeout: float | timedelta | None = None
     ) -> str: ...
     async def send_json(
-        self, value: object, flags: int = 0, *, timeout: float | timedelta | None = None, **options: Any
+        self,
+        value: object,
+        flags: int = 0,
+        *,
+        timeout: float | timedelta | None = None,
+        routing_id: int | None = None,
+        group: str | None = None,
+        **options: Any,
     ) -> None: ...
     async def recv_json(self, flags: int = 0, *, timeout: float | timedelta | None = None, **options: Any) -> Any: ...
     async def send_serialized(

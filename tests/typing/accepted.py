@@ -170,8 +170,11 @@ def messages(socket: zmqcy.Socket, array: memoryview, parts: Sequence[Buffer]) -
     while (received := socket.try_recv()) is not None:
         assert_type(received, bytes)
     socket.send_string("text", encoding="latin-1", timeout=SECOND)
+    socket.send_string("text", routing_id=7)
+    socket.send_string("text", group="weather")
     assert_type(socket.recv_string(), str)
     socket.send_json({"a": [1, None]}, zmqcy.DONTWAIT, sort_keys=True)
+    socket.send_json(1, routing_id=7, indent=2)
     assert_type(socket.recv_json(parse_float=str), Any)
     socket.send_serialized(3, lambda n: [bytes(n)])
     assert_type(socket.recv_serialized(len), int)
@@ -312,8 +315,10 @@ async def asynchronous_messages(socket: zmqcy.asyncio.Socket, copy: bool, track:
     async for message in socket:
         assert_type(message, bytes)
     await socket.send_string("text", encoding="latin-1")
+    await socket.send_string("text", group="weather")
     assert_type(await socket.recv_string(), str)
     await socket.send_json({"a": [1, None]}, sort_keys=True)
+    await socket.send_json(1, routing_id=7, indent=2)
     assert_type(await socket.recv_json(parse_float=str), Any)
     await socket.send_serialized(3, lambda n: [bytes(n)])
     assert_type(await socket.recv_serialized(len), int)

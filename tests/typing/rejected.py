@@ -62,6 +62,8 @@ def messages(socket: zmqcy.Socket) -> None:
     for part in socket.recv_multipart():
         part.encode()  # error: "bytes" has no attribute "encode"
     socket.send_string(b"bytes")  # error: expected "str"
+    socket.send_string("text", group=b"bytes")  # error: expected "str | None"
+    socket.send_json(1, routing_id="peer")  # error: expected "int | None"
     socket.send_serialized(3, lambda n: n)  # error: Incompatible return value
     socket.poll("1")  # error: [arg-type]
     print(text, size)
