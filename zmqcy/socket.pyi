@@ -11,6 +11,7 @@ from zmqcy.auth import Certificate
 from zmqcy.constants import SocketType
 from zmqcy.context import Context
 from zmqcy.monitor import AsyncMonitor, Monitor
+from zmqcy.stats import PipeStats
 
 _T = TypeVar("_T")
 
@@ -508,6 +509,7 @@ class BaseSocket(_base.BaseSocket):
 class Socket(BaseSocket, _socket.Socket):
     def watch(self, events: int | None = None) -> Monitor: ...
     def get_monitor_socket(self, events: int | None = None, addr: str | None = None) -> Socket: ...
+    def pipes_stats(self, wait: float | timedelta = 20) -> list[PipeStats]: ...
     def send_string(
         self,
         text: str,
@@ -567,6 +569,7 @@ class AsyncSocket(BaseSocket):
     def get_monitor_socket(  # of zmqcy.asyncio or zmqcy.anyio as this one, and no subclass of theirs
         self, events: int | None = None, addr: str | None = None
     ) -> Self: ...
+    async def pipes_stats(self, wait: float | timedelta = 20) -> list[PipeStats]: ...
     async def aclose(self, linger: float | timedelta | None = None) -> None: ...
     async def send_string(
         self,

@@ -31,6 +31,7 @@ from zmqcy.constants import (
 from zmqcy.devices import Device
 from zmqcy.monitor import AsyncMonitor, Monitor, SocketEvent, recv_monitor_message
 from zmqcy.socket import Endpoint
+from zmqcy.stats import PipeStats
 
 SECOND = timedelta(seconds=1)
 
@@ -491,6 +492,7 @@ def monitors(socket: zmqcy.Socket) -> None:
     assert_type(reader, zmqcy.Socket)
     assert_type(recv_monitor_message(reader)["endpoint"], bytes)
     socket.disable_monitor()
+    assert_type(socket.pipes_stats(wait=SECOND), list[PipeStats])
 
 
 async def asynchronous_monitors(socket: zmqcy.asyncio.Socket, other: zmqcy.anyio.Socket) -> None:
@@ -499,6 +501,8 @@ async def asynchronous_monitors(socket: zmqcy.asyncio.Socket, other: zmqcy.anyio
         assert_type(await monitor.recv(timeout=1.5), SocketEvent)
         async for event in another:
             assert_type(event, SocketEvent)
+    assert_type(await socket.pipes_stats(), list[PipeStats])
+    assert_type((await other.pipes_stats(wait=50))[0].inbound, int)
     assert_type(socket.get_monitor_socket(), zmqcy.asyncio.Socket)
     assert_type(other.get_monitor_socket(), zmqcy.anyio.Socket)
     assert_type((await recv_monitor_message(socket.get_monitor_socket()))["event"], zmqcy.Event)

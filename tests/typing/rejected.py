@@ -232,6 +232,8 @@ async def monitors(plain: zmqcy.Socket, asynchronous: zmqcy.asyncio.Socket) -> N
         print(event)
     for each in asynchronous.watch():  # error: has no attribute "__iter__"
         print(each)
+    plain.pipes_stats(wait=None)  # error: [arg-type]
+    print(asynchronous.pipes_stats()[0])  # error: is not indexable
     print(asynchronous.watch().recv().name)  # error: has no attribute "name"
     asynchronous.watch().poll()  # error: has no attribute "poll"
 
