@@ -1,9 +1,12 @@
 """Programs that are right: what each call takes and gives. mypy reads this file; nothing runs it."""
 
 import asyncio
+import mmap
 import select
 import socket as sockets
 import sys
+from array import array
+from collections import deque
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Literal
@@ -69,6 +72,32 @@ def batches(socket: zmqcy.Socket) -> None:
     assert_type(socket.recv_many(), list[bytes])
     assert_type(socket.recv_many(10, timeout=1.5), list[bytes])
     assert_type(socket.recv_multipart_many(10), list[list[bytes]])
+
+
+def bytes_like(socket: zmqcy.Socket, sealed: Sequence[bytes], waiting: deque[bytearray], mapped: mmap.mmap) -> None:
+    for data in (b"a", bytearray(b"a"), memoryview(b"a"), array("d"), mapped, zmqcy.Frame(b"a")):
+        socket.send(data)
+        assert_type(socket.try_send(data), bool)
+    socket.send_multipart(sealed)
+    socket.send_multipart(waiting)
+    socket.send_multipart((b"a", memoryview(b"b"), zmqcy.Frame(b"c")))
+    socket.send_multipart({b"a": 1}.keys())
+    socket.send_many(sealed)
+    socket.send_multipart_many([sealed, waiting, (b"a", array("d"))])
+    socket.recv_into(mapped)
+    socket.recv_multipart_into((array("d"), mapped, memoryview(bytearray(1))))
+
+
+def overloads(socket: zmqcy.Socket, copy: bool, track: bool, by_copy: bool | None) -> None:
+    assert_type(socket.recv(0, True), bytes)
+    assert_type(socket.recv_multipart(0, False), list[zmqcy.Frame])
+    assert_type(socket.recv_multipart(copy=copy), list[bytes] | list[zmqcy.Frame])
+    assert_type(socket.send(b"", copy=by_copy), None)
+    assert_type(socket.send(b"", 0, None, True), zmqcy.MessageTracker)
+    assert_type(socket.send(b"", copy=by_copy, track=track), zmqcy.MessageTracker | None)
+    assert_type(socket.send_multipart([b""], copy=by_copy), None)
+    assert_type(socket.send_multipart([b""], track=track), zmqcy.MessageTracker | None)
+    assert_type(socket.recv_serialized(lambda parts: parts[0].bytes, copy=False), bytes)
 
 
 async def frames(socket: zmqcy.Socket, copy: bool) -> None:
@@ -455,6 +484,8 @@ def the_rest(socket: zmqcy.Socket) -> None:
     assert_type(zmqcy.zmq_version(), str)
     assert_type(zmqcy.zmq_version_info(), tuple[int, int, int])
     assert_type(zmqcy.has("curve"), bool)
+    assert_type(zmqcy.get_include(), str)
+    assert_type(zmqcy.get_library(), str | None)
     assert_type(zmqcy.strerror(zmqcy.EAGAIN), str)
     assert_type(zmqcy.zmq_errno(), int)
     public, secret = zmqcy.curve_keypair()
