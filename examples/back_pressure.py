@@ -49,7 +49,7 @@ async def produce_and_collect(work_url, results_url, with_worker):
         urls = work.bind(work_url).endpoint, results.bind(results_url).endpoint
         worker = await with_worker(*urls)
         before = resident()
-        sent = []
+        sent: list[int] = []
         try:
             behind, _ = await asyncio.gather(collect(results, sent), produce(work, sent))
         except asyncio.CancelledError:

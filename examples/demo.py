@@ -41,6 +41,7 @@ def echo_server(*endpoints):
         late = threading.Timer(LIMIT, process.kill)
         late.start()
         try:
+            assert process.stdout  # a pipe, as asked for
             yield [process.stdout.readline().strip() for _ in range(2)], process
         finally:
             late.cancel()

@@ -91,7 +91,7 @@ async def main(endpoint=ENDPOINT):
             bound = socket.bind(endpoint)
         except zmqcy.ZMQError as error:
             sys.exit(str(error))
-        answering = set()
+        answering: set[asyncio.Task[None]] = set()
         taking = asyncio.create_task(take(socket, answering))
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, taking.cancel)

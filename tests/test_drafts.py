@@ -91,9 +91,10 @@ def test_frames_without_drafts(name):
     [
         lambda one: one.join("a"), lambda one: one.leave("a"), lambda one: one.connect_peer("inproc://a"),
         lambda one: one.disconnect_peer(1), lambda one: one.send(b"", group="a"),
-        lambda one: one.send(b"", routing_id=1),
+        lambda one: one.send(b"", routing_id=1), lambda one: one.send_string("", group="a"),
+        lambda one: one.send_json(1, routing_id=1), lambda one: one.pipes_stats(),
     ],
-    ids=["join", "leave", "connect_peer", "disconnect_peer", "group", "routing_id"],
+    ids=["join", "leave", "connect_peer", "disconnect_peer", "group", "routing_id", "text", "json", "pipes_stats"],
 )  # fmt: skip
 def test_calls_without_drafts(socket, call):
     with pytest.raises(zmqcy.NotSupported, match=NO_DRAFTS):
@@ -219,6 +220,116 @@ def test_a_subscriber_gets_the_last_value_alone(near, socket):
     assert first.try_recv() is None
 
 
+# ---- what waits
+
+
+def pipes_when(ask, as_expected):
+    """Ask until the answers are as expected, or a deadline has come; return them."""
+    deadline = time.monotonic() + 10
+    while not as_expected(pipes := ask()) and time.monotonic() < deadline:
+        pass
+    return pipes
+
+
+@with_drafts
+@each(("sender", "receiver"), [(zmqcy.PUSH, zmqcy.PULL), *PAIRS], ids=name_of)
+def test_what_waits_in_connections(socket, sender, receiver):
+    taker = socket(receiver, rcvhwm=1)
+    assert taker.pipes_stats() == []
+    taker.bind("tcp://127.0.0.1:*")
+    giver = socket(sender, sndhwm=10)
+    giver.connect(taker.last_endpoint)
+    for _ in range(3):
+        giver.send(b"x")
+    (pipe,) = pipes_when(taker.pipes_stats, lambda pipes: [pipe.inbound for pipe in pipes] == [1])
+    assert (pipe.local, pipe.outbound, pipe.inbound) == (taker.last_endpoint, 0, 1)
+    assert re.fullmatch(r"tcp://127\.0\.0\.1:[0-9]+", pipe.remote)
+    assert pipe.remote != pipe.local
+    assert giver.pipes_stats(wait=1000) == [("", taker.last_endpoint, 3, 0)]  # it has not been told what was taken
+    assert [taker.recv() for _ in range(3)] == [b"x"] * 3
+
+
+@with_drafts
+def test_each_connection_answers(socket):
+    router = socket(zmqcy.ROUTER)
+    router.bind("tcp://127.0.0.1:*")
+    dealers = [socket(zmqcy.DEALER) for _ in range(3)]
+    for number, dealer in enumerate(dealers, 1):
+        dealer.connect(router.last_endpoint)
+        for _ in range(number):
+            dealer.send(b"x")
+    # A router has taken the first message of each, to see from whom it is.
+    expected = [1, 2, 3]
+    pipes = pipes_when(router.pipes_stats, lambda pipes: sorted(pipe.inbound for pipe in pipes) == expected)
+    assert sorted(pipe.inbound for pipe in pipes) == expected
+    assert len({pipe.remote for pipe in pipes}) == 3
+
+
+@with_drafts
+def test_a_connection_over_inproc_answers_when_its_other_socket_is_used(socket):
+    pull, push = socket(zmqcy.PULL), socket(zmqcy.PUSH)
+    pull.bind("inproc://a")
+    push.connect("inproc://a")
+    push.send(b"x")
+    assert push.pipes_stats() == []
+    assert pull.poll(10_000)
+    assert push.events & zmqcy.POLLOUT  # the late answer is taken, and told to nobody
+    assert push.pipes_stats() == []
+
+    def ask():
+        timer = threading.Timer(0.01, lambda: pull.events)
+        timer.start()
+        pipes = push.pipes_stats(wait=100)
+        timer.join()
+        return pipes
+
+    assert pipes_when(ask, bool)[-1] == ("", "", 1, 0)
+
+
+@with_drafts
+def test_one_monitor_for_each_socket(socket):
+    one = socket(zmqcy.PULL)
+    one.bind("tcp://127.0.0.1:*")
+    with one.watch(), pytest.raises(zmqcy.StateError, match=r"pipes_stats \(PULL\): the socket is watched"):
+        one.pipes_stats()
+    one.get_monitor_socket()
+    with pytest.raises(zmqcy.StateError, match=r"pipes_stats \(PULL\): the socket has a monitor"):
+        one.pipes_stats()
+    one.disable_monitor()
+    for _ in range(100):
+        assert one.pipes_stats(wait=0) == []
+    with one.watch(zmqcy.Event.ACCEPTED) as monitor:
+        socket(zmqcy.PUSH).connect(one.last_endpoint)
+        assert monitor.recv(timeout=10_000).event == zmqcy.Event.ACCEPTED
+
+
+@with_drafts
+def test_pipes_stats_refuses(socket):
+    one = socket(zmqcy.PULL)
+    for wait, error in [(None, ValueError), (-1, ValueError), (-2, ValueError), ("1", TypeError)]:
+        with pytest.raises(error, match="pipes_stats"):
+            one.pipes_stats(wait)
+    with pytest.raises(zmqcy.NotSupported, match="shadow"):
+        zmqcy.Socket.shadow(one).pipes_stats()
+    one.close()
+    with pytest.raises(zmqcy.ZMQError, match="closed"):
+        one.pipes_stats()
+
+
+@with_drafts
+def test_pipes_stats_while_a_thread_waits(near):
+    """libzmq would read its list of connections without the lock that the other thread has."""
+    server, client = near(zmqcy.SERVER, zmqcy.CLIENT)
+    waiting = threading.Thread(target=server.recv)
+    waiting.start()
+    with pytest.raises(zmqcy.SocketInUse, match=r"pipes_stats \(SERVER\): another thread is in a call"):
+        pipes_when(lambda: server.pipes_stats(wait=0), lambda pipes: False)
+    client.send(b"x")
+    waiting.join(10)
+    with server.watch():  # the monitor of the question that was refused has gone
+        pass
+
+
 # ---- messages
 
 
@@ -252,6 +363,17 @@ def test_a_server_answers_each_client(socket, pair):
         server.send(request.bytes.upper(), routing_id=request.routing_id)
     assert first.recv() == b"FIRST"
     assert second.recv() == b"SECOND"
+
+
+@with_drafts
+def test_text_and_json_to_a_peer(near):
+    server, client = near(zmqcy.SERVER, zmqcy.CLIENT)
+    client.send_json(["grüße"])
+    request = server.recv(copy=False)
+    server.send_string("grüße", routing_id=request.routing_id)
+    server.send_json({"answer": 1}, routing_id=request.routing_id, sort_keys=True)
+    assert client.recv_string() == "grüße"
+    assert client.recv_json() == {"answer": 1}
 
 
 @with_drafts
@@ -304,6 +426,10 @@ def test_words_of_other_types(socket):
         socket(zmqcy.PUSH).send(b"x", routing_id=1)
     with pytest.raises(zmqcy.NotSupported, match=r"send group \(CLIENT\): only RADIO"):
         socket(zmqcy.CLIENT).send(b"x", group="a")
+    with pytest.raises(zmqcy.NotSupported, match=r"send routing_id \(DEALER\): only SERVER and PEER"):
+        socket(zmqcy.DEALER).send_string("x", routing_id=1)
+    with pytest.raises(zmqcy.NotSupported, match=r"send group \(DEALER\): only RADIO"):
+        socket(zmqcy.DEALER).send_json(1, group="a")
     with pytest.raises(zmqcy.NotSupported, match=r"join group='a' \(CLIENT\)"):
         socket(zmqcy.CLIENT).join("a")
     with pytest.raises(zmqcy.NotSupported, match="connect_peer"):
@@ -342,6 +468,9 @@ def test_groups(socket, pair):
     while (message := dish.recv(copy=False)).bytes == b"dry":
         pass
     assert (message.bytes, message.group) == (b"wet", "weather")
+    radio.send_string("windy", group="weather")
+    radio.send_json([1], group="weather")
+    assert (dish.recv_string(), dish.recv_json()) == ("windy", [1])
     with pytest.raises(zmqcy.InvalidArgument, match="join group='weather'"):
         dish.join("weather")
     dish.leave("weather")
@@ -744,7 +873,20 @@ async def test_asyncio(flavour, ctx):
         request = await server.recv(copy=False)
         await server.send(request.bytes * 2, routing_id=request.routing_id)
         assert await client.recv(timeout=10_000) == b"%d" % turn * 2
+        await server.send_string("text", routing_id=request.routing_id)
+        await server.send_json([turn], routing_id=request.routing_id)
+        assert await client.recv_string(timeout=10_000) == "text"
+        assert await client.recv_json(timeout=10_000) == [turn]
     assert await server.poll(10) == 0
+    for one in (server, client):
+        one.close()
+    server, client = ctx.socket(zmqcy.SERVER, linger=0), ctx.socket(zmqcy.CLIENT, linger=0)
+    server.bind("tcp://127.0.0.1:*")
+    client.connect(server.last_endpoint)
+    await client.send(b"x")
+    assert await server.poll(10_000) == zmqcy.POLLIN
+    assert [pipe.inbound for pipe in await server.pipes_stats(wait=1000)] == [1]
+    assert await server.recv() == b"x"
 
 
 @with_drafts

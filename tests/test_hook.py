@@ -19,7 +19,7 @@ pytest.importorskip("Cython", reason="a hook is built by Cython")
 RULES = """
 from libc.errno cimport EAGAIN, EINTR, EPERM
 from libc.string cimport memcpy
-from zmqcy._proxy cimport DROP, FORWARD, Direction, Hook
+from zmqcy cimport DROP, FORWARD, Direction, Hook
 from zmqcy.libzmq cimport zmq_msg_close, zmq_msg_data, zmq_msg_init_size, zmq_msg_size, zmq_msg_t
 
 cdef int replace(zmq_msg_t *part, const char *data, size_t size) noexcept nogil:
@@ -67,31 +67,68 @@ cdef class Rules(Hook):
 """
 
 
-def build(folder):
-    """Build what is in a folder as the example says, against this zmqcy; return the environment to use it in."""
-    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(folder)])}
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    """A folder in which zmqcy is as a wheel installs it: modules, declarations, and no source."""
+    site = tmp_path_factory.mktemp("site")
+    source = shutil.ignore_patterns("*.pyx", "*.c", "__pycache__")
+    shutil.copytree(Path(zmqcy.__file__).parent, site / "zmqcy", ignore=source)
+    libraries = Path(zmqcy.__file__).parents[1] / "zmqcy.libs"  # of a wheel
+    if libraries.is_dir():
+        shutil.copytree(libraries, site / "zmqcy.libs")
+    return site
+
+
+VERSION = """
+cimport zmqcy
+from zmqcy.libzmq cimport zmq_version
+
+def address():
+    return <size_t> <void *> zmq_version
+
+def verdicts():
+    return zmqcy.FORWARD, zmqcy.DROP
+"""
+
+
+def build(folder, site):
+    """Build what is in a folder as the example says, with zmqcy installed; return the environment to use it in."""
+    env = {**os.environ, "PYTHONPATH": str(site)}
     command = [sys.executable, "setup.py", "build_ext", "--inplace"]
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return env
 
 
-def test_the_example(tmp_path):
+def test_the_example(tmp_path, site):
     folder = tmp_path / "cython_hook"
     shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("*.c", "*.so", "build"))
-    env = build(folder)
+    env = build(folder, site)
     done = subprocess.run([sys.executable, "run.py"], cwd=folder, env=env, capture_output=True, text=True, timeout=30)
     assert (done.stdout, done.stderr) == ("b'hello!'\nb'an answer of any size'\ndropped: 1\n", "")
 
 
+def test_a_hook_has_the_libzmq_that_zmqcy_has(tmp_path, site):
+    """Its functions are those, also where another libzmq is installed beside."""
+    (tmp_path / "version.pyx").write_text(VERSION)
+    (tmp_path / "setup.py").write_text((EXAMPLE / "setup.py").read_text().replace("guard", "version"))
+    env = build(tmp_path, site)
+    program = "import ctypes, version, zmqcy._library as ours; function = ctypes.CDLL(ours.__file__).zmq_version; "
+    program += "print(version.address() == ctypes.cast(function, ctypes.c_void_p).value, version.verdicts())"
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=30
+    )
+    assert (done.stdout, done.stderr) == ("True (0, -2)\n", "")
+
+
 @pytest.fixture(scope="module")
-def rules(tmp_path_factory):
+def rules(tmp_path_factory, site):
     """The class of the hook."""
     folder = tmp_path_factory.mktemp("rules")
     (folder / "zmqcy_test_rules.pyx").write_text(RULES)
     text = (EXAMPLE / "setup.py").read_text()
     (folder / "setup.py").write_text(text.replace("guard", "zmqcy_test_rules"))
-    build(folder)
+    build(folder, site)
     sys.path.insert(0, str(folder))
     try:
         import zmqcy_test_rules

@@ -13,7 +13,7 @@ import zmqcy
 
 ROOT = Path(zmqcy.__file__).parent.parent
 info = pytest.importorskip("zmqcy.cli.info", reason="the command line's requirements are not installed here")
-bundled = info.origin_of_libzmq(info.path_of_libzmq()) == "bundled with zmqcy"
+bundled = info.origin_of_libzmq(zmqcy.get_library()) == "bundled with zmqcy"
 # A path in the extension modules (of a wheel, or of ZMQCY_LIBZMQ) that is DT_RUNPATH comes after LD_LIBRARY_PATH, but
 # the library of a wheel has a name of its own, which no other one has.
 linux_system = pytest.mark.skipif(
@@ -96,17 +96,16 @@ with zmqcy.Context() as ours, zmq.Context() as theirs:
         reply.send(reply.recv(timeout=10000) + b"!")
         assert request.poll(10000) and request.recv() == b"%d!" % number
     request.close(); reply.close()
-from zmqcy.cli.info import path_of_libzmq
 mapped = []
 if {sys.platform == "linux"}:
     with open("/proc/self/maps") as maps:
         mapped = sorted({{line.split()[-1] for line in maps if "/libzmq" in line}})
-print(json.dumps([path_of_libzmq(), mapped, zmq.zmq_version(), zmqcy.zmq_version()]))
+print(json.dumps([zmqcy.get_library(), mapped, zmq.zmq_version(), zmqcy.zmq_version()]))
 """
     done = run(program)
     assert done.returncode == 0, done.stderr
     path, mapped, _, version = json.loads(done.stdout)
-    assert path == info.path_of_libzmq()
+    assert path == zmqcy.get_library()
     assert version == zmqcy.zmq_version()
     if sys.platform == "linux":
         assert path in mapped
@@ -133,7 +132,7 @@ def test_info_tells_a_library_of_a_prefix_from_one_of_the_system():
 def test_info_tells_what_pointed_to_a_library_in_another_place(tmp_path):
     """A copy of the library that is loaded, found by a variable of the environment."""
     copy = tmp_path / "libzmq.so.5"
-    copy.write_bytes(Path(info.path_of_libzmq()).read_bytes())
+    copy.write_bytes(Path(zmqcy.get_library()).read_bytes())
     program = "import json; from zmqcy.cli.info import collect; print(json.dumps(collect()))"
     for variable, value, origin in [
         ("LD_LIBRARY_PATH", tmp_path, "found by LD_LIBRARY_PATH"),

@@ -99,6 +99,8 @@ def __dir__():
 _ELSEWHERE = {  # what is loaded on first use: its module, and its name there
     "constants": ("zmqcy.constants", None),
     "error": ("zmqcy.errors", None),
+    "get_include": ("zmqcy.building", "get_include"),
+    "get_library": ("zmqcy.building", "get_library"),
     "pyzmq_version": ("zmqcy.compat", "pyzmq_version"),
     "pyzmq_version_info": ("zmqcy.compat", "pyzmq_version_info"),
 }

@@ -19,6 +19,8 @@ from zmqcy._poll import select as select
 from zmqcy._proxy import device as device
 from zmqcy._proxy import proxy as proxy
 from zmqcy._proxy import proxy_steerable as proxy_steerable
+from zmqcy.building import get_include as get_include
+from zmqcy.building import get_library as get_library
 from zmqcy.compat import pyzmq_version as pyzmq_version
 from zmqcy.compat import pyzmq_version_info as pyzmq_version_info
 from zmqcy.constants import *  # noqa: F403  # as __getattr__ does

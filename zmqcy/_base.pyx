@@ -6,7 +6,7 @@ begins with one check (`enter`).
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.ref cimport Py_INCREF, Py_XDECREF
-from libc.errno cimport EBUSY, ECHILD, EINVAL, EMFILE, ENOTSOCK
+from libc.errno cimport EAGAIN, EBUSY, ECHILD, EINVAL, EMFILE, ENOTSOCK
 from libc.limits cimport INT_MAX, INT_MIN
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -26,7 +26,7 @@ from zmqcy.libzmq cimport (
     ZMQ_POLLIN, ZMQ_RCVMORE, ZMQ_STREAM, ZMQ_TYPE, zmq_bind, zmq_close, zmq_connect, zmq_connect_peer, zmq_ctx_get,
     zmq_disconnect, zmq_disconnect_peer, zmq_errno as last_errno, zmq_fd_t, zmq_getsockopt, zmq_has, zmq_join,
     zmq_leave, zmq_msg_close, zmq_msg_init, zmq_msg_more, zmq_msg_t, zmq_poller_destroy, zmq_setsockopt, zmq_socket,
-    zmq_socket_monitor, zmq_unbind)
+    zmq_socket_monitor, zmq_socket_monitor_pipes_stats, zmq_socket_monitor_versioned, zmq_unbind)
 
 from zmqcy import errors
 from zmqcy.options import SOCKET_OPTIONS
@@ -35,6 +35,7 @@ cdef enum:
     LONGEST_VALUE = 4096  # bytes of the longest option value that is read
     MOST_OPTIONS = 256    # above the largest number of an option
     ZMQ_USE_FD = 89
+    EVENT_PIPES_STATS = 0x10000
     SPARE = 4             # descriptors for a look at the interfaces, a listener and its first connection
 
 
@@ -718,6 +719,27 @@ cdef class BaseSocket:
         if end is not None:
             Py_INCREF(end)
             self.monitor_end = <PyObject *> end
+
+    def _monitor_pipes(self, endpoint, end):
+        """Have libzmq write to an endpoint what `_ask_pipes` asks for, as `_monitor` has it write events."""
+        cdef bytes text = c_string(endpoint, "pipes_stats", "endpoint")
+        enter(self, "pipes_stats")
+        if <void *> zmq_socket_monitor_versioned is NULL or <void *> zmq_socket_monitor_pipes_stats is NULL:
+            raise no_drafts("pipes_stats", self.record.type, None)
+        rc = zmq_socket_monitor_versioned(self.record.handle, text, EVENT_PIPES_STATS, 2, ZMQ_PAIR)
+        check(rc, "pipes_stats", self.record.type, None)
+        self.monitor_address = text
+        Py_INCREF(end)
+        self.monitor_end = <PyObject *> end
+
+    def _ask_pipes(self):
+        """Have each connection of the socket write its numbers to the monitor."""
+        enter(self, "pipes_stats")
+        # libzmq walks through its list of connections without the lock that thread-safe sockets have for it.
+        if self.record.inside:
+            raise error(EBUSY, "pipes_stats", self.record.type, None, "another thread is in a call on this socket")
+        if zmq_socket_monitor_pipes_stats(self.record.handle) < 0 and last_errno() != EAGAIN:  # there are none
+            check(-1, "pipes_stats", self.record.type, None)
 
     def _unmonitor(self):
         """Have libzmq write no more events, and return the object that was kept. Another thread may be in a call."""

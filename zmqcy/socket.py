@@ -5,6 +5,7 @@ Nothing here is on the path of a message: send, recv and their kin are those of 
 
 from errno import EADDRINUSE, ENOTSUP
 from itertools import count
+from sys import byteorder
 
 from zmqcy import _base, _library, _socket
 from zmqcy.errors import EFSM, ContextTerminated, NotSupported, StateError, ZMQBindError, ZMQError
@@ -236,6 +237,9 @@ class BaseSocket(_base.BaseSocket):
 
     def _open_monitor(self, kind, events, holder, addr=None):
         """Return a PAIR that libzmq writes events to; the socket keeps it, or its holder, until that has ended."""
+        return self._open_pair(kind, addr, lambda at, pair: self._monitor(at, events, holder or pair))
+
+    def _open_pair(self, kind, addr, begin):
         from weakref import ref
 
         if self.context is None:
@@ -248,12 +252,47 @@ class BaseSocket(_base.BaseSocket):
             pair.connect(address)  # first, since libzmq waits for somebody to be there
             key = id(pair)
             _readers[key] = ref(self, lambda _: _readers.pop(key, None))
-            self._monitor(address, events, pair if holder is None else holder)
+            begin(address, pair)
         except BaseException:
             _readers.pop(id(pair), None)
             pair.close(0)
             raise
         return pair
+
+    def _ask_for_pipes(self, wait):
+        """Ask the connections for their numbers; return the PAIR that gets them, and for how many seconds to wait."""
+        seconds = _library.to_seconds(wait, "pipes_stats")
+        if seconds is None:
+            raise ValueError("pipes_stats: wait must have an end, for libzmq does not tell when all have answered")
+        self._check_unwatched("pipes_stats")
+        if self._monitor_address is not None:
+            text = "the socket has a monitor, and libzmq one for each"
+            raise StateError(EFSM, text, call="pipes_stats", socket_type=self.socket_type.name)
+        self.events  # noqa: B018  # answers that came late to the last question go nowhere while there is no monitor
+        pair = self._open_pair(Socket, None, self._monitor_pipes)
+        try:
+            self._ask_pipes()
+        except BaseException:
+            self._end_pipes(pair)
+            raise
+        return pair, seconds
+
+    def _pipes_of(self, pair):
+        """Return what the connections have answered."""
+        from zmqcy.stats import PipeStats
+
+        self.events  # noqa: B018  # to read it has libzmq look at the answers, and write them to the PAIR
+        pipes = []
+        while pair.try_recv() is not None:  # the event; then how many numbers there are, and these
+            _, outbound, inbound, local, remote = (pair.try_recv() for _ in range(5))
+            numbers = (int.from_bytes(number, byteorder) for number in (outbound, inbound))
+            pipes.append(PipeStats(*(name.decode("utf-8", "surrogateescape") for name in (local, remote)), *numbers))
+        return pipes
+
+    def _end_pipes(self, pair):
+        if self._monitor_end is pair:
+            self._unmonitor()
+        pair.close(0)
 
     def serve_curve(self, secret_key, domain=None):
         """Be a CURVE server: clients have to know its public key, and all that is sent is encrypted.
@@ -473,7 +512,44 @@ class Socket(BaseSocket, _socket.Socket):
 
         return Monitor(self, 0xFFFF if events is None else events, Socket)
 
-    def send_string(self, text, flags=0, encoding="utf-8", *, timeout=None):
+    def pipes_stats(self, wait=20):
+        """Ask libzmq how much waits in each connection of this socket (a draft).
+
+        Connections answer from the threads of libzmq, and those over inproc when the program calls their other socket.
+        libzmq does not tell when all have answered. It takes note of what a peer has read in steps of half the
+        high-water mark, and not at all where that is 0: until then it counts what has gone as waiting.
+
+        Parameters
+        ----------
+        wait : int, float or timedelta, default 20
+            Milliseconds that connections have to answer. Who is late is left out, and may be in the next list twice.
+
+        Returns
+        -------
+        list of zmqcy.stats.PipeStats
+            One for each connection that has answered.
+
+        Raises
+        ------
+        NotSupported
+            This libzmq has no drafts, or the socket is a shadow.
+        StateError
+            The socket is watched, or has a monitor: libzmq has one for each, by which it tells this too.
+        SocketInUse
+            Another thread is in a call on this socket.
+        ValueError
+            `wait` has no end.
+        """
+        from time import sleep
+
+        pair, seconds = self._ask_for_pipes(wait)
+        try:
+            sleep(seconds)
+            return self._pipes_of(pair)
+        finally:
+            self._end_pipes(pair)
+
+    def send_string(self, text, flags=0, encoding="utf-8", *, timeout=None, routing_id=None, group=None):
         """Send text.
 
         Parameters
@@ -486,6 +562,10 @@ class Socket(BaseSocket, _socket.Socket):
             How it is encoded.
         timeout : int, float or timedelta, optional
             As `send` takes it.
+        routing_id : int, optional
+            SERVER and PEER: who gets it, as `send` takes it.
+        group : str, optional
+            RADIO: the group that it is for, as `send` takes it.
 
         Raises
         ------
@@ -494,7 +574,7 @@ class Socket(BaseSocket, _socket.Socket):
         """
         if not isinstance(text, str):
             raise TypeError(f"send_string: a str is required, not {text!r:.80}")
-        self.send(text.encode(encoding), flags, timeout=timeout)
+        self.send(text.encode(encoding), flags, timeout=timeout, routing_id=routing_id, group=group)
 
     def recv_string(self, flags=0, encoding="utf-8", *, timeout=None):
         """Receive text.
@@ -519,7 +599,7 @@ class Socket(BaseSocket, _socket.Socket):
         """
         return self.recv(flags, timeout=timeout).decode(encoding)
 
-    def send_json(self, value, flags=0, *, timeout=None, **options):
+    def send_json(self, value, flags=0, *, timeout=None, routing_id=None, group=None, **options):
         """Send a value as JSON.
 
         Parameters
@@ -530,10 +610,14 @@ class Socket(BaseSocket, _socket.Socket):
             As `send` takes them.
         timeout : int, float or timedelta, optional
             As `send` takes it.
+        routing_id : int, optional
+            SERVER and PEER: who gets it, as `send` takes it.
+        group : str, optional
+            RADIO: the group that it is for, as `send` takes it.
         **options
             For json.dumps.
         """
-        self.send(_to_json(value, options), flags, timeout=timeout)
+        self.send(_to_json(value, options), flags, timeout=timeout, routing_id=routing_id, group=group)
 
     def recv_json(self, flags=0, *, timeout=None, **options):
         """Receive a value as JSON.
@@ -640,6 +724,16 @@ class AsyncSocket(BaseSocket):
 
         return AsyncMonitor(self, 0xFFFF if events is None else events, Socket, self._readable, self._sleep)
 
+    async def pipes_stats(self, wait=20):
+        pair, seconds = self._ask_for_pipes(wait)
+        try:
+            await self._sleep(seconds)
+            return self._pipes_of(pair)
+        finally:
+            self._end_pipes(pair)
+
+    pipes_stats.__doc__ = Socket.pipes_stats.__doc__
+
     async def aclose(self, linger=None):
         """Close the socket, and wait until what it has queued is sent, or its linger is over.
 
@@ -662,16 +756,16 @@ class AsyncSocket(BaseSocket):
                 raise
             end.close(0)
 
-    async def send_string(self, text, flags=0, encoding="utf-8", *, timeout=None):
+    async def send_string(self, text, flags=0, encoding="utf-8", *, timeout=None, routing_id=None, group=None):
         if not isinstance(text, str):
             raise TypeError(f"send_string: a str is required, not {text!r:.80}")
-        await self.send(text.encode(encoding), flags, timeout=timeout)
+        await self.send(text.encode(encoding), flags, timeout=timeout, routing_id=routing_id, group=group)
 
     async def recv_string(self, flags=0, encoding="utf-8", *, timeout=None):
         return (await self.recv(flags, timeout=timeout)).decode(encoding)
 
-    async def send_json(self, value, flags=0, *, timeout=None, **options):
-        await self.send(_to_json(value, options), flags, timeout=timeout)
+    async def send_json(self, value, flags=0, *, timeout=None, routing_id=None, group=None, **options):
+        await self.send(_to_json(value, options), flags, timeout=timeout, routing_id=routing_id, group=group)
 
     async def recv_json(self, flags=0, *, timeout=None, **options):
         return _from_json(await self.recv(flags, timeout=timeout), options)

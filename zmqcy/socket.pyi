@@ -11,6 +11,7 @@ from zmqcy.auth import Certificate
 from zmqcy.constants import SocketType
 from zmqcy.context import Context
 from zmqcy.monitor import AsyncMonitor, Monitor
+from zmqcy.stats import PipeStats
 
 _T = TypeVar("_T")
 
@@ -508,14 +509,29 @@ class BaseSocket(_base.BaseSocket):
 class Socket(BaseSocket, _socket.Socket):
     def watch(self, events: int | None = None) -> Monitor: ...
     def get_monitor_socket(self, events: int | None = None, addr: str | None = None) -> Socket: ...
+    def pipes_stats(self, wait: float | timedelta = 20) -> list[PipeStats]: ...
     def send_string(
-        self, text: str, flags: int = 0, encoding: str = "utf-8", *, timeout: float | timedelta | None = None
+        self,
+        text: str,
+        flags: int = 0,
+        encoding: str = "utf-8",
+        *,
+        timeout: float | timedelta | None = None,
+        routing_id: int | None = None,
+        group: str | None = None,
     ) -> None: ...
     def recv_string(
         self, flags: int = 0, encoding: str = "utf-8", *, timeout: float | timedelta | None = None
     ) -> str: ...
     def send_json(
-        self, value: object, flags: int = 0, *, timeout: float | timedelta | None = None, **options: Any
+        self,
+        value: object,
+        flags: int = 0,
+        *,
+        timeout: float | timedelta | None = None,
+        routing_id: int | None = None,
+        group: str | None = None,
+        **options: Any,
     ) -> None: ...
     def recv_json(self, flags: int = 0, *, timeout: float | timedelta | None = None, **options: Any) -> Any: ...
     def send_serialized(
@@ -553,15 +569,30 @@ class AsyncSocket(BaseSocket):
     def get_monitor_socket(  # of zmqcy.asyncio or zmqcy.anyio as this one, and no subclass of theirs
         self, events: int | None = None, addr: str | None = None
     ) -> Self: ...
+    async def pipes_stats(self, wait: float | timedelta = 20) -> list[PipeStats]: ...
     async def aclose(self, linger: float | timedelta | None = None) -> None: ...
     async def send_string(
-        self, text: str, flags: int = 0, encoding: str = "utf-8", *, timeout: float | timedelta | None = None
+        self,
+        text: str,
+        flags: int = 0,
+        encoding: str = "utf-8",
+        *,
+        timeout: float | timedelta | None = None,
+        routing_id: int | None = None,
+        group: str | None = None,
     ) -> None: ...
     async def recv_string(
         self, flags: int = 0, encoding: str = "utf-8", *, timeout: float | timedelta | None = None
     ) -> str: ...
     async def send_json(
-        self, value: object, flags: int = 0, *, timeout: float | timedelta | None = None, **options: Any
+        self,
+        value: object,
+        flags: int = 0,
+        *,
+        timeout: float | timedelta | None = None,
+        routing_id: int | None = None,
+        group: str | None = None,
+        **options: Any,
     ) -> None: ...
     async def recv_json(self, flags: int = 0, *, timeout: float | timedelta | None = None, **options: Any) -> Any: ...
     async def send_serialized(

@@ -1,4 +1,4 @@
-"""The numbers of a socket, as `Socket.stats` gives them."""
+"""The numbers of a socket, as `Socket.stats` and `Socket.pipes_stats` give them."""
 
 from typing import NamedTuple
 
@@ -18,3 +18,16 @@ class SocketStats(NamedTuple):
     """How many times a call had to wait."""
     would_blocks: int
     """How many calls ended because they would have had to wait, or to wait on."""
+
+
+class PipeStats(NamedTuple):
+    """What waits in libzmq for one connection of a socket. Those over inproc have no endpoints."""
+
+    local: str
+    """Where this side is bound; empty where it has connected."""
+    remote: str
+    """The endpoint of the other side."""
+    outbound: int
+    """How many parts of messages wait to be sent."""
+    inbound: int
+    """How many parts of messages wait to be received."""

@@ -42,16 +42,17 @@ def send(context, url, count):
     with context.socket(zmqcy.PUSH, sndhwm=QUEUE) as socket:
         socket.connect(url)
         buffers = [numpy.empty(SHAPE, numpy.uint8) for _ in range(2)]
-        trackers = [None, None]
+        trackers: list[zmqcy.MessageTracker | None] = [None, None]
         for number in range(count):
             turn = number % 2
-            if trackers[turn] is not None:
-                trackers[turn].wait(30)
+            if tracker := trackers[turn]:
+                tracker.wait(30)
             buffers[turn].fill(number % 256)  # a camera
             trackers[turn] = send_array(socket, buffers[turn], number=number)
         socket.send_multipart([b""])
-        for tracker in filter(None, trackers):
-            tracker.wait(30)
+        for tracker in trackers:
+            if tracker:
+                tracker.wait(30)
 
 
 def receive(context, url):

@@ -25,15 +25,15 @@ def serve(context, incoming, outgoing):
     poller.register(heard, zmqcy.POLLIN)
     poller.register(said, zmqcy.POLLIN)
     while True:
-        for socket, _ in poller.poll():
-            if socket is heard:
-                message = heard.recv_multipart()
-                if len(message) == 3 and message[0].endswith(PART):  # else it is none of our clients
-                    said.send_multipart(message)
-            else:
-                event = said.recv()
-                if event[:1] == b"\x01":
-                    said.send_multipart([event[1:], b"", b"somebody is at the door"])
+        ready = [socket for socket, _ in poller.poll()]
+        if heard in ready:
+            message = heard.recv_multipart()
+            if len(message) == 3 and message[0].endswith(PART):  # else it is none of our clients
+                said.send_multipart(message)
+        if said in ready:
+            event = said.recv()
+            if event[:1] == b"\x01":
+                said.send_multipart([event[1:], b"", b"somebody is at the door"])
 
 
 def listen(context, url, room, inside):

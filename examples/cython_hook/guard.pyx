@@ -2,7 +2,7 @@
 
 from libc.stdint cimport uint64_t
 
-from zmqcy._proxy cimport DROP, FORWARD, FRONT_TO_BACK, Direction, Hook
+from zmqcy cimport DROP, FORWARD, FRONT_TO_BACK, Direction, Hook
 from zmqcy.libzmq cimport zmq_errno, zmq_msg_close, zmq_msg_data, zmq_msg_init_size, zmq_msg_size, zmq_msg_t
 
 

@@ -1,19 +1,25 @@
 """Build the hook against the zmqcy that is installed: `python setup.py build_ext --inplace`."""
 
+import os
+import shlex
 import subprocess
-from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
 import zmqcy
 
-flags = subprocess.check_output(["pkg-config", "--cflags", "--libs", "libzmq"], text=True).split()
+if prefix := os.environ.get("ZMQCY_LIBZMQ"):  # where zmqcy's own build looks first for zmq.h
+    headers = ["-I", os.path.join(prefix, "include")]
+else:
+    headers = shlex.split(subprocess.check_output(["pkg-config", "--cflags", "libzmq"], text=True))
+library = zmqcy.get_library()  # and not another libzmq that is installed too: the messages are zmqcy's
+link = [library, f"-Wl,-rpath,{os.path.dirname(library)}"]
 setup(
     name="guard",
     ext_modules=cythonize(
-        [Extension("guard", ["guard.pyx"], extra_compile_args=flags, extra_link_args=flags)],
-        include_path=[str(Path(zmqcy.__file__).parent.parent)],  # where `from zmqcy._proxy cimport` looks
+        [Extension("guard", ["guard.pyx"], extra_compile_args=headers, extra_link_args=link)],
+        include_path=[zmqcy.get_include()],  # where `from zmqcy cimport` looks
         language_level=3,
     ),
 )

@@ -39,10 +39,10 @@ class Buffers:
 
 @dataclass
 class Request:
-    address: list  # the frames of peer and number, sent back as they came
+    address: list[zmqcy.Frame]  # the frames of peer and number, sent back as they came
     left: int
     last: int
-    buffer: array
+    buffer: "array[int]"  # quoted, for Python before 3.12
     filled: int = 0
 
 
@@ -65,7 +65,8 @@ def step(request):
 
 
 def run(socket):
-    buffers, active, served = Buffers(), [], 0
+    buffers, served = Buffers(), 0
+    active: list[Request] = []
     try:
         while True:
             # With nothing to do it waits; else it takes what has come, as far as there is room.

@@ -33,9 +33,9 @@ class Broker:
         self.urls = self.clients.bind(clients).endpoint, self.workers.bind(workers).endpoint
         self.seconds = seconds
         self.names = itertools.count()
-        self.jobs = {}  # not finished, by name
-        self.waiting = deque()  # names of jobs for a worker
-        self.idle = deque()  # workers
+        self.jobs: dict[bytes, Job] = {}  # not finished, by name
+        self.waiting: deque[bytes] = deque()  # names of jobs for a worker
+        self.idle: deque[bytes] = deque()  # workers
 
     def serve(self):
         poller = zmqcy.Poller()

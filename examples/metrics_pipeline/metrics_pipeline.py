@@ -54,7 +54,8 @@ def collect(context, url, sources):
     """Return the sums by name, and how many messages they were made of."""
     with context.socket(zmqcy.PULL, rcvhwm=QUEUE) as socket:
         print("ready on", socket.bind(url).endpoint, flush=True)
-        sums, messages = {}, 0
+        sums: dict[bytes, float] = {}
+        messages = 0
         while sources:
             for sample in socket.recv_many(10_000):
                 if not sample:

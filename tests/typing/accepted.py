@@ -1,9 +1,12 @@
 """Programs that are right: what each call takes and gives. mypy reads this file; nothing runs it."""
 
 import asyncio
+import mmap
 import select
 import socket as sockets
 import sys
+from array import array
+from collections import deque
 from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any, Literal
@@ -31,6 +34,7 @@ from zmqcy.constants import (
 from zmqcy.devices import Device
 from zmqcy.monitor import AsyncMonitor, Monitor, SocketEvent, recv_monitor_message
 from zmqcy.socket import Endpoint
+from zmqcy.stats import PipeStats
 
 SECOND = timedelta(seconds=1)
 
@@ -68,6 +72,32 @@ def batches(socket: zmqcy.Socket) -> None:
     assert_type(socket.recv_many(), list[bytes])
     assert_type(socket.recv_many(10, timeout=1.5), list[bytes])
     assert_type(socket.recv_multipart_many(10), list[list[bytes]])
+
+
+def bytes_like(socket: zmqcy.Socket, sealed: Sequence[bytes], waiting: deque[bytearray], mapped: mmap.mmap) -> None:
+    for data in (b"a", bytearray(b"a"), memoryview(b"a"), array("d"), mapped, zmqcy.Frame(b"a")):
+        socket.send(data)
+        assert_type(socket.try_send(data), bool)
+    socket.send_multipart(sealed)
+    socket.send_multipart(waiting)
+    socket.send_multipart((b"a", memoryview(b"b"), zmqcy.Frame(b"c")))
+    socket.send_multipart({b"a": 1}.keys())
+    socket.send_many(sealed)
+    socket.send_multipart_many([sealed, waiting, (b"a", array("d"))])
+    socket.recv_into(mapped)
+    socket.recv_multipart_into((array("d"), mapped, memoryview(bytearray(1))))
+
+
+def overloads(socket: zmqcy.Socket, copy: bool, track: bool, by_copy: bool | None) -> None:
+    assert_type(socket.recv(0, True), bytes)
+    assert_type(socket.recv_multipart(0, False), list[zmqcy.Frame])
+    assert_type(socket.recv_multipart(copy=copy), list[bytes] | list[zmqcy.Frame])
+    assert_type(socket.send(b"", copy=by_copy), None)
+    assert_type(socket.send(b"", 0, None, True), zmqcy.MessageTracker)
+    assert_type(socket.send(b"", copy=by_copy, track=track), zmqcy.MessageTracker | None)
+    assert_type(socket.send_multipart([b""], copy=by_copy), None)
+    assert_type(socket.send_multipart([b""], track=track), zmqcy.MessageTracker | None)
+    assert_type(socket.recv_serialized(lambda parts: parts[0].bytes, copy=False), bytes)
 
 
 async def frames(socket: zmqcy.Socket, copy: bool) -> None:
@@ -170,8 +200,11 @@ def messages(socket: zmqcy.Socket, array: memoryview, parts: Sequence[Buffer]) -
     while (received := socket.try_recv()) is not None:
         assert_type(received, bytes)
     socket.send_string("text", encoding="latin-1", timeout=SECOND)
+    socket.send_string("text", routing_id=7)
+    socket.send_string("text", group="weather")
     assert_type(socket.recv_string(), str)
     socket.send_json({"a": [1, None]}, zmqcy.DONTWAIT, sort_keys=True)
+    socket.send_json(1, routing_id=7, indent=2)
     assert_type(socket.recv_json(parse_float=str), Any)
     socket.send_serialized(3, lambda n: [bytes(n)])
     assert_type(socket.recv_serialized(len), int)
@@ -312,8 +345,10 @@ async def asynchronous_messages(socket: zmqcy.asyncio.Socket, copy: bool, track:
     async for message in socket:
         assert_type(message, bytes)
     await socket.send_string("text", encoding="latin-1")
+    await socket.send_string("text", group="weather")
     assert_type(await socket.recv_string(), str)
     await socket.send_json({"a": [1, None]}, sort_keys=True)
+    await socket.send_json(1, routing_id=7, indent=2)
     assert_type(await socket.recv_json(parse_float=str), Any)
     await socket.send_serialized(3, lambda n: [bytes(n)])
     assert_type(await socket.recv_serialized(len), int)
@@ -449,6 +484,8 @@ def the_rest(socket: zmqcy.Socket) -> None:
     assert_type(zmqcy.zmq_version(), str)
     assert_type(zmqcy.zmq_version_info(), tuple[int, int, int])
     assert_type(zmqcy.has("curve"), bool)
+    assert_type(zmqcy.get_include(), str)
+    assert_type(zmqcy.get_library(), str | None)
     assert_type(zmqcy.strerror(zmqcy.EAGAIN), str)
     assert_type(zmqcy.zmq_errno(), int)
     public, secret = zmqcy.curve_keypair()
@@ -486,6 +523,7 @@ def monitors(socket: zmqcy.Socket) -> None:
     assert_type(reader, zmqcy.Socket)
     assert_type(recv_monitor_message(reader)["endpoint"], bytes)
     socket.disable_monitor()
+    assert_type(socket.pipes_stats(wait=SECOND), list[PipeStats])
 
 
 async def asynchronous_monitors(socket: zmqcy.asyncio.Socket, other: zmqcy.anyio.Socket) -> None:
@@ -494,6 +532,8 @@ async def asynchronous_monitors(socket: zmqcy.asyncio.Socket, other: zmqcy.anyio
         assert_type(await monitor.recv(timeout=1.5), SocketEvent)
         async for event in another:
             assert_type(event, SocketEvent)
+    assert_type(await socket.pipes_stats(), list[PipeStats])
+    assert_type((await other.pipes_stats(wait=50))[0].inbound, int)
     assert_type(socket.get_monitor_socket(), zmqcy.asyncio.Socket)
     assert_type(other.get_monitor_socket(), zmqcy.anyio.Socket)
     assert_type((await recv_monitor_message(socket.get_monitor_socket()))["event"], zmqcy.Event)

@@ -62,9 +62,26 @@ def messages(socket: zmqcy.Socket) -> None:
     for part in socket.recv_multipart():
         part.encode()  # error: "bytes" has no attribute "encode"
     socket.send_string(b"bytes")  # error: expected "str"
+    socket.send_string("text", group=b"bytes")  # error: expected "str | None"
+    socket.send_json(1, routing_id="peer")  # error: expected "int | None"
     socket.send_serialized(3, lambda n: n)  # error: Incompatible return value
     socket.poll("1")  # error: [arg-type]
     print(text, size)
+
+
+def overloads(socket: zmqcy.Socket, texts: list[str], copy: bool, track: bool) -> None:
+    whole: bytes = socket.recv(copy=False)  # error: [assignment]
+    parts: list[bytes] = socket.recv_multipart(0, False)  # error: [assignment]
+    socket.recv(copy=copy).decode()  # error: [union-attr]
+    socket.send(b"", track=track).wait()  # error: [union-attr]
+    socket.send([b"a", b"b"])  # error: [call-overload]
+    socket.send_multipart(texts)  # error: [arg-type]
+    socket.send_multipart([b"a"], copy="yes")  # error: [call-overload]
+    socket.send_many(texts)  # error: [arg-type]
+    socket.recv_many(copy=False)  # error: [call-arg]
+    socket.recv_serialized(lambda parts: parts[0].bytes)  # error: "bytes" has no attribute "bytes"
+    socket.recv_multipart_into(bytearray(10))  # error: [arg-type]
+    print(whole, parts)
 
 
 def endpoints(context: zmqcy.Context, socket: zmqcy.Socket) -> None:
@@ -147,6 +164,9 @@ async def asynchronous_messages(socket: zmqcy.asyncio.Socket) -> None:
     (await socket.recv(copy=False)).decode()  # error: "Frame" has no attribute "decode"
     parts: list[bytes] = await socket.recv_multipart(copy=False)  # error: [assignment]
     await socket.send("text")  # error: [call-overload]
+    await socket.send([b"a", b"b"])  # error: [call-overload]
+    await socket.send_many(["text"])  # error: expected "Buffer"
+    await socket.recv_many(copy=False)  # error: [call-arg]
     await socket.send_multipart(b"one")  # error: expected "Iterable[Buffer]"
     (await socket.send(b"")).wait()  # error: "None" has no attribute "wait"
     await socket.recv(timeout="1")  # error: [call-overload]
@@ -230,6 +250,8 @@ async def monitors(plain: zmqcy.Socket, asynchronous: zmqcy.asyncio.Socket) -> N
         print(event)
     for each in asynchronous.watch():  # error: has no attribute "__iter__"
         print(each)
+    plain.pipes_stats(wait=None)  # error: [arg-type]
+    print(asynchronous.pipes_stats()[0])  # error: is not indexable
     print(asynchronous.watch().recv().name)  # error: has no attribute "name"
     asynchronous.watch().poll()  # error: has no attribute "poll"
 

@@ -1,6 +1,5 @@
 """``zmqcy info``: what is installed, and what it can do."""
 
-import ctypes
 import json
 import os
 import platform
@@ -11,22 +10,9 @@ from typing import Any
 import click
 
 import zmqcy
-from zmqcy import _library
 
 CAPABILITIES = ["ipc", "tipc", "ws", "wss", "pgm", "norm", "vmci", "curve", "gssapi", "draft"]
 TRANSPORTS = ["ipc", "tipc", "ws", "wss", "pgm", "norm", "vmci"]  # beside inproc, tcp and udp, which all have
-
-
-def path_of_libzmq() -> str | None:
-    """Return the file that the loaded libzmq came from; None where the system cannot tell."""
-    try:
-        function = ctypes.CDLL(_library.__file__).zmq_version
-        place = (ctypes.c_void_p * 4)()  # Dl_info: the file's name first
-        if not ctypes.CDLL(None).dladdr(ctypes.cast(function, ctypes.c_void_p), ctypes.byref(place)):
-            return None
-    except (AttributeError, OSError):
-        return None
-    return os.path.realpath(os.fsdecode(ctypes.string_at(place[0]))) if place[0] else None
 
 
 def origin_of_libzmq(path: str | None) -> str | None:
@@ -59,7 +45,7 @@ def collect() -> dict[str, Any]:
         }
     files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     limits["open_files"] = None if files == resource.RLIM_INFINITY else files
-    path = path_of_libzmq()
+    path = zmqcy.get_library()
     return {
         "zmqcy": zmqcy.__version__,
         "python": platform.python_version(),
