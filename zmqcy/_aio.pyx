@@ -709,6 +709,8 @@ cdef int send_to_operation(PyObject *itself, PyObject *value, PyObject **result)
             waker.loop = operation.socket.loop
             waker.operation = itself
             operation.waker = waker
+        if waker.blocking:  # a task takes note; who iterates in C would get it without end, where no signal is heard
+            raise RuntimeError(f"{operation.call}: await is to be used with it")
         waker.blocking = True
         given = waker
         how = PYGEN_NEXT
