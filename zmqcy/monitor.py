@@ -248,7 +248,7 @@ class Hub:
                 if socket is not None:
                     socket._unmonitor()
                     self.finish(errno.ENOTSOCK, "the monitor was closed")
-                # Else it goes with its last watcher, and ends its monitor itself: libzmq has to have its PAIR till then.
+                # Else it goes with its last watcher, and ends its monitor itself: libzmq needs its PAIR until then.
 
 
 class _Watcher:
