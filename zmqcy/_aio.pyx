@@ -794,7 +794,6 @@ cdef void touched(void *socket) noexcept:
         (<Socket> socket).soon()
 
 
-@cython.auto_pickle(False)
 @cython.no_gc_clear  # what it watches must be there until it is taken out
 cdef class Socket(BaseSocket):
     """The asynchronous side of a socket: its queues, and who watches its descriptor."""
