@@ -183,7 +183,7 @@ def test_without_maxmsgsize_a_stranger_can_fill_the_memory(seen):
         seen(host, "PULL NULL", "DISCONNECTED")
 
 
-def test_without_maxmsgsize_many_parts_fill_the_memory_too(seen):
+def test_many_parts_fill_the_memory_in_spite_of_maxmsgsize(seen):
     """`maxmsgsize` is for each part; neither it nor `rcvhwm` bounds the parts of one message."""
     with Host(["PULL"], ["NULL"], maxmsgsize=1000, rcvhwm=1) as host:
         before = host.memory()
