@@ -4,7 +4,6 @@ import os
 import socket
 from contextlib import suppress
 
-
 PATIENCE = 0.2  # seconds that a reader may take to make room: it may be late, and must not hold the service up
 
 
