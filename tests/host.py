@@ -144,7 +144,7 @@ class Host:
             self.process.kill()
         _, errors = self.process.communicate(timeout=30)
         if kind is None:
-            assert f"{self.process.returncode} {errors}" == "0 "
+            assert (self.process.returncode, errors) == (0, ""), errors
 
     def report(self, **command):
         """Return how many messages each socket has received; add what its watchers told to `events`.
