@@ -75,6 +75,7 @@ def extensions():
             "embedsignature.format": "clinic",  # so that inspect.signature works all the same
             "boundscheck": debug,
             "wraparound": False,
+            "auto_pickle": False,  # Cython's __setstate__ believes what it is given
             "initializedcheck": debug,
         },
     )

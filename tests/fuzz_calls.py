@@ -25,6 +25,7 @@ import random
 import re
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -46,8 +47,6 @@ GROWTH = 32 << 20  # bytes that memory may grow by, over the rounds of a process
 # What no library can take from a stranger, and what would end the run and not the library.
 LEFT_OUT = {
     "shadow": "an address is believed",
-    "use_fd": "a descriptor is given away, and closed",
-    "monitor": "a bind waits for its reader",
     "Watcher": "it runs its thread for the life of a loop",
     "__del__": "the interpreter's",
     "__init_subclass__": "the interpreter's",
@@ -57,6 +56,7 @@ LEFT_OUT = {
     "__setstate_cython__": "the interpreter's",
     "__pyx_vtable__": "an address",
 }
+# A number that is not of `Pool.descriptor` may be of a descriptor that the process needs: so only the attribute is set.
 NUMBERS_LEFT_OUT = {zmqcy.SocketOption.USE_FD}
 
 
@@ -190,6 +190,8 @@ class Pool:
         ]
         self.objects = Objects(rng, self)
         self.files = []
+        self.descriptors = []  # each with the device and inode of what it is: libzmq may have closed it
+        self.readers = []  # of monitors: no call may close one, for libzmq would wait for it
 
     def close_one(self):
         """Do what an argument may do while it is converted: close a socket that may be the one in use."""
@@ -282,7 +284,40 @@ class Pool:
             "tcp://1:2:3", last, last + "1", "tcp://127.0.0.1:1\0x",
         ]  # fmt: skip
 
+    def descriptor(self):
+        """Return a descriptor for `use_fd`, made for it: libzmq closes what a bind has taken."""
+        kind = self.rng.randrange(6)
+        if kind == 0:
+            return self.rng.choice([-1, -2, 1 << 20, 1 << 31])
+        if kind == 1 and self.descriptors:
+            return self.rng.choice(self.descriptors)[0]
+        if kind == 2:
+            made = os.open(os.devnull, os.O_RDONLY)
+        else:
+            family = self.rng.choice([socket.AF_INET, socket.AF_UNIX])
+            with socket.socket(family, self.rng.choice([socket.SOCK_STREAM, socket.SOCK_DGRAM])) as other:
+                with contextlib.suppress(OSError):  # the path is taken, or no datagram socket listens
+                    place = ("127.0.0.1", 0), f"{self.directory}/{self.rng.randrange(1000)}"
+                    other.bind(place[family == socket.AF_UNIX])
+                    if kind > 3:
+                        other.listen()
+                made = other.detach()
+        found = os.fstat(made)
+        self.descriptors.append((made, found.st_dev, found.st_ino))
+        return made
+
+    def reader(self, owner):
+        """Return the endpoint of a new PAIR that waits for the monitor of a socket: a bind waits for its reader."""
+        endpoint = f"inproc://reader-{len(self.readers)}"
+        self.readers.append(zmqcy.Context.shadow(owner.context).socket(zmqcy.PAIR, rcvhwm=0, linger=0))
+        self.readers[-1].connect(endpoint)
+        return endpoint
+
     def close(self, deadline):
+        for thing in self.things:
+            if isinstance(thing, zmqcy.BaseSocket):
+                with contextlib.suppress(zmqcy.ZMQError):
+                    thing.monitor(None)  # before its reader goes
         for thing in self.things:
             with contextlib.suppress(Exception):
                 if isinstance(thing, zmqcy.devices.Device):
@@ -293,12 +328,19 @@ class Pool:
                     thing.close()
         contexts = [thing for thing in self.things if isinstance(thing, zmqcy.Context)]
         for context in contexts:
-            for socket in context._open_sockets():
+            for each in context._open_sockets():
                 with contextlib.suppress(zmqcy.ZMQError):
-                    socket.close(0)
+                    each.close(0)
+        for reader in self.readers:
+            reader.close()
         for context in [self.context, self.other, self.asynchronous]:
             context.linger = 0
             context.term(timeout=deadline * 1000)
+        for made, *identity in self.descriptors:
+            with contextlib.suppress(OSError):
+                found = os.fstat(made)
+                if identity == [found.st_dev, found.st_ino]:
+                    os.close(made)
 
 
 def issubclass_of(value, kind):
@@ -376,7 +418,7 @@ class Fuzzer:
             action = rng.random()
             kind = type(owner).__name__
             if action < 0.1:
-                value = pool.argument()
+                value = pool.descriptor() if name == "use_fd" else pool.argument()
                 return self.attempt(f"{kind}.{name} = {describe(value)}", lambda: setattr(owner, name, value))
             if action < 0.12:
                 return self.attempt(f"del {kind}.{name}", lambda: delattr(owner, name))
@@ -395,6 +437,13 @@ class Fuzzer:
         positional, named = self.arguments(pool, function)
         if forbidden(owner, name, positional, named):
             return None
+        if name.endswith("ocket.monitor"):
+            address = named.pop("addr") if "addr" in named else positional[0] if positional else None
+            if rng.random() < 0.7 or "inproc" in describe(address):
+                if not isinstance(owner, zmqcy.BaseSocket):
+                    return None
+                address = self.attempt("reader", lambda: pool.reader(owner))
+            positional = [address, *positional[1:]]
         text = ", ".join([*map(describe, positional), *(f"{key}={describe(value)}" for key, value in named.items())])
         return self.attempt(f"{name}({text})", lambda: function(*positional, **named))
 
@@ -450,6 +499,8 @@ def forbidden(owner, name, positional, named):
         return name != "watch" or owner is None
     if name in ("Device", "__init__", "socket"):
         return "run_in" in named or "use_fd" in named
+    if name == "add_done_callback":  # one that cannot be shown ends a loop of asyncio, which wants to log it
+        return any(type(value).__name__ == "Raising" for value in values)
     return name == "from_config" and any(isinstance(value, int) for value in values)
 
 

@@ -14,7 +14,7 @@ import sys
 import time
 
 from host import PARTNERS, Host, client_options, is_served
-from wire import KINDS, UP, Proxy, command, frame, greeting, handshake, opened, ready, reset, shaken, stranger
+from wire import KINDS, LIMIT, UP, Proxy, command, frame, greeting, handshake, opened, ready, reset, shaken, stranger
 
 import zmqcy
 
@@ -138,7 +138,7 @@ class Wire:
 
     def run(self, conversations=None, seconds=None):
         self.check()
-        memory = self.host.memory()
+        memory, descriptors = self.host.memory(), self.host.descriptors()
         end = None if seconds is None else time.monotonic() + seconds
         while time.monotonic() < end if end else self.done < conversations:
             try:
@@ -153,6 +153,12 @@ class Wire:
         for connection in self.open:
             connection.close()
         self.check()
+        # A PAIR keeps others out while it has a peer: libzmq reads no more from them, and does not notice that they go.
+        self.host.report(close=[key for key in self.host.endpoints if key.startswith("PAIR")])
+        deadline = time.monotonic() + LIMIT
+        while (left := self.host.descriptors() - descriptors) > 0 and time.monotonic() < deadline:
+            self.host.report()
+        assert left <= 0, f"seed {self.seed}: {left} descriptors are left"
         grown = self.host.memory() - memory
         assert grown < GROWTH, f"seed {self.seed}: the process grew by {grown} bytes"
 

@@ -398,3 +398,14 @@ def test_run_until_complete(flavour, ctx, near):
         push.close()
     finally:
         loop.close()
+
+
+@on_asyncio
+async def test_who_iterates_over_an_operation_and_does_not_wait_is_told(flavour, near):
+    # As futures of asyncio do: `in` looks in C for ever, and hears no signal.
+    pull, push = near()
+    operation = pull.recv()
+    with pytest.raises(RuntimeError, match="^recv: await is to be used with it$"):
+        assert b"a" not in operation
+    await push.send(b"a")
+    assert await operation == b"a"

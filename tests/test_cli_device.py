@@ -582,6 +582,14 @@ def test_the_watchdog(start, systemd):
     device.stop()
 
 
+def test_a_systemd_that_does_not_read_holds_nothing_up(start, systemd):
+    watched = {**os.environ, "NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "1000"}
+    device = start("queue", ANY, ANY, "--json", env=watched)
+    systemd.until("READY=1")
+    device.until(lambda numbers: numbers["waits"] > 5)  # its queue is full since long
+    device.stop()
+
+
 def test_the_watchdog_goes_on_until_all_is_sent(start, systemd):
     watched = {**os.environ, "NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "100000"}
     device = start("streamer", ANY, ">tcp://127.0.0.1:1", "--json", "--drain-timeout", 1e9, env=watched)

@@ -1124,3 +1124,11 @@ def test_without_a_reader_of_toml(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tomli", None)
     with pytest.raises(ModuleNotFoundError, match="no tomllib; install tomli"):
         Device.from_config(tmp_path / "any.toml")
+
+
+@pytest.mark.parametrize("run_in", ["thread", "process"])
+def test_a_device_is_made_once(run_in):
+    with Device(zmqcy.QUEUE, "tcp://127.0.0.1:*", "tcp://127.0.0.1:*", run_in=run_in) as device:
+        with pytest.raises(RuntimeError, match="^Device: already initialised$"):
+            device.__init__(zmqcy.STREAMER, "inproc://in", "inproc://out")
+        assert device.statistics().state == "running"

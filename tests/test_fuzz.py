@@ -1,7 +1,13 @@
 """What `make fuzz` does for long, for some seconds and always the same; and what it found."""
 
+import copy
+import importlib
+import pickle
+
 import pytest
 from fuzz_calls import run as run_seed
+
+import zmqcy
 
 
 @pytest.mark.timeout(300)  # a seed that hangs is ended by its own clock, and then tells what it did
@@ -9,3 +15,23 @@ from fuzz_calls import run as run_seed
 def test_any_argument_of_any_call_gives_a_result_or_an_exception(seed):
     failed = run_seed(seed, 3)
     assert failed is None, failed
+
+
+EXTENSIONS = ["_library", "_context", "_message", "_base", "_socket", "_poll", "_proxy", "_aio"]
+
+
+@pytest.mark.parametrize("name", EXTENSIONS)
+def test_no_state_can_be_set_from_outside(name):
+    """What Cython makes to unpickle reads the tuple that it is given without a look at its length."""
+    module = importlib.import_module(f"zmqcy.{name}")
+    kinds = [kind for kind in vars(module).values() if isinstance(kind, type) and kind.__module__ == module.__name__]
+    assert [kind for kind in kinds if hasattr(kind, "__setstate__")] == []
+
+
+@pytest.mark.parametrize("make", [
+    zmqcy.Poller, lambda: zmqcy.Frame(b"x" * 40, track=True).tracker, lambda: zmqcy.Socket.rcvhwm,
+])  # fmt: skip
+def test_what_is_of_c_is_neither_pickled_nor_copied(make):
+    for way in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="pickle"):
+            way(make())

@@ -183,7 +183,7 @@ def test_without_maxmsgsize_a_stranger_can_fill_the_memory(seen):
         seen(host, "PULL NULL", "DISCONNECTED")
 
 
-def test_without_maxmsgsize_many_parts_fill_the_memory_too(seen):
+def test_many_parts_fill_the_memory_in_spite_of_maxmsgsize(seen):
     """`maxmsgsize` is for each part; neither it nor `rcvhwm` bounds the parts of one message."""
     with Host(["PULL"], ["NULL"], maxmsgsize=1000, rcvhwm=1) as host:
         before = host.memory()
@@ -196,6 +196,25 @@ def test_without_maxmsgsize_many_parts_fill_the_memory_too(seen):
         assert host.memory() > before + SMALL
         assert host.report() == {}
         connection.close()
+
+
+@pytest.mark.parametrize(
+    "options", [{"tcp_keepalive": 1}, {"heartbeat_ivl": 100, "heartbeat_timeout": 60_000, "rcvhwm": 0}], ids=str
+)
+def test_who_resets_at_the_high_water_mark(options):
+    """With `heartbeat_ivl` and an `rcvhwm` libzmq ends the process: this is what docs/reliability.md says to set."""
+    with Host(["PUSH"], ["NULL"], **{"rcvhwm": 1, **options}) as host:  # which never receives
+        connection = shaken(host.endpoints["PUSH NULL"], "PULL")
+        connection.sendall(frame(b"x" * 200) * 20)
+        assert b"tick" in connection.recv(1000)  # it has had the time to read them
+        reset(connection)
+        other = shaken(host.endpoints["PUSH NULL"], "PULL")
+        ticks = 0
+        while ticks < 100:  # longer than `heartbeat_ivl`: one is sent each 5 ms
+            said = other.recv(1000)
+            assert said, "the process ended"
+            ticks += said.count(b"tick")
+        other.close()
 
 
 def test_connections_that_say_nothing(ctx, seen):

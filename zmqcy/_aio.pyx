@@ -709,6 +709,8 @@ cdef int send_to_operation(PyObject *itself, PyObject *value, PyObject **result)
             waker.loop = operation.socket.loop
             waker.operation = itself
             operation.waker = waker
+        if waker.blocking:  # a task takes note; who iterates in C would get it without end, where no signal is heard
+            raise RuntimeError(f"{operation.call}: await is to be used with it")
         waker.blocking = True
         given = waker
         how = PYGEN_NEXT
@@ -792,7 +794,6 @@ cdef void touched(void *socket) noexcept:
         (<Socket> socket).soon()
 
 
-@cython.auto_pickle(False)
 @cython.no_gc_clear  # what it watches must be there until it is taken out
 cdef class Socket(BaseSocket):
     """The asynchronous side of a socket: its queues, and who watches its descriptor."""

@@ -612,7 +612,6 @@ cdef int hold_frames(BaseSocket socket, list frames) except -1:
 
 # ---------------------------------------------------------------------------------------------------------- the class
 
-@cython.auto_pickle(False)
 cdef class Socket(BaseSocket):
     """A socket: what sends and receives messages, each a run of bytes or several of them.
 

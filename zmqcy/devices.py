@@ -574,6 +574,8 @@ class Device:
         filter=None,
         watch=False,
     ):
+        if hasattr(self, "_starting"):  # a second time, its thread or process would be lost
+            raise RuntimeError("Device: already initialised")
         types = _to_types(kind)
         self._sides = [
             _to_side("front", types[0], front, front_options, "Device: front", "Device: front_options"),

@@ -255,6 +255,8 @@ class _Watcher:
     """What watchers share. Several threads may use one; each event goes to one of them."""
 
     def __init__(self, socket, events, kind):
+        if hasattr(self, "_hub"):  # a second time, its descriptors and the hub's note of it would be lost
+            raise RuntimeError(f"{type(self).__name__}: already initialised")
         if not isinstance(events, int) or not 0 < events <= Event.ALL:
             raise ValueError(f"watch: events must be of Event.ALL, not {events!r}")
         self.events = Event(events)
@@ -592,10 +594,10 @@ class AsyncMonitor(_Watcher):
     """
 
     def __init__(self, socket, events, kind, readable, sleep):
+        super().__init__(socket, events, kind)
         self._readable = readable
         self._sleep = sleep
         self._taken = 0  # since others had their turn
-        super().__init__(socket, events, kind)
 
     async def recv(self, timeout=None):
         """Wait for the next event. Who is cancelled, or out of time, has taken none.

@@ -549,6 +549,30 @@ def dropped_in_a_loop(zmq):
 
 # ----------------------------------------------------------------------------------------------------------------- fork
 
+
+@program(
+    ENDING,
+    "A socket and what reads its monitor go in a cycle, a hundred times: the collector",
+    GOOD,
+    "test_monitor.py::test_a_socket_and_its_watcher_go_in_a_cycle",
+)
+def monitored_in_a_cycle(zmq):
+    return ending(
+        zmq,
+        """
+        c = zmq.Context()
+        for _ in range(100):
+            s = c.socket(zmq.STREAM)
+            s.linger = 0
+            holder = [s.watch() if hasattr(s, "watch") else s.get_monitor_socket(), s]
+            holder.append(holder)
+            del holder, s
+            gc.collect()
+        c.term()
+        """,
+    )
+
+
 FORK = "fork and multiprocessing"
 
 
@@ -1126,6 +1150,38 @@ def max_sockets(zmq):
         return f"{len(sockets)} sockets"
     except zmq.ZMQError as error:
         return errno.errorcode[error.errno]
+
+
+@program(
+    LIMITS,
+    "Options with which libzmq cannot start its threads later: a million io_threads, processor 1,000",
+    "io_threads: EINVAL; thread_affinity_cpu_add: EINVAL",
+    "test_context.py::test_what_libzmq_could_not_start_its_threads_with",
+)
+def options_for_later(zmq):
+    def first_socket(option, value):
+        ctx = zmq.Context()
+        ctx.set(getattr(zmq, option), value)
+        ctx.socket(zmq.PUSH)
+        return "made"
+
+    options = {"io_threads": ("IO_THREADS", 1_000_000), "thread_affinity_cpu_add": ("THREAD_AFFINITY_CPU_ADD", 1000)}
+    return "; ".join(f"{name}: {in_child_quietly(first_socket, *option)}" for name, option in options.items())
+
+
+@program(
+    LIMITS,
+    "A bind with use_fd, which is a file",
+    "EINVAL",
+    "test_options.py::test_use_fd_of_what_does_not_listen",
+)
+def file_for_a_listener(zmq):
+    def bind():
+        socket = make(zmq, zmq.Context(), "PULL", use_fd=os.open(os.devnull, os.O_RDONLY))
+        socket.bind("tcp://127.0.0.1:*")
+        return f"bound, {socket.poll(500)} events"  # a thread of libzmq looks at it
+
+    return in_child_quietly(bind)
 
 
 @program(

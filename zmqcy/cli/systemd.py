@@ -4,6 +4,8 @@ import os
 import socket
 from contextlib import suppress
 
+PATIENCE = 0.2  # seconds that a reader may take to make room: it may be late, and must not hold the service up
+
 
 def listens() -> bool:
     """Tell whether something wants to be told."""
@@ -19,6 +21,7 @@ def notify(*lines: str) -> None:
         address = "\0" + address[1:]
     # A service goes on without: whoever waits for READY=1 in vain says so himself.
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
+        sender.settimeout(PATIENCE)
         sender.sendto("\n".join(lines).encode(), address)
 
 
