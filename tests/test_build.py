@@ -115,6 +115,7 @@ def test_what_a_wheel_has(tmp_path):
     assert build(tmp_path, "--version", env={}).returncode == 0  # which copies the sources
     done = build(tmp_path, "bdist_wheel", "--dist-dir", str(tmp_path), env={"ZMQCY_DEBUG": "1"})
     assert done.returncode == 0, done.stderr
+    assert "Cannot find any files for the given pattern" not in done.stderr  # of licences of what a wheel carries
     [wheel] = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = {Path(name).name.split(".cpython")[0] for name in archive.namelist() if name.startswith("zmqcy/")}
