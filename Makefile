@@ -5,13 +5,15 @@
 # MINUTES=10          how long a soak takes
 # LONG=1              faults: a million sockets, ten thousand peers
 # FULL=1              wheel: all the tests that a wheel can pass
+# LIBZMQ=PATH         wheel, reproducible: build libzmq from an archive or a folder (LIBSODIUM=PATH: that with it)
 # BASE=v0.1.0         the commit that bench-guard compares with (HEAD, or its parent where nothing has changed)
 
 BIN := .venv/bin
+TO_SHIP := $(if $(LIBZMQ),--libzmq $(LIBZMQ)) $(if $(LIBSODIUM),--libsodium $(LIBSODIUM))
 SOURCES := $(wildcard zmqcy/*.pyx zmqcy/*.pxd) setup.py pyproject.toml
 
 help:  ## list the targets
-	@sed -n '1,8s/^# //p' Makefile
+	@sed -n '1,9s/^# //p' Makefile
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
 demo: .venv/.built  ## show an echo, a million messages through a device, and some figures
@@ -61,13 +63,15 @@ coverage: .venv/.ready  ## show the lines of the extension modules that no test 
 	$(BIN)/python tools/instrumented.py coverage
 
 wheel: .venv/.wheel  ## build a wheel with its own libzmq into wheelhouse/, and try it; FULL=1: with all the tests
-	$(BIN)/python tools/wheel.py wheel $(if $(FULL),--full)
+	$(if $(LIBZMQ),TOOLS="cmake g++ make $(if $(LIBSODIUM),,libsodium)" tools/setup.sh)
+	$(BIN)/python tools/wheel.py wheel $(TO_SHIP) $(if $(FULL),--full)
 
 sdist: .venv/.wheel  ## build the source distribution into dist/, and install from it
 	$(BIN)/python tools/wheel.py sdist
 
 reproducible: .venv/.wheel  ## build both twice, and compare the bytes
-	$(BIN)/python tools/wheel.py reproducible
+	$(if $(LIBZMQ),TOOLS="cmake g++ make $(if $(LIBSODIUM),,libsodium)" tools/setup.sh)
+	$(BIN)/python tools/wheel.py reproducible $(TO_SHIP)
 
 release: .venv/.ready  ## check that this commit can be released
 	$(BIN)/python tools/release.py
@@ -92,7 +96,7 @@ docs: .venv/.built .venv/.docs  ## make the site, docs/_build/index.html; a warn
 	$(BIN)/python -m sphinx -EW --keep-going -q -b html docs docs/_build
 
 clean:  ## remove what make made
-	rm -rf .venv build dist docs/_build wheelhouse licenses *.egg-info zmqcy/*.c zmqcy/*.so .hypothesis .*_cache
+	rm -rf .venv build dist docs/_build wheelhouse LICENSE.* *.egg-info zmqcy/*.c zmqcy/*.so .hypothesis .*_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: help demo test test-drafts lint types bench bench-guard soak fuzz faults sanitize coverage peer-suite programs

@@ -9,6 +9,7 @@ Environment:
 """
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -31,8 +32,14 @@ def find_libzmq():
     """Return the compiler's and linker's settings for libzmq, or end the build with what to install."""
     prefix = os.environ.get("ZMQCY_LIBZMQ")
     if prefix:
-        if not Path(prefix, "include", "zmq.h").is_file():
+        header = Path(prefix, "include", "zmq.h")
+        if not header.is_file():
             raise SystemExit(MISSING.format(reason=f"no include/zmq.h in ZMQCY_LIBZMQ={prefix}"))
+        numbers = re.findall(r"#define ZMQ_VERSION_M(?:AJOR|INOR)\s+(\d+)", header.read_text())
+        if [int(number) for number in numbers] < [int(number) for number in MINIMUM.split(".")]:
+            raise SystemExit(MISSING.format(reason=f"that in ZMQCY_LIBZMQ={prefix} is {'.'.join(numbers)}"))
+        if not any(Path(prefix, "lib").glob("*zmq*")):
+            raise SystemExit(MISSING.format(reason=f"no lib/libzmq in ZMQCY_LIBZMQ={prefix}"))
         lib = str(Path(prefix, "lib").resolve())
         rpath = [] if sys.platform == "win32" or os.environ.get("ZMQCY_WHEEL") else [lib]
         include = [str(Path(prefix, "include").resolve())]

@@ -18,7 +18,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -246,11 +246,20 @@ def ipc_directory() -> str:
 
 
 @cache
-def missing(name: str, transport: str, mode: str = "single", count: int = 20_000, loop: str = "") -> str:
+def missing(
+    name: str,
+    transport: str,
+    mode: str = "single",
+    count: int = 20_000,
+    loop: str = "",
+    command: Sequence[str] = (),
+    tuned: bool = False,
+) -> str:
     """Return what a rival did wrong with so many numbered messages, each of which has to come, in order; or ""."""
-    command = rivals(name)[name]
+    command = [*(command or rivals(name)[name])]
     works = ("check", "number")
-    plan = words({"mode": mode, "batch": 100, "count": count} | ({"loop": loop} if loop else {}))
+    more = {**({"loop": loop} if loop else {}), **({"tuned": 1} if tuned else {})}
+    plan = words({"mode": mode, "batch": 100, "count": count} | more)
     try:
         if transport == "inproc":
             with Process(command, *inproc(works, loop), *plan) as process:

@@ -18,8 +18,11 @@ import bench_device  # noqa: E402
 import bench_kernel  # noqa: E402
 import bench_memory  # noqa: E402
 import bench_service  # noqa: E402
+import bench_wheel  # noqa: E402
 import common  # noqa: E402
 import report  # noqa: E402
+
+import zmqcy  # noqa: E402
 
 FILES = (
     "throughput", "latency", "poll", "peers", "device", "service", "calls", "memory", "asyncio", "compat", "kernel",
@@ -351,15 +354,49 @@ def test_a_kernel(side):
     assert 0 < measured["p50"] <= measured["p99"] and measured["rate"] > 0
 
 
+# ---- the wheel
+
+
+def test_the_wheel_beside_its_rivals(tmp_path, monkeypatch):
+    """The zmqcy that is tested stands for that of a wheel; where its libzmq has no drafts nothing is tuned."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={Path(zmqcy.__file__).parent.parent} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(bench_wheel, "wheel_python", lambda: str(python))
+    monkeypatch.setattr(bench_wheel, "RIVALS", ("C",))
+    options = common.settled(True)
+    options.seconds = 0.02
+    for cell in (bench_wheel.by_size(1024, options), bench_wheel.round_trips(8, options)):
+        values = common.in_turns(cell.title, cell.runs, 1, failed := {}, warm=0)
+        assert not failed
+        assert {"zmqcy", "zmqcy untuned", "C"} <= set(values)
+        for table in cell.tables:
+            assert {row["rival"] for row in table.filled(values, failed)["rows"]} == set(table.of)
+
+
+def test_without_a_wheel_that_has_drafts_nothing_is_measured(tmp_path, monkeypatch, capsys):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 4.3.4\n")
+    python.chmod(0o755)
+    monkeypatch.setenv("ZMQCY_WHEEL_PYTHON", str(python))
+    bench_wheel.wheel_python.cache_clear()
+    assert bench_wheel.cells(common.settled(True)) == []
+    assert "has no drafts" in " ".join(capsys.readouterr().out.split())
+    bench_wheel.wheel_python.cache_clear()
+
+
 # ---- the plan
 
 
 @pytest.mark.parametrize(("quick", "most"), [(True, 5 * 60), (False, 45 * 60)])
 def test_the_plan_fits_and_has_the_figures_to_reach(quick, most, monkeypatch):
     monkeypatch.setattr(common, "installed", lambda name: True)
+    monkeypatch.setattr(bench_wheel, "wheel_python", lambda: sys.executable)
     options = common.settled(quick)
     cells = [cell for name in FILES for cell in importlib.import_module(f"bench_{name}").cells(options)]
     assert common.planned(cells, options) < most
+    cells += (of_the_wheel := bench_wheel.cells(options))  # which is measured only where there is one
+    assert common.planned(of_the_wheel, options) < most / 4
     tables = {table.title: table for cell in cells for table in cell.tables}
     assert len(tables) == sum(len(cell.tables) for cell in cells)
     for _, _, title, rival in report.FIGURES:

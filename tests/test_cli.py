@@ -64,8 +64,10 @@ def test_info():
     assert os.path.exists(found["libzmq_path"]) and "zmq" in found["libzmq_path"]
     assert found["has"]["curve"] == zmqcy.has("curve")
     assert found["limits"]["max_sockets"] == 1023
+    assert found["tuned"] == (zmqcy.has("draft") and zmqcy.zmq_version_info() >= (4, 3, 3))
     text = cli("info").stdout.decode()
     assert found["libzmq_path"] in text and "transports" in text
+    assert f"\ntuned        {'yes' if found['tuned'] else 'no'}" in text
 
 
 @pytest.mark.parametrize("command", ["", "info", "send", "recv", "sub", "req", "echo", "ping", "watch", "curve-keygen"])

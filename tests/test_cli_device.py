@@ -69,6 +69,14 @@ class Running:
         return self.ended(code)
 
 
+@pytest.fixture(autouse=True)
+def hangups_count():
+    """A device keeps to what it inherits, and under nohup that is to ignore SIGHUP."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def start():
     """A function that starts a device, and waits until it is ready; it is killed at the end."""

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -126,6 +127,17 @@ def test_info_tells_a_library_of_a_prefix_from_one_of_the_system():
     assert info.origin_of_libzmq(f"{package}.libs/libzmq-1a2b.so.5.2.5") == "bundled with zmqcy"
     assert info.origin_of_libzmq(f"{package}/.dylibs/libzmq.5.dylib") == "bundled with zmqcy"
     assert "ZMQCY_LIBZMQ" in info.origin_of_libzmq("/opt/zmq/lib/libzmq.so.5")
+
+
+def test_info_knows_a_prefix_that_the_modules_name_where_systems_have_theirs(tmp_path, monkeypatch):
+    module = tmp_path / "_library.so"
+    monkeypatch.setattr(info, "_library", SimpleNamespace(__file__=str(module)))
+    for text, origin in (
+        (b"libc.so.6\0/usr/local/lib\0", "of the prefix that ZMQCY_LIBZMQ named at the build"),
+        (b"libc.so.6\0/usr/local/lib/other\0", "of the system"),
+    ):
+        module.write_bytes(text)
+        assert info.origin_of_libzmq("/usr/local/lib/libzmq.so.5.2.5") == origin
 
 
 @linux_system

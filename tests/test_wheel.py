@@ -17,13 +17,13 @@ pytestmark = pytest.mark.skipif(
 
 
 def licenses(tmp_path, **env):
-    """Run a copy of the script, which writes beside itself; return the process and the folder of licences."""
+    """Run a copy of the script, which writes beside itself; return the process and the folder."""
     copy = tmp_path / "repository" / "tools" / "wheel.py"
     copy.parent.mkdir(parents=True)
     shutil.copy(SCRIPT, copy)
     command = [sys.executable, str(copy), "licenses"]
     done = subprocess.run(command, env={**os.environ, **env}, capture_output=True, text=True)
-    return done, tmp_path / "repository" / "licenses"
+    return done, tmp_path / "repository"
 
 
 def prefix_with(tmp_path, license):
@@ -47,7 +47,7 @@ def test_each_library_that_a_wheel_carries_has_its_licence(tmp_path):
     done, folder = licenses(tmp_path, ZMQCY_LIBZMQ=str(prefix_with(tmp_path, license=True)))
     assert done.returncode == 0, done.stderr
     assert done.stdout == "licences of: libother libzmq\n"  # and not libc
-    assert (folder / "libother.txt").read_text() == "Do what is right.\n\n"
+    assert (folder / "LICENSE.libother.txt").read_text() == "Do what is right.\n\n"
 
 
 def test_a_library_without_a_licence_goes_into_no_wheel(tmp_path):
@@ -66,7 +66,7 @@ def test_the_licences_of_the_systems_libraries_are_those_of_their_packages(tmp_p
     done, folder = licenses(tmp_path, ZMQCY_LIBZMQ="")
     assert done.returncode == 0, done.stderr
     assert "libzmq" in done.stdout
-    text = (folder / "libzmq.txt").read_text()
+    text = (folder / "LICENSE.libzmq.txt").read_text()
     assert "LGPL" in text or "Mozilla Public License" in text
 
 

