@@ -18,7 +18,8 @@ from wire import KINDS, LIMIT, UP, Proxy, command, frame, greeting, handshake, o
 
 import zmqcy
 
-GROWTH = 64 << 20  # bytes that the memory of the process may grow by
+# Bytes that the memory of the process may grow by; a sanitizer keeps what was freed.
+GROWTH = float("inf") if os.environ.get("ZMQCY_INSTRUMENTED") else 64 << 20
 
 
 class Wire:
