@@ -7,6 +7,7 @@ past the handshake of CURVE.
 """
 
 import contextlib
+import os
 import random
 import socket
 import struct

@@ -115,7 +115,8 @@ def environment(kind: str, place: Path) -> dict[str, str]:
     if kind == "thread":
         result["LD_PRELOAD"] = library("libtsan.so")
         result["TSAN_OPTIONS"] = (
-            f"exitcode=0:die_after_fork=0:history_size=7:log_path={place}/report:suppressions={ROOT / 'tools' / 'tsan.supp'}"
+            "exitcode=0:die_after_fork=0:history_size=7:"
+            f"log_path={place}/report:suppressions={ROOT / 'tools' / 'tsan.supp'}"
         )
     return result
 
