@@ -82,6 +82,11 @@ WRAP(int, -1, poll, (struct pollfd * f, nfds_t n, int t), (f, n, t))
 WRAP(int, -1, epoll_create1, (int f), (f))
 WRAP(int, -1, epoll_ctl, (int e, int o, int f, struct epoll_event *v), (e, o, f, v))
 WRAP(int, -1, epoll_wait, (int e, struct epoll_event *v, int n, int t), (e, v, n, t))
+#ifdef ZMQ_HAVE_POLLER  /* a libzmq with drafts */
+WRAP(void *, NULL, zmq_poller_new, (void), ())
+WRAP(int, -1, zmq_poller_add, (void *p, void *s, void *u, short e), (p, s, u, e))
+WRAP(int, -1, zmq_poller_fd, (void *p, zmq_fd_t *f), (p, f))
+#endif
 
 /* malloc and its kin may not call dlsym, which calls them. */
 extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);

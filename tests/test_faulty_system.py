@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from memory import INSTRUMENTED
 
+import zmqcy
+
 HERE = Path(__file__).resolve().parent
 FAILURES = {  # function: the errno that it may have, how often at least it is to fail
     ("zmq_ctx_new", "ENOMEM"): 1,
@@ -39,7 +41,10 @@ FAILURES = {  # function: the errno that it may have, how often at least it is t
     ("calloc", "ENOMEM"): 1,
     ("realloc", "ENOMEM"): 3,
     ("zmq_curve_keypair", "ENOTSUP"): 1,
+    ("epoll_wait", "EBADF"): 1,
 }
+if zmqcy.has("draft"):  # what tells of a thread-safe socket
+    FAILURES |= {("zmq_poller_new", "EMFILE"): 3, ("zmq_poller_add", "ENOMEM"): 3, ("zmq_poller_fd", "EINVAL"): 3}
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the shim is preloaded as Linux does it"),
     pytest.mark.skipif(INSTRUMENTED, reason="a sanitizer has its own malloc"),
@@ -50,9 +55,17 @@ pytestmark = [
 @pytest.fixture(scope="module")
 def shim(tmp_path_factory):
     target = tmp_path_factory.mktemp("shim") / "shim.so"
-    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "libzmq"], capture_output=True, text=True, check=True)
     command = ["gcc", "-O1", "-shared", "-fPIC", HERE / "shim.c", "-o", target, "-ldl", "-Wl,--no-as-needed"]
-    subprocess.run([*command, *flags.stdout.split()], check=True)
+    if prefix := os.environ.get("ZMQCY_LIBZMQ"):  # the one that zmqcy was built with
+        flags = [f"-I{prefix}/include", f"-L{prefix}/lib", f"-Wl,-rpath,{prefix}/lib", "-lzmq"]
+    else:
+        found = subprocess.run(
+            ["pkg-config", "--cflags", "--libs", "libzmq"], capture_output=True, text=True, check=True
+        )
+        flags = found.stdout.split()
+    if zmqcy.has("draft"):
+        flags.append("-DZMQ_BUILD_DRAFT_API")
+    subprocess.run([*command, *flags], check=True)
     return target
 
 
