@@ -60,7 +60,8 @@ sanitize: .venv/.ready  ## run the tests with sanitizers and valgrind (QUICK=1: 
 	$(BIN)/python tools/instrumented.py valgrind $(if $(QUICK),--quick)
 
 coverage: .venv/.ready  ## show the lines of the extension modules that no test reaches
-	$(BIN)/python tools/instrumented.py coverage
+	$(BIN)/python tools/build_libzmq.py build/libzmq-drafts
+	ZMQCY_LIBZMQ=$(CURDIR)/build/libzmq-drafts $(BIN)/python tools/instrumented.py coverage
 
 wheel: .venv/.wheel  ## build a wheel with its own libzmq into wheelhouse/, and try it; FULL=1: with all the tests
 	$(if $(LIBZMQ),TOOLS="cmake g++ make $(if $(LIBSODIUM),,libsodium)" tools/setup.sh)

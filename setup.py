@@ -71,7 +71,7 @@ def extensions():
         settings["extra_link_args"] = [f"-fsanitize={kinds}"]
         arguments += [f"-fsanitize={kinds}", "-fno-omit-frame-pointer"]
     if coverage:
-        settings["extra_link_args"] = ["--coverage"]
+        settings["extra_link_args"] = ["--coverage", "-Wl,-u,__gcov_dump"]  # for tools/instrumented.py to call
         arguments += ["-O0", "--coverage"]
     return cythonize(
         [Extension(f"zmqcy.{name}", [f"zmqcy/{name}.pyx"], **settings) for name in MODULES],

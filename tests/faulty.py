@@ -124,6 +124,10 @@ def many(a, b):
     while len(got) < 2:
         got += step(a.recv_multipart_many, 1)
     assert got == [[b"a", b"b"], [b"c"]], got
+    long = [b"%d" % i for i in range(1000)]  # parts, for which the room has to grow
+    for receive in (a.recv_multipart, lambda: a.recv_multipart_many(1)[0], lambda: a.recv_many(1)):
+        b.send_multipart(long)
+        assert step(receive) == long
 
 
 def options(a, ctx):
@@ -160,8 +164,16 @@ def polled(a, b):
     assert step(poller.poll, 0) == []
     step(poller.register, a, zmqcy.POLLIN)
     assert step(poller.poll, 1000) == [(a, zmqcy.POLLIN)]
+    poller.unregister(a)
+    again(many_sockets[0].bind, "inproc://in-the-set")
+    with a.context.socket(zmqcy.PAIR, linger=0) as other:
+        other.connect("inproc://in-the-set")
+        assert step(poller.poll, 0) == []
+        other.send(b"1")
+        assert step(poller.poll, 1000) == [(many_sockets[0], zmqcy.POLLIN)]
     for each in many_sockets:
         step(poller.unregister, each)
+    for each in many_sockets:
         each.close()
     assert step(a.recv) == b"ready"
     assert step(zmqcy.select, [a], [], [], 0) == ([], [], [])
@@ -172,6 +184,59 @@ def watched(a):
     watch.close()
     step(a.get_monitor_socket)
     a.disable_monitor()
+
+
+def drained(ctx, filter):
+    """A device in this thread, which forwards what is there, and begins with a message that did not fit."""
+    names = ("front", "back", "capture", "control")
+    types = (zmqcy.PULL, zmqcy.PUSH, zmqcy.PUSH, zmqcy.PULL)
+    sockets = [ctx.socket(kind, linger=0) for kind in types]
+    peers = [ctx.socket(zmqcy.PULL if kind == zmqcy.PUSH else zmqcy.PUSH, linger=0) for kind in types]
+    for name, one, other in zip(names, sockets, peers, strict=True):
+        again(one.bind, f"inproc://drained-{name}")
+        other.connect(f"inproc://drained-{name}")
+    push, pull, seen, control = peers
+    parts = [b"%d" % i for i in range(20)]
+    messages = [parts, [b"x"], [b"y", BIG, b"z"], *([b"%d" % i] for i in range(30)), parts]
+    for message in messages:
+        push.send_multipart(message)
+    try:
+        raise AssertionError(sockets[0].recv_multipart_into([bytearray(1)]))
+    except zmqcy.ZMQError as error:
+        assert error.errno == zmqcy.EMSGSIZE, error
+
+    def drain():
+        control.send(b"DRAIN")
+        zmqcy.proxy_steerable(*sockets, filter=filter)
+
+    step(drain)
+    for end in (pull, seen):
+        assert [end.recv_multipart(timeout=1000) for _ in messages] == messages
+    for each in (*sockets, *peers):
+        each.close()
+
+
+def thread_safe(ctx):
+    """Sockets that several threads may use, of which each has a descriptor of its own to wait on: drafts."""
+    server, client = step(ctx.socket, zmqcy.SERVER, linger=0), ctx.socket(zmqcy.CLIENT, linger=0)
+    server.bind("inproc://thread-safe")
+    client.connect("inproc://thread-safe")
+
+    def nothing():
+        try:
+            raise AssertionError(server.recv(timeout=2))
+        except zmqcy.Again:
+            pass
+
+    step(nothing)
+    step(server.poll, 2)
+    poller = zmqcy.Poller()
+    step(poller.register, server, zmqcy.POLLIN)
+    client.send(b"1")
+    assert step(poller.poll, 1000) == [(server, zmqcy.POLLIN)]
+    assert step(server.recv) == b"1"
+    for each in (server, client):
+        each.close()
 
 
 def forwarded(ctx):
@@ -240,6 +305,10 @@ def everything():
     c, d = endpoints(ctx)
     for socket in (a, b, c, d):
         step(socket.close)
+    drained(ctx, None)
+    drained(ctx, lambda direction, messages: messages)
+    if zmqcy.has("draft"):
+        thread_safe(ctx)
     forwarded(ctx)
     step(ctx.term)
     asyncio.run(coroutines())

@@ -1,4 +1,5 @@
 /* Preloaded, it makes calls of zmqcy's own modules fail on demand: shim_arm says which, after how many, with what errno.
+ * Or has something done before one of them, which then is made: shim_before.
  *
  * Only calls that come from an extension module of zmqcy count, for libzmq itself aborts where malloc gives nothing.
  */
@@ -18,6 +19,7 @@ static struct {
     long times;     /* calls that fail then; -1: all */
     int error;
     long calls, failed;
+    void (*before)(void);
 } armed;
 
 void shim_arm(const char *name, long after, long times, int error) {
@@ -26,6 +28,14 @@ void shim_arm(const char *name, long after, long times, int error) {
     armed.times = times;
     armed.error = error;
     armed.calls = armed.failed = 0;
+    armed.before = NULL;
+    __sync_synchronize();
+    strncpy(armed.name, name, sizeof armed.name - 1);
+}
+
+void shim_before(const char *name, long after, void (*call)(void)) {
+    shim_arm("", after, 1, 0);
+    armed.before = call;
     __sync_synchronize();
     strncpy(armed.name, name, sizeof armed.name - 1);
 }
@@ -40,6 +50,11 @@ static int fails(const char *name, void *caller) {
     if (!dladdr(caller, &info) || !info.dli_fname || !strstr(info.dli_fname, "zmqcy/_")) return 0;
     call = __sync_fetch_and_add(&armed.calls, 1);
     if (call < armed.after || (armed.times >= 0 && call >= armed.after + armed.times)) return 0;
+    if (armed.before) {
+        armed.name[0] = 0;
+        armed.before();
+        return 0;
+    }
     __sync_fetch_and_add(&armed.failed, 1);
     errno = armed.error;
     return 1;
@@ -82,6 +97,11 @@ WRAP(int, -1, poll, (struct pollfd * f, nfds_t n, int t), (f, n, t))
 WRAP(int, -1, epoll_create1, (int f), (f))
 WRAP(int, -1, epoll_ctl, (int e, int o, int f, struct epoll_event *v), (e, o, f, v))
 WRAP(int, -1, epoll_wait, (int e, struct epoll_event *v, int n, int t), (e, v, n, t))
+#ifdef ZMQ_HAVE_POLLER  /* a libzmq with drafts */
+WRAP(void *, NULL, zmq_poller_new, (void), ())
+WRAP(int, -1, zmq_poller_add, (void *p, void *s, void *u, short e), (p, s, u, e))
+WRAP(int, -1, zmq_poller_fd, (void *p, zmq_fd_t *f), (p, f))
+#endif
 
 /* malloc and its kin may not call dlsym, which calls them. */
 extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);

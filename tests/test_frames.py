@@ -170,7 +170,7 @@ def test_properties_over_a_connection(tcp):
     pull, push = tcp
     frame = frame_of(pull, push, b"x")
     assert frame.get("Peer-Address").startswith("127.0.0.1")
-    assert frame.get("Socket-Type") == "PUSH"
+    assert frame.get("Socket-Type") == frame["Socket-Type"] == "PUSH"
     assert frame.get(1) == 0
     push.send_multipart([b"a", b"b"])
     first, second = pull.recv_multipart(copy=False)

@@ -2162,6 +2162,12 @@ def test_select_for_nan(socket):
         zmqcy.select([], [socket(zmqcy.PUB)], [], float("nan"))
 
 
+@pytest.mark.parametrize("timeout", [-1, -0.5])
+def test_select_for_a_negative_time(socket, timeout):
+    with pytest.raises(ValueError, match=f"not negative: {timeout}"):
+        zmqcy.select([], [socket(zmqcy.PUB)], [], timeout)
+
+
 def test_select_of_a_socket_instead_of_a_list(pair):
     """To iterate a socket is to receive: a slip like this may not cost a message."""
     bound, connected = pair(zmqcy.PULL, zmqcy.PUSH, {"rcvtimeo": 100})

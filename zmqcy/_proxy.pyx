@@ -80,6 +80,7 @@ cdef struct Way:
     Queue filtered         # what the filter returned
     bint captured          # the message went to the capture socket already
     bint dry               # the last receive found nothing
+    bint arriving          # what is in hand came after what is in `taken`, and the rest of it may not have come
     Flow *flow
 
 
@@ -188,6 +189,7 @@ cdef int take_message(Way *way) noexcept nogil:
     if zmq_msg_more(&way.parts[0]):
         number = take_rest(way)
         if number:
+            way.arriving = True
             return number
     count_in(way)
     return 0
@@ -231,6 +233,7 @@ cdef int take_for_filter(Way *way) noexcept nogil:
         if number == 0:
             size += way.size
             number = push(&way.taken, way.parts, way.count)
+            way.arriving = number != 0
         if number:
             break
         way.count = 0
@@ -551,6 +554,7 @@ cdef int take_held(Way *way, BaseSocket source, str call) except -1:
     """Begin with the parts that the source keeps for its next receive: the rest of one message, or several."""
     cdef int number = 0
     while source.record.state & HELD:
+        way.arriving = True
         if make_room(way):
             raise MemoryError(call)
         source.unhold(&way.parts[way.count])
@@ -564,6 +568,7 @@ cdef int take_held(Way *way, BaseSocket source, str call) except -1:
         if number:
             raise error(number, call, source.record.type)
         count_in(way)
+        way.arriving = False
         way.count = 0
         <void> zmq_msg_init(&way.parts[0])
         way.special = True
@@ -611,6 +616,10 @@ cdef int give_back(Way *way, BaseSocket source) except -1:
     queues[0] = &way.taken
     queues[1] = &way.filtered
     try:
+        # Each goes in front of what is kept already: the newest is the first.
+        if way.arriving and way.count:
+            source.hold(way.parts, way.count)
+            way.count = 0
         for queue in queues:
             keep(source, &queue.parts[queue.part], &queue.counts[queue.message], queue.message_end - queue.message,
                  &nobody)

@@ -151,17 +151,15 @@ cdef int give_part(void *handle, Part *part, bint alone) noexcept nogil:
 cdef int take_back(void *handle, int type_number, Py_ssize_t left) noexcept nogil:
     """Return EAGAIN once a message can be sent anew whose peer went away after its first parts; 0 if it counts as sent.
 
-    libzmq has dropped those parts. PUSH and DEALER also drop the rest of it, which must be handed to them; a REQ socket
-    awaits the reply to such a message, as when the peer goes a moment later.
+    libzmq has dropped those parts. PUSH, DEALER and REQ also drop the rest of it, which must be handed to them; a REQ
+    socket then awaits the reply to such a message, as when the peer goes a moment later.
     """
-    if type_number == ZMQ_REQ:
-        return 0
-    if type_number == ZMQ_PUSH or type_number == ZMQ_DEALER:
+    if type_number == ZMQ_PUSH or type_number == ZMQ_DEALER or type_number == ZMQ_REQ:
         while left > 0:
             left -= 1
             if zmq_send(handle, b"", 0, ZMQ_DONTWAIT | (ZMQ_SNDMORE if left else 0)) < 0 and last_errno() != EINTR:
                 return last_errno()
-    return EAGAIN
+    return 0 if type_number == ZMQ_REQ else EAGAIN
 
 
 cdef int give_message(SocketRecord *record, Batch *batch) noexcept nogil:
