@@ -950,9 +950,9 @@ def ctrl_c_in_a_batch(zmq):
         "send_many": partial(batches(zmq, pull, push)[0], [bytes(10_000)] * 100_000),  # more than TCP has room for
         "recv_many": partial(batches(zmq, idle, push)[1], 100),
     }.items():
-        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
-        watch = threading.Timer(2, lambda name=name: (print(f"{name} goes on", flush=True), os._exit(0)))
+        watch = threading.Timer(3, lambda name=name: (print(f"{name} goes on", flush=True), os._exit(0)))
         watch.start()
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
         said[name] = outcome(call)
         watch.cancel()
     bad = {name: how for name, how in said.items() if how != "KeyboardInterrupt"}
