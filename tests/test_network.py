@@ -119,12 +119,13 @@ def test_what_push_sends_comes_whole_and_once_at_most_in_the_order_of_its_connec
     such pairs than there were new connections. A PULL that connects keeps its pipe, and all of the order with it.
     """
     rng = random.Random(seed)
+    reading = {**HEARTBEATS, "rcvhwm": 0}  # libzmq ends the process where heartbeats, a full queue and a reset meet
     if bound == "PULL":
-        pull, push, proxy = through(zmqcy.PULL, zmqcy.PUSH, HEARTBEATS, HEARTBEATS)
+        pull, push, proxy = through(zmqcy.PULL, zmqcy.PUSH, reading, HEARTBEATS)
     else:
-        push, pull, proxy = through(zmqcy.PUSH, zmqcy.PULL, HEARTBEATS, HEARTBEATS)
+        push, pull, proxy = through(zmqcy.PUSH, zmqcy.PULL, HEARTBEATS, reading)
     push.send_multipart([b"0", b""])
-    sent, received = 1, [pull.recv_multipart()]
+    sent, received, seen = 1, [pull.recv_multipart()], 0
 
     def receive(timeout):
         while pull.poll(timeout):
@@ -132,8 +133,10 @@ def test_what_push_sends_comes_whole_and_once_at_most_in_the_order_of_its_connec
 
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
-        if rng.random() < 0.02:
+        # A PUSH that is bound loses with a connection all that it has queued for it: leave it some that come through.
+        if rng.random() < 0.02 and (bound == "PULL" or len(received) > seen):
             storm(proxy, rng)
+            seen = len(received)
         if push.poll(1, zmqcy.POLLOUT):
             with contextlib.suppress(zmqcy.Again):  # the peer has gone since: who waited would never come to `calm`
                 push.send_multipart([b"%d" % sent, b"x" * (sent % 1000)], zmqcy.DONTWAIT)
