@@ -791,6 +791,45 @@ def storm_of_messages(zmq):
     return "nothing is lost"
 
 
+def batches(zmq, pull, push):
+    """Return what sends many messages and what receives so many: in a batch, or a loop where there are no batches."""
+    if hasattr(push, "send_many"):
+        return push.send_many, partial(whole, pull)
+    return lambda messages: [push.send(each) for each in messages], lambda count: [pull.recv() for _ in range(count)]
+
+
+def whole(pull, count):
+    """Receive so many, in as many batches as it takes: one ends with what is there."""
+    got = []
+    while len(got) < count:
+        got += pull.recv_many(count - len(got))
+    return got
+
+
+@program(
+    SIGNALS,
+    "The same in batches of `send_many` and `recv_many`; on pyzmq in a loop of send and of recv",
+    "nothing is lost",
+    "test_batches.py::test_a_storm_of_signals_in_the_sender",
+    "test_batches.py::test_a_storm_of_signals_in_the_receiver",
+)
+def storm_of_batches(zmq):
+    ctx = zmq.Context()
+    pull, push = pair(zmq, ctx, rcvhwm=2, sndhwm=2)
+    send, receive = batches(zmq, pull, push)
+    numbers = [b"%d" % i for i in range(10_000)]
+    with storm():
+        receiving = started(lambda: receive(len(numbers)) == numbers)
+        send(numbers)
+        if joined(*receiving) != "True":
+            return "lost by send"
+        sending = started(send, numbers)
+        if receive(len(numbers)) != numbers:
+            return "lost by recv"
+        joined(*sending)
+    return "nothing is lost"
+
+
 def lasting(calls):
     """Make calls whose time is up after 100 ms, in a storm of signals; return what is wrong with them."""
     wrong = []
@@ -896,6 +935,85 @@ def ctrl_c(zmq):
 
 @program(
     SIGNALS,
+    "Ctrl-C in a batch of `send_many` that waits, and of `recv_many`; on pyzmq in a loop",
+    "each raises KeyboardInterrupt",
+    "test_batches.py::test_ctrl_c_ends_a_batch_that_a_peer_receives",
+    "test_batches.py::test_the_count_after_ctrl_c",
+)
+def ctrl_c_in_a_batch(zmq):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    ctx = zmq.Context()
+    pull, push = pair(zmq, ctx, rcvhwm=2, sndhwm=2, rcvtimeo=-1, sndtimeo=-1)
+    idle = make(zmq, ctx, "PULL", rcvtimeo=-1)
+    said = {}
+    for name, call in {
+        "send_many": partial(batches(zmq, pull, push)[0], [bytes(10_000)] * 100_000),  # more than TCP has room for
+        "recv_many": partial(batches(zmq, idle, push)[1], 100),
+    }.items():
+        watch = threading.Timer(3, lambda name=name: (print(f"{name} goes on", flush=True), os._exit(0)))
+        watch.start()
+        threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
+        said[name] = outcome(call)
+        watch.cancel()
+    bad = {name: how for name, how in said.items() if how != "KeyboardInterrupt"}
+    return "; ".join(f"{name}: {how}" for name, how in bad.items()) or "each raises KeyboardInterrupt"
+
+
+@program(
+    SIGNALS,
+    "A hundred times Ctrl-C in a stream of connect and disconnect",
+    "each raises KeyboardInterrupt; the socket goes on",
+)
+def ctrl_c_in_connect(zmq):
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    ctx = zmq.Context()
+    pull, push = make(zmq, ctx, "PULL"), make(zmq, ctx, "PUSH")
+    pull.bind("tcp://127.0.0.1:*")
+
+    def stream():
+        signal.signal(signal.SIGALRM, lambda *_: os.kill(os.getpid(), signal.SIGINT))
+        signal.setitimer(signal.ITIMER_REAL, 0.001)
+        while True:
+            push.connect("tcp://localhost:1")
+            push.disconnect("tcp://localhost:1")
+
+    raised = {outcome(stream) for _ in range(100)}
+    with contextlib.suppress(zmq.ZMQError):  # the last may have come before or after the disconnect
+        push.disconnect("tcp://localhost:1")
+    push.connect(endpoint(zmq, pull))
+    push.send(b"x")
+    return f"each raises {' or '.join(sorted(raised))}; the socket {'goes on' if pull.recv() == b'x' else 'is lost'}"
+
+
+@program(
+    SIGNALS,
+    "A signal every millisecond while a device answers STATISTICS, 10,000 times",
+    "each answer is whole; TERMINATE ends it",
+    "test_device.py::test_a_signal_handler_that_returns_lets_the_device_go_on",
+)
+def storm_of_statistics(zmq):
+    ctx = zmq.Context()
+    into, out = make(zmq, ctx, "PULL"), make(zmq, ctx, "PUSH")
+    control, steer = pair(zmq, ctx, "PAIR", "PAIR", "inproc://control")
+
+    def work():
+        torn = 0
+        for _ in range(10_000):
+            steer.send(b"STATISTICS")
+            torn += [len(part) for part in steer.recv_multipart()] != [8] * 8
+        steer.send(b"TERMINATE")
+        return f"{torn} answers are torn" if torn else "each answer is whole"
+
+    working = started(work)
+    with storm():
+        said = outcome(zmq.proxy_steerable, into, out, None, control)
+    if said.endswith("Error"):
+        return said
+    return f"{joined(*working)[1:-1]}; TERMINATE ends it"
+
+
+@program(
+    SIGNALS,
     "A hundred times a handler raises in a stream of sends of two parts",
     "every message that went arrived once, whole",
     "test_signals.py::test_a_handler_that_raises_ends_the_call",
@@ -971,6 +1089,82 @@ def sigterm(zmq):
     return f"{'in order' if right else 'with gaps'}; exit code {ended}"
 
 
+# ---------------------------------------------------------------------------------------------- memory and addresses
+
+ADDRESSES = "Memory and addresses"
+
+
+@program(
+    ADDRESSES,
+    "A bytearray of 10,000 bytes is sent over ws with copy=False by who connected, and so masks what it sends",
+    "they arrive; the sender's stay as they were",
+    "test_lending.py::test_what_is_lent_is_not_masked_in_place",
+)
+def masked_in_place(zmq):
+    if not (zmq.has("ws") or zmq.has("WS")):
+        return "skipped: this libzmq has no ws"
+    ctx = zmq.Context()
+    pull, push = make(zmq, ctx, "PULL"), make(zmq, ctx, "PUSH")
+    pull.bind("ws://127.0.0.1:*")
+    push.connect(endpoint(zmq, pull).rstrip("/"))
+    data = bytearray(b"x" * 10_000)
+    push.send(data, copy=False)
+    arrived = pull.recv() == b"x" * 10_000
+    stayed = data == b"x" * 10_000
+    return f"they {'arrive' if arrived else 'are others'}; the sender's {'stay as they were' if stayed else 'change'}"
+
+
+@program(
+    ADDRESSES,
+    "A Frame of a derived class, of 0 to 100,000 bytes, is sent: alone, by copy=False, and as a part",
+    "each arrives as it is",
+    "test_frames.py::test_a_frame_of_a_derived_class_is_sent_as_one",
+)
+def derived_frames(zmq):
+    class Mine(zmq.Frame):
+        """Has something of its own."""
+
+    ctx = zmq.Context()
+    pull, push = pair(zmq, ctx)
+    wrong = set()
+    for size in (0, 1, 33, 34, 5000, 100_000):
+        data = os.urandom(size)
+        for send in (push.send, partial(push.send, copy=False), lambda frame: push.send_multipart([frame, b""])):
+            said = outcome(send, Mine(data))
+            if said.endswith("Error"):
+                wrong.add(said)
+            elif pull.recv_multipart()[0] != data:
+                wrong.add("what arrives is another")
+    return " and ".join(sorted(wrong)) or "each arrives as it is"
+
+
+@program(
+    ADDRESSES,
+    "A context of the other binding, which brought a libzmq of its own, is given to Context.shadow, and a socket made",
+    "EFAULT",
+    "test_interop.py::test_the_context_of_another_libzmq_is_refused",
+)
+def context_of_another_libzmq(zmq):
+    try:
+        other = importlib.import_module("zmq" if zmq.__name__ == "zmqcy" else "zmqcy")
+    except ImportError:
+        return "skipped: the other is not installed"
+    with open("/proc/self/maps") as maps:
+        if len({line.split()[-1] for line in maps if "libzmq" in line}) < 2:
+            return "skipped: both use the same libzmq"
+
+    def work():
+        theirs = other.Context()
+        used = theirs.socket(other.PULL)
+        ours = zmq.Context.shadow(theirs.underlying).socket(zmq.PUSH)
+        used.bind("inproc://x")
+        ours.connect("inproc://x")
+        ours.send(b"x")
+        return f"made, and {used.recv()} came"
+
+    return in_child_quietly(work)
+
+
 # --------------------------------------------------------------------------------------------------------------- limits
 
 LIMITS = "Limits"
@@ -1003,7 +1197,8 @@ def in_child_quietly(work, *arguments):
     with os.fdopen(reader) as stream:
         text = stream.read()
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return text.rpartition("=")[2] if code == 0 else f"{signal.Signals(-code).name} {text.strip()[-60:]}".strip()
+    last = text.strip().rpartition("\n")[2]
+    return text.rpartition("=")[2] if code == 0 else f"{signal.Signals(-code).name} {last.strip()[-60:]}".strip()
 
 
 @program(
@@ -1064,6 +1259,20 @@ def descriptors_of_a_bind(zmq):
     return starved(zmq, lambda ctx, socket, url: socket.bind("tcp://127.0.0.1:*"))
 
 
+@program(
+    LIMITS,
+    "The same: connect of tcp from an address of one's own",
+    "EMFILE or done",
+    "test_context.py::test_an_endpoint_without_descriptors",
+)
+def descriptors_of_an_address(zmq):
+    def call(ctx, socket, url):
+        socket.connect(url.replace("tcp://", "tcp://127.0.0.1:0;"))
+        time.sleep(0.2)  # it is libzmq's thread that looks for the address
+
+    return starved(zmq, call)
+
+
 @program(LIMITS, "The same: bind of ipc", "EMFILE or done")
 def descriptors_of_a_bind_of_ipc(zmq):
     def call(ctx, socket, url):
@@ -1081,7 +1290,7 @@ def descriptors_of_a_bind_of_ipc(zmq):
 def descriptors_of_a_connect(zmq):
     def call(ctx, socket, url):
         socket.connect(url)
-        socket.poll(200, zmq.POLLOUT)
+        time.sleep(0.2)  # for libzmq's thread, which tries and fails
 
     return starved(zmq, call)
 
@@ -1150,6 +1359,22 @@ def max_sockets(zmq):
         return f"{len(sockets)} sockets"
     except zmq.ZMQError as error:
         return errno.errorcode[error.errno]
+
+
+@program(
+    LIMITS,
+    "`max_sockets` is set to 0, or to 2,147,483,647, and the first socket made",
+    "EINVAL; EINVAL",
+    "test_context.py::test_what_libzmq_could_not_start_its_threads_with",
+)
+def max_sockets_out_of_range(zmq):
+    def first_socket(value):
+        ctx = zmq.Context()
+        ctx.set(zmq.MAX_SOCKETS, value)
+        ctx.socket(zmq.PUSH)
+        return "made"
+
+    return "; ".join(in_child_quietly(first_socket, value) for value in (0, 2**31 - 1))
 
 
 @program(
