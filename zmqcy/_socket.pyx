@@ -5,7 +5,6 @@ EAGAIN and the caller may wait lets go of the GIL and goes on in `_transfer`. Wh
 serves asynchronous sockets as well, which wait in their own way. With PROBE it says that it would wait, no more.
 """
 
-cimport cython
 from cpython.buffer cimport PyObject_CheckBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_ITEM
