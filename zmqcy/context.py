@@ -10,7 +10,9 @@ from zmqcy.options import CONTEXT_OPTIONS, OWNERS, SOCKET_OPTIONS
 from zmqcy.socket import Socket
 
 _BATCH_SIZES = 101, 102  # in_batch_size and out_batch_size
-_TUNED = 262_144  # bytes. With half of it messages of 1 KiB took a third longer: malloc's mmap threshold is there
+# Bytes. From 128 KiB on malloc maps each buffer anew, and what is smaller than a batch is copied once more on each side:
+# with 256 KiB messages of that size came half as fast as untuned. A power of 2 is what messages themselves often have.
+_TUNED = 98_304
 _instances = {}  # by class, with the process that each was made in
 
 
@@ -28,7 +30,7 @@ class Context(_context.Context):
         What `shadow` takes, to make a shadow.
     tuned : bool, default False
         Move more bytes at a time than libzmq does, which pays for messages of 1 KiB and more over tcp and ipc: new
-        sockets have an `in_batch_size` and an `out_batch_size` of 256 KiB, and a connection needs up to so much more
+        sockets have an `in_batch_size` and an `out_batch_size` of 96 KiB, and a connection needs up to so much more
         memory in each direction. A libzmq without drafts cannot; the attribute `tuned` tells whether it is so.
     **options
         Options, as attributes.
@@ -107,7 +109,7 @@ class Context(_context.Context):
 
     @property
     def tuned(self):
-        """bool: whether new sockets move 256 KiB or more at a time, by ``tuned=True`` or the two options."""
+        """bool: whether new sockets move 96 KiB or more at a time, by ``tuned=True`` or the two options."""
         return all(self._defaults.get(option, 0) >= _TUNED for option in _BATCH_SIZES)
 
     def socket(self, socket_type, socket_class=None, **options):
