@@ -200,6 +200,7 @@ OVERVIEW = [
     ("REQ to REP over tcp, 8 B", f"{TRIPS}, 8 B"),
     ("tcp, 1 MB", f"{TCP}, single, 1 MB"),
     ("tcp, 8 B, by batch", f"{TCP}, batch, 8 B"),
+    ("tcp, 1 KB, by batch, tuned wheel", "wheel: throughput over tcp, batch, 1 KB"),
     ("two threads, 8 B, by batch", f"{INPROC}, batch, 8 B"),
     ("asyncio, two tasks, 8 B", f"{TASKS}, single, 8 B"),
     ("Poller with 1,000 sockets", "Poller, one socket ready, 1,000 sockets"),
