@@ -10,7 +10,7 @@ from zmqcy.options import CONTEXT_OPTIONS, OWNERS, SOCKET_OPTIONS
 from zmqcy.socket import Socket
 
 _BATCH_SIZES = 101, 102  # in_batch_size and out_batch_size
-# Bytes. From 128 KiB on malloc maps each buffer anew, and what is smaller than a batch is copied once more on each side:
+# Bytes. From 128 KiB on malloc maps each buffer anew, and what is smaller than a batch is copied once more on a side:
 # with 256 KiB messages of that size came half as fast as untuned. A power of 2 is what messages themselves often have.
 _TUNED = 98_304
 _instances = {}  # by class, with the process that each was made in
