@@ -14,6 +14,7 @@ import pytest
 import zmqcy
 
 ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.timeout(300)  # a build takes a minute on a busy machine
 Cython = pytest.importorskip("Cython", reason="the build's own requirements are not installed here")
 
 
