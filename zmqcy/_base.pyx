@@ -736,7 +736,7 @@ cdef class BaseSocket:
         """Have each connection of the socket write its numbers to the monitor."""
         enter(self, "pipes_stats")
         # libzmq walks through its list of connections without the lock that thread-safe sockets have for it.
-        if self.record.inside:
+        if is_inside(&self.record):
             raise error(EBUSY, "pipes_stats", self.record.type, None, "another thread is in a call on this socket")
         if zmq_socket_monitor_pipes_stats(self.record.handle) < 0 and last_errno() != EAGAIN:  # there are none
             check(-1, "pipes_stats", self.record.type, None)
