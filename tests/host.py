@@ -42,10 +42,8 @@ def client_options(mechanism):
     return {"plain_username": "admin", "plain_password": "secret"} if mechanism == "PLAIN" else {}
 
 
-def allow(context):
+def allow(handler):
     """Answer to ZAP: who has the password, or a key at all."""
-    handler = context.socket(zmqcy.REP)
-    handler.bind("inproc://zeromq.zap.01")
     while True:
         try:
             version, number, _, _, _, mechanism, *credentials = handler.recv_multipart()
@@ -58,7 +56,9 @@ def allow(context):
 
 def serve(types, kinds, options, watch):
     context = zmqcy.Context(linger=0, sndtimeo=0)
-    zap = threading.Thread(target=allow, args=[context])
+    handler = context.socket(zmqcy.REP, sndtimeo=-1)
+    handler.bind("inproc://zeromq.zap.01")  # before anybody can come
+    zap = threading.Thread(target=allow, args=[handler])
     zap.start()
     poller = zmqcy.Poller()
     poller.register(sys.stdin, zmqcy.POLLIN)
