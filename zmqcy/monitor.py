@@ -640,24 +640,6 @@ class AsyncMonitor(_Watcher):
         return self._take()
 
     async def wait_peers(self, n=1, timeout=None):
-        """Wait until so many peers are connected, as `Monitor.wait_peers` does.
-
-        Parameters
-        ----------
-        n : int, default 1
-            How many.
-        timeout : int, float or timedelta, optional
-            Milliseconds to wait; by default, and with -1, for ever.
-
-        Raises
-        ------
-        TimedOut
-            They have not come in time; the text says how many have.
-        ZMQError
-            ENOTSOCK: the socket or the monitor was closed.
-        ContextTerminated
-            The context has ended.
-        """
         deadline = _deadline("wait_peers", n, timeout)
         watched = self.socket, Event.HANDSHAKE_SUCCEEDED, self._kind, self._readable, self._sleep
         async with AsyncMonitor(*watched) as other:
@@ -667,6 +649,8 @@ class AsyncMonitor(_Watcher):
                     await other.recv(None if deadline is None else max(0, deadline - monotonic()) * 1000)
                 except TimedOut:
                     raise _too_few("wait_peers", self.peers, n, timeout) from None
+
+    wait_peers.__doc__ = Monitor.wait_peers.__doc__
 
     async def wait_connected(self, timeout=None):
         """Wait until a peer is connected: `wait_peers` for one."""
