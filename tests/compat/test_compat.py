@@ -502,20 +502,15 @@ def test_objects_of_zmqcy_and_of_compat_shadow_each_other(run):
             push.send(b"x")
             assert pull.recv() == b"x"
 
-    for make in (zmq.Context.shadow, zmq.Context, lambda context: zmq.Context(shadow=context.underlying)):
-        shadow = make(ours)
-        assert type(shadow) is zmq.Context and shadow.underlying == ours.underlying
-        talk(ours, shadow)
-        talk(shadow, ours)
-        del shadow
-        assert not ours.closed
-    for make in (zmqcy.Context.shadow, zmqcy.Context, lambda context: zmqcy.Context(shadow=context.underlying)):
-        shadow = make(theirs)
-        assert type(shadow) is zmqcy.Context and shadow.underlying == theirs.underlying
-        talk(theirs, shadow)
-        talk(shadow, theirs)
-        del shadow
-        assert not theirs.closed
+    for library, origin in ((zmq, ours), (zmqcy, theirs)):
+        kind = library.Context
+        for make in (kind.shadow, kind, lambda context, kind=kind: kind(shadow=context.underlying)):
+            shadow = make(origin)
+            assert type(shadow) is kind and shadow.underlying == origin.underlying
+            talk(origin, shadow)
+            talk(shadow, origin)
+            del shadow
+            assert not origin.closed
 
     def back_and_forth(one, other, shadow_of_one):
         other.rcvtimeo = shadow_of_one.rcvtimeo = 5000

@@ -901,6 +901,12 @@ def raise_stop(*_):
     raise Stop
 
 
+def all_interrupted(said):
+    """Sum up what became of calls in which Ctrl-C came."""
+    bad = {name: how for name, how in said.items() if how != "KeyboardInterrupt"}
+    return "; ".join(f"{name}: {how}" for name, how in bad.items()) or "each raises KeyboardInterrupt"
+
+
 @program(
     SIGNALS,
     "Ctrl-C in send, recv, poll, Poller.poll, proxy and term",
@@ -929,8 +935,7 @@ def ctrl_c(zmq):
         push.close()
         pull.close()
         ctx.term()
-    bad = {name: how for name, how in said.items() if how != "KeyboardInterrupt"}
-    return "; ".join(f"{name}: {how}" for name, how in bad.items()) or "each raises KeyboardInterrupt"
+    return all_interrupted(said)
 
 
 @program(
@@ -955,8 +960,7 @@ def ctrl_c_in_a_batch(zmq):
         threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
         said[name] = outcome(call)
         watch.cancel()
-    bad = {name: how for name, how in said.items() if how != "KeyboardInterrupt"}
-    return "; ".join(f"{name}: {how}" for name, how in bad.items()) or "each raises KeyboardInterrupt"
+    return all_interrupted(said)
 
 
 @program(
