@@ -15,6 +15,7 @@ import sys
 from pathlib import Path
 
 from Cython.Build import cythonize
+from Cython.Compiler import Errors
 from setuptools import Extension, setup
 
 MODULES = ["_library", "_message", "_context", "_transfer", "_base", "_socket", "_poll", "_proxy", "_aio"]
@@ -73,6 +74,7 @@ def extensions():
     if coverage:
         settings["extra_link_args"] = ["--coverage", "-Wl,-u,__gcov_dump"]  # for tools/instrumented.py to call
         arguments += ["-O0", "--coverage"]
+    Errors.LEVEL = 2  # of warnings: that Python's own attributes are not what critical sections protect is known
     return cythonize(
         [Extension(f"zmqcy.{name}", [f"zmqcy/{name}.pyx"], **settings) for name in MODULES],
         compiler_directives={
@@ -82,6 +84,7 @@ def extensions():
             "embedsignature.format": "clinic",  # so that inspect.signature works all the same
             "boundscheck": debug,
             "wraparound": False,
+            "freethreading_compatible": True,
             "auto_pickle": False,  # Cython's __setstate__ believes what it is given
             "initializedcheck": debug,
         },

@@ -1,5 +1,7 @@
 # Private to `_aio`: what its objects have.
 
+from cpython.object cimport PyObject
+
 from zmqcy._base cimport BaseSocket
 from zmqcy._context cimport Watch
 from zmqcy._message cimport MessageTracker
@@ -10,7 +12,8 @@ cdef struct Node:
     # A place in a queue: a ring that begins and ends with a node of no operation.
     Node *previous
     Node *following
-    void *owner            # the operation; it leaves the queue before it goes
+    PyObject *owner        # the operation; it leaves the queue before it goes
+    PyObject *reference    # to it; NULL with a GIL
 
 
 cdef class Loop:
@@ -36,7 +39,8 @@ cdef class Done:
 
 
 cdef class Waker:
-    cdef void *operation   # NULL once that is gone
+    cdef Node *operation   # its place; NULL once that is gone
+    cdef Socket socket
     cdef Loop loop
     cdef object callback   # of the task; None: it does not wait, or was woken
     cdef object context

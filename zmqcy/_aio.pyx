@@ -17,13 +17,15 @@ its `spin` says, which keeps the thread awake: to be woken costs more than a rou
 """
 
 cimport cython
+from cython cimport critical_section
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF
+from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.errno cimport ENOTSOCK
 
 from zmqcy._base cimport BaseSocket, enter, forget
-from zmqcy._context cimport BUSY, CLOSED, FORKED, HELD, WATCHED, insert, remove
+from zmqcy._context cimport (
+    BUSY, CLOSED, FORKED, FREE_THREADED, HELD, WATCHED, alive, insert, lock_lists, remove, unlock_lists)
 from zmqcy._library cimport EXPIRED, FOREVER, deadline_after, error, interrupted, to_flags, to_int
 from zmqcy._message cimport Frame, MessageTracker, new_tracker, size_of, start_of, to_content
 from zmqcy._socket cimport (
@@ -339,9 +341,11 @@ cdef class Waker:
         if self.callback is None:
             return False
         self.cancelled_by = (msg,)
-        if self.operation is not NULL:
-            (<Operation> self.operation).settle(CANCELLED, msg)
-        self.wake(False)
+        with critical_section(self.socket):
+            operation = None if self.operation is NULL else operation_at(self.operation)
+            if operation is not None:
+                (<Operation> operation).settle(CANCELLED, msg)
+            self.wake(False)
         return True
 
     def result(self):
@@ -380,6 +384,11 @@ cdef inline void unlink(Node *node) noexcept:
         node.previous = node.following = NULL
 
 
+cdef Operation operation_at(Node *node):
+    """Return the operation at a place, or None: it is about to leave it. Comes within the socket's critical section."""
+    return alive(node.owner, node.reference)
+
+
 def _expire(reference):
     operation = reference()
     if operation is not None:
@@ -389,8 +398,11 @@ def _expire(reference):
 def _try_unless_awaited(reference):
     """Go on, after a turn of the loop, with what is used as a future: no task will."""
     cdef Operation operation = reference()
-    if operation is not None and operation.state == PENDING and operation.yielding and not operation.awaited:
-        operation.go_on(operation.node.previous.owner is NULL)
+    if operation is None:
+        return
+    with critical_section(operation.socket):
+        if operation.state == PENDING and operation.yielding and not operation.awaited:
+            operation.go_on(operation.node.previous.owner is NULL)
 
 
 @cython.final
@@ -405,13 +417,16 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
     """
 
     def __dealloc__(self):
-        if self.waker is not None and type(self.waker) is Waker:
-            (<Waker> self.waker).operation = NULL
-        if self.state == PENDING and self.socket is not None:
-            try:
-                self.leave(CANCELLED)
-            except Exception:  # the interpreter ends, and has taken the loop or the methods of the types away
-                pass
+        if self.socket is not None:
+            with critical_section(self.socket):
+                if self.waker is not None and type(self.waker) is Waker:
+                    (<Waker> self.waker).operation = NULL
+                if self.state == PENDING:
+                    try:
+                        self.leave(CANCELLED)
+                    except Exception:  # the interpreter ends, and has taken the loop or the methods of the types away
+                        pass
+        Py_XDECREF(self.node.reference)
 
     def __del__(self):
         if self.state == FAILED and not self.noticed and self.socket.loop is not None:
@@ -497,9 +512,10 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
         would_block(self.socket, 0, self.start, self.call)
 
     def _expire(self):
-        self.expired = True
-        if self.state == PENDING and not self.woken:  # or its task has still to try
-            self.go_on(False)
+        with critical_section(self.socket):
+            self.expired = True
+            if self.state == PENDING and not self.woken:  # or its task has still to try
+                self.go_on(False)
 
     cdef int leave(self, int state) except -1:
         """Leave the queue, and let the next one have its turn."""
@@ -583,10 +599,11 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
 
         Of a batch, `sent` messages have gone.
         """
-        if self.state != PENDING:
-            return False
-        self.settle(CANCELLED, msg)
-        return True
+        with critical_section(self.socket):
+            if self.state != PENDING:
+                return False
+            self.settle(CANCELLED, msg)
+            return True
 
     @property
     def _cancel_message(self):
@@ -617,27 +634,29 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
 
     def add_done_callback(self, fn, /, *, context=None):
         """Have a function called by the loop, with this object, when it has ended."""
-        if self.state != PENDING:
-            self.socket.loop.loop.call_soon(fn, self, context=context)
-            return
         if context is None:
             from contextvars import copy_context
             context = copy_context()
-        if self.callbacks is None:
-            self.callbacks = []
-            self.socket.kept.add(self)
-        self.callbacks.append((fn, context))
+        with critical_section(self.socket):
+            if self.state != PENDING:
+                self.socket.loop.loop.call_soon(fn, self, context=context)
+                return
+            if self.callbacks is None:
+                self.callbacks = []
+                self.socket.kept.add(self)
+            self.callbacks.append((fn, context))
 
     def remove_done_callback(self, fn, /):
         """Take a function back. Return how many times it was there."""
-        if self.callbacks is None:
-            return 0
-        kept = [each for each in self.callbacks if each[0] != fn]
-        removed = len(self.callbacks) - len(kept)
-        self.callbacks = kept or None
-        if not kept and not (self.socket.keen and self.kind == SEND):
-            self.socket.kept.discard(self)
-        return removed
+        with critical_section(self.socket):
+            if self.callbacks is None:
+                return 0
+            kept = [each for each in self.callbacks if each[0] != fn]
+            removed = len(self.callbacks) - len(kept)
+            self.callbacks = kept or None
+            if not kept and not (self.socket.keen and self.kind == SEND):
+                self.socket.kept.discard(self)
+            return removed
 
     def __await__(self):
         if self.awaited and self.state == PENDING:  # by a task that is to take the result itself
@@ -663,9 +682,10 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
 
     def close(self):
         """Take note that the task that awaits it has gone."""
-        self.noticed = True
-        if self.state == PENDING:
-            self.settle(CANCELLED, None)
+        with critical_section(self.socket):
+            self.noticed = True
+            if self.state == PENDING:
+                self.settle(CANCELLED, None)
 
     def __repr__(self):
         state = ("pending", "done", "failed", "cancelled")[self.state]
@@ -675,15 +695,17 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
 
     def _wait_by(self, waker):
         """Have a function called when it is the turn of the operation, or when it has ended."""
-        self.awaited = True
-        self.waker = waker
-        if self.woken:
-            waker()
+        with critical_section(self.socket):
+            self.awaited = True
+            self.waker = waker
+            if self.woken:
+                waker()
 
     def _step(self, bint turned=False):
         """Go on in the task that waits for it. Return whether it has ended. `turned`: as it was asked to."""
-        self.woken |= turned
-        return self.step()
+        with critical_section(self.socket):
+            self.woken |= turned
+            return self.step()
 
     @property
     def _yielding(self):
@@ -694,26 +716,26 @@ cdef int send_to_operation(PyObject *itself, PyObject *value, PyObject **result)
     cdef Operation operation = <Operation> itself
     cdef object given
     cdef Waker waker
-    cdef int how
-    if operation.step():
-        given = operation.outcome()
-        how = PYGEN_RETURN
-    elif operation.yielding:
-        operation.woken = True
-        given = None  # the task goes on in the next turn of the loop
-        how = PYGEN_NEXT
-    else:
-        waker = operation.waker
-        if waker is None:
-            waker = Waker.__new__(Waker)
-            waker.loop = operation.socket.loop
-            waker.operation = itself
-            operation.waker = waker
-        if waker.blocking:  # a task takes note; who iterates in C would get it without end, where no signal is heard
-            raise RuntimeError(f"{operation.call}: await is to be used with it")
-        waker.blocking = True
-        given = waker
-        how = PYGEN_NEXT
+    cdef int how = PYGEN_NEXT
+    with critical_section(operation.socket):
+        if operation.step():
+            given = operation.outcome()
+            how = PYGEN_RETURN
+        elif operation.yielding:
+            operation.woken = True
+            given = None  # the task goes on in the next turn of the loop
+        else:
+            waker = operation.waker
+            if waker is None:
+                waker = Waker.__new__(Waker)
+                waker.loop = operation.socket.loop
+                waker.socket = operation.socket
+                waker.operation = &operation.node
+                operation.waker = waker
+            if waker.blocking:  # a task takes note; who iterates in C would get it without end, deaf to signals
+                raise RuntimeError(f"{operation.call}: await is to be used with it")
+            waker.blocking = True
+            given = waker
     Py_INCREF(given)
     result[0] = <PyObject *> given
     return how
@@ -788,7 +810,7 @@ cdef inline bint due(Socket socket) except -1:
     return loop.count >= FEW and loop.long_run()
 
 
-cdef void touched(void *socket) noexcept:
+cdef void touched(object socket) noexcept:
     """Take note that somebody is about to operate on a socket that is waited for."""
     if not (<Socket> socket).looking and not (<Socket> socket).idle():
         (<Socket> socket).soon()
@@ -806,7 +828,7 @@ cdef class Socket(BaseSocket):
         self.watch.epoll = self.watch_of_origin.epoll = -1
         self.watch.of_socket.owner = &self.watch
         self.watch_of_origin.of_socket.owner = &self.watch_of_origin
-        self.watch.of_poller.owner = self.watch_of_origin.of_poller.owner = <void *> self
+        self.watch.listener = self.watch_of_origin.listener = <PyObject *> self
         self.kept = set()
         self.patience = RETRY
         self.foreign = type(self)._foreign
@@ -816,8 +838,10 @@ cdef class Socket(BaseSocket):
     _keen = False
 
     def __dealloc__(self):
+        lock_lists()
         remove(&self.watch.of_socket)
         remove(&self.watch_of_origin.of_socket)
+        unlock_lists()
 
     cdef int arrive_slowly(self, str call) except -1:
         cdef PyObject *sign
@@ -867,7 +891,11 @@ cdef class Socket(BaseSocket):
         operation.socket = self
         operation.timeout = timeout
         operation.yielding = yielding
-        operation.node.owner = <void *> operation
+        operation.node.owner = <PyObject *> operation
+        if FREE_THREADED:
+            reference = weakref.ref(operation)
+            Py_INCREF(reference)
+            operation.node.reference = <PyObject *> reference
         operation.awaited = self.foreign
         if not yielding:
             operation.wait()
@@ -882,9 +910,12 @@ cdef class Socket(BaseSocket):
     cdef int start_watching(self) except -1:
         self.descriptor("fileno")
         if self.watch.of_socket.place is NULL:
+            self.watch.reference = self.watch_of_origin.reference = self.record.reference
+            lock_lists()
             insert(&self.watch.of_socket, &self.record.watches)
             if isinstance(self.origin, BaseSocket):
                 insert(&self.watch_of_origin.of_socket, &(<BaseSocket> self.origin).record.watches)
+            unlock_lists()
         self.mark()
         if not self.watching and not self.foreign:
             self.loop.add_reader(self.descriptor("fileno"), self._ready)
@@ -895,7 +926,8 @@ cdef class Socket(BaseSocket):
         """Have every operation on the socket noticed."""
         self.record.state |= WATCHED
         if self.watch_of_origin.of_socket.place is not NULL:
-            (<BaseSocket> self.origin).record.state |= WATCHED
+            with critical_section(self.origin):
+                (<BaseSocket> self.origin).record.state |= WATCHED
 
     cdef int stop_watching(self) except -1:
         if self.watching:
@@ -910,6 +942,7 @@ cdef class Socket(BaseSocket):
             call_soon(self.loop.loop, self._sweep)
         return 0
 
+    @critical_section
     def _sweep(self):
         self.sweep_due = False
         if self.idle():
@@ -940,6 +973,7 @@ cdef class Socket(BaseSocket):
             self.loop.loop.call_soon(self._spin)
         return 0
 
+    @critical_section
     def _spin(self):
         self.spinning = False
         self.look()
@@ -948,10 +982,12 @@ cdef class Socket(BaseSocket):
             self.spinning = True
             self.loop.loop.call_soon(self._spin)
 
+    @critical_section
     def _look(self):
         self.look_due = False
         self.look()
 
+    @critical_section
     def _ready(self):
         self.look()
 
@@ -1011,7 +1047,10 @@ cdef class Socket(BaseSocket):
         cdef Operation operation
         if queue.following is queue:
             return 0
-        operation = <Operation> queue.following.owner
+        operation = operation_at(queue.following)
+        if operation is None:
+            self.soon()
+            return 0
         if operation.woken or operation.yielding:
             return 0
         if operation.waker is None or operation.callbacks is not None:
@@ -1031,9 +1070,9 @@ cdef class Socket(BaseSocket):
         cdef Operation operation
         cdef Node *node = self.polls.following
         while node is not &self.polls:
-            operation = <Operation> node.owner
+            operation = operation_at(node)
             node = node.following
-            if events & operation.flags:
+            if operation is not None and events & operation.flags:
                 operation.settle(FINISHED, events & operation.flags)
         return 0
 
@@ -1044,8 +1083,10 @@ cdef class Socket(BaseSocket):
         for kind in (RECEIVE, SEND, POLL):
             queue = queue_of(self, kind)
             while queue.following is not queue:
-                operation = <Operation> queue.following.owner
-                if number:
+                operation = operation_at(queue.following)
+                if operation is None:
+                    unlink(queue.following)
+                elif number:
                     operation.settle(FAILED, error(number, operation.call, self.record.type, None, text))
                 else:
                     operation.leave(CANCELLED)
@@ -1064,6 +1105,7 @@ cdef class Socket(BaseSocket):
             PyErr_SetObject(type(exception), exception)
             PyErr_WriteUnraisable(self)
 
+    @critical_section
     def _end_of(self, cls, linger):
         """Close the socket. Return one of a class that receives a message once it has sent what it owes, or None."""
         cdef Socket end
@@ -1097,6 +1139,7 @@ cdef class Socket(BaseSocket):
 
     # ---- for other kinds of loops
 
+    @critical_section
     def _take_home(self, schedule, Operation operation):
         """Have a function of the loop, which may be called from any thread, call `_look` soon."""
         cdef Node node = operation.node
@@ -1110,19 +1153,23 @@ cdef class Socket(BaseSocket):
         self.schedule = schedule
         self.look_due = False
 
+    @critical_section
     def _wake_another(self, Operation operation):
         """Wake somebody else who waits, who is to watch the descriptor now."""
         cdef Node *queue
         cdef Node *node
+        cdef Operation other
         for kind in (RECEIVE, SEND, POLL):
             queue = queue_of(self, kind)
             node = queue.following
             while node is not queue:
-                if node.owner is not <void *> operation and (<Operation> node.owner).waker is not None:
-                    (<Operation> node.owner).waker()
+                other = operation_at(node)
+                if other is not None and other is not operation and other.waker is not None:
+                    other.waker()
                     return
                 node = node.following
 
+    @critical_section
     def _let_go(self):
         """End who waits, and have the descriptor watched no longer: it will be closed."""
         self.end_all(ENOTSOCK, "the socket was closed")
@@ -1173,6 +1220,7 @@ cdef class Socket(BaseSocket):
                 exception.sent = operation.sent + getattr(exception, "sent", 0)
             raise
 
+    @critical_section
     def send(self, data, flags=0, copy=None, track=False, *, timeout=None, routing_id=None, group=None):
         """Send a message, or one part of it.
 
@@ -1216,6 +1264,7 @@ cdef class Socket(BaseSocket):
         except Exception as exception:
             return self.failed(exception)
 
+    @critical_section
     def send_multipart(self, parts, flags=0, copy=None, track=False, *, timeout=None):
         """Send a message of several parts: whole, or not at all.
 
@@ -1243,6 +1292,7 @@ cdef class Socket(BaseSocket):
         except Exception as exception:
             return self.failed(exception)
 
+    @critical_section
     def send_many(self, messages, *, flags=0, timeout=None):
         """Send many messages of one part.
 
@@ -1266,6 +1316,7 @@ cdef class Socket(BaseSocket):
         """
         return self.put_many(messages, False, flags, timeout, "send_many")
 
+    @critical_section
     def send_multipart_many(self, messages, *, flags=0, timeout=None):
         """Send many messages of several parts, each whole or not at all.
 
@@ -1304,6 +1355,7 @@ cdef class Socket(BaseSocket):
         except Exception as exception:
             return self.failed(exception)
 
+    @critical_section
     def try_send(self, data):
         """Send a message if that needs no waiting, not even for other sends of this socket. Nothing to await.
 
@@ -1353,6 +1405,7 @@ cdef class Socket(BaseSocket):
         operation.target = target
         return self.begin(operation, timeout, yielding)
 
+    @critical_section
     def recv(self, flags=0, copy=True, track=False, *, timeout=None):
         """Receive a message, or one part of it.
 
@@ -1388,6 +1441,7 @@ cdef class Socket(BaseSocket):
         except Exception as exception:
             return self.failed(exception)
 
+    @critical_section
     def recv_into(self, buffer, *, nbytes=0, flags=0, timeout=None):
         """Receive a message, or one part of it, into a buffer.
 
@@ -1416,6 +1470,7 @@ cdef class Socket(BaseSocket):
         except Exception as exception:
             return self.failed(exception)
 
+    @critical_section
     def recv_multipart(self, flags=0, copy=True, track=False, *, timeout=None):
         """Receive a message with all its parts.
 
@@ -1440,6 +1495,7 @@ cdef class Socket(BaseSocket):
         except Exception as exception:
             return self.failed(exception)
 
+    @critical_section
     def recv_multipart_into(self, buffers, *, flags=0, timeout=None):
         """Receive a message with all its parts, each into a buffer.
 
@@ -1467,6 +1523,7 @@ cdef class Socket(BaseSocket):
         except Exception as exception:
             return self.failed(exception)
 
+    @critical_section
     def recv_many(self, limit=1000, *, flags=0, timeout=None):
         """Receive many messages: wait for the first, then take what is there.
 
@@ -1494,6 +1551,7 @@ cdef class Socket(BaseSocket):
         except Exception as exception:
             return self.failed(exception)
 
+    @critical_section
     def recv_multipart_many(self, limit=1000, *, flags=0, timeout=None):
         """Receive many messages with all their parts: wait for the first, then take what is there.
 
@@ -1521,6 +1579,7 @@ cdef class Socket(BaseSocket):
         except Exception as exception:
             return self.failed(exception)
 
+    @critical_section
     def try_recv(self):
         """Receive a message if one is there and nobody waits for it. Nothing to await.
 
@@ -1548,6 +1607,7 @@ cdef class Socket(BaseSocket):
 
     # ---- polling
 
+    @critical_section
     def poll(self, timeout=None, flags=1):
         """Wait until the socket can send or receive. Another task may come first then.
 

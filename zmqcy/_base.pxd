@@ -3,7 +3,7 @@
 from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
-from zmqcy._context cimport BUSY, CLOSED, FORKED, SHADOW, WATCHED, Context, Signaler, SocketRecord
+from zmqcy._context cimport BUSY, CLOSED, FORKED, SHADOW, WATCHED, Context, Signaler, SocketRecord, Watch
 from zmqcy.libzmq cimport zmq_msg_t
 
 
@@ -37,8 +37,10 @@ cdef class BaseSocket:
     cdef int descriptor(self, str call) except -1
     cdef void set_threshold(self, size_t size) noexcept
     cdef int current_events(self, str call) except -1
+    cdef int remember_events(self, Watch *watch, str call) except -1
     cdef int hold(self, zmq_msg_t *parts, int count) except -1
     cdef void unhold(self, zmq_msg_t *msg) noexcept
+    cdef object take_monitor_end(self)
     cdef object get_option(self, int number, str call)
     cdef int check_option(self, int rc, str call, int number) except -1
     cdef object refusal(self, int code, str call, int number, str detail)

@@ -4,6 +4,7 @@ Every call of libzmq goes through the gate (`check`), which turns an errno into 
 begins with one check (`enter`).
 """
 
+from cython cimport critical_section
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.errno cimport EAGAIN, EBUSY, ECHILD, EINVAL, EMFILE, ENOTSOCK
@@ -14,7 +15,8 @@ from libc.string cimport memcpy
 
 from zmqcy._context cimport (
     BUSY, CLOSED, ENDED, FORKED, HELD, SHADOW, WATCHED, Context, Link, Property, Signaler, SocketRecord, Stats, Watch,
-    come_out, delist, enlist, go_inside, insert, is_inside, kind_of, note_last, prepare_threads)
+    alive, come_out, delist, enlist, go_inside, insert, is_inside, kind_of, lock_lists, note_last, prepare_threads, remove,
+    unlock_lists)
 from zmqcy._library cimport (
     LAST_TYPE, NO_TYPE, c_string, check, error, interrupted, no_drafts, round_up, set_attribute, to_int, to_integer,
     to_milliseconds, to_spin, type_name)
@@ -45,22 +47,59 @@ cdef dict given_away = {}  # descriptors that binds have taken, with the device 
 cdef void forget(SocketRecord *record) noexcept:
     """Let those who watch a socket read its events again, which may change."""
     cdef Watch *watch
-    cdef Link *link = record.watches
+    cdef Link *link
+    cdef bint wanted = False
     record.state &= ~WATCHED
+    lock_lists()
+    record.round += 1
+    link = record.watches
     while link is not NULL:
         watch = <Watch *> link.owner
         link = link.following
         if watch.unread is not NULL and watch.of_poller.place is NULL:
             insert(&watch.of_poller, watch.unread)
-        watch.tell(watch.of_poller.owner)
+        wanted |= watch.wanted is NULL or watch.wanted[0]
+    unlock_lists()
+    while wanted:
+        wanted = tell_next(record)
+
+
+cdef bint tell_next(SocketRecord *record) noexcept:
+    """Tell one of those who want to be told in this round. Return whether there was one.
+
+    It may run any code, by which others come and go.
+    """
+    cdef Watch *watch = NULL
+    cdef Link *link
+    cdef object listener
+    lock_lists()
+    link = record.watches
+    while link is not NULL:
+        watch = <Watch *> link.owner
+        if watch.round != record.round and (watch.wanted is NULL or watch.wanted[0]):
+            break
+        link = link.following
+    if link is NULL:
+        unlock_lists()
+        return False
+    watch.round = record.round
+    tell = watch.tell
+    listener = alive(watch.listener, watch.reference)
+    unlock_lists()
+    if listener is not None:
+        tell(listener)
+    return True
 
 
 cdef void silence(SocketRecord *record) noexcept:
     """Let nobody have a descriptor of a thread-safe socket any more, which is about to be closed."""
-    cdef Link *link = record.watches
+    cdef Link *link
+    lock_lists()
+    link = record.watches
     while link is not NULL:
         close_signaler(&(<Watch *> link.owner).signaler, record)
         link = link.following
+    unlock_lists()
     close_signaler(&record.signaler, record)
 
 
@@ -89,13 +128,16 @@ cdef void withdraw(SocketRecord *record) noexcept:
     A set would keep a descriptor of which a forked child has a copy; and the number may soon be another socket's.
     """
     cdef Watch *watch
-    cdef Link *link = record.watches
+    cdef Link *link
+    lock_lists()
+    link = record.watches
     while link is not NULL:
         watch = <Watch *> link.owner
         if watch.epoll >= 0:
             epoll_remove(watch.epoll, record.fd)
             watch.epoll = -1
         link = link.following
+    unlock_lists()
     forget(record)
 
 
@@ -123,12 +165,13 @@ cdef class BaseSocket:
 
     def __cinit__(self):
         self.record.state = CLOSED
-        self.record.owner = <void *> self
+        self.record.owner = <PyObject *> self
         self.record.fd = -1
         self.record.type = -1
         self.record.exclusive = BUSY
         self.held_more = ASK
 
+    @critical_section
     def __init__(self, context, type):
         if not isinstance(context, Context):
             raise TypeError(f"Socket: context must be a Context, not {context!r:.80}")
@@ -144,19 +187,21 @@ cdef class BaseSocket:
             raise no_drafts("socket", NO_TYPE, f"type={type_name(number)}")
         self.datagram = number == ZMQ_DGRAM
         self.set_threshold(default_threshold())
-        prepare_threads(context)
-        handle = zmq_socket(context.ending.handle, number)
-        if handle is NULL:
-            code = last_errno()
-            detail = f"type={type_name(number)}"
-            if code == EMFILE:
-                detail += f" max_sockets={zmq_ctx_get(context.ending.handle, ZMQ_MAX_SOCKETS)}"
-            raise error(code, "socket", NO_TYPE, detail)
-        self.record.handle = handle
-        self.record.type = number
-        self.owner = context
-        self.record.spin = context.spin_bound
-        enlist(&self.record, context.ending)
+        with critical_section(context):
+            context.enter("socket")
+            prepare_threads(context)
+            handle = zmq_socket(context.ending.handle, number)
+            if handle is NULL:
+                code = last_errno()
+                detail = f"type={type_name(number)}"
+                if code == EMFILE:
+                    detail += f" max_sockets={zmq_ctx_get(context.ending.handle, ZMQ_MAX_SOCKETS)}"
+                raise error(code, "socket", NO_TYPE, detail)
+            self.record.handle = handle
+            self.record.type = number
+            self.owner = context
+            self.record.spin = context.spin_bound
+            enlist(&self.record, context.ending)
         self.find_descriptor()
         self.record.eager = self.record.spin != 0 and self.record.fd >= 0
         self.record.state = 0
@@ -173,8 +218,11 @@ cdef class BaseSocket:
             if not self.is_shadow:
                 self.close_handle()
         if self.record.ending is not NULL and not self.record.ending.forked:
+            lock_lists()
             self.record.ending.owners -= 1
+            unlock_lists()
         Py_XDECREF(self.monitor_end)
+        Py_XDECREF(self.record.reference)
 
     cdef bint is_gone(self) noexcept:
         """Tell whether it was closed, by itself or by the socket of ours that it is a shadow of."""
@@ -267,6 +315,7 @@ cdef class BaseSocket:
             raise TypeError(f"a class of frames is required, not {cls!r}")
         self.frames = cls
 
+    @critical_section
     def _adopt(self, address):
         """Be a shadow."""
         cdef int number = 0
@@ -295,10 +344,11 @@ cdef class BaseSocket:
 
     cdef int enter_slowly(self, str call) except -1:
         """Let others forget what the call may change, and raise what forbids the call."""
-        if self.record.state & WATCHED:
+        while self.record.state & WATCHED:  # again, where another thread has read them meanwhile
             forget(&self.record)
         if not self.is_gone() and self.record.state & SHADOW:
-            forget(&(<BaseSocket> self.origin).record)
+            with critical_section(self.origin):
+                forget(&(<BaseSocket> self.origin).record)
         if not self.record.state & (BUSY | CLOSED | FORKED):
             return 0
         if self.record.state & ENDED:
@@ -354,6 +404,27 @@ cdef class BaseSocket:
         if number:
             raise error(number, call, self.record.type)
         return events | ZMQ_POLLIN if self.record.state & HELD else events
+
+    @critical_section
+    cdef int remember_events(self, Watch *watch, str call) except -1:
+        """Return the events to who remembers them until it is told to forget them."""
+        cdef int events = self.current_events(call)
+        lock_lists()
+        remove(&watch.of_poller)
+        unlock_lists()
+        if not self.shared:
+            self.record.state |= WATCHED
+        return events
+
+    @critical_section
+    def _is_busy(self):
+        """Tell whether another thread is in a call."""
+        return self.record.state & BUSY or is_inside(&self.record)
+
+    @critical_section
+    def _note_end(self):
+        """Take note that the context has closed the socket."""
+        self.record.state |= ENDED
 
     # ---- endpoints
 
@@ -438,6 +509,7 @@ cdef class BaseSocket:
             return identity
         raise error(EINVAL, "bind", self.record.type, f"{endpoint} use_fd={fd}", why)
 
+    @critical_section
     def bind(self, endpoint):
         """Accept connections at an endpoint.
 
@@ -461,6 +533,7 @@ cdef class BaseSocket:
         """
         self.on_endpoint("bind", endpoint)
 
+    @critical_section
     def unbind(self, endpoint):
         """Accept no more connections at an endpoint.
 
@@ -476,6 +549,7 @@ cdef class BaseSocket:
         """
         self.on_endpoint("unbind", endpoint)
 
+    @critical_section
     def connect(self, endpoint):
         """Connect to an endpoint; the connection is made, and made again when it breaks, in the background.
 
@@ -497,6 +571,7 @@ cdef class BaseSocket:
         """
         self.on_endpoint("connect", endpoint)
 
+    @critical_section
     def disconnect(self, endpoint):
         """End a connection that `connect` made.
 
@@ -512,6 +587,7 @@ cdef class BaseSocket:
         """
         self.on_endpoint("disconnect", endpoint)
 
+    @critical_section
     def connect_peer(self, endpoint):
         """Connect to an endpoint, and tell by which number messages for that peer are sent (PEER).
 
@@ -538,6 +614,7 @@ cdef class BaseSocket:
             raise no_drafts("connect_peer", self.record.type, None)
         return self.on_endpoint("connect_peer", endpoint)
 
+    @critical_section
     def disconnect_peer(self, routing_id):
         """End the connection to a peer (SERVER, PEER).
 
@@ -571,6 +648,7 @@ cdef class BaseSocket:
             rc = zmq_leave(self.record.handle, name)
         return check(rc, call, self.record.type, f"group={group!r:.80}")
 
+    @critical_section
     def join(self, group):
         """Ask for the messages that are sent to a group (DISH).
 
@@ -588,6 +666,7 @@ cdef class BaseSocket:
         """
         self.on_group("join", group)
 
+    @critical_section
     def leave(self, group):
         """Want the messages that are sent to a group no more (DISH).
 
@@ -605,6 +684,7 @@ cdef class BaseSocket:
         """
         self.on_group("leave", group)
 
+    @critical_section
     def close(self, linger=None):
         """Close the socket. What it has queued is sent in the background, for as long as its linger says.
 
@@ -630,9 +710,10 @@ cdef class BaseSocket:
                 raise error(EBUSY, "close", self.record.type, None, "another thread is in a call on this socket")
             if linger is not None:
                 try:
-                    self.setsockopt(ZMQ_LINGER, linger)
+                    self.set_option(ZMQ_LINGER, linger, "setsockopt")
                 except errors.ContextTerminated:
                     pass  # libzmq takes no option any more; the socket is closed all the same
+            self.record.state |= BUSY  # until it is closed: to let go of it may run any code
             self.let_go()
             if self.record.state & SHADOW:
                 (<BaseSocket> self.origin).close()
@@ -687,6 +768,7 @@ cdef class BaseSocket:
             counted(&stats.waits), stats.would_blocks)
 
     @property
+    @critical_section
     def underlying(self):
         """int: the address of libzmq's socket, for `shadow`."""
         enter(self, "underlying")
@@ -694,6 +776,7 @@ cdef class BaseSocket:
         withdraw(&self.record)
         return <size_t> self.record.handle
 
+    @critical_section
     def fileno(self):
         """Return the descriptor that becomes readable when `events` may have changed.
 
@@ -706,6 +789,7 @@ cdef class BaseSocket:
         enter(self, "fileno")
         return self.descriptor("fileno")
 
+    @critical_section
     def _monitor(self, endpoint, events, end):
         """Have libzmq write events to an endpoint. The object that reads there is kept until `_unmonitor`."""
         cdef bytes text = c_string(endpoint, "monitor", "addr")
@@ -720,6 +804,7 @@ cdef class BaseSocket:
             Py_INCREF(end)
             self.monitor_end = <PyObject *> end
 
+    @critical_section
     def _monitor_pipes(self, endpoint, end):
         """Have libzmq write to an endpoint what `_ask_pipes` asks for, as `_monitor` has it write events."""
         cdef bytes text = c_string(endpoint, "pipes_stats", "endpoint")
@@ -732,6 +817,7 @@ cdef class BaseSocket:
         Py_INCREF(end)
         self.monitor_end = <PyObject *> end
 
+    @critical_section
     def _ask_pipes(self):
         """Have each connection of the socket write its numbers to the monitor."""
         enter(self, "pipes_stats")
@@ -741,14 +827,19 @@ cdef class BaseSocket:
         if zmq_socket_monitor_pipes_stats(self.record.handle) < 0 and last_errno() != EAGAIN:  # there are none
             check(-1, "pipes_stats", self.record.type, None)
 
+    @critical_section
     def _unmonitor(self):
         """Have libzmq write no more events, and return the object that was kept. Another thread may be in a call."""
         # libzmq has a lock for its monitor, and touches nothing else of the socket.
         if not self.record.state & (CLOSED | FORKED):
             self.stop_monitor()
-        return self._take_monitor_end()
+        return self.take_monitor_end()
 
+    @critical_section
     def _take_monitor_end(self):
+        return self.take_monitor_end()
+
+    cdef object take_monitor_end(self):
         end = None if self.monitor_end is NULL else <object> self.monitor_end
         Py_XDECREF(self.monitor_end)
         self.monitor_end = NULL
@@ -764,6 +855,7 @@ cdef class BaseSocket:
 
     # ---- options
 
+    @critical_section
     def getsockopt(self, option):
         """Read an option.
 
@@ -785,6 +877,7 @@ cdef class BaseSocket:
         cdef int number = to_int(option, "getsockopt", "option")
         return self.get_option(number, "getsockopt")
 
+    @critical_section
     def setsockopt(self, option, value):
         """Set an option.
 
@@ -921,6 +1014,7 @@ cdef class BaseSocket:
             text = "Invalid argument (a draft of libzmq, and this one was built without drafts)"
         return error(code, call, self.record.type, detail, text)
 
+    @critical_section
     def subscribe(self, topic):
         """Ask for the messages that begin with a topic (SUB).
 
@@ -931,6 +1025,7 @@ cdef class BaseSocket:
         """
         self.set_option(SUBSCRIBE, topic.encode() if isinstance(topic, str) else topic, "subscribe")
 
+    @critical_section
     def unsubscribe(self, topic):
         """Take back one `subscribe` of the same topic.
 
@@ -941,6 +1036,7 @@ cdef class BaseSocket:
         """
         self.set_option(UNSUBSCRIBE, topic.encode() if isinstance(topic, str) else topic, "unsubscribe")
 
+    @critical_section
     def __repr__(self):
         cdef char[256] endpoint
         cdef size_t size = sizeof(endpoint)
@@ -995,7 +1091,8 @@ cdef class SocketProperty(Property):
             return self
         if not self.readable:
             self.unreadable()
-        value = (<BaseSocket?> instance).get_option(self.number, "get")
+        with critical_section(instance):
+            value = (<BaseSocket?> instance).get_option(self.number, "get")
         if self.kind == c"s":
             return value.decode("utf-8", "surrogateescape")
         return value != 0 if self.kind == c"b" else value
@@ -1003,7 +1100,8 @@ cdef class SocketProperty(Property):
     def __set__(self, instance, value):
         if not self.writable:
             self.unwritable()
-        (<BaseSocket?> instance).set_option(self.number, value, "set")
+        with critical_section(instance):
+            (<BaseSocket?> instance).set_option(self.number, value, "set")
 
     def __delete__(self, instance):
         raise AttributeError(f"{self.name} cannot be deleted")

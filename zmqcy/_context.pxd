@@ -1,8 +1,30 @@
 # The C side of contexts: the records of their sockets, and what outlives them.
 
+from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
 
-from zmqcy._system cimport add, nsec, schedule_t
+from zmqcy._system cimport add, nsec, replace, schedule_t, swap, yield_processor
+
+cdef extern from *:
+    """
+    #ifdef Py_GIL_DISABLED
+    #define ZMQCY_FREE_THREADED 1
+    /* A weak reference gives an object, too, whose end waits in `__dealloc__` for a lock of ours: it is untracked. */
+    static PyObject *zmqcy_alive(PyObject *object, PyObject *reference) {
+        if (reference == NULL) return Py_NewRef(object);
+        if (PyWeakref_GetRef(reference, &object) < 0) PyErr_Clear();
+        if (object != NULL && !PyObject_GC_IsTracked(object)) Py_CLEAR(object);
+        return object != NULL ? object : Py_NewRef(Py_None);
+    }
+    #else
+    #define ZMQCY_FREE_THREADED 0
+    #define zmqcy_alive(object, reference) ((void) (reference), Py_INCREF(object), object)
+    #endif
+    """
+    const bint FREE_THREADED "ZMQCY_FREE_THREADED"
+    # the object, or None: it is about to go, which can be without a GIL alone. Comes after `lock_lists`, or in the
+    # critical section that its end waits for.
+    object alive "zmqcy_alive"(PyObject *object, PyObject *reference)
 
 cdef enum:
     BUSY = 1    # a thread is in a call that lets go of the GIL
@@ -15,7 +37,7 @@ cdef enum:
 
 
 cdef struct Link:
-    # A place in a list.
+    # A place in a list. All lists are one thread's at a time: see `lock_lists`.
     void *owner            # what stands there
     Link *following
     Link **place           # the pointer to this link: the list's head, or `following` of the link before; NULL: in none
@@ -35,7 +57,11 @@ cdef struct Watch:
     Link **unread          # that list; NULL: it is no poller's
     int epoll              # the set that the socket's descriptor is in, or -1
     Signaler signaler      # what has a descriptor for it, where the socket has none
-    void (*tell)(void *owner) noexcept  # called with the owner of `of_poller`, before the events change
+    void (*tell)(object listener) noexcept  # called before the events change
+    PyObject *listener
+    PyObject *reference    # to the listener; NULL: it is there as long as this
+    bint *wanted           # whether `tell` is; NULL: always
+    unsigned int round     # of those in which it was
 
 
 cdef inline void insert(Link *link, Link **head) noexcept:
@@ -66,7 +92,8 @@ cdef struct Stats:
 cdef struct SocketRecord:
     # What the end of a context, of the process and a fork must know of a socket. It stands in the socket's object.
     void *handle
-    void *owner            # that object
+    PyObject *owner        # that object
+    PyObject *reference    # to it; NULL with a GIL
     int type
     int fd                 # its descriptor; -1 for thread-safe types, which have none
     int exclusive          # BUSY, or 0 for thread-safe types: several threads may be in them at once
@@ -81,6 +108,7 @@ cdef struct SocketRecord:
     bint linger_set        # by the user
     Stats stats
     Link *watches          # each by somebody who keeps the socket
+    unsigned int round     # how many times they were told
     Ending *ending
     SocketRecord *previous
     SocketRecord *following
@@ -122,9 +150,22 @@ cdef inline bint is_inside(SocketRecord *record) noexcept nogil:
 
 
 cdef int forks  # between the first process and this one
+cdef void *lists  # something: a thread has the lists of sockets, of contexts and of who watches sockets
 
 
-cdef void enlist(SocketRecord *record, Ending *ending) noexcept
+cdef inline void lock_lists() noexcept nogil:
+    # Have the lists for a moment, in which no Python code runs and nobody waits. With a GIL the GIL does that.
+    if FREE_THREADED:
+        while not replace(&lists, NULL, &lists):
+            yield_processor()
+
+
+cdef inline void unlock_lists() noexcept nogil:
+    if FREE_THREADED:
+        <void> swap(&lists, NULL)
+
+
+cdef int enlist(SocketRecord *record, Ending *ending) except -1
 cdef void delist(SocketRecord *record) noexcept
 cdef void note_last(SocketRecord *record) noexcept
 

@@ -1,5 +1,8 @@
 """Contexts, and how they end: with the program, with the process, and in a forked child."""
 
+from cython cimport critical_section
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF
 from libc cimport errno
 from libc.errno cimport EAGAIN, ECHILD, EINTR, EINVAL, EMFILE, ENOMEM, ENOTSOCK
 from libc.limits cimport INT_MAX
@@ -20,6 +23,7 @@ from zmqcy.libzmq cimport (
 
 import atexit
 import sys
+import weakref
 
 from zmqcy import errors
 from zmqcy.options import CONTEXT_OPTIONS
@@ -77,11 +81,17 @@ cdef Ending *endings = NULL  # of all contexts of this process
 cdef SocketRecord *strays = NULL  # the sockets that are shadows, and belong to no context of ours
 cdef nsec exit_linger = 10 * <nsec> SECOND
 forks = 0
+lists = NULL
 
 
-cdef void enlist(SocketRecord *record, Ending *ending) noexcept:
+cdef int enlist(SocketRecord *record, Ending *ending) except -1:
     """Put a socket in front of the list of its context, or of the strays."""
     cdef SocketRecord **head = &strays if ending is NULL else &ending.sockets
+    if FREE_THREADED:
+        reference = weakref.ref(<object> record.owner)
+        Py_INCREF(reference)
+        record.reference = <PyObject *> reference
+    lock_lists()
     record.ending = ending
     record.previous = NULL
     record.following = head[0]
@@ -90,11 +100,14 @@ cdef void enlist(SocketRecord *record, Ending *ending) noexcept:
     head[0] = record
     if ending is not NULL:
         ending.owners += 1
+    unlock_lists()
+    return 0
 
 
 cdef void delist(SocketRecord *record) noexcept:
     """Take a socket that is about to be closed out of its list."""
     cdef SocketRecord **head = &strays if record.ending is NULL else &record.ending.sockets
+    lock_lists()
     if record.following is not NULL:
         record.following.previous = record.previous
     if record.previous is not NULL:
@@ -102,6 +115,7 @@ cdef void delist(SocketRecord *record) noexcept:
     elif head[0] is record:
         head[0] = record.following
     record.previous = record.following = NULL
+    unlock_lists()
 
 
 cdef void disown(SocketRecord *record) noexcept nogil:
@@ -112,9 +126,10 @@ cdef void disown(SocketRecord *record) noexcept nogil:
 
 cdef void after_fork_in_child() noexcept nogil:
     """Mark all that was the parent's: neither its sockets nor its threads are ours."""
-    global endings, forks, strays
+    global endings, forks, lists, strays
     cdef Ending *ending = endings
     forks += 1
+    lists = NULL
     while ending is not NULL:
         ending.forked = True
         disown(ending.sockets)
@@ -134,6 +149,7 @@ cdef Ending *new_ending(void *handle) except NULL:
     cdef Ending *ending
     cdef Ending *other
     cdef Ending **link = &endings
+    lock_lists()
     while link[0] is not NULL:
         ending = link[0]
         if ending.owners == 0 and (has_finished(ending) if ending.started else ending.foreign):
@@ -148,6 +164,7 @@ cdef Ending *new_ending(void *handle) except NULL:
     if ending is not NULL:
         ending.done = PyThread_allocate_lock()
     if ending is NULL or ending.done is NULL:
+        unlock_lists()
         free(ending)
         raise MemoryError("Context")
     ending.handle = handle
@@ -160,6 +177,7 @@ cdef Ending *new_ending(void *handle) except NULL:
     ending.owners = 1
     ending.next = endings
     endings = ending
+    unlock_lists()
     return ending
 
 
@@ -302,6 +320,7 @@ cdef class Context:
         `io_threads` is negative.
     """
 
+    @critical_section
     def __init__(self, io_threads=1):
         cdef void *handle
         cdef int threads = to_int(io_threads, "Context", "io_threads")
@@ -321,9 +340,11 @@ cdef class Context:
     def __dealloc__(self):
         if self.ending is NULL or self.ending.forked:
             return
-        self.ending.owners -= 1
         if not self.is_shadow:
             start_ending(self.ending)
+        lock_lists()
+        self.ending.owners -= 1
+        unlock_lists()
 
     cdef int enter(self, str call) except -1:
         if self.ending is NULL:
@@ -349,6 +370,7 @@ cdef class Context:
         self.spin_bound = to_spin(microseconds)
 
     @property
+    @critical_section
     def underlying(self):
         """int: the address of libzmq's context, for `shadow`."""
         self.enter("underlying")
@@ -377,6 +399,7 @@ cdef class Context:
         self._adopt(address)
         return self
 
+    @critical_section
     def _adopt(self, address):
         """Be a shadow."""
         address = getattr(address, "underlying", address)
@@ -391,6 +414,7 @@ cdef class Context:
         self.ending = new_ending(<void *> <size_t> address)
         self.ending.foreign = True
 
+    @critical_section
     def get(self, option):
         """Read an option of the context.
 
@@ -414,6 +438,7 @@ cdef class Context:
         self.enter("get")
         return read_option(self.ending.handle, number, option_name(number))
 
+    @critical_section
     def set(self, option, value):
         """Set an option of the context.
 
@@ -437,6 +462,7 @@ cdef class Context:
         self.enter("set")
         set_number(self.ending, number, setting, "set", name)
 
+    @critical_section
     def shutdown(self):
         """Wake every call that waits in a socket of this context, and let each further one fail.
 
@@ -446,6 +472,7 @@ cdef class Context:
             return
         check(zmq_ctx_shutdown(self.ending.handle), "shutdown", NO_TYPE, None)
 
+    @critical_section
     def term(self, timeout=None):
         """End the context: wait until its sockets are closed and what they owe is sent, or their linger is over.
 
@@ -492,6 +519,7 @@ cdef class Context:
                 ending.warned = True
                 self.warn_open()
 
+    @critical_section
     def _keep_end(self, end):
         """Keep a socket that nobody waits for any more: a thread of libzmq would wait for ever to write to it."""
         kept = self.ends or []
@@ -511,6 +539,7 @@ cdef class Context:
                 end.close(0)
         return 0
 
+    @critical_section
     def _end_soon(self):
         """Begin to end the context. Return a socket that is readable once it has ended, or None: it has."""
         if self.closed:
@@ -531,6 +560,7 @@ cdef class Context:
                 return None
         return self.woken.dup()  # each task watches its own
 
+    @critical_section
     def _has_ended(self):
         if self.woken is not None:
             self.woken.close()
@@ -549,33 +579,46 @@ cdef class Context:
         SocketInUse
             Another thread did not leave a socket within a second after `shutdown` had woken it.
         """
-        cdef SocketRecord *record
         cdef int naps
         if self.closed:
             return
-        while self.ending.sockets is not NULL:
-            record = self.ending.sockets
-            socket = <object> record.owner
-            if record.state & BUSY or is_inside(record):
-                self.shutdown()
-                naps = 0
-                while (record.state & BUSY or is_inside(record)) and naps < 1000:
-                    with nogil:
-                        nap()
-                    naps += 1
-            socket.close(linger)
-            record.state |= ENDED
+        while True:
+            sockets = self._all_sockets()
+            if sockets is None:
+                break
+            for socket in sockets:
+                if socket._is_busy():
+                    self.shutdown()
+                    naps = 0
+                    while socket._is_busy() and naps < 1000:
+                        with nogil:
+                            nap()
+                        naps += 1
+                socket.close(linger)
+                socket._note_end()
+            if not sockets:  # another thread is about to drop the last ones
+                with nogil:
+                    nap()
         self.term()
+
+    def _all_sockets(self):
+        """Return those that are not closed, but for any that other threads are about to drop; None: there is none."""
+        cdef list sockets = []
+        cdef SocketRecord *record
+        cdef bint empty
+        lock_lists()
+        record = self.ending.sockets if self.ending is not NULL else NULL
+        empty = record is NULL
+        while record is not NULL:
+            sockets.append(alive(record.owner, record.reference))
+            record = record.following
+        unlock_lists()
+        return None if empty else [socket for socket in sockets if socket is not None]
 
     def _open_sockets(self):
         """Return the sockets of this context that are not closed."""
-        cdef list sockets = []
-        cdef SocketRecord *record = self.ending.sockets if self.ending is not NULL else NULL
-        while record is not NULL:
-            if self.ends is None or <object> record.owner not in self.ends:
-                sockets.append(<object> record.owner)
-            record = record.following
-        return sockets
+        cdef list ends = self.ends or []
+        return [socket for socket in self._all_sockets() or [] if socket not in ends]
 
     def _name_open(self):
         """Return the open sockets in words: type, endpoint, and where each was made if tracemalloc runs."""
@@ -636,11 +679,13 @@ cdef int set_number(Ending *ending, int number, int value, str call, str name) e
         raise error(EINVAL, call, NO_TYPE, f"{name}={value}", why)
     check(zmq_ctx_set(ending.handle, number, value), call, NO_TYPE, f"{name}={value}")
     if THREAD_PRIORITY <= number <= THREAD_AFFINITY_CPU_REMOVE:
+        lock_lists()
         each = endings
         while each is not NULL:  # a shadow of it may make the first socket
             if each.handle is ending.handle:
                 note_schedule(each, number, value)
             each = each.next
+        unlock_lists()
     return 0
 
 
@@ -662,7 +707,8 @@ cdef void note_schedule(Ending *ending, int number, int value) noexcept:
 cdef int prepare_threads(Context context) except -1:
     """Raise where libzmq would abort as it starts its threads, which it does with the first socket.
 
-    The GIL is kept, short as this is: another thread could end the context meanwhile, and free it.
+    The GIL is kept, short as this is: another thread could end the context meanwhile, and free it. Without a GIL it runs
+    in the critical section of the context.
     """
     cdef Ending *ending = context.ending
     cdef sigset mask
@@ -762,16 +808,18 @@ cdef class ContextProperty(Property):
             return self
         if not self.readable:
             self.unreadable()
-        (<Context?> instance).enter("get")
-        value = read_option((<Context> instance).ending.handle, self.number, self.name)
+        with critical_section(instance):
+            (<Context?> instance).enter("get")
+            value = read_option((<Context> instance).ending.handle, self.number, self.name)
         return value != 0 if self.kind == c"b" else value
 
     def __set__(self, instance, value):
         if not self.writable:
             self.unwritable()
         cdef int setting = to_int(value, "set", self.name)
-        (<Context?> instance).enter("set")
-        set_number((<Context> instance).ending, self.number, setting, "set", self.name)
+        with critical_section(instance):
+            (<Context?> instance).enter("set")
+            set_number((<Context> instance).ending, self.number, setting, "set", self.name)
 
     def __delete__(self, instance):
         raise AttributeError(f"{self.name} cannot be deleted")

@@ -42,6 +42,7 @@ cdef class Frame:
     cdef bint lent
     cdef readonly MessageTracker tracker
 
+    cdef size_t size(self)
     cdef int share(self, zmq_msg_t *copy, bint copied, str call) except -1
     cdef object lendable(self, bint copied)
     cdef int refuse(self, str call) except -1

@@ -6,6 +6,7 @@ earlier one of zmqcy, empties the stack and drops the references.
 """
 
 cimport cython
+from cython cimport critical_section
 from cpython.buffer cimport (
     PyBUF_CONTIG_RO, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer)
 from cpython.bytes cimport PyBytes_AS_STRING
@@ -234,9 +235,11 @@ cdef class MessageTracker:
         return 0
 
     cdef void call_back(self) noexcept:
-        cdef list callbacks = self.callbacks
-        self.callbacks = None
-        for callback in callbacks:
+        cdef list callbacks
+        with critical_section(self):
+            callbacks = self.callbacks
+            self.callbacks = None
+        for callback in callbacks or ():
             report_to(callback, self)
 
     @property
@@ -291,17 +294,18 @@ cdef class MessageTracker:
         """
         if not callable(callback):
             raise TypeError(f"add_done_callback: a callable is required, not {callback!r:.80}")
-        if self.callbacks is None:
-            self.callbacks = []
-        self.callbacks.append(callback)
+        with critical_section(self):
+            if self.callbacks is None:
+                self.callbacks = []
+            self.callbacks.append(callback)
         if add(&self.tracking.pending, 0) == 0:
             collect()
-            if self.callbacks is not None:  # `collect` had nothing of ours
-                self.call_back()
+            self.call_back()  # where `collect` had nothing of ours
 
     def __await__(self):
         return _wait_in_loop(self).__await__()
 
+    @critical_section
     cdef object waker(self):
         """Return a socket that becomes readable when all is done, and stays so."""
         import socket
@@ -396,6 +400,7 @@ cdef class Frame:
     def __cinit__(self):
         <void> zmq_msg_init(&self.msg)
 
+    @critical_section
     def __init__(self, data=b"", track=False, copy=None):
         cdef MessageTracker tracker = None
         cdef zmq_msg_t msg
@@ -438,6 +443,11 @@ cdef class Frame:
             return True
         return zmq_msg_gets(&self.msg, b"Socket-Type") is not NULL
 
+    @critical_section
+    cdef size_t size(self):
+        return zmq_msg_size(&self.msg)
+
+    @critical_section
     cdef int share(self, zmq_msg_t *copy, bint copied, str call) except -1:
         """Make another message of the same content, for libzmq to send."""
         self.refuse(call)
@@ -474,15 +484,18 @@ cdef class Frame:
         self.lent = True
         return self
 
+    @critical_section
     def __getbuffer__(self, Py_buffer *view, int flags):
         self.refuse("buffer")
         PyBuffer_FillInfo(
             view, self, zmq_msg_data(&self.msg), zmq_msg_size(&self.msg), not self.writable(), flags)
         self.exports += 1
 
+    @critical_section
     def __releasebuffer__(self, Py_buffer *view):
         self.exports -= 1
 
+    @critical_section
     def release(self):
         """Free the message now. Releasing it again does nothing.
 
@@ -506,6 +519,7 @@ cdef class Frame:
         self.release()
 
     @property
+    @critical_section
     def bytes(self):
         """bytes: a copy of the content."""
         self.refuse("bytes")
@@ -523,12 +537,14 @@ cdef class Frame:
         return memoryview(self)
 
     @property
+    @critical_section
     def more(self):
         """bool: whether a part of the same message follows."""
         self.refuse("more")
         return zmq_msg_more(&self.msg) != 0
 
     @property
+    @critical_section
     def group(self):
         """str: the group that it came by (DISH) or is for (RADIO), of up to 255 bytes; a draft of libzmq."""
         cdef const char *group
@@ -538,6 +554,7 @@ cdef class Frame:
         return "" if group is NULL else group.decode("utf-8", "surrogateescape")
 
     @group.setter
+    @critical_section
     def group(self, group):
         self.set_group(group, "group")
 
@@ -553,6 +570,7 @@ cdef class Frame:
         return 0
 
     @property
+    @critical_section
     def routing_id(self):
         """int: the peer that it came from, or is for (SERVER, PEER); 0: none. A draft of libzmq."""
         self.refuse("routing_id")
@@ -566,6 +584,7 @@ cdef class Frame:
         return self.get(name)
 
     @routing_id.setter
+    @critical_section
     def routing_id(self, routing_id):
         self.set_routing_id(routing_id, "routing_id")
 
@@ -577,6 +596,7 @@ cdef class Frame:
             fail(call, NO_TYPE, f"routing_id={peer}")
         return 0
 
+    @critical_section
     def get(self, name):
         """Read a property of the message.
 
@@ -608,15 +628,18 @@ cdef class Frame:
             fail("get", NO_TYPE, f"property {name}")
         return value
 
+    @critical_section
     def __len__(self):
         self.refuse("len")
         return zmq_msg_size(&self.msg)
 
+    @critical_section
     def __repr__(self):
         if self.released:
             return "<Frame, released>"
         return f"<Frame of {zmq_msg_size(&self.msg)} bytes{', more' if zmq_msg_more(&self.msg) else ''}>"
 
+    @critical_section
     def __copy__(self):
         """Return another frame of the same content, of which no copy is made unless there are views that can write."""
         cdef Frame other = new_frame(type(self))

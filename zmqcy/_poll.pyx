@@ -11,13 +11,14 @@ events it had to read, for they are in use, and which have sent something since 
 """
 
 cimport cython
+from cython cimport critical_section
 from cpython.dict cimport PyDict_Values
 from cpython.object cimport PyObject
 from libc.errno cimport EBUSY, EINTR, errno
 from libc.limits cimport INT_MAX
 from libc.stdlib cimport free, realloc
 
-from zmqcy._context cimport WATCHED, Link, Watch, forks, insert, remove
+from zmqcy._context cimport Link, Watch, forks, insert, lock_lists, remove, unlock_lists
 from zmqcy._library cimport (
     NO_TYPE, deadline_after, error, interrupted, remaining, slice_of, to_flags, to_int)
 from zmqcy._base cimport BaseSocket, close_signaler, open_signaler
@@ -40,6 +41,7 @@ cdef class Doubts:
     cdef Link *unread     # those that are new or were used
     cdef Link *uncertain  # those to be read each time, for others may use the socket
     cdef object told      # a function to be called when a socket is used: a task waits, and does not block
+    cdef bint waits       # whether there is one
 
 
 @cython.internal
@@ -73,22 +75,28 @@ cdef class Item:
         self.watch.of_poller.owner = <void *> self
         self.watch.unread = &doubts.unread
         self.watch.tell = tell
+        self.watch.listener = <PyObject *> doubts
+        self.watch.wanted = &doubts.waits
         self.watch.epoll = NOWHERE
 
     def __dealloc__(self):
         self.unlink()
 
     cdef void unlink(self) noexcept:
+        lock_lists()
         remove(&self.watch.of_socket)
         remove(&self.watch.of_poller)
         if self.is_socket:
             close_signaler(&self.watch.signaler, &(<BaseSocket> self.what).record)
+        unlock_lists()
 
 
-cdef void tell(void *item) noexcept:
+cdef void tell(object listener) noexcept:
     """Tell who waits without blocking that the events of a socket may change now."""
-    if (<Item> item).doubts.told is not None:
-        (<Item> item).doubts.told()
+    cdef Doubts doubts = listener
+    told = doubts.told
+    if told is not None:
+        told()
 
 
 cdef class Poller:
@@ -164,6 +172,7 @@ cdef class Poller:
             raise KeyError(f"{call}: {socket!r} is not registered")
         return item
 
+    @critical_section
     def register(self, socket, flags=3):
         """Add a socket or descriptor, or change what it is polled for.
 
@@ -207,12 +216,15 @@ cdef class Poller:
         if item.is_socket:
             if (<BaseSocket> socket).record.fd < 0:
                 open_signaler(&item.watch.signaler, socket, "register")
+            lock_lists()
             insert(&item.watch.of_socket, &(<BaseSocket> socket).record.watches)
+            unlock_lists()
             doubt(item)
         else:
             self.place(item, fd, to_poll(wanted))
         self.items[key] = item
 
+    @critical_section
     def modify(self, socket, flags=3):
         """Change what a registered socket or descriptor is polled for.
 
@@ -237,6 +249,7 @@ cdef class Poller:
         else:
             self.fds[item.place].events = to_poll(wanted)
 
+    @critical_section
     def unregister(self, socket):
         """Take a socket or descriptor out.
 
@@ -325,6 +338,7 @@ cdef class Poller:
         self.most_sockets = max(FEW, 2 * self.sockets_there)
         return 0
 
+    @critical_section
     def poll(self, timeout=None):
         """Wait until one of them is ready.
 
@@ -372,6 +386,7 @@ cdef class Poller:
             interrupted(EINTR)
             self.enter("poll")
 
+    @critical_section
     def _begin_wait(self, function):
         """Begin to wait in an event loop: have a function called when a socket is used, until `_end_wait`.
 
@@ -386,6 +401,7 @@ cdef class Poller:
         if self.sockets_there:
             self.gather()
         self.doubts.told = function
+        self.doubts.waits = True
         rest = []
         for item in self.slots[1:]:
             # A thread-safe socket is waited for by the descriptor that is ours alone.
@@ -393,7 +409,9 @@ cdef class Poller:
             rest.append((item.watch.signaler.fd, ZMQ_POLLIN) if ours else (item.what, item.wanted))
         return self.epoll, rest
 
+    @critical_section
     def _end_wait(self):
+        self.doubts.waits = False
         self.doubts.told = None
 
     cdef int wait(self, int milliseconds) except -2:
@@ -441,29 +459,33 @@ cdef class Poller:
         cdef Item item
         cdef BaseSocket socket
         cdef int events
-        while self.doubts.uncertain is not NULL:
-            doubt(<Item> self.doubts.uncertain.owner)
-        while self.doubts.unread is not NULL:
-            item = <Item> self.doubts.unread.owner
+        while True:
+            item = first_of(&self.doubts.uncertain)
+            if item is None:
+                break
+            doubt(item)
+        while True:
+            item = first_of(&self.doubts.unread)
+            if item is None:
+                return 0
             socket = item.what
+            if item.place < 0 and item.watch.epoll < 0:
+                self.place(item, item.watch.signaler.fd if socket.record.fd < 0 else socket.record.fd, POLLIN)
             if item.watch.signaler.poller is not NULL:
                 drain(item.watch.signaler.fd)
-            events = socket.current_events("poll")
+            events = socket.remember_events(&item.watch, "poll")
             self.enter("poll")  # a handler has let another thread poll, perhaps, or was the place of a fork
             if not item.registered:
                 continue
-            if item.place < 0 and item.watch.epoll < 0:
-                self.place(item, item.watch.signaler.fd if socket.record.fd < 0 else socket.record.fd, POLLIN)
             item.events = events
             self.judge(item, events & item.wanted)
             if socket.record.asked:
                 self.spin = max(self.spin, socket.record.spin)
-            remove(&item.watch.of_poller)
             if socket.shared:
+                lock_lists()
+                remove(&item.watch.of_poller)
                 insert(&item.watch.of_poller, &self.doubts.uncertain)
-            else:
-                socket.record.state |= WATCHED
-        return 0
+                unlock_lists()
 
     cdef int judge(self, Item item, int events) except -1:
         """Keep in mind whether an item is ready."""
@@ -492,22 +514,36 @@ cdef class Poller:
         return ready
 
     @property
+    @critical_section
     def sockets(self):
         """list of tuple: what is registered, each with its flags."""
         cdef Item item
         return [(item.what, item.wanted) for item in PyDict_Values(self.items)]
 
+    @critical_section
     def __len__(self):
         return len(self.items)
 
+    @critical_section
     def __contains__(self, socket):
         return key_of(socket) in self.items
 
 
 cdef void doubt(Item item) noexcept:
     """Let the events of a socket be read before the next report."""
+    lock_lists()
     remove(&item.watch.of_poller)
     insert(&item.watch.of_poller, item.watch.unread)
+    unlock_lists()
+
+
+cdef Item first_of(Link **list):
+    """Return the first item of a list of a poller, which keeps it; None: there is none."""
+    cdef Link *link
+    lock_lists()
+    link = list[0]
+    unlock_lists()
+    return None if link is NULL else <Item> link.owner
 
 
 def _serial_of(Item item):

@@ -9,6 +9,7 @@ A filter of Python has a batch in hand. `run` returns for each, so that the filt
 the sockets marked as in use, and what it raises needs no way through C.
 """
 
+from cython cimport critical_section
 from libc.errno cimport EAGAIN, EINTR, EINVAL, ENOMEM, errno
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc, realloc
@@ -696,14 +697,20 @@ cdef int call_filter(Way *way, object function, size_t threshold, str call) exce
 
 cdef int mark(list sockets, bint busy, str call) except -1:
     cdef BaseSocket socket
-    for socket in sockets:
-        if busy:
-            enter(socket, call)
-    for socket in sockets:
-        if busy:
-            socket.record.state |= BUSY
-        else:
-            socket.record.state &= ~BUSY
+    cdef Py_ssize_t marked = 0
+    try:
+        for socket in sockets:
+            if not busy or socket not in sockets[:marked]:  # one may be frontend and backend
+                with critical_section(socket):
+                    if busy:
+                        enter(socket, call)
+                        socket.record.state |= BUSY
+                    else:
+                        socket.record.state &= ~BUSY
+            marked += 1
+    except BaseException:
+        mark(sockets[:marked], False, call)
+        raise
     return 0
 
 
@@ -796,7 +803,9 @@ cdef int steer(
         if not sources:
             raise error(EINVAL, call, NO_TYPE, sides, "no message can go between these types")
         for i, source in enumerate(sources):
-            take_held(&device.ways[i], source, call)
+            with critical_section(source):
+                enter(source, call)
+                take_held(&device.ways[i], source, call)
         while number == EINTR:
             mark(sockets, True, call)
             device.spin = max([(<BaseSocket> source).record.spin for source in sockets]) if device.way_count == 2 else 0
@@ -804,7 +813,8 @@ cdef int steer(
                 number = UNFILTERED
                 while number == UNFILTERED:
                     for source in sockets:
-                        go_inside(&(<BaseSocket> source).record)
+                        with critical_section(source):
+                            go_inside(&source.record)
                     with nogil:
                         number = run(&device)
                         come_out(&frontend.record)
@@ -824,7 +834,8 @@ cdef int steer(
             interrupted(number)
     finally:
         for i, source in enumerate(sources):
-            give_back(&device.ways[i], source)
+            with critical_section(source):
+                give_back(&device.ways[i], source)
     if number == REFUSED:
         text = f"the hook returned {device.verdict}" if device.verdict < 0 else None
         raise error(EINVAL if text else device.verdict, call, NO_TYPE, f"{sides} {filter!r}", text)

@@ -5,6 +5,7 @@ EAGAIN and the caller may wait lets go of the GIL and goes on in `_transfer`. Wh
 serves asynchronous sockets as well, which wait in their own way. With PROBE it says that it would wait, no more.
 """
 
+from cython cimport critical_section
 from cpython.buffer cimport PyObject_CheckBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_ITEM
@@ -21,7 +22,7 @@ from zmqcy._library cimport (
 from zmqcy._message cimport (
     BIG, Frame, MessageTracker, collect, copy_bytes, copy_in, copy_of, lend, new_frame, new_tracker, size_of, start_of,
     take, to_content)
-from zmqcy._system cimport now, nsec
+from zmqcy._system cimport now, nsec, swap
 from zmqcy._transfer cimport Batch, Catch, Part, catch_more, caught, make_room, receive, transmit, wait_for
 from zmqcy.libzmq cimport (
     ENOTSUP, ZMQ_DGRAM, ZMQ_DONTWAIT, ZMQ_PEER, ZMQ_RADIO, ZMQ_RCVTIMEO, ZMQ_SERVER, ZMQ_SNDMORE, ZMQ_SNDTIMEO,
@@ -129,7 +130,7 @@ cdef int check_parts(BaseSocket socket, list parts, list ends, int flags, str ca
     if socket.datagram:
         for i in range(most - 1, len(parts), most):
             data = parts[i]
-            size = zmq_msg_size(&(<Frame> data).msg) if isinstance(data, Frame) else size_of(data)
+            size = (<Frame> data).size() if isinstance(data, Frame) else size_of(data)
             if type_number == ZMQ_RADIO:
                 size += 1 + (len((<Frame> data).group.encode()) if isinstance(data, Frame) else 0)
             if size > MOST_DATAGRAM:
@@ -187,7 +188,7 @@ cdef int load(
             # Nobody sees whether short bytes are copied.
             lent = not copied and (part.size >= socket.threshold or tracked)
         elif isinstance(data, Frame):
-            part.size = zmq_msg_size(&(<Frame> data).msg)
+            part.size = (<Frame> data).size()
             prepare(socket, part, data, copied, tracker, call)
             continue
         else:
@@ -209,8 +210,9 @@ cdef int prepare(
         if isinstance(data, Frame) and tracker is None:
             (<Frame> data).share(msg, copied, call)
         elif isinstance(data, Frame):
-            lend(msg, (<Frame> data).lendable(copied), tracker, call)
-            (<Frame> data).address(msg, call)
+            with critical_section(data):
+                lend(msg, (<Frame> data).lendable(copied), tracker, call)
+                (<Frame> data).address(msg, call)
         elif tracker is not None:
             lend(msg, copy_of(data) if copied else data, tracker, call)
         elif copied:
@@ -360,28 +362,23 @@ cdef inline void count_in(SocketRecord *record, size_t size, bint more) noexcept
     record.stats.messages_received += not more
 
 
-cdef zmq_msg_t *spare = NULL  # room for CHUNK parts, for whoever receives a batch next
+cdef void *spare = NULL  # room for CHUNK parts, for whoever receives a batch next
 
 
 cdef void borrow_room(Catch *haul) noexcept:
     """Have room for a batch; where there is no memory for it the messages come by the few."""
-    global spare
-    if spare is NULL:
+    cdef zmq_msg_t *parts = <zmq_msg_t *> swap(&spare, NULL)
+    if parts is NULL:
         make_room(haul, CHUNK)
         return
-    memcpy(spare, haul.parts, haul.count * sizeof(zmq_msg_t))
-    haul.parts = spare
+    memcpy(parts, haul.parts, haul.count * sizeof(zmq_msg_t))
+    haul.parts = parts
     haul.room = CHUNK
     haul.grown = True
-    spare = NULL
 
 
 cdef void give_back_room(Catch *haul) noexcept:
-    global spare
-    if spare is NULL and haul.room == CHUNK:
-        spare = haul.parts
-    else:
-        free(haul.parts)
+    free(swap(&spare, haul.parts) if haul.room == CHUNK else haul.parts)
 
 
 cdef object to_target(object buffer, str call, object place):
@@ -636,6 +633,7 @@ cdef class Socket(BaseSocket):
         The context has ended.
     """
 
+    @critical_section
     def send(self, data, flags=0, copy=None, track=False, *, timeout=None, routing_id=None, group=None):
         """Send a message, or one part of it. Waits where no peer can take it.
 
@@ -697,6 +695,7 @@ cdef class Socket(BaseSocket):
                     return None
         return put_tracked(self, [to_content(data, "send", None)], f, copy, track, timeout, "send")
 
+    @critical_section
     def try_send(self, data):
         """Send a message if that needs no waiting.
 
@@ -716,6 +715,7 @@ cdef class Socket(BaseSocket):
             return True
         return put_parts(self, [data], None, ZMQ_DONTWAIT | QUIET, None, None, None, "try_send") == 1
 
+    @critical_section
     def send_multipart(self, parts, flags=0, copy=None, track=False, *, timeout=None):
         """Send a message of several parts. All are checked before the first goes; it is sent whole or not at all.
 
@@ -749,6 +749,7 @@ cdef class Socket(BaseSocket):
         cdef int f = to_flags(flags, "send_multipart")
         return put_tracked(self, to_message(parts, "send_multipart"), f, copy, track, timeout, "send_multipart")
 
+    @critical_section
     def send_many(self, messages, *, flags=0, timeout=None):
         """Send many messages of one part with one call. All are checked before the first goes.
 
@@ -781,6 +782,7 @@ cdef class Socket(BaseSocket):
         """
         return put_many(self, messages, False, flags, timeout, "send_many")
 
+    @critical_section
     def send_multipart_many(self, messages, *, flags=0, timeout=None):
         """Send many messages of several parts with one call. All are checked before the first goes.
 
@@ -807,6 +809,7 @@ cdef class Socket(BaseSocket):
 
     # ---- receiving
 
+    @critical_section
     def recv(self, flags=0, copy=True, track=False, *, timeout=None):
         """Receive a message, or one part of it. Waits for one.
 
@@ -843,6 +846,7 @@ cdef class Socket(BaseSocket):
         """
         return fetch(self, to_flags(flags, "recv"), copy, timeout, "recv")
 
+    @critical_section
     def try_recv(self):
         """Receive a message if one is there.
 
@@ -853,6 +857,7 @@ cdef class Socket(BaseSocket):
         """
         return fetch(self, ZMQ_DONTWAIT | QUIET, True, None, "try_recv")
 
+    @critical_section
     def recv_into(self, buffer, *, nbytes=0, flags=0, timeout=None):
         """Receive a message, or one part of it, into a buffer. Waits for one.
 
@@ -885,6 +890,7 @@ cdef class Socket(BaseSocket):
         target = to_target(buffer, "recv_into", None)
         return fetch_into(self, target, to_room(target, nbytes, "recv_into"), f, timeout, "recv_into")
 
+    @critical_section
     def recv_multipart(self, flags=0, copy=True, track=False, *, timeout=None):
         """Receive a message with all its parts. Waits for one.
 
@@ -914,6 +920,7 @@ cdef class Socket(BaseSocket):
         cdef int f = to_flags(flags, "recv_multipart")
         return gather(self, 1, True, False, not copy, f, timeout, "recv_multipart")
 
+    @critical_section
     def recv_multipart_into(self, buffers, *, flags=0, timeout=None):
         """Receive a message with all its parts, each into a buffer. Waits for one.
 
@@ -942,6 +949,7 @@ cdef class Socket(BaseSocket):
         cdef str call = "recv_multipart_into"
         return fetch_multipart_into(self, to_targets(buffers, call), to_flags(flags, call), timeout, call)
 
+    @critical_section
     def recv_many(self, limit=1000, *, flags=0, timeout=None):
         """Receive many messages with one call: wait for the first, then take what is there.
 
@@ -975,6 +983,7 @@ cdef class Socket(BaseSocket):
         cdef int most = to_int(limit, "recv_many", "limit", 1)
         return gather(self, most, False, False, False, f, timeout, "recv_many")
 
+    @critical_section
     def recv_multipart_many(self, limit=1000, *, flags=0, timeout=None):
         """Receive many messages with all their parts with one call: wait for the first, then take what is there.
 
@@ -1010,6 +1019,7 @@ cdef class Socket(BaseSocket):
         except errors.ContextTerminated:
             raise StopIteration from None
 
+    @critical_section
     def poll(self, timeout=None, flags=1):
         """Wait until the socket can send or receive.
 
