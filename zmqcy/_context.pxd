@@ -10,7 +10,7 @@ cdef extern from *:
     #ifdef Py_GIL_DISABLED
     #define ZMQCY_FREE_THREADED 1
     /* A weak reference gives an object, too, whose end waits in `__dealloc__` for a lock of ours: it is untracked. */
-    static PyObject *zmqcy_alive(PyObject *object, PyObject *reference) {
+    static inline PyObject *zmqcy_alive(PyObject *object, PyObject *reference) {
         if (reference == NULL) return Py_NewRef(object);
         if (PyWeakref_GetRef(reference, &object) < 0) PyErr_Clear();
         if (object != NULL && !PyObject_GC_IsTracked(object)) Py_CLEAR(object);

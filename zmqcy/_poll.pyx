@@ -204,7 +204,8 @@ cdef class Poller:
         if not wanted:
             return
         if isinstance(socket, BaseSocket):
-            (<BaseSocket> socket).current_events("register")
+            with critical_section(socket):
+                (<BaseSocket> socket).current_events("register")
         else:
             fd = to_descriptor(socket)
         self.enter("register")  # a handler or fileno() has run meanwhile
