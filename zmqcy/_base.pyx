@@ -727,6 +727,7 @@ cdef class BaseSocket:
         return self.owner
 
     @property
+    @critical_section
     def closed(self):
         """bool: whether the socket was closed."""
         return self.is_gone()
@@ -850,6 +851,7 @@ cdef class BaseSocket:
         return self.monitor_address
 
     @property
+    @critical_section
     def _monitor_end(self):
         return None if self.monitor_end is NULL else <object> self.monitor_end
 
