@@ -15,8 +15,8 @@ from libc.string cimport memcpy
 
 from zmqcy._context cimport (
     BUSY, CLOSED, ENDED, FORKED, HELD, SHADOW, WATCHED, Context, Link, Property, Signaler, SocketRecord, Stats, Watch,
-    alive, come_out, delist, enlist, go_inside, insert, is_inside, kind_of, lock_lists, note_last, prepare_threads, remove,
-    unlock_lists)
+    alive, come_out, delist, enlist, go_inside, insert, is_inside, kind_of, lock_lists, note_last, prepare_threads,
+    remove, unlock_lists)
 from zmqcy._library cimport (
     LAST_TYPE, NO_TYPE, c_string, check, error, interrupted, no_drafts, round_up, set_attribute, to_int, to_integer,
     to_milliseconds, to_spin, type_name)

@@ -707,8 +707,8 @@ cdef void note_schedule(Ending *ending, int number, int value) noexcept:
 cdef int prepare_threads(Context context) except -1:
     """Raise where libzmq would abort as it starts its threads, which it does with the first socket.
 
-    The GIL is kept, short as this is: another thread could end the context meanwhile, and free it. Without a GIL it runs
-    in the critical section of the context.
+    The GIL is kept, short as this is: another thread could end the context meanwhile, and free it. Without a GIL this
+    is the critical section of the context.
     """
     cdef Ending *ending = context.ending
     cdef sigset mask
