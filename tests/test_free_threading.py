@@ -130,7 +130,8 @@ def replace():
     sockets[random.randrange(1, 12)] = each
 hammer(
     lambda: poller().register(any(), zmqcy.POLLIN), lambda: poller().register(any()),
-    lambda: poller().unregister(any()), lambda: poller().modify(any(), zmqcy.POLLOUT), lambda: poller().poll(1), lambda: poller().poll(0),
+    lambda: poller().unregister(any()), lambda: poller().modify(any(), zmqcy.POLLOUT),
+    lambda: poller().poll(1), lambda: poller().poll(0),
     lambda: poller().sockets, lambda: any().send(b"x", zmqcy.DONTWAIT), lambda: any().recv(zmqcy.DONTWAIT),
     lambda: random.choice(sockets[1:]).close(0) if random.random() < 0.05 else None, replace, anew,
     lambda: zmqcy.select([any()], [any()], [], 0),
