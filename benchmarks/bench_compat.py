@@ -9,9 +9,9 @@ from functools import partial
 import bench_wheel
 from common import (
     COMPAT,
+    HERE,
     LIBRARIES,
     PEER,
-    RESULTS,
     START,
     Cell,
     Failed,
@@ -71,7 +71,7 @@ def tuned(mode, size, options):
         python = [sys.executable]
     elif wheel := bench_wheel.wheel_python():
         # From a folder without a zmqcy of its own, which -m would prefer.
-        python = ["env", "-u", "PYTHONPATH", "sh", "-c", 'cd "$0" && exec "$@"', str(RESULTS), wheel]
+        python = ["env", "-u", "PYTHONPATH", "sh", "-c", 'cd "$0" && exec "$@"', str(HERE), wheel]
     else:
         return []
     program = [str(PEER), LIBRARIES["pyzmq"]]
