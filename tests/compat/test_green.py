@@ -36,11 +36,15 @@ def look(socket, option, call=green._option):
     looks.append(option)
     return call(socket, option)
 
-def sleep(socket, *arguments, call=green.Socket._sleep):
-    sleeps.append(socket)
-    return call(socket, *arguments)
+def counted(call):
+    def sleep(self, *arguments):
+        sleeps.append(self)
+        return call(self, *arguments)
+    return sleep
 
-green._option, green.Socket._sleep = look, sleep
+green._option = look
+for each in (green.Socket, green.Poller):
+    each._sleep = counted(each._sleep)
 """
 
 
@@ -117,11 +121,13 @@ def test_an_ended_wait_takes_no_message(greenlets, spin):
     """)
 
 
-def test_who_waits_for_an_answer_spins(greenlets):
+@pytest.mark.parametrize("who", ["left", "poller"])
+def test_who_waits_for_an_answer_spins(greenlets, who):
     """It takes what comes soon without sleep, and others have turns; it sleeps for what comes late, or unasked."""
-    greenlets("""
+    greenlets(f"""
     left, right = pair(zmq.DEALER)
-    left.spin = 1_000_000
+    poller = zmq.Poller()
+    poller.register(left, zmq.POLLIN)
     turns = []
 
     def answer():
@@ -130,24 +136,30 @@ def test_who_waits_for_an_answer_spins(greenlets):
             gevent.sleep(0)
         zmqcy.Socket.send(right, b"answer")
 
+    def receive():
+        if {who} is poller:
+            assert poller.poll(20_000) == [(left, zmq.POLLIN)]
+        return left.recv() == b"answer"
+
+    left.spin = 1_000_000
     left.send(b"question")
     gevent.spawn(answer)
-    assert left.recv() == b"answer" and len(turns) == 20 and not sleeps
+    assert receive() and len(turns) == 20 and not sleeps
     gevent.spawn(answer)
-    assert left.recv() == b"answer" and sleeps == [left]  # which nothing asked for
+    assert receive() and sleeps == [{who}]  # which nothing asked for
     del sleeps[:]
     left.spin = 0.1
     left.send(b"question")
     gevent.spawn_later(0.05, answer)
-    assert left.recv() == b"answer" and sleeps == [left] and not left._eager
+    assert receive() and sleeps == [{who}] and not {who}._eager
     left.spin = 1_000_000  # but the last wait was long
     left.send(b"question")
     gevent.spawn(answer)
-    assert left.recv() == b"answer" and sleeps == [left, left] and left._eager
+    assert receive() and sleeps == [{who}] * 2 and {who}._eager
     left.spin = 0
     left.send(b"question")
     gevent.spawn(answer)
-    assert left.recv() == b"answer" and len(sleeps) == 3
+    assert receive() and sleeps == [{who}] * 3
     """)
 
 
@@ -185,8 +197,7 @@ def test_close_ends_a_poll(greenlets):
     left, right = pair()
     poller = zmq.Poller()
     poller.register(left, zmq.POLLIN)
-    polling = gevent.spawn(poller.poll, 20_000)
-    gevent.sleep(0.01)
+    polling = asleep(poller.poll, 20_000)
     left.close()
     polling.join(10)
     assert isinstance(polling.exception, zmq.ZMQError) or polling.value == [(left, zmq.POLLERR)]

@@ -46,6 +46,14 @@ def _left(deadline: float | None) -> float | None:
     return None if deadline is None else max(0.0, deadline - _clock())
 
 
+def _take_turn(hub: Any) -> None:
+    """Let the other greenlets run that can, and the threads that have an answer to bring."""
+    _yield_processor()
+    waiter = Waiter(hub)
+    hub.loop.run_callback(waiter.switch, None)
+    waiter.get()
+
+
 def _telling(name: str) -> Any:
     """Return a method of sockets that tells others what it may have swallowed."""
     method = getattr(core.Socket, name)
@@ -99,8 +107,8 @@ class Socket(core.Socket):
         """Wait until the socket is ready for something, and return whether it is."""
         hub, start = gevent.get_hub(), _clock()
         # Who waits for an answer looks again in each turn of the loop for a while: to be woken costs more than that.
-        spin = self.spin / 1e6 if self._asked and flag & POLLIN else 0
-        until = start + spin if self._eager else start
+        spin = self._hope(flag)
+        until = start + spin if self._eager else 0
         while not (events := _option(self, EVENTS)) & flag:
             if self._waiters:
                 self._wake(events)
@@ -108,15 +116,17 @@ class Socket(core.Socket):
             if deadline is not None and now >= deadline:
                 break
             if now < until:
-                _yield_processor()
-                waiter = Waiter(hub)
-                hub.loop.run_callback(waiter.switch, None)
-                waiter.get()
+                _take_turn(hub)
             else:
                 self._sleep(hub, flag, deadline)
         if spin:
             self._eager = _clock() - start < _SHORT_WAIT * spin
         return bool(events & flag)
+
+    def _hope(self, flag: int) -> float:
+        """Return for how many seconds a wait for some events may spin."""
+        seconds: float = self.spin / 1e6 if self._asked and flag & POLLIN else 0
+        return seconds
 
     def _sleep(self, hub: Any, flag: int, deadline: float | None) -> None:
         """Have other greenlets run until the descriptor tells news, another greenlet does, or the time is up."""
@@ -231,33 +241,45 @@ class Context(core.Context):
 class Poller(core.Poller):
     """Wait for several sockets, or descriptors, while other greenlets run."""
 
+    _eager = True  # the last wait for an answer was short
+
     def poll(self, timeout: float | None = -1) -> Any:
         """Return the ready ones, each with its events, after some milliseconds at most."""
         deadline = _deadline(timeout)
-        hub = gevent.get_hub()
+        hub, start, spin = gevent.get_hub(), _clock(), None
         while not (ready := self._look()) and (left := _left(deadline)) != 0:
-            changed = Waiter(hub)
-            # The descriptor of a socket that is none of ours may have told its news to someone else.
-            watchers = [hub.loop.timer(1 if left is None else min(left, 1))]
-            for what, flags in self.sockets:
-                if isinstance(what, Socket):
-                    what._waiters[changed] = flags
-                each: Any = what
-                fd = each if isinstance(each, int) else each.fileno()
-                kinds = _READ if isinstance(what, _base.BaseSocket) else flags & (_READ | _WRITE)
-                watchers.append(hub.loop.io(fd, kinds))
-            try:
-                for watcher in watchers:
-                    watcher.start(changed.switch, None)
-                changed.get()
-            finally:
-                for watcher in watchers:
-                    watcher.stop()
-                    watcher.close()
-                for what, _ in self.sockets:
-                    if isinstance(what, Socket):
-                        what._waiters.pop(changed, None)
+            if spin is None:
+                spin = max((what._hope(flags) for what, flags in self.sockets if isinstance(what, Socket)), default=0)
+            if self._eager and _clock() < start + spin:
+                _take_turn(hub)
+            else:
+                # The descriptor of a socket that is none of ours may have told its news to someone else.
+                self._sleep(hub, 1 if left is None else min(left, 1))
+        if spin:
+            self._eager = _clock() - start < _SHORT_WAIT * spin
         return ready
+
+    def _sleep(self, hub: Any, seconds: float) -> None:
+        """Have other greenlets run until a descriptor tells news, another greenlet does, or the time is up."""
+        changed, watchers = Waiter(hub), [hub.loop.timer(seconds)]
+        for what, flags in self.sockets:
+            if isinstance(what, Socket):
+                what._waiters[changed] = flags
+            each: Any = what
+            fd = each if isinstance(each, int) else each.fileno()
+            kinds = _READ if isinstance(what, _base.BaseSocket) else flags & (_READ | _WRITE)
+            watchers.append(hub.loop.io(fd, kinds))
+        try:
+            for watcher in watchers:
+                watcher.start(changed.switch, None)
+            changed.get()
+        finally:
+            for watcher in watchers:
+                watcher.stop()
+                watcher.close()
+            for what, _ in self.sockets:
+                if isinstance(what, Socket):
+                    what._waiters.pop(changed, None)
 
     def _look(self) -> Any:
         try:
