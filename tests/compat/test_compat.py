@@ -303,7 +303,7 @@ def test_a_program_fails_as_it_would(tmp_path, why, by_module):
 
 def test_run_without_a_program():
     done = subprocess.run([sys.executable, "-m", "zmqcy.compat"], capture_output=True, text=True, timeout=30)
-    assert done.returncode == 1 and "python -m zmqcy.compat program.py" in done.stderr
+    assert done.returncode == 1 and "python -m zmqcy.compat [--tuned] program.py" in done.stderr
 
 
 def test_a_cancelled_receive_takes_nothing(run):
