@@ -260,7 +260,7 @@ print(zmq.__name__, zmq.Socket.__module__, *sys.argv[1:], __name__)
 """
 
 
-@pytest.mark.parametrize("how", [("user.py",), ("-m", "user")])
+@pytest.mark.parametrize("how", [("user.py",), ("-m", "user"), ("--tuned", "user.py"), ("--tuned", "-m", "user")])
 def test_run_a_program(tmp_path, how):
     (tmp_path / "user.py").write_text(PROGRAM_OF_A_USER)
     command = [sys.executable, "-m", "zmqcy.compat", *how, "one", "--two"]
