@@ -246,6 +246,22 @@ def test_the_same_script_on_compat_and_on_pyzmq(name):
     assert common.over("tcp", command, ("rep", "req"), **TINY)["rate"] > 0
 
 
+def test_the_same_script_tuned(tmp_path, monkeypatch):
+    """The zmqcy that is tested stands for that of a wheel, if need be; without either nothing is measured."""
+    monkeypatch.setattr(bench_wheel, "wheel_python", lambda: python_of_the_wheel(tmp_path))
+    options = common.argparse.Namespace(**TINY)
+    for mode in ("single", "multipart"):
+        [cell] = bench_compat.tuned(mode, 1024, options)
+        for run in cell.runs.values():
+            assert run()["rate"] > 0
+    monkeypatch.setattr(bench_compat, "missing", lambda *_, command, **__: "tuned" if "--tuned" in command else "not")
+    for name, run in cell.runs.items():
+        with pytest.raises(common.Failed, match="^tuned$" if name == "zmqcy" else "^not$"):
+            run()
+    monkeypatch.setattr(bench_wheel, "wheel_python", str)
+    assert zmqcy.has("draft") or bench_compat.tuned("single", 1024, options) == []
+
+
 @pytest.mark.parametrize("trips", [False, True])
 @pytest.mark.parametrize(("framework", "needs"), bench_compat.FRAMEWORKS.items())
 def test_frameworks_on_compat_and_on_pyzmq(framework, needs, trips):
@@ -357,12 +373,18 @@ def test_a_kernel(side):
 # ---- the wheel
 
 
-def test_the_wheel_beside_its_rivals(tmp_path, monkeypatch):
-    """The zmqcy that is tested stands for that of a wheel; where its libzmq has no drafts nothing is tuned."""
+def python_of_the_wheel(tmp_path):
+    """Return a Python that has the zmqcy that is tested, whatever PYTHONPATH says."""
     python = tmp_path / "python"
     python.write_text(f'#!/bin/sh\nPYTHONPATH={Path(zmqcy.__file__).parent.parent} exec {sys.executable} "$@"\n')
     python.chmod(0o755)
-    monkeypatch.setattr(bench_wheel, "wheel_python", lambda: str(python))
+    return str(python)
+
+
+def test_the_wheel_beside_its_rivals(tmp_path, monkeypatch):
+    """The zmqcy that is tested stands for that of a wheel; where its libzmq has no drafts nothing is tuned."""
+    python = python_of_the_wheel(tmp_path)
+    monkeypatch.setattr(bench_wheel, "wheel_python", lambda: python)
     monkeypatch.setattr(bench_wheel, "RIVALS", ("C",))
     options = common.settled(True)
     options.seconds = 0.02

@@ -37,5 +37,6 @@ if [ $# = 0 ]; then
     for topic in drafts options constants errors context socket frames poll batches stats threads signals fork aio aio_poll; do
         set -- "$@" "tests/test_$topic.py"
     done
+    set -- "$@" tests/compat/test_tuned.py
 fi
 exec "$python" -m pytest -p no:cacheprovider "$@"

@@ -60,8 +60,8 @@ class Context(_context.Context):
         else:
             super().__init__(io_threads)
         self._defaults = {}
-        if tuned and has("draft") and zmq_version_info() >= (4, 3, 3):  # which first had the two options
-            self._defaults.update(dict.fromkeys(_BATCH_SIZES, _TUNED))
+        if tuned:
+            self._tune()
         for name, value in options.items():
             setattr(self, name, value)
 
@@ -106,6 +106,10 @@ class Context(_context.Context):
         self = super().shadow(address)
         self._defaults = {}
         return self
+
+    def _tune(self):
+        if has("draft") and zmq_version_info() >= (4, 3, 3):  # which first had the two options
+            self._defaults.update(dict.fromkeys(_BATCH_SIZES, _TUNED))
 
     @property
     def tuned(self):

@@ -111,7 +111,7 @@ def test_enable_and_disable(environment):
     assert before != "zmqcy.compat.core"
     for _ in range(2):
         assert "written" in cli("enable", python=environment).stdout
-        assert used(ZMQCY_AS_ZMQ="1") == "zmqcy.compat.core"
+        assert used(ZMQCY_AS_ZMQ="1") == used(ZMQCY_AS_ZMQ="tuned") == "zmqcy.compat.core"
         assert used() == before
     assert "removed" in cli("disable", python=environment).stdout
     assert used(ZMQCY_AS_ZMQ="1") == before

@@ -260,7 +260,7 @@ print(zmq.__name__, zmq.Socket.__module__, *sys.argv[1:], __name__)
 """
 
 
-@pytest.mark.parametrize("how", [("user.py",), ("-m", "user")])
+@pytest.mark.parametrize("how", [("user.py",), ("-m", "user"), ("--tuned", "user.py"), ("--tuned", "-m", "user")])
 def test_run_a_program(tmp_path, how):
     (tmp_path / "user.py").write_text(PROGRAM_OF_A_USER)
     command = [sys.executable, "-m", "zmqcy.compat", *how, "one", "--two"]
@@ -303,7 +303,7 @@ def test_a_program_fails_as_it_would(tmp_path, why, by_module):
 
 def test_run_without_a_program():
     done = subprocess.run([sys.executable, "-m", "zmqcy.compat"], capture_output=True, text=True, timeout=30)
-    assert done.returncode == 1 and "python -m zmqcy.compat program.py" in done.stderr
+    assert done.returncode == 1 and "python -m zmqcy.compat [--tuned] program.py" in done.stderr
 
 
 def test_a_cancelled_receive_takes_nothing(run):

@@ -3,6 +3,7 @@
 `install` puts them under the name ``zmq``. TREE names the modules, and where what is in each of them lives here.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -97,6 +98,7 @@ LOADED = {
 }
 """The submodules that are there after the import of a module, as with pyzmq."""
 
+_tuned = False  # whether the contexts that are made from now on are
 _lock = Lock()
 
 
@@ -110,16 +112,24 @@ def pyzmq_version_info() -> tuple[int, int, int]:
     return PYZMQ
 
 
-def install() -> None:
+def install(tuned: bool | None = None) -> None:
     """Let ``import zmq``, and the import of its submodules, find what is here.
 
-    It has to come before the first import of pyzmq. Once more does nothing; it may be called in any thread.
+    It has to come before the first import of pyzmq. Once more changes no more than `tuned`; it may be called in any
+    thread.
+
+    Parameters
+    ----------
+    tuned : bool, optional
+        Whether each context that is made from now on is one of ``zmqcy.Context(tuned=True)``. By default it is if
+        ``ZMQCY_AS_ZMQ=tuned`` is in the environment, or an earlier call has said so.
 
     Raises
     ------
     ImportError
         pyzmq itself is imported already.
     """
+    global _tuned
     with _lock:
         found = sys.modules.get("zmq")
         if found is not None and not isinstance(found, _Module):
@@ -129,6 +139,9 @@ def install() -> None:
             )
         if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
             sys.meta_path.insert(0, _Finder())
+        if tuned is None:
+            tuned = _tuned or os.environ.get("ZMQCY_AS_ZMQ") == "tuned"
+        _tuned = tuned
 
 
 class _Module(ModuleType):

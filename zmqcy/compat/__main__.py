@@ -1,7 +1,9 @@
 """Run a program whose ``import zmq`` is to get zmqcy.
 
-python -m zmqcy.compat program.py [argument...]
-python -m zmqcy.compat -m module [argument...]
+python -m zmqcy.compat [--tuned] program.py [argument...]
+python -m zmqcy.compat [--tuned] -m module [argument...]
+
+With --tuned its contexts are those of zmqcy.Context(tuned=True), and so are those of the processes that it starts.
 """
 
 import os
@@ -15,6 +17,9 @@ from zmqcy.compat import install
 def main() -> None:
     """Run what the arguments of the process name, as ``python`` does."""
     arguments = sys.argv[1:]
+    tuned = arguments[:1] == ["--tuned"]
+    if tuned:
+        del arguments[0]
     by_module = arguments[:1] == ["-m"]
     if by_module:
         del arguments[0]
@@ -24,7 +29,9 @@ def main() -> None:
         path = os.path.abspath(arguments[0])
         print(f"{sys.executable}: can't open file {path!r}: [Errno 2] No such file or directory", file=sys.stderr)
         sys.exit(2)
-    os.environ["ZMQCY_AS_ZMQ"] = "1"  # for the processes that it starts, where `zmqcy compat enable` was run
+    # For the processes that it starts, where `zmqcy compat enable` was run; it may be one of another's itself.
+    if tuned or os.environ.get("ZMQCY_AS_ZMQ") != "tuned":
+        os.environ["ZMQCY_AS_ZMQ"] = "tuned" if tuned else "1"
     install()
     sys.argv = arguments
     try:

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from weakref import ref
 
 import zmqcy
-from zmqcy import _base, constants
+from zmqcy import _base, compat, constants
 from zmqcy._base import SocketProperty
 from zmqcy.compat import PYZMQ, pyzmq_version, pyzmq_version_info
 from zmqcy.compat.utils import dumps, loads
@@ -427,7 +427,7 @@ class Context(zmqcy.Context):
     IDENTITY: Any
 
     def __init__(self, io_threads: Any = 1, shadow: Any = 0) -> None:
-        super().__init__(io_threads, shadow)
+        super().__init__(io_threads, shadow, tuned=compat._tuned)
         self._shadow = bool(shadow) or isinstance(io_threads, zmqcy.Context)
 
     def __init_subclass__(cls, **arguments: Any) -> None:
@@ -437,8 +437,10 @@ class Context(zmqcy.Context):
 
     @classmethod
     def shadow(cls, address: Any) -> Any:
-        made = super().shadow(address)
+        made: Any = super().shadow(address)
         made._shadow = True
+        if compat._tuned:
+            made._tune()
         return made
 
     def __repr__(self) -> str:

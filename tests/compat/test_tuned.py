@@ -1,0 +1,75 @@
+"""Programs that say ``import zmq`` and get tuned contexts: by `install`, by an option, by the environment.
+
+Where libzmq has no drafts nothing is tuned; `make test-drafts` runs this with one that has.
+"""
+
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import zmqcy
+
+with zmqcy.Context(tuned=True) as context:
+    CAN = context.tuned
+MODULES = ["zmq", "zmq.asyncio", *(["zmq.green"] if importlib.util.find_spec("gevent") else [])]
+PROGRAM = """
+import importlib, json, subprocess, sys
+import zmq
+found = []
+for name in json.loads(sys.argv[1]):
+    module = importlib.import_module(name)
+    with module.Context() as made, module.Context.instance() as shared:
+        for each in (made, shared, module.Context(made), module.Context.shadow(made.underlying)):
+            found.append(each.tuned)
+            if each.tuned:
+                with each.socket(zmq.PULL) as socket:
+                    assert socket.getsockopt(zmq.IN_BATCH_SIZE) == socket.getsockopt(zmq.OUT_BATCH_SIZE) == 98_304
+if "again" in sys.argv:  # a process that it starts
+    found += json.loads(subprocess.check_output([sys.executable, "-m", "zmqcy.compat", *sys.argv[:2]]))
+print(json.dumps(found))
+"""
+
+
+@pytest.fixture
+def tuned(tmp_path):
+    """A function that runs the program in a way, and returns whether all of its contexts are tuned, or none is."""
+    (tmp_path / "program.py").write_text(PROGRAM)
+
+    def execute(*how, begin="", more=(), **variables):
+        environment = {name: value for name, value in os.environ.items() if name != "ZMQCY_AS_ZMQ"} | variables
+        if begin:
+            (tmp_path / "begin.py").write_text(f"import zmqcy.compat\n{begin}\n{PROGRAM}")
+        program = "begin.py" if begin else "program.py"
+        command = [sys.executable, *how, program, json.dumps(MODULES), *more]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50, env=environment)
+        assert done.returncode == 0, done.stderr
+        [found] = set(json.loads(done.stdout))
+        return found
+
+    return execute
+
+
+def test_by_install(tuned):
+    assert tuned(begin="zmqcy.compat.install(tuned=True)") == CAN
+    assert tuned(begin="zmqcy.compat.install(tuned=True); zmqcy.compat.install()") == CAN
+    assert not tuned(begin="zmqcy.compat.install()")
+    assert not tuned(begin="zmqcy.compat.install(tuned=True); zmqcy.compat.install(tuned=False)")
+
+
+def test_by_the_environment(tuned):
+    assert tuned(begin="zmqcy.compat.install()", ZMQCY_AS_ZMQ="tuned") == CAN
+    assert not tuned(begin="zmqcy.compat.install()", ZMQCY_AS_ZMQ="1")
+    assert not tuned(begin="zmqcy.compat.install(tuned=False)", ZMQCY_AS_ZMQ="tuned")
+
+
+def test_by_an_option(tuned):
+    """A process that it starts has it too."""
+    run = ("-m", "zmqcy.compat")
+    assert tuned(*run, "--tuned", more=["again"]) == CAN
+    assert tuned(*run, "--tuned", ZMQCY_AS_ZMQ="1") == CAN
+    assert tuned(*run, more=["again"], ZMQCY_AS_ZMQ="tuned") == CAN
+    assert not tuned(*run, more=["again"])
