@@ -3,6 +3,7 @@
 import copy
 import os
 import pickle
+import subprocess
 import sys
 import threading
 import time
@@ -10,6 +11,7 @@ import tracemalloc
 import warnings
 
 import pytest
+from memory import resident
 
 import zmqcy
 
@@ -322,6 +324,71 @@ def test_more_sockets_than_max_sockets():
                 break
             except zmqcy.ZMQError:
                 assert time.monotonic() < deadline
+
+
+WAITING = """
+import sys, zmqcy
+context = zmqcy.Context()
+{0}
+{1}
+print("ended")
+"""
+SOCKETS = """
+for _ in range(1022):
+    with context.socket(zmqcy.DEALER, linger=0) as socket:
+        socket.connect("inproc://nobody")
+"""
+CONNECTIONS = """
+with context.socket(zmqcy.DEALER, linger=0) as socket:
+    for i in range(1500):
+        socket.connect(f"inproc://nobody.{i % 700}")
+"""
+
+
+@pytest.mark.parametrize(
+    "end",
+    ["context.term(20_000)", "context.shutdown(); context.term(20_000)", "context.destroy(0)", "del context, socket"],
+)
+@pytest.mark.parametrize("what", [SOCKETS, CONNECTIONS], ids=["sockets", "connections"])
+def test_who_waits_for_a_name_of_inproc_is_let_go_in_the_end(what, end):
+    """libzmq needs a place among max_sockets for each such connection then, and aborts where there is none."""
+    program = WAITING.format(what, end)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "ended\n", "")
+
+
+def test_who_comes_late_to_a_name_of_inproc_is_served():
+    with zmqcy.Context() as context:
+        clients = [context.socket(zmqcy.DEALER) for _ in range(600)]
+        for client in clients:
+            client.connect("inproc://late")
+            client.send(b"before")
+        server = context.socket(zmqcy.ROUTER)
+        server.bind("inproc://late")
+        for _ in clients:
+            server.send_multipart(server.recv_multipart(timeout=10_000))
+        assert {client.recv(timeout=10_000) for client in clients} == {b"before"}
+
+
+def test_names_of_inproc_that_are_free_again_cost_no_memory(ctx):
+    a, b = ctx.socket(zmqcy.PAIR), ctx.socket(zmqcy.PAIR)
+
+    def use(count):
+        for i in range(count):
+            name = f"inproc://{'x' * 1000}.{i}"
+            a.bind(name)
+            b.connect(name)
+            b.disconnect(name)
+            a.unbind(name)
+            a.events, b.events
+            if i % 10 == 0:
+                with a.watch():
+                    pass
+
+    use(500)
+    before = resident()
+    use(10_000)
+    assert resident() - before < 5_000_000  # bytes; the names alone are 10,000,000
 
 
 REFUSED = {

@@ -1131,6 +1131,7 @@ cdef class Socket(BaseSocket):
                 end.close(0)
                 end = None
             else:
+                self.note_name(endpoint)
                 end.connect(endpoint.decode())
         except errors.ZMQError:  # the context has ended, or has no more sockets
             end = None

@@ -18,6 +18,7 @@ cdef class BaseSocket:
     cdef object frames            # the class of the frames that are received: Frame, or one that descends from it
     cdef object origin            # what a shadow must keep alive
     cdef PyObject *monitor_end    # what reads its monitor, which has to be open as long as libzmq writes there
+    cdef set names                # of inproc that it is bound to, or its monitor
     cdef bytes monitor_address    # where libzmq writes its events, as far as it is known
     cdef zmq_msg_t *held          # parts that were received and could not be handed over
     cdef int held_first
@@ -48,6 +49,8 @@ cdef class BaseSocket:
     cdef int check_set(self, int rc, str call, int number, object value) except -1
     cdef int64_t on_endpoint(self, str call, object endpoint) except -1
     cdef tuple check_listener(self, str endpoint)
+    cdef int note_name(self, bytes name) except -1
+    cdef int lose_name(self, bytes name) except -1
     cdef int on_group(self, str call, object group) except -1
 
 

@@ -237,6 +237,8 @@ cdef class BaseSocket:
         self.closing()
         silence(&self.record)
         delist(&self.record)
+        if self.names is not None:
+            self.owner.note_unbind(self.names)
         self.record.state |= CLOSED
 
     cdef void closing(self) noexcept:
@@ -267,6 +269,7 @@ cdef class BaseSocket:
         <void> zmq_socket_monitor(self.record.handle, NULL, 0)
         if reader is not NULL:
             <void> zmq_close(reader)
+        self.lose_name(self.monitor_address)
         self.monitor_address = None
 
     cdef void find_descriptor(self) noexcept:
@@ -472,12 +475,34 @@ cdef class BaseSocket:
         if number:
             raise error(number, call, self.record.type, text.decode("utf-8", "backslashreplace"))
         self.networked |= not text.startswith(b"inproc:")
+        if self.owner is not None and text.startswith(b"inproc:"):
+            if call == "bind":
+                self.note_name(text)
+            elif call == "unbind":
+                self.lose_name(text)
+            elif call == "connect":
+                self.owner.note_connect(text)
         if listener is not None:
             given_away[listener[0]] = listener
         if text.startswith(b"udp:"):
             self.datagram = True
             self.set_threshold(self.threshold)
         return peer
+
+    cdef int note_name(self, bytes name) except -1:
+        """Take note that a name of inproc is the socket's, as long as it is open."""
+        if self.owner is not None:
+            if self.names is None:
+                self.names = set()
+            self.names.add(name)
+            self.owner.note_bind(name)
+        return 0
+
+    cdef int lose_name(self, bytes name) except -1:
+        if self.names is not None:
+            self.names.discard(name)
+            self.owner.note_unbind((name,))
+        return 0
 
     cdef tuple check_listener(self, str endpoint):
         """Raise where the descriptor of `use_fd` is not what a bind can take: libzmq would abort in its thread.
@@ -801,6 +826,7 @@ cdef class BaseSocket:
         rc = zmq_socket_monitor(self.record.handle, text, wanted)
         check(rc, "monitor", self.record.type, text.decode("utf-8", "backslashreplace"))
         self.monitor_address = text
+        self.note_name(text)
         if end is not None:
             Py_INCREF(end)
             self.monitor_end = <PyObject *> end
@@ -815,6 +841,7 @@ cdef class BaseSocket:
         rc = zmq_socket_monitor_versioned(self.record.handle, text, EVENT_PIPES_STATS, 2, ZMQ_PAIR)
         check(rc, "pipes_stats", self.record.type, None)
         self.monitor_address = text
+        self.note_name(text)
         Py_INCREF(end)
         self.monitor_end = <PyObject *> end
 

@@ -125,6 +125,7 @@ cdef struct Ending:
     bint running           # a socket was made, so that libzmq's threads run
     schedule_t schedule    # of libzmq's threads, as the user wants it
     bint foreign           # a shadow: another library ends it
+    void *keeper           # a socket for the connections over inproc that wait for a bind, until the end
     bint forked            # it is the parent's
     void *waker            # 1 more than a descriptor to write to in the end; NULL: none; LATE: it has ended
     int owners             # the context and its sockets
@@ -177,9 +178,15 @@ cdef class Context:
     cdef nsec spin_bound   # of new sockets
     cdef object woken      # the other end of the waker
     cdef list ends         # sockets that libzmq will write to when others are gone
+    cdef set bound         # names of inproc that its sockets have
+    cdef set waiting       # those that its sockets have connected to, and nobody had bound
 
     cdef int enter(self, str call) except -1
     cdef int warn_open(self) except -1
+    cdef int note_bind(self, bytes name) except -1
+    cdef int note_connect(self, bytes name) except -1
+    cdef int note_unbind(self, object names) except -1
+    cdef int let_waiting_go(self) except -1
     cdef int drop_ends(self) except -1
 
 

@@ -17,9 +17,9 @@ from zmqcy._system cimport (
     most_processors, nap, now, nsec, poke, probe_descriptors, probe_threads, replace, restore_signals, sigset, swap,
     try_schedule)
 from zmqcy.libzmq cimport (
-    ETERM, ZMQ_IO_THREADS, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_POLLIN, ZMQ_PULL, ZMQ_SUB, zmq_close,
-    zmq_ctx_get, zmq_ctx_new, zmq_ctx_set, zmq_ctx_shutdown, zmq_ctx_term, zmq_errno as last_errno, zmq_getsockopt,
-    zmq_setsockopt)
+    ETERM, ZMQ_IO_THREADS, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_PULL, ZMQ_SUB,
+    zmq_bind, zmq_close, zmq_ctx_get, zmq_ctx_new, zmq_ctx_set, zmq_ctx_shutdown, zmq_ctx_term, zmq_errno as last_errno, zmq_getsockopt,
+    zmq_setsockopt, zmq_socket)
 
 import atexit
 import sys
@@ -202,6 +202,9 @@ cdef bint start_ending(Ending *ending) noexcept:
     cdef unsigned long thread
     if ending.started:
         return True
+    if ending.keeper is not NULL:
+        <void> zmq_close(ending.keeper)
+        ending.keeper = NULL
     PyThread_acquire_lock(ending.done, 0)
     block_signals(&mask)  # the thread inherits the mask: signals are for the threads that wait for it
     thread = PyThread_start_new_thread(run_ending, ending)
@@ -341,6 +344,7 @@ cdef class Context:
         if self.ending is NULL or self.ending.forked:
             return
         if not self.is_shadow:
+            self.let_waiting_go()
             start_ending(self.ending)
         lock_lists()
         self.ending.owners -= 1
@@ -470,6 +474,7 @@ cdef class Context:
         """
         if self.ending is NULL or self.ending.forked or self.ending.started:
             return
+        self.let_waiting_go()
         check(zmq_ctx_shutdown(self.ending.handle), "shutdown", NO_TYPE, None)
 
     @critical_section
@@ -497,6 +502,7 @@ cdef class Context:
             return
         deadline = deadline_after(timeout, "term")
         self.drop_ends()
+        self.let_waiting_go()
         if not start_ending(ending):
             raise error(ENOMEM, "term", NO_TYPE, "no thread could be started")
         warning = now() + SECOND
@@ -518,6 +524,51 @@ cdef class Context:
             elif not ending.warned and now() >= warning:
                 ending.warned = True
                 self.warn_open()
+
+    # A socket that has connected over inproc to a name that nobody has bound stays in libzmq after its close, until
+    # somebody binds it or the context ends. The end needs a place among `max_sockets` for each such connection, beside
+    # those of the sockets that wait, and aborts where there is none. So one socket, made in time, lets all of them go.
+
+    @critical_section
+    cdef int note_bind(self, bytes name) except -1:
+        """Take note that a name of inproc is bound: who waited for it does so no more."""
+        if self.bound is None:
+            self.bound = set()
+        self.bound.add(name)
+        if self.waiting is not None:
+            self.waiting.discard(name)
+        return 0
+
+    @critical_section
+    cdef int note_unbind(self, object names) except -1:
+        if self.bound is not None:
+            self.bound.difference_update(names)
+        return 0
+
+    @critical_section
+    cdef int note_connect(self, bytes name) except -1:
+        """Take note that a connection waits for a name of inproc, where it does."""
+        cdef int none = 0
+        if self.bound is not None and name in self.bound:
+            return 0
+        if self.waiting is None:
+            self.waiting = set()
+        self.waiting.add(name)
+        if self.ending.keeper is NULL and not self.is_shadow and not self.ending.started:
+            self.ending.keeper = zmq_socket(self.ending.handle, ZMQ_PAIR)
+            if self.ending.keeper is not NULL:
+                <void> zmq_setsockopt(self.ending.keeper, ZMQ_LINGER, &none, sizeof(none))
+        return 0
+
+    cdef int let_waiting_go(self) except -1:
+        """Let the connections go that wait for a name of inproc: the context is about to end."""
+        cdef const char *address
+        if self.waiting is not None and self.ending.keeper is not NULL and not self.ending.started:
+            for name in self.waiting:
+                address = name
+                <void> zmq_bind(self.ending.keeper, address)
+            self.waiting = None
+        return 0
 
     @critical_section
     def _keep_end(self, end):
@@ -548,6 +599,7 @@ cdef class Context:
         if self.woken is None:
             import socket
             woken, waker = socket.socketpair()
+            self.let_waiting_go()
             if not start_ending(self.ending):
                 raise error(ENOMEM, "term", NO_TYPE, "no thread could be started")
             # The thread that ends it may outlive this object, so that the descriptor is given to it.

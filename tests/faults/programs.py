@@ -1367,6 +1367,26 @@ def max_sockets(zmq):
 
 @program(
     LIMITS,
+    "600 sockets connect over inproc to a name that nobody binds, are closed, and the context ends",
+    "ended",
+    "test_context.py::test_who_waits_for_a_name_of_inproc_is_let_go_in_the_end",
+)
+def names_that_nobody_binds(zmq):
+    def end():
+        ctx = zmq.Context()
+        for _ in range(600):
+            socket = make(zmq, ctx, "DEALER")
+            socket.linger = 0
+            socket.connect("inproc://nobody")
+            socket.close()
+        ctx.term()
+        return "ended"
+
+    return in_child_quietly(end)
+
+
+@program(
+    LIMITS,
     "`max_sockets` is set to 0, or to 2,147,483,647, and the first socket made",
     "EINVAL; EINVAL",
     "test_context.py::test_what_libzmq_could_not_start_its_threads_with",
