@@ -18,8 +18,8 @@ from zmqcy._system cimport (
     try_schedule)
 from zmqcy.libzmq cimport (
     ETERM, ZMQ_IO_THREADS, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_PULL, ZMQ_SUB,
-    zmq_bind, zmq_close, zmq_ctx_get, zmq_ctx_new, zmq_ctx_set, zmq_ctx_shutdown, zmq_ctx_term, zmq_errno as last_errno, zmq_getsockopt,
-    zmq_setsockopt, zmq_socket)
+    zmq_bind, zmq_close, zmq_ctx_get, zmq_ctx_new, zmq_ctx_set, zmq_ctx_shutdown, zmq_ctx_term, zmq_errno as last_errno,
+    zmq_getsockopt, zmq_setsockopt, zmq_socket)
 
 import atexit
 import sys
