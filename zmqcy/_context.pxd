@@ -187,6 +187,8 @@ cdef class Context:
     cdef int note_connect(self, bytes name) except -1
     cdef int note_unbind(self, object names) except -1
     cdef int let_waiting_go(self) except -1
+    cdef bint end_unless_open(self) except -1
+    cdef int begin_end(self) except -1
     cdef int drop_ends(self) except -1
 
 

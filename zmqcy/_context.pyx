@@ -502,9 +502,7 @@ cdef class Context:
             return
         deadline = deadline_after(timeout, "term")
         self.drop_ends()
-        self.let_waiting_go()
-        if not start_ending(ending):
-            raise error(ENOMEM, "term", NO_TYPE, "no thread could be started")
+        self.begin_end()
         warning = now() + SECOND
         while True:
             limit = deadline if ending.warned else warning if deadline == FOREVER else min(deadline, warning)
@@ -599,9 +597,7 @@ cdef class Context:
         if self.woken is None:
             import socket
             woken, waker = socket.socketpair()
-            self.let_waiting_go()
-            if not start_ending(self.ending):
-                raise error(ENOMEM, "term", NO_TYPE, "no thread could be started")
+            self.begin_end()
             # The thread that ends it may outlive this object, so that the descriptor is given to it.
             if replace(&self.ending.waker, NULL, <void *> (<size_t> waker.fileno() + 1)):
                 waker.detach()
@@ -634,10 +630,8 @@ cdef class Context:
         cdef int naps
         if self.closed:
             return
-        while True:
+        while not self.end_unless_open():
             sockets = self._all_sockets()
-            if sockets is None:
-                break
             for socket in sockets:
                 if socket._is_busy():
                     self.shutdown()
@@ -653,24 +647,37 @@ cdef class Context:
                     nap()
         self.term()
 
+    @critical_section
+    cdef bint end_unless_open(self) except -1:
+        """Begin to end the context unless it has open sockets; no thread makes one in between. Return whether it ends."""
+        if self.ending.sockets is not NULL:
+            return False
+        self.begin_end()
+        return True
+
+    cdef int begin_end(self) except -1:
+        """Start the thread that ends the context."""
+        self.let_waiting_go()
+        if not start_ending(self.ending):
+            raise error(ENOMEM, "term", NO_TYPE, "no thread could be started")
+        return 0
+
     def _all_sockets(self):
-        """Return those that are not closed, but for any that other threads are about to drop; None: there is none."""
+        """Return those that are not closed, but for any that other threads are about to drop."""
         cdef list sockets = []
         cdef SocketRecord *record
-        cdef bint empty
         lock_lists()
         record = self.ending.sockets if self.ending is not NULL else NULL
-        empty = record is NULL
         while record is not NULL:
             sockets.append(alive(record.owner, record.reference))
             record = record.following
         unlock_lists()
-        return None if empty else [socket for socket in sockets if socket is not None]
+        return [socket for socket in sockets if socket is not None]
 
     def _open_sockets(self):
         """Return the sockets of this context that are not closed."""
         cdef list ends = self.ends or []
-        return [socket for socket in self._all_sockets() or [] if socket not in ends]
+        return [socket for socket in self._all_sockets() if socket not in ends]
 
     def _name_open(self):
         """Return the open sockets in words: type, endpoint, and where each was made if tracemalloc runs."""
