@@ -455,7 +455,7 @@ def test_a_peer_that_goes_in_the_middle_tears_no_message(ctx, kind):
 def test_a_peer_that_goes_in_the_middle_costs_no_message(ctx, kind):
     """What went to the peer that is gone goes to the next one, with the rest."""
     receiver = {"PUSH": zmqcy.PULL, "DEALER": zmqcy.DEALER, "PAIR": zmqcy.PAIR}[kind]
-    for size in (400_000, 800_000, 1_600_000, 3_200_000):  # until there is time to go while it is sent
+    for size in 3 * (400_000, 800_000, 1_600_000, 3_200_000):  # until there is time to go while it is sent
         parts = [b"%d" % i for i in range(size)]
         sender = ctx.socket(zmqcy.SocketType[kind], linger=0, sndtimeo=20_000)
         sender.bind("tcp://127.0.0.1:*")
@@ -479,6 +479,7 @@ def test_a_peer_that_goes_in_the_middle_costs_no_message(ctx, kind):
             if not thread.is_alive():  # the first was too slow to go: the whole message went to it
                 break
         thread.join()
+        sender.close()
     pytest.fail("the second peer never got the message")
 
 
