@@ -83,7 +83,7 @@ UNFIT = [  # what measures memory or processor time, or waits for so many second
 def folder(kind: str) -> Path:
     """Return a copy of the package and its tests, with modules that were built for `kind`."""
     place = ROOT / "build" / kind
-    for name in ("zmqcy", "tests", "tools", "examples", "docs", "benchmarks"):
+    for name in ("zmqcy", "tests", "tools", "examples", "docs", "benchmarks", "packaging"):
         shutil.copytree(
             ROOT / name,
             place / name,
@@ -174,8 +174,8 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a few of the tests")
     options, arguments = parser.parse_known_args()
     kind, place = options.kind, folder(options.kind)
-    if not arguments:
-        arguments = [f"tests/test_{name}.py" for name in (QUICK if options.quick else TESTS)[kind]] or WITHOUT
+    if not any((place / each.partition("::")[0]).exists() for each in arguments):  # none is a test: all of them
+        arguments += [f"tests/test_{name}.py" for name in (QUICK if options.quick else TESTS)[kind]] or WITHOUT
     if kind in ("address", "thread"):
         arguments += UNFIT
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=600", *arguments]
