@@ -25,10 +25,15 @@ BUILD = {
     "coverage": {"ZMQCY_COVERAGE": "1"},
     "valgrind": {},
 }
+THREADED = [
+    *("threads", "device", "devices", "monitor", "poll", "stats", "lending", "frames", "batches", "context", "socket"),
+    *("spin", "filter", "signals", "exit", "guarantees", "auth", "metrics"),
+    *("aio", "aio_loops", "aio_futures", "aio_poll"),
+]
 TESTS = {  # those of memory that changes hands, and of threads; all of them where none is named
     "address": [],
     "coverage": [],
-    "thread": ["threads", "device", "devices", "monitor", "poll", "stats"],
+    "thread": THREADED,
     "valgrind": ["lending", "frames", "batches"],
 }
 QUICK = {  # in a minute or so each
