@@ -28,6 +28,13 @@ def ctrl_c():
     signal.signal(signal.SIGINT, before)
 
 
+@pytest.fixture(autouse=True, scope="session")
+def late_alarms():
+    """Let an alarm that comes after its test, on a busy machine, do nothing: it would end all tests without a word."""
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, lambda *_: None)
+
+
 @pytest.fixture(params=list(aio.FLAVOURS))
 def flavour(request):
     """An event loop, and the module of zmqcy that is for it; contexts are of that module."""

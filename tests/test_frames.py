@@ -664,7 +664,7 @@ def test_a_frame_that_another_thread_releases_while_it_is_copied(run, use):
                     pass
             thread.join()
         print("end")
-    """, check=False)  # fmt: skip
+    """, check=False, timeout=120)  # fmt: skip
     assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
 
 

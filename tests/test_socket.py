@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import datetime
+import os
 import pickle
 import threading
 import time
@@ -453,30 +454,42 @@ def test_a_peer_that_goes_in_the_middle_tears_no_message(ctx, kind):
 
 @pytest.mark.parametrize("kind", ["PUSH", "DEALER", "PAIR"])
 def test_a_peer_that_goes_in_the_middle_costs_no_message(ctx, kind):
-    """What went to the peer that is gone goes to the next one, with the rest."""
+    """What went to the peer that is gone goes to the next one, with the rest.
+
+    Unless libzmq's thread comes between on the sender's processor: see docs/reliability.md.
+    """
     receiver = {"PUSH": zmqcy.PULL, "DEALER": zmqcy.DEALER, "PAIR": zmqcy.PAIR}[kind]
-    for size in 3 * (400_000, 800_000, 1_600_000, 3_200_000):  # until there is time to go while it is sent
+    processors = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    if processors:
+        ctx.thread_affinity_cpu_add = processors[0]
+
+    def send():
+        if processors:
+            os.sched_setaffinity(0, processors[-1:])  # of this thread
+        sender.send_multipart(parts)
+
+    for size in (400_000, 800_000, *[1_600_000] * 4):  # until there is time to go while it is sent
         parts = [b"%d" % i for i in range(size)]
         sender = ctx.socket(zmqcy.SocketType[kind], linger=0, sndtimeo=20_000)
         sender.bind("tcp://127.0.0.1:*")
         endpoint = sender.last_endpoint
         first = shaken(endpoint, receiver.name)
         assert sender.poll(10_000, zmqcy.POLLOUT)
-        thread = threading.Thread(target=sender.send_multipart, args=[parts])
+        thread = threading.Thread(target=send)
         thread.start()
         with contextlib.suppress(zmqcy.SocketInUse):
             while thread.is_alive():
                 sender.poll(0)
         first.close()
-        for _ in range(5):  # a PAIR turns peers away until it has seen the first one go
+        for limit in (1000, 2000, 4000, 8000):  # a PAIR turns peers away until it has seen the first one go
             with ctx.socket(receiver, linger=0) as second:
                 second.connect(endpoint)
-                if second.poll(1000):
+                if second.poll(limit):
                     assert second.recv_multipart() == parts
                     thread.join()
                     sender.close()
                     return
-            if not thread.is_alive():  # the first was too slow to go: the whole message went to it
+            if not thread.is_alive():  # the first was too slow to go: the message counts as sent to it
                 break
         thread.join()
         sender.close()

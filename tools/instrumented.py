@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -24,10 +25,15 @@ BUILD = {
     "coverage": {"ZMQCY_COVERAGE": "1"},
     "valgrind": {},
 }
+THREADED = [
+    *("threads", "device", "devices", "monitor", "poll", "stats", "lending", "frames", "batches", "context", "socket"),
+    *("spin", "filter", "signals", "exit", "guarantees", "auth", "metrics"),
+    *("aio", "aio_loops", "aio_futures", "aio_poll"),
+]
 TESTS = {  # those of memory that changes hands, and of threads; all of them where none is named
     "address": [],
     "coverage": [],
-    "thread": ["threads", "device", "devices", "monitor", "poll", "stats"],
+    "thread": THREADED,
     "valgrind": ["lending", "frames", "batches"],
 }
 QUICK = {  # in a minute or so each
@@ -57,41 +63,51 @@ WITHOUT = [  # what says nothing about the extension modules
         "test_readme",
     )
 ]
-UNFIT = [  # what measures memory or processor time, or waits for so many seconds, which are others under a sanitizer
-    f"--deselect=tests/{name}"
-    for name in (
-        "test_aio_reliability.py::test_soak",
-        "test_device.py::test_a_full_side_costs_no_cpu",
-        "test_device.py::test_idle_devices_cost_no_cpu",
-        "test_docs.py",
-        "test_faults.py::test_what_zmqcy_makes_of_it[many_sockets]",
-        "test_memory.py::test_large_messages_find_their_pages_again",
-        "test_soak.py",
-        "test_strangers.py::test_a_length_that_is_a_lie_costs_no_memory",
-        "test_strangers.py::test_connections_that_say_nothing",
-    )
-] + [  # what starts programs that do not bear to be preloaded: a browser, and an interpreter with another libzmq
-    f"--deselect=tests/{name}"
-    for name in (
-        "test_web.py::test_the_page",
-        "test_library.py::test_an_old_libzmq_is_refused_at_import",
-        "test_library.py::test_info_tells_what_pointed_to_a_library_in_another_place",
-    )
+SANITIZED = [
+    # what measures memory or processor time, or waits for so many seconds, which are others under a sanitizer
+    "test_aio_reliability.py::test_soak",
+    "test_device.py::test_a_full_side_costs_no_cpu",
+    "test_device.py::test_idle_devices_cost_no_cpu",
+    "test_docs.py",
+    "test_faults.py::test_what_zmqcy_makes_of_it[many_sockets]",
+    "test_memory.py::test_large_messages_find_their_pages_again",
+    "test_soak.py",
+    "test_strangers.py::test_a_length_that_is_a_lie_costs_no_memory",
+    "test_strangers.py::test_connections_that_say_nothing",
+    # what starts programs that do not bear to be preloaded: a browser, and an interpreter with another libzmq
+    "test_web.py::test_the_page",
+    "test_library.py::test_an_old_libzmq_is_refused_at_import",
+    "test_library.py::test_info_tells_what_pointed_to_a_library_in_another_place",
 ]
+UNFIT = {
+    "address": [
+        *SANITIZED,
+        # a child that another thread's allocation was forked in waits for AddressSanitizer's lock for ever (gcc 12)
+        "test_faults.py::test_what_zmqcy_makes_of_it[children]",
+    ],
+    "thread": SANITIZED,
+    "coverage": [
+        # its children have no descriptor left for the counts, and say so
+        "test_faults.py::test_what_zmqcy_makes_of_it[descriptors_of_a_context]",
+    ],
+    "valgrind": [],
+}
 
 
 def folder(kind: str) -> Path:
     """Return a copy of the package and its tests, with modules that were built for `kind`."""
     place = ROOT / "build" / kind
-    for name in ("zmqcy", "tests", "tools", "examples", "docs", "benchmarks"):
+    for name in ("zmqcy", "tests", "tools", "examples", "docs", "benchmarks", "packaging"):
         shutil.copytree(
             ROOT / name,
             place / name,
             dirs_exist_ok=True,
             ignore=shutil.ignore_patterns("*.so", "*.c.orig", "__pycache__"),
         )
-    for name in ("setup.py", "pyproject.toml", "README.md", "CHANGELOG.md", "LICENSE", "Makefile"):
-        shutil.copy2(ROOT / name, place / name)
+    for page in ROOT.glob("*.md"):
+        shutil.copy2(page, place)
+    for name in ("setup.py", "pyproject.toml", "LICENSE", "Makefile"):
+        shutil.copy2(ROOT / name, place)
     for old in (place / "zmqcy").glob("*.c"):
         old.unlink()
     for old in (*place.rglob("*.gcda"), *place.glob("report.*")):
@@ -122,7 +138,8 @@ def environment(kind: str, place: Path) -> dict[str, str]:
     if kind == "address":
         result["LD_PRELOAD"] = f"{library('libasan.so')} {library('libubsan.so')}"
         result["ASAN_OPTIONS"] = (
-            "detect_leaks=0:abort_on_error=1:allocator_may_return_null=1"  # CPython keeps what it has
+            "detect_leaks=0:abort_on_error=1:allocator_may_return_null=1:"  # CPython keeps what it has
+            f"log_path={place}/report"
         )
         result["UBSAN_OPTIONS"] = "halt_on_error=1:abort_on_error=1:print_stacktrace=1"
     if kind == "thread":
@@ -174,10 +191,9 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a few of the tests")
     options, arguments = parser.parse_known_args()
     kind, place = options.kind, folder(options.kind)
-    if not arguments:
-        arguments = [f"tests/test_{name}.py" for name in (QUICK if options.quick else TESTS)[kind]] or WITHOUT
-    if kind in ("address", "thread"):
-        arguments += UNFIT
+    if not any((place / each.partition("::")[0]).exists() for each in arguments):  # none is a test: all of them
+        arguments += [f"tests/test_{name}.py" for name in (QUICK if options.quick else TESTS)[kind]] or WITHOUT
+    arguments += [f"--deselect=tests/{name}" for name in UNFIT[kind]]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=600", *arguments]
     if kind == "thread":
         # Its shadow memory wants addresses that are not at random, and a fork beside threads it does not bear.
@@ -185,9 +201,14 @@ def main() -> int:
     if kind == "valgrind":
         command = ["valgrind", "-q", "--errors-for-leak-kinds=none", f"--log-file={place}/report.%p", *command]
     code = subprocess.run(command, cwd=place, env=environment(kind, place)).returncode
+    if code < 0:
+        print(f"instrumented: {signal.strsignal(-code)} has ended the tests")
     for report in sorted(place.glob("report.*")):
         for found in re.split(r"^=+$|^==\d+== $", report.read_text(), flags=re.M):
-            if kind == "thread" or re.search(r"zmqcy/_|libzmq", found):  # CPython itself reads what it has not written
+            if kind == "address":  # to have no memory for what a stranger says is no mistake
+                found = re.sub(r"^==\d+==WARNING: AddressSanitizer failed to allocate .*\n", "", found, flags=re.M)
+            # CPython itself reads what it has not written
+            if found.strip() and (kind != "valgrind" or re.search(r"zmqcy/_|libzmq", found)):
                 print(found)
                 code = 1
     return uncovered(place) or code if kind == "coverage" else code
