@@ -649,7 +649,7 @@ cdef class Context:
 
     @critical_section
     cdef bint end_unless_open(self) except -1:
-        """Begin to end the context unless it has open sockets; no thread makes one in between. Return whether it ends."""
+        """Begin to end the context unless it has open sockets; none is made in between. Return whether it ends."""
         if self.ending.sockets is not NULL:
             return False
         self.begin_end()
