@@ -346,8 +346,10 @@ def log_handlers(ctx):
     topics = TopicLogger("zmq.of.topics")
     topics.addHandler(handler)
     topics.log(logging.INFO, "subject", "fifth %s", "of topics")
+    handler.root_topic = b"bytes"
+    topics.info("subject", "sixth")
     logger.removeHandler(handler)
-    return [[part.decode() for part in pull.recv_multipart()] for _ in range(5)]
+    return [[part.decode() for part in pull.recv_multipart()] for _ in range(6)]
 
 
 def devices(ctx):

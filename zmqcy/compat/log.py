@@ -22,14 +22,14 @@ class PUBHandler(logging.Handler):
         The socket, or an endpoint to which a PUB socket is bound.
     context : Context, optional
         For that PUB socket; by default one of its own.
-    root_topic : str, default ""
+    root_topic : str or bytes, default ""
         What all topics begin with.
     """
 
     ctx: Any
     socket: Any
 
-    def __init__(self, interface_or_socket: Any, context: Any = None, root_topic: str = "") -> None:
+    def __init__(self, interface_or_socket: Any, context: Any = None, root_topic: str | bytes = "") -> None:
         super().__init__()
         self.root_topic = root_topic
         self.formatters = {
@@ -47,7 +47,7 @@ class PUBHandler(logging.Handler):
             self.socket = self.ctx.socket(SocketType.PUB)
             self.socket.bind(interface_or_socket)
 
-    def setRootTopic(self, root_topic: str) -> None:
+    def setRootTopic(self, root_topic: str | bytes) -> None:
         """Set what all topics begin with."""
         self.root_topic = root_topic
 
@@ -67,9 +67,10 @@ class PUBHandler(logging.Handler):
             topic, divider, text = str(record.msg).partition(TOPIC_DELIM)
             if divider:
                 record.msg = text
-            topics = [self.root_topic, record.levelname, topic if divider else ""]
+            root = self.root_topic if isinstance(self.root_topic, bytes) else self.root_topic.encode()
+            topics = [root, record.levelname.encode(), topic.encode() if divider else b""]
             message = self.format(record)
-            self.socket.send_multipart([".".join(filter(None, topics)).encode(), message.encode()])
+            self.socket.send_multipart([b".".join(filter(None, topics)), message.encode()])
         except Exception:
             self.handleError(record)
 
