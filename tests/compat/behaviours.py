@@ -347,7 +347,7 @@ def log_handlers(ctx):
     topics.addHandler(handler)
     topics.log(logging.INFO, "subject", "fifth %s", "of topics")
     handler.root_topic = b"bytes"
-    topics.info("subject", "sixth")
+    topics.log(logging.INFO, "subject", "sixth")
     logger.removeHandler(handler)
     return [[part.decode() for part in pull.recv_multipart()] for _ in range(6)]
 
