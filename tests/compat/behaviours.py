@@ -349,7 +349,7 @@ def log_handlers(ctx):
     handler.root_topic = b"bytes"
     topics.log(logging.INFO, "subject", "sixth")
     logger.removeHandler(handler)
-    return [[part.decode() for part in pull.recv_multipart()] for _ in range(6)]
+    return [handler.root_topic, *([part.decode() for part in pull.recv_multipart()] for _ in range(6))]
 
 
 def devices(ctx):

@@ -31,7 +31,7 @@ class PUBHandler(logging.Handler):
 
     def __init__(self, interface_or_socket: Any, context: Any = None, root_topic: str | bytes = "") -> None:
         super().__init__()
-        self.root_topic = root_topic
+        self.setRootTopic(root_topic)
         self.formatters = {
             logging.DEBUG: logging.Formatter(f"{_WITH_PLACE}\n"),
             logging.INFO: logging.Formatter("%(message)s\n"),
@@ -49,7 +49,9 @@ class PUBHandler(logging.Handler):
 
     def setRootTopic(self, root_topic: str | bytes) -> None:
         """Set what all topics begin with."""
-        self.root_topic = root_topic
+        self._root_topic = root_topic.decode() if isinstance(root_topic, bytes) else root_topic
+
+    root_topic = property(lambda self: self._root_topic, setRootTopic, doc="str: what all topics begin with.")
 
     def setFormatter(self, fmt: logging.Formatter | None, level: int = logging.NOTSET) -> None:
         """Set the formatter of one level, or of all of them."""
@@ -67,10 +69,9 @@ class PUBHandler(logging.Handler):
             topic, divider, text = str(record.msg).partition(TOPIC_DELIM)
             if divider:
                 record.msg = text
-            root = self.root_topic if isinstance(self.root_topic, bytes) else self.root_topic.encode()
-            topics = [root, record.levelname.encode(), topic.encode() if divider else b""]
+            topics = [self.root_topic, record.levelname, topic if divider else ""]
             message = self.format(record)
-            self.socket.send_multipart([b".".join(filter(None, topics)), message.encode()])
+            self.socket.send_multipart([".".join(filter(None, topics)).encode(), message.encode()])
         except Exception:
             self.handleError(record)
 
