@@ -357,6 +357,13 @@ def test_who_waits_for_a_name_of_inproc_is_let_go_in_the_end(what, end):
     assert (done.returncode, done.stdout, done.stderr) == (0, "ended\n", "")
 
 
+def test_who_waits_for_a_name_of_inproc_leaves_a_few_sockets_their_places():
+    with zmqcy.Context(max_sockets=2) as context:
+        a = context.socket(zmqcy.PAIR)
+        a.connect("inproc://x")
+        context.socket(zmqcy.PAIR).bind("inproc://x")
+
+
 def test_who_comes_late_to_a_name_of_inproc_is_served():
     with zmqcy.Context() as context:
         clients = [context.socket(zmqcy.DEALER) for _ in range(600)]

@@ -41,6 +41,7 @@ cdef enum:
     THREAD_AFFINITY_CPU_ADD = 7
     THREAD_AFFINITY_CPU_REMOVE = 8
     MOST_PROCESSORS = 1024  # bits of a cpu_set_t
+    MANY_SOCKETS = 100      # of `max_sockets`, from which on nobody misses one
     MOST_SOCKETS = 1 << 20  # each takes a descriptor, and Linux gives no process more; libzmq has a table of them
     DEFAULT_SPIN = 100000  # nanoseconds: twice a round trip between two processes that are awake
 
@@ -552,7 +553,9 @@ cdef class Context:
         if self.waiting is None:
             self.waiting = set()
         self.waiting.add(name)
-        if self.ending.keeper is NULL and not self.is_shadow and not self.ending.started:
+        if self.ending.keeper is not NULL or self.is_shadow or self.ending.started:
+            return 0
+        if zmq_ctx_get(self.ending.handle, ZMQ_MAX_SOCKETS) >= MANY_SOCKETS:
             self.ending.keeper = zmq_socket(self.ending.handle, ZMQ_PAIR)
             if self.ending.keeper is not NULL:
                 <void> zmq_setsockopt(self.ending.keeper, ZMQ_LINGER, &none, sizeof(none))
