@@ -92,7 +92,7 @@ UNFIT = {
         "test_faults.py::test_what_zmqcy_makes_of_it[descriptors_of_a_context]",
     ],
     "valgrind": [
-        # it runs one thread at a time, as one processor does: libzmq may count as sent what it drops (docs/reliability.md)
+        # it runs one thread at a time, and libzmq counts as sent what it drops then (docs/reliability.md)
         "test_batches.py::test_a_peer_that_goes_in_the_middle_tears_no_message",
     ],
 }
