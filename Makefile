@@ -10,20 +10,22 @@
 
 BIN := .venv/bin
 TO_SHIP := $(if $(LIBZMQ),--libzmq $(LIBZMQ)) $(if $(LIBSODIUM),--libsodium $(LIBSODIUM))
-SOURCES := $(wildcard zmqcy/*.pyx zmqcy/*.pxd) setup.py pyproject.toml
 
 help:  ## list the targets
 	@sed -n '1,9s/^# //p' Makefile
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
-demo: .venv/.built  ## show an echo, a million messages through a device, and some figures
+build: .venv/.installed  ## compile the modules whose sources have changed
+	$(BIN)/python setup.py -q build_ext --inplace
+
+demo: build  ## show an echo, a million messages through a device, and some figures
 	$(BIN)/python examples/demo.py
 
-test: .venv/.built  ## run the tests
+test: build  ## run the tests
 	$(BIN)/python -m pytest $(ARGS)
 
-test-drafts: .venv/.built  ## run the drafts' tests and the core of all with a libzmq that has drafts
-	tools/draft_tests.sh "$(CURDIR)/$(BIN)/python" $(ARGS)
+test-drafts: .venv/.ready  ## run the drafts' tests and the core of all with a libzmq that has drafts
+	$(BIN)/python tools/instrumented.py drafts $(ARGS)
 
 lint: .venv/.lint  ## check style, spelling, and that imports go down only
 	$(BIN)/ruff check
@@ -36,21 +38,21 @@ types: .venv/.lint  ## check the types
 	$(BIN)/mypy
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 
-bench: .venv/.built .venv/.bench  ## measure, in turns with rivals
+bench: build .venv/.bench  ## measure, in turns with rivals
 	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick)
 
 bench-guard: .venv/.ready  ## compare with a commit by instructions a call, which noise does not touch
 	command -v valgrind >/dev/null || TOOLS=valgrind tools/setup.sh
 	$(BIN)/python benchmarks/guard.py $(BASE)
 
-soak: .venv/.built  ## put all patterns under load for long, with random faults; writes build/soak.html
+soak: build  ## put all patterns under load for long, with random faults; writes build/soak.html
 	$(BIN)/python tests/soak.py --minutes $(or $(MINUTES),10)
 
-fuzz: .venv/.built  ## call everything with anything, and let strangers send anything
+fuzz: build  ## call everything with anything, and let strangers send anything
 	$(BIN)/python tests/fuzz_calls.py $(or $(SECONDS),60)
 	$(BIN)/python tests/fuzz_wire.py $(or $(SECONDS),60)
 
-faults: .venv/.built .venv/.bench  ## run programs that go wrong on zmqcy and pyzmq; write docs/reliability.md
+faults: build .venv/.bench  ## run programs that go wrong on zmqcy and pyzmq; write docs/reliability.md
 	$(if $(LONG),ZMQCY_LONG=1) $(BIN)/python tests/faults/run.py
 
 sanitize: .venv/.ready  ## run the tests with sanitizers and valgrind (QUICK=1: those of memory and threads alone)
@@ -60,8 +62,7 @@ sanitize: .venv/.ready  ## run the tests with sanitizers and valgrind (QUICK=1: 
 	$(BIN)/python tools/instrumented.py valgrind $(if $(QUICK),--quick)
 
 coverage: .venv/.ready  ## show the lines of the extension modules that no test reaches
-	$(BIN)/python tools/build_libzmq.py build/libzmq-drafts
-	ZMQCY_LIBZMQ=$(CURDIR)/build/libzmq-drafts $(BIN)/python tools/instrumented.py coverage
+	$(BIN)/python tools/instrumented.py coverage
 
 wheel: .venv/.wheel  ## build a wheel with its own libzmq into wheelhouse/, and try it; FULL=1: with all the tests
 	$(if $(LIBZMQ),TOOLS="cmake g++ make $(if $(LIBSODIUM),,libsodium)" tools/setup.sh)
@@ -77,30 +78,30 @@ reproducible: .venv/.wheel  ## build both twice, and compare the bytes
 release: .venv/.ready  ## check that this commit can be released
 	$(BIN)/python tools/release.py
 
-peer-suite: .venv/.built  ## run the tests of pyzmq on zmqcy.compat, and on pyzmq
+peer-suite: build  ## run the tests of pyzmq on zmqcy.compat, and on pyzmq
 	$(BIN)/python tools/peer_suite.py --failed
 
-programs: .venv/.built  ## run programs written for pyzmq on zmqcy; write docs/programs.md
+programs: build  ## run programs written for pyzmq on zmqcy; write docs/programs.md
 	$(BIN)/python tests/programs/run.py $(ARGS)
 
 pyzmq-shim: .venv/.ready  ## build the package that is called pyzmq and is zmqcy
 	$(BIN)/python -m pip wheel -q --no-build-isolation --no-deps -w dist packaging/zmqcy-as-pyzmq
 
-stubs: .venv/.built  ## write the stubs of options and constants from their tables
+stubs: build  ## write the stubs of options and constants from their tables
 	$(BIN)/python tools/stubs.py
 
-interop: .venv/.built .venv/.bench  ## let zmqcy talk to other implementations; write docs/interop.md
+interop: build .venv/.bench  ## let zmqcy talk to other implementations; write docs/interop.md
 	tools/interop.sh
 	$(BIN)/python tests/interop/matrix.py; ZMQCY_INTEROP=1 $(BIN)/python -m pytest tests/test_interop.py
 
-docs: .venv/.built .venv/.docs  ## make the site, docs/_build/index.html; a warning is an error
+docs: build .venv/.docs  ## make the site, docs/_build/index.html; a warning is an error
 	$(BIN)/python -m sphinx -EW --keep-going -q -b html docs docs/_build
 
 clean:  ## remove what make made
 	rm -rf .venv build dist docs/_build wheelhouse LICENSE.* *.egg-info zmqcy/*.c zmqcy/*.so .hypothesis .*_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help demo test test-drafts lint types bench bench-guard soak fuzz faults sanitize coverage peer-suite programs
+.PHONY: help build demo test test-drafts lint types bench bench-guard soak fuzz faults sanitize coverage peer-suite programs
 .PHONY: interop pyzmq-shim wheel sdist reproducible release stubs docs clean
 
 # The environment is made anew for another PYTHON than it was made with.
@@ -115,7 +116,8 @@ endif
 	tools/setup.sh $(PYTHON)
 	@touch $@
 
-.venv/.built: .venv/.ready $(SOURCES)
+# pip compiles all modules, in a folder that it removes: once, and after that `build` compiles what has changed.
+.venv/.installed: .venv/.ready
 	$(BIN)/python -m pip install -qq --no-build-isolation -e .
 	@touch $@
 

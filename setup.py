@@ -6,6 +6,9 @@ Environment:
     ZMQCY_DEBUG=1         no optimisation, assertions and line numbers kept
     ZMQCY_SANITIZE=1      the above, with AddressSanitizer and UndefinedBehaviorSanitizer; =thread: ThreadSanitizer
     ZMQCY_COVERAGE=1      no optimisation, and gcc counts how often each line of the .pyx files runs
+
+`setup.py build_ext --inplace` compiles the modules whose sources have changed, and all of them after a change of the
+settings. The object files stay in build/.
 """
 
 import os
@@ -14,10 +17,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import Cython
 from Cython.Build import cythonize
 from Cython.Compiler import Errors
 from setuptools import Extension, setup
 
+STAMP = Path("build", "settings")
+PROCESSES = os.cpu_count() or 1
 MODULES = ["_library", "_message", "_context", "_transfer", "_base", "_socket", "_poll", "_proxy", "_aio"]
 MINIMUM = "4.2"
 MISSING = f"""
@@ -59,6 +65,17 @@ def find_libzmq():
     return result
 
 
+def stamp(settings):
+    """Write the settings of this build where they differ from those of the last one, which makes its modules old."""
+    headers = [Path(folder, "zmq.h") for folder in settings["include_dirs"]]
+    compiler = [os.environ.get(name) for name in ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS")]
+    parts = [Cython.__version__, sys.version, str(settings), str(compiler), Path(__file__).read_text()]
+    text = "\n".join(parts + [header.read_text() for header in headers if header.is_file()])
+    if not STAMP.is_file() or STAMP.read_text() != text:
+        STAMP.parent.mkdir(exist_ok=True)
+        STAMP.write_text(text)
+
+
 def extensions():
     sanitize = os.environ.get("ZMQCY_SANITIZE")
     coverage = bool(os.environ.get("ZMQCY_COVERAGE"))
@@ -75,8 +92,12 @@ def extensions():
         settings["extra_link_args"] = ["--coverage", "-Wl,-u,__gcov_dump"]  # for tools/instrumented.py to call
         arguments += ["-O0", "--coverage"]
     Errors.LEVEL = 2  # of warnings: that Python's own attributes are not what critical sections protect is known
+    stamp(settings)
+    modules = [Extension(f"zmqcy.{name}", [f"zmqcy/{name}.pyx"], depends=[str(STAMP)], **settings) for name in MODULES]
     return cythonize(
-        [Extension(f"zmqcy.{name}", [f"zmqcy/{name}.pyx"], **settings) for name in MODULES],
+        modules,
+        nthreads=PROCESSES,
+        force=any(code.stat().st_mtime < STAMP.stat().st_mtime for code in Path("zmqcy").glob("*.c")),
         compiler_directives={
             "language_level": 3,
             "binding": False,  # methods are plain C descriptors: the cheapest call there is
@@ -92,4 +113,4 @@ def extensions():
 
 
 if __name__ == "__main__":
-    setup(ext_modules=extensions())
+    setup(ext_modules=extensions(), options={"build_ext": {"parallel": PROCESSES}})

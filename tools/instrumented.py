@@ -1,10 +1,11 @@
-"""Run the tests with extension modules that look for mistakes, or that count which of their lines run.
+"""Run the tests with extension modules of another build: with drafts, looking for mistakes, counting lines.
 
-    tools/instrumented.py address|thread|valgrind|coverage [--quick] [ARGUMENTS FOR PYTEST]
+    tools/instrumented.py drafts|address|thread|valgrind|coverage [--quick] [ARGUMENTS FOR PYTEST]
 
 address is AddressSanitizer with UndefinedBehaviorSanitizer, thread is ThreadSanitizer; a report of the former ends the
 process that made it, those of the latter are shown at the end, as are those of valgrind on the release build that have
-to do with us. coverage prints the lines of the .pyx files that no test reached. The modules are built apart, in
+to do with us. drafts and coverage are with a libzmq that has drafts, that of ZMQCY_LIBZMQ or one that is built in
+build/libzmq-drafts; coverage prints the lines of the .pyx files that no test reached. The modules are built apart, in
 build/NAME; those of the working tree stay as they are. It needs gcc.
 """
 
@@ -19,7 +20,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BUILD = {
+BUILD: dict[str, dict[str, str]] = {
+    "drafts": {},
     "address": {"ZMQCY_SANITIZE": "address"},
     "thread": {"ZMQCY_SANITIZE": "thread"},
     "coverage": {"ZMQCY_COVERAGE": "1"},
@@ -30,13 +32,19 @@ THREADED = [
     *("spin", "filter", "signals", "exit", "guarantees", "auth", "metrics"),
     *("aio", "aio_loops", "aio_futures", "aio_poll"),
 ]
+CORE = [
+    *("drafts", "options", "constants", "errors", "context", "socket", "frames", "poll", "batches", "stats", "threads"),
+    *("signals", "fork", "aio", "aio_poll", "compat/tuned"),
+]
 TESTS = {  # those of memory that changes hands, and of threads; all of them where none is named
     "address": [],
     "coverage": [],
+    "drafts": CORE,
     "thread": THREADED,
     "valgrind": ["lending", "frames", "batches"],
 }
 QUICK = {  # in a minute or so each
+    "drafts": ["drafts"],
     "address": ["lending", "frames", "batches", "threads", "poll", "device"],
     "thread": ["threads", "device"],
     "valgrind": ["frames"],
@@ -79,7 +87,8 @@ SANITIZED = [
     "test_library.py::test_an_old_libzmq_is_refused_at_import",
     "test_library.py::test_info_tells_what_pointed_to_a_library_in_another_place",
 ]
-UNFIT = {
+UNFIT: dict[str, list[str]] = {
+    "drafts": [],
     "address": [
         *SANITIZED,
         # a child that another thread's allocation was forked in waits for AddressSanitizer's lock for ever (gcc 12)
@@ -102,25 +111,30 @@ def folder(kind: str) -> Path:
     """Return a copy of the package and its tests, with modules that were built for `kind`."""
     place = ROOT / "build" / kind
     for name in ("zmqcy", "tests", "tools", "examples", "docs", "benchmarks", "packaging"):
+        if name != "zmqcy":  # whose modules are kept, for what has not changed
+            shutil.rmtree(place / name, ignore_errors=True)
         shutil.copytree(
             ROOT / name,
             place / name,
             dirs_exist_ok=True,
-            ignore=shutil.ignore_patterns("*.so", "*.c.orig", "__pycache__"),
+            ignore=shutil.ignore_patterns("*.so", "*.c" if name == "zmqcy" else "", "__pycache__"),
         )
     for page in ROOT.glob("*.md"):
         shutil.copy2(page, place)
     for name in ("setup.py", "pyproject.toml", "LICENSE", "Makefile"):
         shutil.copy2(ROOT / name, place)
-    for old in (place / "zmqcy").glob("*.c"):
-        old.unlink()
     for old in (*place.rglob("*.gcda"), *place.glob("report.*")):
         old.unlink()
     if kind == "coverage":  # the counts are written as a process exits, but not by os._exit, which forked children use
         (place / "sitecustomize.py").write_text(EXIT)
-    command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace", "--force", f"-j{os.cpu_count()}"]
+    command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
     subprocess.run(command, cwd=place, env={**os.environ, **BUILD[kind]}, check=True)
     return place
+
+
+def test_file(name: str) -> str:
+    folder, _, topic = name.rpartition("/")
+    return str(Path("tests", folder, f"test_{topic}.py"))
 
 
 def library(name: str) -> str:
@@ -194,9 +208,16 @@ def main() -> int:
     parser.add_argument("kind", choices=list(BUILD))
     parser.add_argument("--quick", action="store_true", help="a few of the tests")
     options, arguments = parser.parse_known_args()
-    kind, place = options.kind, folder(options.kind)
+    kind = options.kind
+    if kind in ("drafts", "coverage") and not os.environ.get("ZMQCY_LIBZMQ"):
+        os.environ["ZMQCY_LIBZMQ"] = str(ROOT / "build" / "libzmq-drafts")
+        subprocess.run([sys.executable, ROOT / "tools" / "build_libzmq.py", os.environ["ZMQCY_LIBZMQ"]], check=True)
+    place = folder(kind)
+    if kind == "drafts":
+        program = "import zmqcy; assert zmqcy.has('draft'), 'this libzmq has no drafts'"
+        subprocess.run([sys.executable, "-c", program], cwd=place, env=environment(kind, place), check=True)
     if not any((place / each.partition("::")[0]).exists() for each in arguments):  # none is a test: all of them
-        arguments += [f"tests/test_{name}.py" for name in (QUICK if options.quick else TESTS)[kind]] or WITHOUT
+        arguments += [test_file(name) for name in (QUICK if options.quick else TESTS)[kind]] or WITHOUT
     arguments += [f"--deselect=tests/{name}" for name in UNFIT[kind]]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=600", *arguments]
     if kind == "thread":
