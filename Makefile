@@ -1,5 +1,5 @@
 # PYTHON=python3.12   the interpreter that .venv is made with (python3 by default)
-# ARGS="-k poll -x"   arguments for pytest
+# ARGS="-k poll -x"   arguments for pytest (WORKERS=0: in one process)
 # QUICK=1             shorter benchmarks
 # SECONDS=60          how long each fuzzer runs
 # MINUTES=10          how long a soak takes
@@ -7,12 +7,14 @@
 # FULL=1              wheel: all the tests that a wheel can pass
 # LIBZMQ=PATH         wheel, reproducible: build libzmq from an archive or a folder (LIBSODIUM=PATH: that with it)
 # BASE=v0.1.0         the commit that bench-guard compares with (HEAD, or its parent where nothing has changed)
+# LIMIT=1             percent that a call may grow by (2)
 
 BIN := .venv/bin
+PARALLEL = -n $(or $(WORKERS),auto) --dist loadgroup
 TO_SHIP := $(if $(LIBZMQ),--libzmq $(LIBZMQ)) $(if $(LIBSODIUM),--libsodium $(LIBSODIUM))
 
 help:  ## list the targets
-	@sed -n '1,9s/^# //p' Makefile
+	@sed -n '1,10s/^# //p' Makefile
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' Makefile
 
 build: .venv/.installed  ## compile the modules whose sources have changed
@@ -21,10 +23,13 @@ build: .venv/.installed  ## compile the modules whose sources have changed
 demo: build  ## show an echo, a million messages through a device, and some figures
 	$(BIN)/python examples/demo.py
 
-test: build  ## run the tests
-	$(BIN)/python -m pytest $(ARGS)
+check: build .venv/.test  ## run the tests that are quick
+	$(BIN)/python -m pytest $(PARALLEL) -m "not slow" $(ARGS)
 
-test-drafts: .venv/.ready  ## run the drafts' tests and the core of all with a libzmq that has drafts
+test: build .venv/.test-all  ## run all tests
+	$(BIN)/python -m pytest $(PARALLEL) $(ARGS)
+
+test-drafts: .venv/.test  ## run the drafts' tests and the core of all with a libzmq that has drafts
 	$(BIN)/python tools/instrumented.py drafts $(ARGS)
 
 lint: .venv/.lint  ## check style, spelling, and that imports go down only
@@ -33,8 +38,9 @@ lint: .venv/.lint  ## check style, spelling, and that imports go down only
 	PATH="$(BIN):$$PATH" cython-lint zmqcy
 	$(BIN)/codespell
 	$(BIN)/lint-imports
+	$(BIN)/yamllint -d "{rules: {key-duplicates: enable}}" .github .pre-commit-config.yaml
 
-types: .venv/.lint  ## check the types
+types: .venv/.lint .venv/.test-all  ## check the types
 	$(BIN)/mypy
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 
@@ -43,25 +49,25 @@ bench: build .venv/.bench  ## measure, in turns with rivals
 
 bench-guard: .venv/.ready  ## compare with a commit by instructions a call, which noise does not touch
 	command -v valgrind >/dev/null || TOOLS=valgrind tools/setup.sh
-	$(BIN)/python benchmarks/guard.py $(BASE)
+	$(BIN)/python benchmarks/guard.py $(BASE) $(if $(LIMIT),--limit $(LIMIT))
 
-soak: build  ## put all patterns under load for long, with random faults; writes build/soak.html
+soak: build .venv/.test  ## put all patterns under load for long, with random faults; writes build/soak.html
 	$(BIN)/python tests/soak.py --minutes $(or $(MINUTES),10)
 
-fuzz: build  ## call everything with anything, and let strangers send anything
+fuzz: build .venv/.test  ## call everything with anything, and let strangers send anything
 	$(BIN)/python tests/fuzz_calls.py $(or $(SECONDS),60)
 	$(BIN)/python tests/fuzz_wire.py $(or $(SECONDS),60)
 
-faults: build .venv/.bench  ## run programs that go wrong on zmqcy and pyzmq; write docs/reliability.md
+faults: build .venv/.test .venv/.bench  ## run programs that go wrong on zmqcy and pyzmq; write docs/reliability.md
 	$(if $(LONG),ZMQCY_LONG=1) $(BIN)/python tests/faults/run.py
 
-sanitize: .venv/.ready  ## run the tests with sanitizers and valgrind (QUICK=1: those of memory and threads alone)
+sanitize: .venv/.test-all  ## run the tests with sanitizers and valgrind (QUICK=1: those of memory and threads alone)
 	command -v valgrind >/dev/null || TOOLS=valgrind tools/setup.sh
 	$(BIN)/python tools/instrumented.py address $(if $(QUICK),--quick)
 	$(BIN)/python tools/instrumented.py thread $(if $(QUICK),--quick)
 	$(BIN)/python tools/instrumented.py valgrind $(if $(QUICK),--quick)
 
-coverage: .venv/.ready  ## show the lines of the extension modules that no test reaches
+coverage: .venv/.test-all  ## show the lines of the extension modules that no test reaches
 	$(BIN)/python tools/instrumented.py coverage
 
 wheel: .venv/.wheel  ## build a wheel with its own libzmq into wheelhouse/, and try it; FULL=1: with all the tests
@@ -78,10 +84,10 @@ reproducible: .venv/.wheel  ## build both twice, and compare the bytes
 release: .venv/.ready  ## check that this commit can be released
 	$(BIN)/python tools/release.py
 
-peer-suite: build  ## run the tests of pyzmq on zmqcy.compat, and on pyzmq
+peer-suite: build .venv/.test  ## run the tests of pyzmq on zmqcy.compat, and on pyzmq
 	$(BIN)/python tools/peer_suite.py --failed
 
-programs: build  ## run programs written for pyzmq on zmqcy; write docs/programs.md
+programs: build .venv/.test  ## run programs written for pyzmq on zmqcy; write docs/programs.md
 	$(BIN)/python tests/programs/run.py $(ARGS)
 
 pyzmq-shim: .venv/.ready  ## build the package that is called pyzmq and is zmqcy
@@ -90,18 +96,18 @@ pyzmq-shim: .venv/.ready  ## build the package that is called pyzmq and is zmqcy
 stubs: build  ## write the stubs of options and constants from their tables
 	$(BIN)/python tools/stubs.py
 
-interop: build .venv/.bench  ## let zmqcy talk to other implementations; write docs/interop.md
+interop: build .venv/.test .venv/.bench  ## let zmqcy talk to other implementations; write docs/interop.md
 	tools/interop.sh
 	$(BIN)/python tests/interop/matrix.py; ZMQCY_INTEROP=1 $(BIN)/python -m pytest tests/test_interop.py
 
-docs: build .venv/.docs  ## make the site, docs/_build/index.html; a warning is an error
+docs: build .venv/.test .venv/.docs  ## make the site, docs/_build/index.html; a warning is an error
 	$(BIN)/python -m sphinx -EW --keep-going -q -b html docs docs/_build
 
 clean:  ## remove what make made
 	rm -rf .venv build dist docs/_build wheelhouse LICENSE.* *.egg-info zmqcy/*.c zmqcy/*.so .hypothesis .*_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-.PHONY: help build demo test test-drafts lint types bench bench-guard soak fuzz faults sanitize coverage peer-suite programs
+.PHONY: help build demo check test test-drafts lint types bench bench-guard soak fuzz faults sanitize coverage peer-suite programs
 .PHONY: interop pyzmq-shim wheel sdist reproducible release stubs docs clean
 
 # The environment is made anew for another PYTHON than it was made with.
@@ -121,6 +127,6 @@ endif
 	$(BIN)/python -m pip install -qq --no-build-isolation -e .
 	@touch $@
 
-.venv/.lint .venv/.bench .venv/.docs .venv/.wheel: .venv/.%: .venv/.ready
+.venv/.test .venv/.test-all .venv/.lint .venv/.bench .venv/.docs .venv/.wheel: .venv/.%: .venv/.ready
 	$(BIN)/python -m pip install -q --group $*
 	@touch $@

@@ -3,6 +3,7 @@
 A work takes the module and returns what is to be repeated. Each uses one thread, and inproc without I/O threads.
 """
 
+import contextlib
 import functools
 import gc
 import importlib
@@ -42,6 +43,63 @@ def multipart(zmqcy):
             b.recv_multipart()
 
     return run
+
+
+def part_by_part(zmqcy):
+    a, b = pair(zmqcy)
+    data, more = b"x" * 8, zmqcy.SNDMORE
+
+    def run(count):
+        for _ in range(count):
+            a.send(data, more)
+            a.send(data)
+            b.recv()
+            b.recv()
+
+    return run
+
+
+def blocked(zmqcy, **options):
+    """A send that finds the queue full: with a timeout it waits that long, with DONTWAIT it does not wait."""
+    a, b = pair(zmqcy)
+    data = b"x" * 8
+    while a.try_send(data):
+        pass
+
+    def run(count):
+        for _ in range(count):
+            with contextlib.suppress(zmqcy.Again):
+                a.send(data, **options)
+
+    run.peer = b  # whose queue it is
+    return run
+
+
+def waiting_receive(zmqcy):
+    """A task that waits for a message, which another task then sends."""
+    asyncio = importlib.import_module("asyncio")
+    ctx = importlib.import_module("zmqcy.asyncio").Context(io_threads=0)
+    a, b = ctx.socket(zmqcy.PAIR), ctx.socket(zmqcy.PAIR)
+    a.bind("inproc://pair")
+    b.connect("inproc://pair")
+    loop = asyncio.new_event_loop()
+
+    async def exchange(count):
+        for _ in range(count):
+            received = asyncio.ensure_future(receive())
+            await asyncio.sleep(0)
+            await a.send(b"x" * 8)
+            await received
+
+    async def receive():
+        return await b.recv()
+
+    return lambda count: loop.run_until_complete(exchange(count))
+
+
+def compat(zmqcy):
+    importlib.import_module("zmqcy.compat").install()
+    return single(importlib.import_module("zmq"), 8)
 
 
 def attempts(zmqcy):
@@ -113,8 +171,13 @@ WORKS = {
     "send, recv 8 B": (functools.partial(single, size=8), 1024),
     "send, recv 64 KB": (functools.partial(single, size=65536), 128),
     "send_multipart, recv_multipart 3 x 8 B": (multipart, 512),
+    "send with SNDMORE, send, recv twice 8 B": (part_by_part, 512),
+    "send that finds the queue full, timeout 1 ms": (functools.partial(blocked, timeout=1), 32),
+    "send that finds the queue full, DONTWAIT": (functools.partial(blocked, flags=1), 256),
     "try_send, try_recv 8 B": (attempts, 1024),
     "send_many, recv_many 100 x 8 B": (batches, 32),
+    "asyncio: recv that waits, send 8 B": (waiting_receive, 256),
+    "compat: send, recv 8 B": (compat, 1024),
     "read an option": (option_read, 1024),
     "set an option": (option_set, 1024),
     "Poller.poll, 1 of 10 sockets ready": (poll, 256),

@@ -3,6 +3,7 @@
 A test that is a coroutine function runs on each of the event loops of `aio.FLAVOURS`, by the fixture `flavour`.
 """
 
+import collections
 import inspect
 import itertools
 import os
@@ -41,6 +42,16 @@ def flavour(request):
     flavour = aio.Flavour(request.param)
     yield flavour
     assert flavour.reported == []
+
+
+def pytest_terminal_summary(terminalreporter):
+    """Count the skipped tests by their reason."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    reasons = collections.Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
+    if reasons:
+        terminalreporter.section("skipped")
+    for reason, count in reasons.most_common():
+        terminalreporter.write_line(f"{count:5} {reason}")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -87,6 +87,32 @@ def test_a_call_that_fails(shim, function, error):
     assert failed >= FAILURES[function, error]
 
 
+@pytest.mark.parametrize(("options", "sends", "reads"), [("timeout=20", 5, 2), ("flags=zmqcy.DONTWAIT", 3, 1)])
+def test_how_often_a_send_that_finds_the_queue_full_calls_libzmq(run, shim, options, sends, reads):
+    run(
+        f"""
+        import ctypes, zmqcy
+        shim = ctypes.CDLL(None)
+        with zmqcy.Context() as ctx:
+            push, pull = ctx.socket(zmqcy.PUSH, linger=0, sndhwm=1), ctx.socket(zmqcy.PULL, rcvhwm=1)
+            push.bind("inproc://x")
+            pull.connect("inproc://x")
+            while push.try_send(b"x"):
+                pass
+            for name, most in ((b"zmq_send", {sends}), (b"zmq_getsockopt", {reads})):
+                shim.shim_arm(name, ctypes.c_long(1 << 30), ctypes.c_long(0), 0)
+                try:
+                    push.send(b"x", {options})
+                except zmqcy.Again:
+                    pass
+                else:
+                    raise AssertionError("there was room")
+                assert 1 <= shim.shim_calls() <= most, (name, shim.shim_calls())
+        """,
+        env={"LD_PRELOAD": str(shim)},
+    )
+
+
 GOES = """
 import ctypes, select, sys, zmqcy
 shim = ctypes.CDLL(None)

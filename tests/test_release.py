@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,8 @@ def ready(tmp_path):
     for name in ("dist/zmqcy-1.2.3.tar.gz", "wheelhouse/zmqcy-1.2.3-cp311-cp311-manylinux_2_28_x86_64.whl"):
         (tmp_path / name).parent.mkdir()
         (tmp_path / name).write_text("built")
+        later = time.time() + 60  # than the commits of a test
+        os.utime(tmp_path / name, (later, later))
     return tmp_path
 
 

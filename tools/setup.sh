@@ -1,5 +1,5 @@
 #!/bin/sh
-# Make .venv with what the build and the tests need, after installing what this system lacks (apt-get, dnf or brew).
+# Make .venv with what the build needs, after installing what this system lacks (apt-get, dnf or brew).
 # usage: tools/setup.sh [PYTHON]   by default the Python of .venv or, where there is none, python3
 # TOOLS="valgrind chromium": commands that are wanted too, and are in packages of their names; chromium with its driver;
 # libsodium is the library
@@ -100,4 +100,4 @@ identity() {
 
 [ "$(identity .venv/bin/python)" = "$(identity "$python")" ] || "$python" -m venv --clear .venv
 .venv/bin/python -m pip install -q "pip >= 25.1" # the first that knows --group
-.venv/bin/python -m pip install -q --group build --group test
+.venv/bin/python -m pip install -q --group build

@@ -226,7 +226,7 @@ def try_wheel(wheel: Path, full: bool) -> None:
         run(python, "-c", FIRST_MESSAGE, cwd=Path(temporary))
         print(f"pip install, to the first message over tcp: {time.monotonic() - began:.1f} s", flush=True)
         run(*pip, "pip>=25.1", env=env)
-        run(*pip, "--group", f"{ROOT}/pyproject.toml:{'test' if full else 'smoke'}", env=env)
+        run(*pip, "--group", f"{ROOT}/pyproject.toml:{'test-all' if full else 'smoke'}", env=env)
         said = run(python, "-m", "zmqcy", "info", cwd=Path(temporary))
         print(said.rstrip(), flush=True)
         if "bundled with zmqcy" not in said:
