@@ -357,7 +357,9 @@ def test_what_is_not_registered(socket, poller, call, what):
         getattr(poller, call)(unknown)
 
 
-@pytest.mark.parametrize("what", [object(), None, "text", b"bytes", 1.5, [], zmqcy.Poller()], ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize(
+    "what", [object(), None, "text", b"bytes", 1.5, [], zmqcy.Poller()], ids=lambda each: type(each).__name__
+)
 def test_what_cannot_be_polled(poller, what):
     with pytest.raises(TypeError, match="^register: "):
         poller.register(what)
