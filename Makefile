@@ -10,7 +10,7 @@
 # LIMIT=1             percent that a call may grow by (2)
 
 BIN := .venv/bin
-PARALLEL = -n $(or $(WORKERS),auto) --dist loadgroup
+PARALLEL = -n $(or $(WORKERS),auto) --dist loadfile --no-loadscope-reorder
 TO_SHIP := $(if $(LIBZMQ),--libzmq $(LIBZMQ)) $(if $(LIBSODIUM),--libsodium $(LIBSODIUM))
 
 help:  ## list the targets
