@@ -156,8 +156,9 @@ cdef int take_back(void *handle, int type_number, Py_ssize_t left) noexcept nogi
     """
     if type_number == ZMQ_PUSH or type_number == ZMQ_DEALER or type_number == ZMQ_REQ:
         while left > 0:
-            left -= 1
-            if zmq_send(handle, b"", 0, ZMQ_DONTWAIT | (ZMQ_SNDMORE if left else 0)) < 0 and last_errno() != EINTR:
+            if zmq_send(handle, b"", 0, ZMQ_DONTWAIT | (ZMQ_SNDMORE if left > 1 else 0)) >= 0:
+                left -= 1
+            elif last_errno() != EINTR:
                 return last_errno()
     return 0 if type_number == ZMQ_REQ else EAGAIN
 
