@@ -177,20 +177,23 @@ def test_a_signal_while_the_rest_of_a_message_is_dropped_loses_nothing_of_the_me
     parted("""
         import errno
         shim.shim_arm.argtypes = [ctypes.c_char_p, ctypes.c_long, ctypes.c_long, ctypes.c_int]
-        sender = ctx.socket(zmqcy.DEALER, linger=0)  # which ends a connection only when it has received all
-        sender.bind("inproc://x")
-        goes_before(b"zmq_send", 1, connected(sender, zmqcy.DEALER, "inproc://x"), sender)
-        second = connected(sender, zmqcy.DEALER, "inproc://x")
-        goes = goes_before.kept
+        for i in range(100):
+            sender = ctx.socket(zmqcy.DEALER, linger=0)
+            sender.bind(f"inproc://{i}")
+            goes_before(b"zmq_send", 1, connected(sender, zmqcy.DEALER, f"inproc://{i}"), sender)
+            second = connected(sender, zmqcy.DEALER, f"inproc://{i}")
+            goes = goes_before.kept
 
-        def goes_and_signals():
-            goes()
-            shim.shim_arm(b"zmq_send", 1, 1, errno.EINTR)  # the last of the two parts that end what is dropped
+            def goes_and_signals():
+                goes()
+                shim.shim_arm(b"zmq_send", 1, 1, errno.EINTR)  # the last of the two parts that end what is dropped
 
-        kept = Call(goes_and_signals)
-        shim.shim_before(b"zmq_send", 1, kept)
-        sender.send_multipart([b"1", b"2", b"3", b"4"], timeout=0)
-        assert gone and shim.shim_failed() == 1
+            kept = Call(goes_and_signals)
+            shim.shim_before(b"zmq_send", 1, kept)
+            sender.send_multipart([b"1", b"2", b"3", b"4"], timeout=0)
+            assert shim.shim_failed() == 1
+            if shim.shim_calls() > 3:  # otherwise libzmq has seen the end of the connection, and drops the rest itself
+                break
         assert shim.shim_calls() == 7  # two parts, one of them twice, and the message anew
         assert second.recv_multipart() == [b"1", b"2", b"3", b"4"]
         ctx.destroy()
