@@ -29,6 +29,31 @@ FLAVOURS = {
     "anyio-asyncio": ("anyio", "asyncio", lambda: {}),
     "anyio-trio": ("anyio", "trio", lambda: {}),
 }
+ASYNCIO = [name for name, (module, *_) in FLAVOURS.items() if module == "asyncio"]
+ANYIO = [name for name in FLAVOURS if name not in ASYNCIO]
+
+
+def by_turns(arguments, values, *kinds):
+    """Parametrize a test by values, each on one loop of each kind, and the loops of a kind by turns."""
+    values = [value if "," in arguments else (value,) for value in values]
+    rows = [(*value, loops[i % len(loops)]) for i, value in enumerate(values) for loops in kinds]
+    return pytest.mark.parametrize(f"{arguments}, flavour", rows, indirect=["flavour"])
+
+
+def on_each_module(arguments, values):
+    """Parametrize a test by values, each on one loop of asyncio and one of anyio, and all loops by turns.
+
+    For what the loops do not differ in, but perhaps the modules do.
+    """
+    return by_turns(arguments, values, ASYNCIO, ANYIO)
+
+
+def on_any_loop(arguments, values):
+    """Parametrize a test by values, each on one loop, and all loops by turns.
+
+    For what is decided before an operation is made, in the code that all loops share.
+    """
+    return by_turns(arguments, values, list(FLAVOURS))
 
 
 class Flavour:
@@ -38,8 +63,6 @@ class Flavour:
     ----------
     Context, Socket, Poller : type
         Those of the module.
-    futures : bool
-        Whether its operations are futures of asyncio.
     reported : list
         What the loop's exception handler was told; a test empties it, for in the end it has to be empty.
     """
@@ -49,7 +72,6 @@ class Flavour:
         module, self.backend, options = FLAVOURS[name]
         module = importlib.import_module(f"zmqcy.{module}")
         self.Context, self.Socket, self.Poller = module.Context, module.Socket, module.Poller
-        self.futures = module.__name__ == "zmqcy.asyncio"
         self.options = options()
         self.reported = []
 

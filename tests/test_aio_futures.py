@@ -8,12 +8,12 @@ import sys
 
 import anyio
 import pytest
-from aio import LIMIT, Task, caught, everything, turns, until, whole
+from aio import ASYNCIO, LIMIT, Task, caught, everything, turns, until, whole
 
 import zmqcy
 
 pytestmark = pytest.mark.usefixtures("flavour", "ctx")
-on_asyncio = pytest.mark.parametrize("flavour", ["asyncio", "debug", "uvloop", "blind"], indirect=True)
+on_asyncio = pytest.mark.parametrize("flavour", ASYNCIO, indirect=True)
 
 
 @on_asyncio
@@ -239,7 +239,7 @@ async def test_cancelled_gather_takes_nothing(near):
     gathered = asyncio.gather(pull.recv(), pull.recv())
     await turns()
     gathered.cancel()
-    assert await asyncio.wait([gathered], timeout=1) == ({gathered}, set())
+    assert await asyncio.wait([gathered], timeout=LIMIT / 1000) == ({gathered}, set())
     with pytest.raises(asyncio.CancelledError):
         gathered.result()
     await push.send_many([b"a", b"b"])
@@ -267,7 +267,7 @@ async def test_wait_with_a_time(near):
     done, pending = await asyncio.wait([operation], timeout=0.001)
     assert (done, pending) == (set(), {operation})
     await push.send(b"x")
-    done, pending = await asyncio.wait([operation], timeout=5)
+    done, pending = await asyncio.wait([operation], timeout=LIMIT / 1000)
     assert (done, operation.result()) == ({operation}, b"x")
 
 

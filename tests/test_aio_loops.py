@@ -9,15 +9,14 @@ from errno import ENOTSOCK
 
 import anyio
 import pytest
-from aio import LIMIT, Flavour, Task, caught, fill, turns, until, waiting
+from aio import ASYNCIO, LIMIT, Flavour, Task, by_turns, caught, fill, on_each_module, turns, until, waiting
 from anyio.lowlevel import checkpoint
 
 import zmqcy
 import zmqcy.asyncio
 
 pytestmark = pytest.mark.usefixtures("flavour", "ctx")
-on_asyncio = pytest.mark.parametrize("flavour", ["asyncio", "debug", "uvloop", "blind"], indirect=True)
-ONE_WATCHER = "anyio lets one task alone wait for a descriptor"
+on_asyncio = pytest.mark.parametrize("flavour", ASYNCIO, indirect=True)
 
 
 @pytest.fixture
@@ -69,7 +68,7 @@ DISTURBANCES = {
 }
 
 
-@pytest.mark.parametrize("name", DISTURBANCES)
+@on_each_module("name", DISTURBANCES)
 async def test_no_use_of_the_socket_hides_a_message(near, name):
     """A call may swallow what the descriptor would have told the waiter; so may one before, and one after."""
     a, b = near(zmqcy.DEALER, zmqcy.DEALER, sndhwm=0, rcvhwm=0)
@@ -89,7 +88,7 @@ async def test_no_use_of_the_socket_hides_a_message(near, name):
             assert task.result == b"%d" % i
 
 
-@pytest.mark.parametrize("name", [name for name in DISTURBANCES if name != "plain send"])  # which takes the room
+@on_each_module("name", [name for name in DISTURBANCES if name != "plain send"])  # which takes the room
 async def test_no_use_of_the_socket_hides_room(near, name):
     a, b = near(zmqcy.DEALER, zmqcy.DEALER, sndhwm=1, rcvhwm=1)
     plain = zmqcy.Socket.shadow(a)
@@ -136,10 +135,9 @@ async def test_async_shadow_of_a_plain_socket(flavour, outside):
             assert task.result == b"%d" % i
 
 
+@on_asyncio  # anyio lets one task alone wait for a descriptor
 @pytest.mark.parametrize("leaves", [False, True], ids=["both stay", "one leaves"])
 async def test_two_async_shadows_of_a_socket(flavour, outside, leaves):
-    if not flavour.futures:
-        pytest.skip(ONE_WATCHER)
     pull, push = outside(zmqcy.PULL), outside(zmqcy.PUSH)
     pull.bind("inproc://plain")
     push.connect("inproc://plain")
@@ -292,8 +290,7 @@ CALLS = {
 }
 
 
-@on_asyncio
-@pytest.mark.parametrize("call", CALLS)
+@by_turns("call", CALLS, ASYNCIO)
 def test_outside_a_loop(flavour, near, call):
     pair, other = near(zmqcy.PAIR, zmqcy.PAIR)
 
@@ -539,7 +536,7 @@ async def test_aclose_waits_for_a_late_peer(flavour, thread, tmp_path, how):
     assert ctx.closed
 
 
-@pytest.mark.parametrize("how", ["linger=0", "linger=1", "linger was set", "nothing to send", "closed", "shadow"])
+@on_each_module("how", ["linger=0", "linger=1", "linger was set", "nothing to send", "closed", "shadow"])
 async def test_aclose_without_a_peer(flavour, socket, tmp_path, how):
     push = socket(zmqcy.PUSH, linger=0 if how == "linger was set" else -1)
     push.connect(f"ipc://{tmp_path}/nobody")

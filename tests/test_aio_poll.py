@@ -1,13 +1,14 @@
 """The pollers of asynchronous sockets, on every event loop."""
 
 import contextlib
+import itertools
 import socket as system_sockets
 from datetime import timedelta
 from errno import ENOTSOCK
 
 import anyio
 import pytest
-from aio import LIMIT, Task, caught, turns, until, waiting
+from aio import ASYNCIO, FLAVOURS, LIMIT, Task, caught, on_each_module, turns, until, waiting
 from anyio.lowlevel import checkpoint
 
 import zmqcy
@@ -40,7 +41,7 @@ async def test_poller_says_what_is_ready(flavour, near, pipe):
     plain.close()
 
 
-@pytest.mark.parametrize("time", [0, 1, 0.5, timedelta(milliseconds=1)])
+@on_each_module("time", [0, 1, 0.5, timedelta(milliseconds=1)])
 async def test_poller_in_time(flavour, near, pipe, time):
     pull, _ = near()
     poller = flavour.Poller()
@@ -53,15 +54,16 @@ async def test_poller_of_nothing(flavour):
     assert await flavour.Poller().poll(0) == await flavour.Poller().poll(1) == []
 
 
-@pytest.mark.parametrize("time, error", [("1", TypeError), (-2, ValueError)])
+@on_each_module("time, error", [("1", TypeError), (-2, ValueError)])
 async def test_poller_with_bad_times(flavour, time, error):
     failed = await caught(flavour.Poller().poll(time))
     assert type(failed) is error
     assert str(failed).startswith("poll: ")
 
 
-@pytest.mark.parametrize("what", ["async", "plain", "reading", "writing", "descriptor"])
-@pytest.mark.parametrize("time", [None, LIMIT])
+@pytest.mark.parametrize(
+    "what, time", [("async", None), ("plain", LIMIT), ("reading", None), ("writing", LIMIT), ("descriptor", None)]
+)
 async def test_poller_waits(flavour, socket, near, outside, pipe, what, time):
     pull, push = near()
     poller = flavour.Poller()
@@ -180,10 +182,15 @@ async def test_poller_and_the_end_of_the_context(flavour, ctx, near):
 
 
 @pytest.mark.parametrize("leaves", [False, True], ids=["both stay", "one leaves"])
-@pytest.mark.parametrize("what", ["async socket", "plain socket", "descriptor"])
+@pytest.mark.parametrize(
+    "what, flavour",
+    [
+        *itertools.product(["async socket", "plain socket"], FLAVOURS),
+        *(("descriptor", name) for name in ASYNCIO),  # anyio lets one task alone wait for a descriptor
+    ],
+    indirect=["flavour"],
+)
 async def test_two_pollers_wait_for_the_same(flavour, socket, near, outside, pipe, what, leaves):
-    if not flavour.futures and what == "descriptor":
-        pytest.skip("anyio lets one task alone wait for a descriptor")
     pull, push = near()
     if what == "plain socket":
         pull = outside(zmqcy.PULL)
@@ -191,21 +198,20 @@ async def test_two_pollers_wait_for_the_same(flavour, socket, near, outside, pip
         push = socket(zmqcy.PUSH)
         push.connect("inproc://plain")
     subject = pipe[0] if what == "descriptor" else pull
-    with anyio.fail_after(3):
-        async with anyio.create_task_group() as group:
-            tasks = []
-            for _ in range(2):
-                poller = flavour.Poller()
-                poller.register(subject, zmqcy.POLLIN)
-                tasks.append(Task(group, poller.poll))
-                await turns(20)
-            if leaves:
-                left = tasks.pop(0)
-                left.cancel()
-                await until(lambda: left.ended)
-            if what == "descriptor":
-                pipe[1].send(b"x")
-            else:
-                await push.send(b"x")
+    async with anyio.create_task_group() as group:
+        tasks = []
+        for _ in range(2):
+            poller = flavour.Poller()
+            poller.register(subject, zmqcy.POLLIN)
+            tasks.append(Task(group, poller.poll))
+            await turns(20)
+        if leaves:
+            left = tasks.pop(0)
+            left.cancel()
+            await until(lambda: left.ended)
+        if what == "descriptor":
+            pipe[1].send(b"x")
+        else:
+            await push.send(b"x")
     assert [task.error for task in tasks] == [None] * len(tasks)
     assert [task.result for task in tasks] == [[(subject, zmqcy.POLLIN)]] * len(tasks)
