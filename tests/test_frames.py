@@ -4,6 +4,7 @@ import array
 import copy
 import ctypes
 import gc
+import itertools
 import pickle
 import re
 import socket as system
@@ -56,9 +57,13 @@ def wait_for_drop(data):
 # ---- a buffer
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_a_frame_is_a_buffer(pair, size):
+def test_a_frame_is_a_buffer(pair):
     pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
+    for size in SIZES:
+        check_as_buffer(pull, push, size)
+
+
+def check_as_buffer(pull, push, size):
     data = bytes(range(256)) * (size // 256 + 1)
     data = data[:size]
     frame = frame_of(pull, push, data)
@@ -110,8 +115,8 @@ def test_parts_as_frames(pair):
 
 
 @pytest.mark.parametrize("count", [255, 256, 257, 1000])
-def test_many_parts_as_frames(pair, count):
-    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
+def test_many_parts_as_frames(near, count):
+    pull, push = near(zmqcy.PULL, zmqcy.PUSH)
     parts = [b"%d" % i * (i % 50) for i in range(count)]
     push.send_multipart(parts)
     push.send(b"next")
@@ -231,9 +236,8 @@ USES = {
 
 
 @pytest.mark.parametrize("use", USES)
-@pytest.mark.parametrize("size", [1, BIG])
-def test_a_released_frame(tcp, use, size):
-    for frame in (frame_of(*tcp, bytes(size)), zmqcy.Frame(bytes(size))):
+def test_a_released_frame(tcp, use):
+    for frame in (*(frame_of(*tcp, bytes(size)) for size in (1, BIG)), zmqcy.Frame(b"x")):
         frame.release()
         frame.release()
         with pytest.raises(ValueError, match="the Frame was released"):
@@ -253,8 +257,8 @@ def test_a_released_frame(tcp, use, size):
         lambda s, f: s.send_multipart_many([[b"a"], [f]]),
     ],
 )
-def test_a_released_frame_is_not_sent(pair, send):
-    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
+def test_a_released_frame_is_not_sent(near, send):
+    pull, push = near(zmqcy.PULL, zmqcy.PUSH)
     frame = zmqcy.Frame(b"x")
     frame.release()
     with pytest.raises(ValueError, match="the Frame was released"):
@@ -376,7 +380,7 @@ def test_what_came_over_a_connection_is_writable(pair, size):
     assert frames[1].bytes == b"!" * size
 
 
-@pytest.mark.parametrize("size", [VSM + 1, 1000, 65535, BIG])
+@pytest.mark.parametrize("size", [VSM + 1, BIG])
 @pytest.mark.parametrize("how", [{}, {"copy": False}, {"copy": True}, {"track": True}])
 def test_what_came_over_inproc_is_not(inproc, size, how):
     pull, push = inproc
@@ -420,7 +424,7 @@ def test_a_frame_of_the_user_s_bytes_is_read_only():
     assert memoryview(zmqcy.Frame(data, copy=False)).readonly
 
 
-@pytest.mark.parametrize("size", [VSM + 1, 8193, BIG])
+@pytest.mark.parametrize("size", [VSM + 1, BIG])
 @pytest.mark.parametrize(
     "send",
     [
@@ -447,7 +451,7 @@ def test_a_frame_that_was_sent_on_is_read_only(tcp, socket, send, size):
     assert other.bytes == frame.bytes == b"f" * size
 
 
-@pytest.mark.parametrize("size", [1, VSM, VSM + 1, 8193, BIG])
+@pytest.mark.parametrize("size", [VSM, BIG])
 @pytest.mark.parametrize(
     "send",
     [
@@ -484,11 +488,14 @@ def test_the_view_of_a_frame_as_a_target(tcp):
 # ---- frames that users make, and send
 
 
-@pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, lambda data: array.array("B", data), zmqcy.Frame])
 @pytest.mark.parametrize("options", [{}, {"copy": True}, {"copy": False}, {"track": True}])
-def test_a_frame_is_made_of_any_buffer(pair, size, kind, options):
-    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
+def test_a_frame_is_made_of_any_buffer(tcp, kind, options):
+    for size in SIZES:
+        check_a_frame_of(*tcp, size, kind, options)
+
+
+def check_a_frame_of(pull, push, size, kind, options):
     data = kind(b"d" * size)
     frame = zmqcy.Frame(data, **options)
     assert (frame.tracker is not None) == ("track" in options)
@@ -642,7 +649,7 @@ def test_a_frame_that_another_thread_releases_while_it_is_copied(run, use):
         a, b, other = c.socket(zmqcy.PULL), c.socket(zmqcy.PUSH), c.socket(zmqcy.PUSH)
         a.bind("tcp://127.0.0.1:*"); b.connect(a.last_endpoint); other.connect("tcp://127.0.0.1:1")
         for i in range(5):
-            b.send(bytes(50_000_000))
+            b.send(bytes(20_000_000))
             frame = a.recv(copy=False)
             view = memoryview(frame)
             started = threading.Event()
@@ -671,10 +678,10 @@ def test_a_frame_that_another_thread_releases_while_it_is_copied(run, use):
 # ---- into buffers
 
 
-@pytest.mark.parametrize("size", [0, 1, VSM + 1, BIG])
-def test_recv_into_fits(pair, size):
+def test_recv_into_fits(pair):
     pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
-    for room in (size, size + 1, size + 100):
+    for size, spare in itertools.product([0, 1, VSM, VSM + 1, 65536, BIG], [0, 1, 100]):
+        room = size + spare
         push.send(b"i" * size)
         buffer = bytearray(b"." * room)
         assert pull.recv_into(buffer) == size
@@ -682,8 +689,8 @@ def test_recv_into_fits(pair, size):
 
 
 @pytest.mark.parametrize("size", [1, VSM + 1, BIG])
-def test_recv_into_does_not_fit(pair, size):
-    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
+def test_recv_into_does_not_fit(near, size):
+    pull, push = near(zmqcy.PULL, zmqcy.PUSH)
     push.send(b"i" * size)
     push.send(b"next")
     buffer = bytearray(b"." * (size - 1))
@@ -700,10 +707,9 @@ def test_recv_into_does_not_fit(pair, size):
 
 
 @pytest.mark.parametrize("sizes", [[5], [0], [1, 0, BIG], [3, 33, 34, 70_000]])
-@pytest.mark.parametrize("spare", [0, 1])
-@pytest.mark.parametrize("kind", [list, tuple, iter])
-def test_recv_multipart_into_fits(pair, sizes, spare, kind):
-    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
+@pytest.mark.parametrize(("spare", "kind"), [(0, list), (1, tuple), (1, iter)])
+def test_recv_multipart_into_fits(near, sizes, spare, kind):
+    pull, push = near(zmqcy.PULL, zmqcy.PUSH)
     parts = [bytes([65 + i]) * size for i, size in enumerate(sizes)]
     push.send_multipart(parts)
     buffers = [bytearray(b"." * (size + spare)) for size in sizes] + [bytearray(b"unused")] * spare
@@ -731,8 +737,8 @@ def test_recv_multipart_into_buffers_of_other_kinds(pair):
         ([1, 2, BIG - 1, 5], f"part 2 of {BIG} bytes into a buffer of {BIG - 1}"),
     ],
 )
-def test_recv_multipart_into_does_not_fit(pair, rooms, detail):
-    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
+def test_recv_multipart_into_does_not_fit(near, rooms, detail):
+    pull, push = near(zmqcy.PULL, zmqcy.PUSH)
     parts = [b"1", b"22", b"3" * BIG]
     for receive in (
         lambda: pull.recv_multipart(),
@@ -779,8 +785,8 @@ def test_rcvmore_of_a_message_that_did_not_fit(pair):
         ([], TypeError),
     ],
 )
-def test_what_cannot_be_received_into(pair, wrong, error):
-    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
+def test_what_cannot_be_received_into(near, wrong, error):
+    pull, push = near(zmqcy.PULL, zmqcy.PUSH)
     push.send_multipart([b"a", b"b"])
     with pytest.raises(error, match="recv_into: "):
         pull.recv_into(wrong)
@@ -793,8 +799,8 @@ def test_what_cannot_be_received_into(pair, wrong, error):
 
 
 @pytest.mark.parametrize("wrong", [bytearray(10), None, 5, "text"])
-def test_buffers_that_are_no_list(pair, wrong):
-    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
+def test_buffers_that_are_no_list(near, wrong):
+    pull, push = near(zmqcy.PULL, zmqcy.PUSH)
     push.send(b"kept")
     with pytest.raises(TypeError, match="recv_multipart_into: buffers must be "):
         pull.recv_multipart_into(wrong)
@@ -838,16 +844,15 @@ class Kind(zmqcy.Frame):
     __slots__ = ("note",)
 
 
-@pytest.mark.parametrize("size", [0, 1, 33, 34, 5000, 100_000])
-def test_a_frame_of_a_derived_class_is_sent_as_one(pair, size):
+def test_a_frame_of_a_derived_class_is_sent_as_one(pair):
     one, two = pair(zmqcy.PAIR, zmqcy.PAIR)
-    data = b"x" * size
-    frame = Kind(data)
-    for send in (
+    sends = (
         one.send, one.try_send, lambda data: one.send(data, copy=True), lambda data: one.send(data, copy=False),
         lambda data: one.send_multipart([data]), lambda data: one.send_many([data]), lambda data: one.send(Kind(data)),
-    ):  # fmt: skip
-        send(frame)
+    )  # fmt: skip
+    for size, send in itertools.product([0, 1, VSM, VSM + 1, 5000, BIG], sends):
+        data = b"x" * size
+        send(Kind(data))
         assert two.recv() == data
 
 

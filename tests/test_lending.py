@@ -198,7 +198,7 @@ def test_a_loop_of_python_code_alone_drops_the_reference(waiting, busy):
     data = fresh()
     waiting.send(data)
     waiting.close(0)
-    deadline = time.monotonic() + 1
+    deadline = time.monotonic() + 10
     while sys.getrefcount(data) > 2:
         assert time.monotonic() < deadline
         busy()
@@ -287,7 +287,7 @@ def test_a_wrong_default_threshold_leaves_no_socket_behind(monkeypatch, wrong, e
     monkeypatch.setattr(zmqcy, "COPY_THRESHOLD", wrong)
     with pytest.raises(error, match="COPY_THRESHOLD"):
         context.socket(zmqcy.PUSH)
-    context.term(timeout=2000)
+    context.term(timeout=10_000)
 
 
 # ---- other buffers
@@ -317,16 +317,17 @@ KINDS = {
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("size", [2, 34, BIG])
-@pytest.mark.parametrize("track", [False, True])
-def test_any_buffer_is_lent(pair, kind, size, track):
+@pytest.mark.parametrize("transport", ["inproc", "tcp"])
+def test_any_buffer_is_lent(pair, kind):
     pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
-    data = KINDS[kind](size)
-    expected = bytes(data)
-    assert (push.send(data, copy=False, track=track) is None) == (not track)
-    push.send_multipart([data, b"end", data], copy=False)
-    assert pull.recv() == expected
-    assert pull.recv_multipart() == [expected, b"end", expected]
+    for size in (2, 34, BIG):
+        data = KINDS[kind](size)
+        expected = bytes(data)
+        for track in (False, True):
+            assert (push.send(data, copy=False, track=track) is None) == (not track)
+            push.send_multipart([data, b"end", data], copy=False)
+            assert pull.recv() == expected
+            assert pull.recv_multipart() == [expected, b"end", expected]
 
 
 @pytest.mark.parametrize("size", [1, 33, BIG])
@@ -344,8 +345,8 @@ def test_a_lent_bytearray_cannot_be_resized(waiting, size, send):
 @pytest.mark.parametrize("copy", [None, True])
 @pytest.mark.parametrize("track", [False, True])
 @pytest.mark.parametrize("size", [5, BIG])
-def test_what_is_not_lent_may_change_at_once(pair, copy, track, size):
-    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
+def test_what_is_not_lent_may_change_at_once(near, copy, track, size):
+    pull, push = near()  # over inproc what is lent is the receiver's memory until it is received
     data = bytearray(b"a" * size)
     push.send(data, copy=copy, track=track)
     push.send_multipart([data, data], copy=copy, track=track)
@@ -372,8 +373,8 @@ def test_a_mapping_cannot_be_closed_while_it_is_lent(waiting):
 
 @pytest.mark.parametrize("copy", [None, True, False])
 @pytest.mark.parametrize("track", [False, True])
-def test_a_scattered_buffer(pair, copy, track):
-    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
+def test_a_scattered_buffer(near, copy, track):
+    pull, push = near(zmqcy.PULL, zmqcy.PUSH)
     data = bytearray(BIG)
     for scattered in (memoryview(data)[::2], memoryview(data)[::-1]):
         with pytest.raises(BufferError, match="send: the buffer is not contiguous"):
@@ -451,10 +452,10 @@ def test_loops_leave_nothing(socket, way):
             tracker.wait(10)
             tracker.add_done_callback(lambda tracker: None)
 
-    work(200)
+    work(50)
     gc.collect()
     before = resident(), len(gc.get_objects()), descriptors()
-    work(1000)
+    work(300)
     gc.collect()
     after = resident(), len(gc.get_objects()), descriptors()
     assert after[0] - before[0] < 8_000_000
@@ -575,7 +576,7 @@ zmqcy.exit_linger = 0""",
     ],
 )
 def test_an_exit_with_buffers_in_flight(run, end):
-    done = run("import zmqcy; zmqcy.exit_linger = 0\n" + HEAD + SEND + end, ABSENT, timeout=15)
+    done = run("import zmqcy; zmqcy.exit_linger = 0\n" + HEAD + SEND + end, ABSENT)
     assert (done.stdout, done.stderr) == ("", "")
 
 
@@ -624,7 +625,7 @@ print("parent")
 """,
         ABSENT,
         env={"PYTHONWARNINGS": "ignore"},
-        timeout=20,
+        timeout=60,
     )
     assert (done.stdout, done.stderr) == ("parent\n", "")
 
@@ -637,7 +638,7 @@ def test_a_child_forked_while_libzmq_lets_go(run, socket):
         + """
 s.copy_threshold = 1
 s.sndhwm = 0
-for i in range(30):
+for i in range(10):
     s.send_many([b"z%d" % i * 30] * 1000)
     child = os.fork()
     if child == 0:
@@ -653,11 +654,11 @@ for i in range(30):
 """,
         pull.last_endpoint,
         env={"PYTHONWARNINGS": "ignore"},
-        timeout=25,
+        timeout=60,
     )
     assert (done.stdout, done.stderr) == ("", "")
     count = 0
-    while count < 30_000:
+    while count < 10_000:
         count += len(pull.recv_many())
 
 
@@ -679,7 +680,7 @@ def test_a_tracker_cannot_be_constructed(pair):
         pickle.dumps(push.send(b"x", track=True))
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [0, BIG])
 @pytest.mark.parametrize("copy", [None, True, False])
 @pytest.mark.parametrize("kind", [bytes, bytearray])
 def test_a_tracker_of_a_message_that_waits(waiting, size, copy, kind):
@@ -714,7 +715,7 @@ def test_a_tracker_over_a_connection(socket, size):
     assert tracker.done
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("size", [0, 33, BIG])
 @pytest.mark.parametrize("kind", [bytes, bytearray])
 def test_a_tracker_over_inproc_waits_for_the_receiver_s_frame(socket, size, kind):
     pull, push = socket(zmqcy.PULL), socket(zmqcy.PUSH)
@@ -796,9 +797,9 @@ def test_a_signal_ends_a_wait(waiting):
 
     tracker = waiting.send(b"x", track=True)
     previous = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, 0.05)
     try:
         with pytest.raises(InterruptedError, match="by the handler"):
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
             tracker.wait()
     finally:
         signal.signal(signal.SIGALRM, previous)
@@ -998,7 +999,7 @@ def test_two_loops_await_one_tracker(socket):
 
     def work(tracker):
         with contextlib.suppress(asyncio.TimeoutError):
-            outcome.append(asyncio.run(asyncio.wait_for(wait(tracker), 3)))
+            outcome.append(asyncio.run(asyncio.wait_for(wait(tracker), 20)))
 
     for i in range(10):
         tracker = push.send(b"x", track=True)
@@ -1008,7 +1009,7 @@ def test_two_loops_await_one_tracker(socket):
         until(lambda count=2 * i + 2: len(waiting) == count)
         pull.recv()
         for thread in threads:
-            thread.join(10)
+            thread.join(30)
         assert outcome == ["done"] * (2 * i + 2)
 
 

