@@ -122,7 +122,7 @@ def test_a_late_peer_gets_what_was_sent(pull, socket, run):
     late = socket(zmqcy.PULL)
     late.bind(url)
     assert late.recv() == b"kept"
-    _, errors = process.communicate(timeout=10)
+    _, errors = process.communicate(timeout=30)
     assert process.returncode == 0
     assert b"exit waits for messages not yet sent" in errors
     assert b"gave up" not in errors
@@ -135,7 +135,7 @@ def test_ctrl_c_ends_the_wait_at_exit():
     assert b"exit waits" in line
     assert process.poll() is None
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=5)
+    process.communicate(timeout=30)
     assert process.returncode == -signal.SIGINT
 
 
@@ -158,6 +158,7 @@ def test_a_wait_that_was_broken_off_is_not_begun_again_at_exit(program):
 )  # fmt: skip
 def test_a_daemon_thread_that_waits_does_not_hold_the_exit_up(program, wait):
     done = program(f"""
+        zmqcy.exit_linger = 60_000
         c = zmqcy.Context(); s = c.socket(zmqcy.PULL); s.bind("tcp://127.0.0.1:*")
         started = threading.Event()
         def work():
@@ -167,7 +168,7 @@ def test_a_daemon_thread_that_waits_does_not_hold_the_exit_up(program, wait):
         started.wait()
         time.sleep(0.1)
         print("end")
-    """, timeout=8)  # fmt: skip
+    """)
     assert done.stdout == "end\n"
     assert done.stderr == ""
 
