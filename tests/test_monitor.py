@@ -2,6 +2,7 @@
 
 import errno
 import gc
+import itertools
 import os
 import signal
 import socket as system
@@ -9,7 +10,7 @@ import threading
 from time import monotonic
 
 import pytest
-from aio import Task, caught
+from aio import FLAVOURS, Task, caught
 from aio import until as until_true
 from anyio import create_task_group
 
@@ -550,7 +551,7 @@ def served(context):
 PLAIN = """
 context = zmqcy.Context()
 server, monitor, quiet, strangers = served(context)
-print({monitor.recv(10_000).name for _ in range(5000)})
+print({monitor.recv(10_000).name for _ in range(1000)})
 assert quiet.try_recv() is None
 assert not quiet.poll(100)
 try:
@@ -575,11 +576,11 @@ async def main():
     async with zmqcy.asyncio.Context() as context:
         server, monitor, quiet, strangers = served(context)
         task = asyncio.create_task(turn())
-        print({(await monitor.recv(10_000)).name for _ in range(5000)})
+        print({(await monitor.recv(10_000)).name for _ in range(1000)})
         before, count = turns, 0
         async for event in monitor:
             count += 1
-            if count == 5000:
+            if count == 1000:
                 break
         assert turns > before
         try:
@@ -599,6 +600,7 @@ asyncio.run(main())
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("code, words", [(PLAIN, ["nothing"]), (ASYNCHRONOUS, ["nothing", "cancelled"])])
 def test_events_without_end(run, code, words):
     """libzmq tries without a pause to accept where no descriptor is left, and makes an event of each time."""
@@ -607,7 +609,14 @@ def test_events_without_end(run, code, words):
     assert said == words
 
 
+# Each loop over one transport, and each module over both.
+on_each_loop = pytest.mark.parametrize(
+    "flavour, url", [*zip(FLAVOURS, itertools.cycle(["ipc", "tcp"]), strict=False)], indirect=True
+)
+
+
 class TestAsynchronous:
+    @on_each_loop
     async def test_both_sides(self, flavour, socket, url):
         server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH)
         async with server.watch() as serving, client.watch(Event.HANDSHAKE_SUCCEEDED) as asking:
@@ -624,6 +633,7 @@ class TestAsynchronous:
             assert (await serving.recv(LIMIT)).name == "DISCONNECTED"
         assert serving.closed and "the monitor was closed" in str(await caught(serving.recv()))
 
+    @on_each_loop
     async def test_iteration(self, flavour, socket, url):
         """Tasks that wait get all, and end with the socket, whether that is closed or waited for."""
         server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH)
@@ -648,6 +658,7 @@ class TestAsynchronous:
         assert names[0] == ["LISTENING", "ACCEPTED", "HANDSHAKE_SUCCEEDED", "DISCONNECTED", "MONITOR_STOPPED"]
         assert names[2][-1] == "MONITOR_STOPPED" and "HANDSHAKE_SUCCEEDED" in names[2]
 
+    @on_each_loop
     async def test_the_end_of_a_watched_socket(self, flavour, socket, url):
         """`aclose` waits until all is sent, though a monitor was in the place of what tells."""
         server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH, linger=-1)
@@ -668,6 +679,7 @@ class TestAsynchronous:
         assert (await recv_monitor_message(reader))["event"] is Event.MONITOR_STOPPED
         reader.close()
 
+    @on_each_loop
     async def test_cancelled(self, flavour, socket, url):
         server = socket(zmqcy.PULL)
         monitor = server.watch()
@@ -712,6 +724,7 @@ class TestAsynchronous:
         assert (await monitor.recv(LIMIT)).name == "ACCEPTED"
         assert isinstance(await caught(monitor.recv(1)), zmqcy.TimedOut)
 
+    @on_each_loop
     async def test_raw(self, flavour, socket, url):
         server = socket(zmqcy.PULL)
         reader = server.get_monitor_socket()
@@ -721,6 +734,7 @@ class TestAsynchronous:
         assert message["event"] is Event.LISTENING and message["endpoint"] == server.last_endpoint.encode()
         server.disable_monitor()
 
+    @on_each_loop
     async def test_in_a_poller(self, flavour, socket, url):
         server = socket(zmqcy.PULL)
         monitor = server.watch()
