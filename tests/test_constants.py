@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rows import rows
 from zmq_h import CONSTANTS, PATH, SECTIONS
 
 import zmqcy
@@ -64,20 +65,20 @@ def test_header_was_read():
     assert CONSTANTS["ETERM"] == 156384765
 
 
-@pytest.mark.parametrize("name", sorted(set(CONSTANTS) - set(SECTIONS.get(ERRNO_SECTION, ()))))
+@rows("name", sorted(set(CONSTANTS) - set(SECTIONS.get(ERRNO_SECTION, ()))))
 def test_constant_of_header(name):
     old, new = CORRECTED.get(name, (None, None))
     assert getattr(zmqcy, name) == (new if CONSTANTS[name] == old else CONSTANTS[name])
 
 
-@pytest.mark.parametrize("name", sorted(SECTIONS.get(ERRNO_SECTION, ())))
+@rows("name", sorted(SECTIONS.get(ERRNO_SECTION, ())))
 def test_errno_of_header(name):
     """The header makes up a number only where the system has none."""
     assert getattr(zmqcy, name) == getattr(errno, name, CONSTANTS[name])
 
 
 @with_header
-@pytest.mark.parametrize("name", sorted(SECTIONS_OF))
+@rows("name", sorted(SECTIONS_OF))
 def test_enum_has_what_header_has(name):
     """No member is invented, and none has another name: those that the header lacks are newer than it, or aliases."""
     there = {}
@@ -102,7 +103,7 @@ def test_events_and_protocol_errors_are_those_of_header():
     assert {name for name in CONSTANTS if name.startswith("PROTOCOL_ERROR_")} <= ours
 
 
-@pytest.mark.parametrize(("alias", "name"), ALIASES.items())
+@rows(("alias", "name"), ALIASES.items())
 def test_alias(alias, name):
     assert getattr(zmqcy, alias) is getattr(zmqcy, name)
 
@@ -122,7 +123,7 @@ def test_plain_name_is_the_member():
     assert zmqcy.POLLIN is zmqcy.PollEvent.POLLIN
 
 
-@pytest.mark.parametrize(
+@rows(
     ("kind", "prefix", "name"), members(), ids=[f"{each.__name__}.{name}" for each, _, name in members()]
 )
 def test_every_member_has_its_plain_name(kind, prefix, name):
@@ -136,7 +137,7 @@ def test_same_number_of_ipv6():
     assert zmqcy.ContextOption.IPV6 == zmqcy.SocketOption.IPV6 == 42
 
 
-@pytest.mark.parametrize("kind", [each for each, _ in ENUMS], ids=lambda kind: kind.__name__)
+@rows("kind", [each for each, _ in ENUMS], ids=lambda kind: kind.__name__)
 def test_enum(kind):
     assert getattr(zmqcy, kind.__name__) is kind
     assert issubclass(kind, int)
@@ -147,7 +148,7 @@ def test_enum(kind):
         assert kind(int(member)) is member
 
 
-@pytest.mark.parametrize(
+@rows(
     "kind",
     [zmqcy.Flag, zmqcy.PollEvent, zmqcy.Event, zmqcy.ReconnectStop, zmqcy.RouterNotify],
     ids=lambda k: k.__name__,

@@ -11,6 +11,7 @@ import sys
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rows import rows
 
 import zmqcy
 from zmqcy.errors import CLASSES, EFSM, EMTHREAD, ENOCOMPATPROTO, ETERM, HAUSNUMERO
@@ -31,7 +32,7 @@ EXCEPTIONS = {
     zmqcy.ForkedError: (errno.ECHILD, OSError),
     zmqcy.ZMQBindError: (errno.EADDRINUSE, OSError),
 }
-by_name = pytest.mark.parametrize("kind", EXCEPTIONS, ids=lambda kind: kind.__name__)
+by_name = rows("kind", EXCEPTIONS, ids=lambda kind: kind.__name__)
 
 Z85 = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
 
@@ -58,7 +59,7 @@ def test_hierarchy_of_timeouts():
     assert not issubclass(zmqcy.Again, TimeoutError)
 
 
-@pytest.mark.parametrize(("number", "kind"), CLASSES.items(), ids=lambda each: getattr(each, "__name__", each))
+@rows(("number", "kind"), CLASSES.items(), ids=lambda each: getattr(each, "__name__", each))
 def test_class_of_errno(number, kind):
     if kind is zmqcy.NotSupported:
         assert number in (errno.ENOTSUP, errno.EOPNOTSUPP)
@@ -206,7 +207,7 @@ def test_made_by_hand(kind):
     assert error.args == (number, error.strerror)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("words", "text"),
     [
         ({}, "broken"),
@@ -247,7 +248,7 @@ def test_base_class_stays_itself():
 
 
 @by_name
-@pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
+@rows("protocol", range(pickle.HIGHEST_PROTOCOL + 1))
 def test_pickle(kind, protocol):
     error = kind(EXCEPTIONS[kind][0], call="send", detail="tcp://host:1", socket_type="PUSH")
     again = pickle.loads(pickle.dumps(error, protocol))
@@ -259,7 +260,7 @@ def test_pickle(kind, protocol):
 
 
 @by_name
-@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
+@rows("duplicate", [copy.copy, copy.deepcopy])
 def test_copy(kind, duplicate):
     error = kind(EXCEPTIONS[kind][0], "words", call="recv", socket_type="PULL")
     again = duplicate(error)
@@ -279,7 +280,7 @@ def test_pickle_of_one_that_was_raised(socket):
 # ---- numbers in words
 
 
-@pytest.mark.parametrize("number", zmqcy.Errno, ids=lambda number: number.name)
+@rows("number", zmqcy.Errno, ids=lambda number: number.name)
 def test_strerror(number):
     text = zmqcy.strerror(number)
     assert text and "Unknown" not in text
@@ -293,7 +294,7 @@ def test_strerror_of_unknown():
     assert zmqcy.strerror(0) == os.strerror(0)
 
 
-@pytest.mark.parametrize("number", ["1", 1.5, None, b"1"])
+@rows("number", ["1", 1.5, None, b"1"])
 def test_strerror_of_what_is_no_number(number):
     with pytest.raises(TypeError, match=re.escape(f"strerror: number must be an int, not {number!r}")):
         zmqcy.strerror(number)
@@ -304,7 +305,7 @@ def test_strerror_of_too_large():
         zmqcy.strerror(1 << 40)
 
 
-@pytest.mark.parametrize("name", zmqcy.Errno.__members__)
+@rows("name", zmqcy.Errno.__members__)
 def test_errno(name):
     number = getattr(zmqcy, name)
     if hasattr(errno, name):
@@ -337,7 +338,7 @@ def test_version_is_that_of_the_library_in_this_process(run):
     """)
 
 
-@pytest.mark.parametrize(
+@rows(
     "capability", ["ipc", "curve", "gssapi", "pgm", "tipc", "norm", "vmci", "ws", "wss", "draft", "bogus", "", "IPC"]
 )
 def test_has(capability):
@@ -348,7 +349,7 @@ def test_has(capability):
     assert zmqcy.has(capability.encode()) is answer
 
 
-@pytest.mark.parametrize("transport", ["ipc", "vmci", "ws", "wss"])
+@rows("transport", ["ipc", "vmci", "ws", "wss"])
 def test_has_tells_which_transports_there_are(socket, transport, tmp_path):
     """libzmq refuses a transport that it was built without by EPROTONOSUPPORT, and by nothing else."""
     endpoint = f"ipc://{tmp_path}/x" if transport == "ipc" else f"{transport}://127.0.0.1:0"
@@ -361,13 +362,13 @@ def test_has_tells_which_transports_there_are(socket, transport, tmp_path):
 
 
 @pytest.mark.skipif(zmqcy.has("draft"), reason="this libzmq has draft sockets")
-@pytest.mark.parametrize("name", ["SERVER", "CLIENT", "RADIO", "DISH", "GATHER", "SCATTER", "DGRAM", "PEER", "CHANNEL"])
+@rows("name", ["SERVER", "CLIENT", "RADIO", "DISH", "GATHER", "SCATTER", "DGRAM", "PEER", "CHANNEL"])
 def test_draft_sockets_without_draft(socket, name):
     with pytest.raises(zmqcy.NotSupported, match=f"^socket type={name}: "):
         socket(getattr(zmqcy, name))
 
 
-@pytest.mark.parametrize("capability", [1, None, ["ipc"]])
+@rows("capability", [1, None, ["ipc"]])
 def test_has_takes_text(capability):
     with pytest.raises(TypeError, match="has: capability must be a str"):
         zmqcy.has(capability)
@@ -396,7 +397,7 @@ def test_curve_keypair():
 
 
 @with_curve
-@pytest.mark.parametrize("kind", [bytes, bytes.decode], ids=["bytes", "str"])
+@rows("kind", [bytes, bytes.decode], ids=["bytes", "str"])
 def test_curve_public(kind):
     public, secret = zmqcy.curve_keypair()
     assert zmqcy.curve_public(kind(secret)) == public
@@ -410,7 +411,7 @@ def test_curve_public_of_reference():
 
 
 @with_curve
-@pytest.mark.parametrize("secret", [b"", b"x" * 39, b"x" * 41, "x" * 80])
+@rows("secret", [b"", b"x" * 39, b"x" * 41, "x" * 80])
 def test_curve_public_of_wrong_length(secret):
     with pytest.raises(ValueError, match=f"curve_public: .* not {len(secret)}"):
         zmqcy.curve_public(secret)
@@ -422,7 +423,7 @@ def test_curve_public_of_wrong_characters():
         zmqcy.curve_public('"' * 40)
 
 
-@pytest.mark.parametrize("secret", [None, 1, ["x" * 40]])
+@rows("secret", [None, 1, ["x" * 40]])
 def test_curve_public_takes_text(secret):
     with pytest.raises(TypeError, match="curve_public: secret must be"):
         zmqcy.curve_public(secret)
@@ -439,7 +440,7 @@ def test_z85_reference():
     assert zmqcy.z85_decode(b"HelloWorld") == REFERENCE
 
 
-@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+@rows("kind", [bytes, bytearray, memoryview])
 def test_z85_of_buffers(kind):
     assert zmqcy.z85_encode(kind(REFERENCE)) == b"HelloWorld"
 
@@ -489,14 +490,14 @@ def test_z85_decode_of_wrong_character(place, character):
     assert repr(text) in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["%nSc1", "#####", "Hello#####"])
+@rows("text", ["%nSc1", "#####", "Hello#####"])
 def test_z85_decode_of_too_large_number(text):
     assert zmqcy.z85_decode("%nSc0") == b"\xff" * 4
     with pytest.raises(ValueError, match="z85_decode"):
         zmqcy.z85_decode(text)
 
 
-@pytest.mark.parametrize("text", ["\xe9\xe9a", "\u20ac\u20ac\u20ac\u20ac\u20ac", b"\xff" * 5, b"\x80HeIo"])
+@rows("text", ["\xe9\xe9a", "\u20ac\u20ac\u20ac\u20ac\u20ac", b"\xff" * 5, b"\x80HeIo"])
 def test_z85_decode_of_what_is_not_ascii(text):
     with pytest.raises(ValueError, match="z85_decode"):
         zmqcy.z85_decode(text)
@@ -507,13 +508,13 @@ def test_z85_decode_with_nul():
         zmqcy.z85_decode("Hell\0")
 
 
-@pytest.mark.parametrize("data", ["text", 4, None, [1, 2, 3, 4]])
+@rows("data", ["text", 4, None, [1, 2, 3, 4]])
 def test_z85_encode_takes_bytes(data):
     with pytest.raises(TypeError, match="z85_encode: a bytes-like object is required"):
         zmqcy.z85_encode(data)
 
 
-@pytest.mark.parametrize("text", [5, None, ["Hello"]])
+@rows("text", [5, None, ["Hello"]])
 def test_z85_decode_takes_text(text):
     with pytest.raises(TypeError, match="z85_decode: text must be"):
         zmqcy.z85_decode(text)
@@ -524,6 +525,6 @@ def test_z85_encode_of_scattered_buffer():
         zmqcy.z85_encode(memoryview(REFERENCE)[::2])
 
 
-@pytest.mark.parametrize("call, detail", [(5, None), (b"x", ["y"]), (object, 3.5)])
+@rows("call, detail", [(5, None), (b"x", ["y"]), (object, 3.5)])
 def test_what_an_error_tells_may_be_of_any_type(call, detail):
     assert str(zmqcy.ZMQError(1, "words", call=call, detail=detail)).endswith(": words")

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
+from rows import rows
 from zmq_h import PATH, SECTIONS
 
 import zmqcy
@@ -194,20 +195,20 @@ def test_context_options_are_those_of_header():
     assert ours.keys() - header.keys() <= {"ZERO_COPY_RECV"}
 
 
-@pytest.mark.parametrize("option", options())
+@rows("option", options())
 def test_constant(option):
     constant = getattr(zmqcy, option.name.upper())
     assert constant is zmqcy.SocketOption(option.number)
     assert constant.name == option.name.upper()
 
 
-@pytest.mark.parametrize("option", CONTEXT_OPTIONS, ids=lambda option: option.name)
+@rows("option", CONTEXT_OPTIONS, ids=lambda option: option.name)
 def test_constant_of_context(option):
     assert zmqcy.ContextOption[option.name.upper()] == option.number
     assert getattr(zmqcy, option.name.upper()) == option.number
 
 
-@pytest.mark.parametrize("option", options())
+@rows("option", options())
 def test_documented(option):
     text = getattr(zmqcy.Socket, option.name).__doc__
     assert text and text.strip()
@@ -218,14 +219,14 @@ def test_documented(option):
         assert ("write only" in text) == (option.access == "w")
 
 
-@pytest.mark.parametrize("option", CONTEXT_OPTIONS, ids=lambda option: option.name)
+@rows("option", CONTEXT_OPTIONS, ids=lambda option: option.name)
 def test_documented_of_context(option):
     text = getattr(zmqcy.Context, option.name).__doc__
     assert text and option.text in text
     assert option.unit in text
 
 
-@pytest.mark.parametrize("option", [each for each in options("w") if each.id != "ipv6"])
+@rows("option", [each for each in options("w") if each.id != "ipv6"])
 def test_documented_default_of_context(option):
     text = getattr(zmqcy.Context, option.name).__doc__
     assert text and option.text in text
@@ -243,7 +244,7 @@ def test_units_of_defaults_of_context():
 # ---- setting and reading
 
 
-@pytest.mark.parametrize("option", options("rw", missing=False))
+@rows("option", options("rw", missing=False))
 def test_round_trip(socket, option):
     """Set as attribute and by number, read as attribute and by number."""
     for value in values(option):
@@ -260,7 +261,7 @@ def test_round_trip(socket, option):
         assert getattr(third, option.name) == value
 
 
-@pytest.mark.parametrize("option", options("r", missing=False))
+@rows("option", options("r", missing=False))
 def test_readable_on_every_type(socket, option):
     expected = {"bool": bool, "bytes": bytes, "string": str, "key": bytes}.get(option.kind, int)
     for kind in owner_types(option):
@@ -272,7 +273,7 @@ def test_readable_on_every_type(socket, option):
         assert one.get(getattr(zmqcy, option.name.upper())) == raw
 
 
-@pytest.mark.parametrize("option", [each for each in options("w", missing=False) if "r" not in OPTIONS[each.id].access])
+@rows("option", [each for each in options("w", missing=False) if "r" not in OPTIONS[each.id].access])
 def test_write_only(socket, option):
     for kind in owner_types(option):
         for value in values(option):
@@ -292,7 +293,7 @@ def test_write_only(socket, option):
             one.getsockopt(option.number)
 
 
-@pytest.mark.parametrize("option", [each for each in options("r") if "w" not in OPTIONS[each.id].access])
+@rows("option", [each for each in options("r") if "w" not in OPTIONS[each.id].access])
 def test_read_only(socket, option):
     one = socket(owner_types(option)[0])
     value = 1
@@ -302,7 +303,7 @@ def test_read_only(socket, option):
         one.setsockopt(option.number, b"1" if option.kind == "string" else 1)
 
 
-@pytest.mark.parametrize("option", [each for each in options() if each.id in TYPES])
+@rows("option", [each for each in options() if each.id in TYPES])
 def test_option_of_another_type(socket, option):
     one = socket(zmqcy.PAIR)
     if "w" in option.access:
@@ -316,7 +317,7 @@ def test_option_of_another_type(socket, option):
 
 
 @pytest.mark.skipif(zmqcy.has("draft"), reason="this libzmq has draft sockets")
-@pytest.mark.parametrize("option", [each for each in options(draft=True) if each.id not in NO_DRAFTS_REALLY])
+@rows("option", [each for each in options(draft=True) if each.id not in NO_DRAFTS_REALLY])
 def test_draft_without_draft(socket, option):
     """The property is there, and libzmq refuses it."""
     one = socket(owner_types(option)[0])
@@ -340,13 +341,13 @@ def test_documentation_of_what_every_build_has():
     assert misleading == []
 
 
-@pytest.mark.parametrize("option", [each for each in options(draft=False) if not there(OPTIONS[each.id])])
+@rows("option", [each for each in options(draft=False) if not there(OPTIONS[each.id])])
 def test_option_of_what_was_not_built_in(socket, option):
     with pytest.raises(zmqcy.InvalidArgument, match=f"^get {option.name} "):
         getattr(socket(zmqcy.PUSH), option.name)
 
 
-@pytest.mark.parametrize("option", [each for each in options("w", {"string"}, missing=False) if each.id != "metadata"])
+@rows("option", [each for each in options("w", {"string"}, missing=False) if each.id != "metadata"])
 def test_string_is_unset_by_none(socket, option):
     one = socket(owner_types(option)[0])
     if option.name in WITHOUT_NONE:
@@ -361,8 +362,8 @@ def test_string_is_unset_by_none(socket, option):
         assert getattr(one, option.name) == ""
 
 
-@pytest.mark.parametrize("option", options("w", {"string"}))
-@pytest.mark.parametrize("value", ["a\0b", b"a\0b", "\0", b"a\0"])
+@rows("option", options("w", {"string"}))
+@rows("value", ["a\0b", b"a\0b", "\0", b"a\0"])
 def test_nul_in_string(socket, option, value):
     """libzmq would cut the string there."""
     one = socket(owner_types(option)[0])
@@ -372,7 +373,7 @@ def test_nul_in_string(socket, option, value):
         one.setsockopt(option.number, value)
 
 
-@pytest.mark.parametrize("option", options("rw", {"string"}, draft=False, missing=False))
+@rows("option", options("rw", {"string"}, draft=False, missing=False))
 def test_string_as_bytes(socket, option):
     one = socket(zmqcy.PUSH)
     setattr(one, option.name, b"words")
@@ -386,7 +387,7 @@ def test_string_that_is_no_utf8(socket):
     assert push.zap_domain.encode("utf-8", "surrogateescape") == b"\xff\xfe"
 
 
-@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+@rows("kind", [bytes, bytearray, memoryview])
 def test_bytes_from_any_buffer(socket, kind):
     dealer = socket(zmqcy.DEALER, routing_id=kind(b"name"))
     assert dealer.routing_id == b"name"
@@ -399,7 +400,7 @@ def test_identity_is_routing_id(socket):
     assert dealer.routing_id == dealer.identity == b"one"
 
 
-@pytest.mark.parametrize("name", ["plain_server", "curve_server"])
+@rows("name", ["plain_server", "curve_server"])
 def test_mechanism(socket, name):
     push = socket(zmqcy.PUSH)
     assert push.mechanism == zmqcy.NULL
@@ -453,10 +454,11 @@ INTEGERS = {
 many = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
-@pytest.mark.parametrize("name", INTEGERS)
+@rows("name", INTEGERS)
 def test_any_integer(socket, name):
     pair = socket(zmqcy.PAIR)
 
+    @settings(max_examples=30)
     @given(INTEGERS[name])
     def check(value):
         setattr(pair, name, value)
@@ -477,7 +479,7 @@ def test_any_routing_id(ctx, routing_id):
         assert dealer.routing_id == dealer.getsockopt(zmqcy.ROUTING_ID) == routing_id
 
 
-@pytest.mark.parametrize("routing_id", [b"", b"a" * 256])
+@rows("routing_id", [b"", b"a" * 256])
 def test_routing_id_of_wrong_length(socket, routing_id):
     with pytest.raises(zmqcy.InvalidArgument, match=r"^set routing_id=b'"):
         socket(zmqcy.DEALER).routing_id = routing_id
@@ -489,7 +491,7 @@ def test_routing_id_is_what_router_sees(pair):
     assert router.recv_multipart() == [b"\1me", b"hello"]
 
 
-@pytest.mark.parametrize(
+@rows(
     "values", [(1, True), (0, False), (True, True), (False, False)], ids=lambda values: f"{values[0]!r}"
 )
 def test_bool_takes_0_and_1(socket, values):
@@ -502,7 +504,7 @@ def test_bool_takes_0_and_1(socket, values):
 # ---- durations
 
 
-@pytest.mark.parametrize("option", options("rw", {"duration"}, missing=False))
+@rows("option", options("rw", {"duration"}, missing=False))
 def test_duration_as_timedelta(socket, option):
     push = socket(zmqcy.PUSH)
     setattr(push, option.name, timedelta(minutes=2))
@@ -513,8 +515,8 @@ def test_duration_as_timedelta(socket, option):
     assert getattr(push, option.name) == 0
 
 
-@pytest.mark.parametrize("option", options("rw", {"duration"}, missing=False))
-@pytest.mark.parametrize("value", [None, -1, float("inf")])
+@rows("option", options("rw", {"duration"}, missing=False))
+@rows("value", [None, -1, float("inf")])
 def test_duration_for_ever(socket, option, value):
     push = socket(zmqcy.PUSH)
     if option.name in FOR_EVER:
@@ -529,7 +531,7 @@ def test_duration_for_ever(socket, option, value):
     push.linger = 0
 
 
-@pytest.mark.parametrize(
+@rows(
     ("value", "milliseconds"),
     [(1.5, 2), (2.0, 2), (0.0, 0), (timedelta(microseconds=1), 1), (timedelta(microseconds=1500), 2)],
 )
@@ -548,13 +550,13 @@ def test_timedelta_is_exact(socket, milliseconds):
     push.close()
 
 
-@pytest.mark.parametrize("value", [timedelta(milliseconds=-1), timedelta(days=-1), float("nan")])
+@rows("value", [timedelta(milliseconds=-1), timedelta(days=-1), float("nan")])
 def test_duration_that_is_none(socket, value):
     with pytest.raises(ValueError, match=r"^set sndtimeo: "):
         socket(zmqcy.PUSH).sndtimeo = value
 
 
-@pytest.mark.parametrize("value", [-2, -2.0, -1000])
+@rows("value", [-2, -2.0, -1000])
 def test_negative_duration(socket, value):
     """-1 alone is for ever, and a float of it."""
     push = socket(zmqcy.PUSH, sndtimeo=5)
@@ -580,7 +582,7 @@ WRONG_TYPES = {
 }
 
 
-@pytest.mark.parametrize("option", options("w"))
+@rows("option", options("w"))
 def test_wrong_type(socket, option):
     one = socket(owner_types(option)[0])
     for value in WRONG_TYPES[option.kind]:
@@ -610,7 +612,7 @@ OUT_OF_RANGE = {
 }
 
 
-@pytest.mark.parametrize("option", options("w", OUT_OF_RANGE.keys()))
+@rows("option", options("w", OUT_OF_RANGE.keys()))
 def test_out_of_range(socket, option):
     """It names call, option and value; OverflowError and struct.error are nothing that a user is to know."""
     one = socket(owner_types(option)[0])
@@ -667,7 +669,7 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(
+@rows(
     ("name", "value"),
     [(name, value) for name, refusals in REFUSED.items() for value in refusals],
     ids=lambda each: f"{each!r:.12}",
@@ -698,8 +700,8 @@ def test_refused_by_libzmq(socket, name, value):
         assert getattr(push, name) == before
 
 
-@pytest.mark.parametrize("name", SECRETS)
-@pytest.mark.parametrize("value", ["hunter2\0", b"hunter2\0", b"hunter2" * 40, "hunter2" * 40, ["hunter2"]])
+@rows("name", SECRETS)
+@rows("value", ["hunter2\0", b"hunter2\0", b"hunter2" * 40, "hunter2" * 40, ["hunter2"]])
 def test_secrets_are_not_shown(socket, name, value):
     """Texts of errors end up in logs."""
     with pytest.raises((ValueError, TypeError), match=name) as caught:
@@ -710,8 +712,8 @@ def test_secrets_are_not_shown(socket, name, value):
 # ---- unknown names and numbers
 
 
-@pytest.mark.parametrize("value", [1, b"x"])
-@pytest.mark.parametrize("number", [9999, 255, 256, 10, -1, (1 << 31) - 1])
+@rows("value", [1, b"x"])
+@rows("number", [9999, 255, 256, 10, -1, (1 << 31) - 1])
 def test_unknown_number(socket, number, value):
     push = socket(zmqcy.PUSH)
     with pytest.raises(zmqcy.InvalidArgument, match=rf"^setsockopt option {number}={value!r} \(PUSH\): "):
@@ -729,7 +731,7 @@ def test_unknown_number_with_wrong_type(socket):
         push.setsockopt(9999, 1 << 40)
 
 
-@pytest.mark.parametrize("call", ["getsockopt", "setsockopt"])
+@rows("call", ["getsockopt", "setsockopt"])
 def test_number_that_is_none(socket, call):
     push = socket(zmqcy.PUSH)
     more = () if call == "getsockopt" else (1,)
@@ -740,7 +742,7 @@ def test_number_that_is_none(socket, call):
         getattr(push, call)(1 << 31, *more)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("name", "nearest"),
     [
         ("rcvhmw", "rcvhwm"),
@@ -795,7 +797,7 @@ def test_traceback_of_unknown_attribute_suggests_the_nearest(run):
     assert "Did you mean: 'rcvhwm'?" in done.stderr
 
 
-@pytest.mark.parametrize("name", ["linger", "router_mandatory"])
+@rows("name", ["linger", "router_mandatory"])
 def test_options_are_not_deleted(socket, name):
     with pytest.raises(AttributeError, match=f"{name} cannot be deleted"):
         delattr(socket(zmqcy.ROUTER), name)
@@ -812,7 +814,7 @@ def test_subclass_may_have_attributes_of_its_own(ctx):
         assert push.linger == 0
 
 
-@pytest.mark.parametrize("name", ["linger", "sndhwm", "affinity", "routing_id", "zap_domain", "curve_publickey"])
+@rows("name", ["linger", "sndhwm", "affinity", "routing_id", "zap_domain", "curve_publickey"])
 def test_closed_socket(socket, name):
     push = socket(zmqcy.PUSH)
     push.close()
@@ -891,8 +893,8 @@ def test_subscribe_takes_text_and_bytes(pair):
 
 
 @pytest.mark.skipif(not zmqcy.has("curve"), reason="this libzmq has no CURVE")
-@pytest.mark.parametrize("name", ["curve_publickey", "curve_secretkey", "curve_serverkey"])
-@pytest.mark.parametrize("form", ["raw", "Z85", "str", "bytearray"])
+@rows("name", ["curve_publickey", "curve_secretkey", "curve_serverkey"])
+@rows("form", ["raw", "Z85", "str", "bytearray"])
 def test_key(socket, name, form):
     key, _ = zmqcy.curve_keypair()
     given = {"raw": zmqcy.z85_decode(key), "Z85": key, "str": key.decode(), "bytearray": bytearray(key)}[form]
@@ -1221,35 +1223,37 @@ def test_high_water_marks(socket):
 # ---- contexts
 
 
-@pytest.mark.parametrize("kind", STABLE_TYPES, ids=lambda kind: kind.name)
-@pytest.mark.parametrize("how", ["attribute", "setsockopt", "constructor"])
-def test_default_of_context(ctx, kind, how):
+@rows("kind", STABLE_TYPES, ids=lambda kind: kind.name)
+@rows("how", ["attribute", "setsockopt", "constructor"])
+def test_default_of_context(kind, how):
     if how == "constructor":
-        with zmqcy.Context(linger=7) as other:
-            assert other.linger == 7
-            assert other.socket(kind).linger == 7
+        with zmqcy.Context(linger=7) as ctx:
+            assert ctx.linger == 7
+            assert ctx.socket(kind).linger == 7
         return
-    before = ctx.socket(kind)
-    if how == "attribute":
-        ctx.linger = 7
-    else:
-        ctx.setsockopt(zmqcy.LINGER, 7)
-    assert ctx.linger == ctx.getsockopt(zmqcy.LINGER) == 7
-    assert before.linger != 7
-    assert ctx.socket(kind).linger == 7
-    assert ctx.socket(kind, linger=0).linger == 0
+    with zmqcy.Context() as ctx:
+        before = ctx.socket(kind)
+        if how == "attribute":
+            ctx.linger = 7
+        else:
+            ctx.setsockopt(zmqcy.LINGER, 7)
+        assert ctx.linger == ctx.getsockopt(zmqcy.LINGER) == 7
+        assert before.linger != 7
+        assert ctx.socket(kind).linger == 7
+        assert ctx.socket(kind, linger=0).linger == 0
 
 
-@pytest.mark.parametrize("option", [each for each in options("w", missing=False) if each.id != "ipv6"])
-def test_default_for_the_types_that_have_it(ctx, option):
+@rows("option", [each for each in options("w", missing=False) if each.id != "ipv6"])
+def test_default_for_the_types_that_have_it(option):
     """A type that does not have the option goes without; one that has it takes it."""
     value = values(option)[0]
-    setattr(ctx, option.name, value)
-    assert getattr(ctx, option.name) == value
-    for kind in STABLE_TYPES:
-        socket = ctx.socket(kind)
-        if "r" in option.access:
-            assert getattr(socket, option.name) == value
+    with zmqcy.Context() as ctx:
+        setattr(ctx, option.name, value)
+        assert getattr(ctx, option.name) == value
+        for kind in STABLE_TYPES:
+            socket = ctx.socket(kind)
+            if "r" in option.access:
+                assert getattr(socket, option.name) == value
 
 
 def test_default_of_a_few_types_takes_effect(ctx):
@@ -1321,7 +1325,7 @@ def test_defaults_are_of_one_context(ctx):
         assert not hasattr(other, "linger")
 
 
-@pytest.mark.parametrize(("name", "nearest"), [("lingr", "linger"), ("io_thread", "io_threads"), ("RCVHWM", "rcvhwm")])
+@rows(("name", "nearest"), [("lingr", "linger"), ("io_thread", "io_threads"), ("RCVHWM", "rcvhwm")])
 def test_unknown_attribute_of_context(ctx, name, nearest):
     with pytest.raises(AttributeError, match=f"'{name}'.*{nearest!r}") as caught:
         getattr(ctx, name)
@@ -1332,13 +1336,13 @@ def test_unknown_attribute_of_context(ctx, name, nearest):
         zmqcy.Context(**{name: 1})
 
 
-@pytest.mark.parametrize("name", ["fd", "type", "events", "last_endpoint", "rcvmore"])
+@rows("name", ["fd", "type", "events", "last_endpoint", "rcvmore"])
 def test_default_of_what_is_only_read(ctx, name):
     with pytest.raises(AttributeError, match=name):
         setattr(ctx, name, 1)
 
 
-@pytest.mark.parametrize("option", ["linger", "17", None, 1.5, b"17"])
+@rows("option", ["linger", "17", None, 1.5, b"17"])
 def test_default_of_what_is_no_option(ctx, option):
     with pytest.raises(TypeError, match=re.escape(repr(option))):
         ctx.setsockopt(option, 1)
@@ -1365,7 +1369,7 @@ CONTEXT_VALUES = {
 WRITABLE = [option for option in CONTEXT_OPTIONS if "w" in option.access]
 
 
-@pytest.mark.parametrize("option", WRITABLE, ids=lambda option: option.name)
+@rows("option", WRITABLE, ids=lambda option: option.name)
 def test_context_option(option):
     if option.name == "thread_affinity_cpu_remove":
         ctx = zmqcy.Context(thread_affinity_cpu_add=0)
@@ -1394,7 +1398,7 @@ def test_context_option(option):
             setattr(ctx, option.name, 1 << 31)
 
 
-@pytest.mark.parametrize("name", ["io_threads", "max_sockets", "max_msgsz", "ipv6", "blocky", "thread_priority"])
+@rows("name", ["io_threads", "max_sockets", "max_msgsz", "ipv6", "blocky", "thread_priority"])
 def test_context_option_refused(ctx, name):
     with pytest.raises(zmqcy.InvalidArgument, match=f"^set {name}=-1: "):
         setattr(ctx, name, -1)
@@ -1402,7 +1406,7 @@ def test_context_option_refused(ctx, name):
         zmqcy.Context(**{name: -1})
 
 
-@pytest.mark.parametrize("name", ["socket_limit", "msg_t_size"])
+@rows("name", ["socket_limit", "msg_t_size"])
 def test_context_option_that_is_only_read(ctx, name):
     assert getattr(ctx, name) > 0
     with pytest.raises(AttributeError, match=f"{name} cannot be set"):

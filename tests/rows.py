@@ -1,0 +1,59 @@
+"""One test for a whole table: `rows` takes the arguments of `pytest.mark.parametrize`, and loops within one case."""
+
+import functools
+import inspect
+import traceback
+
+import pytest
+
+NOTED = (Exception, pytest.fail.Exception)
+
+
+def name_of(value, ids, place):
+    """Name a value as pytest would, without an address in it."""
+    if callable(ids):
+        return str(ids(value))
+    if ids is not None:
+        return str(list(ids)[place])
+    return getattr(value, "__name__", None) or f"{value!r:.60}"
+
+
+def rows(names, table, ids=None):
+    """Run a test once for each row of a table, all rows in one case; each row that fails is named, with its traceback.
+
+    Fixtures are set up once for all rows: a test that ends or changes what a fixture gives it stays with `parametrize`.
+    """
+    names = [each.strip() for each in names.split(",")] if isinstance(names, str) else list(names)
+    prepared = []
+    for place, row in enumerate(table):
+        title, values = (row.id, row.values) if hasattr(row, "marks") else (None, row if len(names) > 1 else (row,))
+        assert len(values) == len(names), row
+        if title is None and len(names) > 1 and ids is not None and not callable(ids):
+            title = list(ids)[place]
+        title = title or "-".join(name_of(value, ids, place) for value in values)
+        prepared.append((title, dict(zip(names, values, strict=True))))
+
+    def decorate(function):
+        @functools.wraps(function)
+        def test(**fixtures):
+            failed, skipped = {}, []
+            for title, values in prepared:
+                try:
+                    function(**fixtures, **values)
+                except pytest.skip.Exception as skip:
+                    skipped.append(str(skip))
+                except NOTED as error:
+                    failed[title] = "".join(traceback.format_exception(type(error), error, error.__traceback__.tb_next))
+            if failed:
+                text = "\n".join(f"---- {title}\n{trace}" for title, trace in failed.items())
+                pytest.fail(f"{len(failed)} of {len(prepared)} rows: {', '.join(failed)}\n{text}", pytrace=False)
+            if len(skipped) == len(prepared):
+                pytest.skip(skipped[0] if skipped else "the table is empty")
+
+        signature = inspect.signature(function)
+        assert set(names) <= signature.parameters.keys(), names
+        left = [each for name, each in signature.parameters.items() if name not in names]
+        test.__signature__ = signature.replace(parameters=left)
+        return test
+
+    return decorate
