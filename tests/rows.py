@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import re
 import traceback
 
 import pytest
@@ -15,7 +16,7 @@ def name_of(value, ids, place):
         return str(ids(value))
     if ids is not None:
         return str(list(ids)[place])
-    return getattr(value, "__name__", None) or f"{value!r:.60}"
+    return getattr(value, "__name__", None) or re.sub(r" at 0x\w+", "", f"{value!r}")[:60]
 
 
 def rows(names, table, ids=None):

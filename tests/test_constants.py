@@ -123,9 +123,7 @@ def test_plain_name_is_the_member():
     assert zmqcy.POLLIN is zmqcy.PollEvent.POLLIN
 
 
-@rows(
-    ("kind", "prefix", "name"), members(), ids=[f"{each.__name__}.{name}" for each, _, name in members()]
-)
+@rows(("kind", "prefix", "name"), members(), ids=[f"{each.__name__}.{name}" for each, _, name in members()])
 def test_every_member_has_its_plain_name(kind, prefix, name):
     plain = getattr(zmqcy, prefix + name)
     if kind is zmqcy.ContextOption and name == "IPV6":  # an option of sockets too, with the same number

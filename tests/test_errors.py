@@ -338,9 +338,7 @@ def test_version_is_that_of_the_library_in_this_process(run):
     """)
 
 
-@rows(
-    "capability", ["ipc", "curve", "gssapi", "pgm", "tipc", "norm", "vmci", "ws", "wss", "draft", "bogus", "", "IPC"]
-)
+@rows("capability", ["ipc", "curve", "gssapi", "pgm", "tipc", "norm", "vmci", "ws", "wss", "draft", "bogus", "", "IPC"])
 def test_has(capability):
     answer = zmqcy.has(capability)
     assert type(answer) is bool

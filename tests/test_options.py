@@ -491,9 +491,7 @@ def test_routing_id_is_what_router_sees(pair):
     assert router.recv_multipart() == [b"\1me", b"hello"]
 
 
-@rows(
-    "values", [(1, True), (0, False), (True, True), (False, False)], ids=lambda values: f"{values[0]!r}"
-)
+@rows("values", [(1, True), (0, False), (True, True), (False, False)], ids=lambda values: f"{values[0]!r}")
 def test_bool_takes_0_and_1(socket, values):
     push = socket(zmqcy.PUSH)
     push.immediate = values[0]

@@ -15,12 +15,13 @@ import weakref
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
+from crowds import crowd, in_epoll_sets
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
+from rows import rows
 
 import zmqcy
 from zmqcy import POLLERR, POLLIN, POLLOUT, POLLPRI
@@ -74,6 +75,23 @@ def alarms():
     signal.signal(signal.SIGALRM, before)
 
 
+@pytest.fixture
+def pairs(socket, transport, tmp_path):
+    """A function that makes two connected sockets, over the same transport and to another endpoint each time."""
+    numbers = itertools.count()
+
+    def make(bound, connected):
+        number = next(numbers)
+        first, second = socket(bound), socket(connected)
+        first.bind(
+            {"tcp": "tcp://127.0.0.1:*", "ipc": f"ipc://{tmp_path}/{number}"}.get(transport, f"inproc://{number}")
+        )
+        second.connect(first.last_endpoint)
+        return first, second
+
+    return make
+
+
 @contextmanager
 def at_least(milliseconds):
     """Check that a block takes some time."""
@@ -99,30 +117,6 @@ def fill(socket):
     while socket.try_send(b"x"):
         count += 1
     return count
-
-
-def crowd(poller, ctx, count=20):
-    """Register idle sockets and poll, so that they and what was registered before stand in the poller's epoll set."""
-    idle = [ctx.socket(zmqcy.PULL, linger=0) for _ in range(count)]
-    for each in idle:
-        poller.register(each, POLLIN)
-    poller.poll(0)
-    poller.poll(0)
-    return idle
-
-
-def epoll_sets():
-    """Return the descriptors in each epoll set of this process."""
-    found = []
-    for info in Path("/proc/self/fdinfo").iterdir():
-        with suppress(OSError):  # the descriptor of the directory itself, and what libzmq's threads close meanwhile
-            found.append([int(line.split()[1]) for line in info.read_text().splitlines() if line.startswith("tfd:")])
-    return found
-
-
-def in_epoll_sets():
-    """Return the descriptors in all epoll sets of this process, each as often as it is in one."""
-    return list(itertools.chain(*epoll_sets()))
 
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="epoll is Linux's")
@@ -194,9 +188,9 @@ def test_poll_of_one_socket_at_high_water_mark(pair):
     assert push.poll(LIMIT, POLLOUT) == POLLOUT
 
 
-@pytest.mark.parametrize("flags", ["1", None, 1.5, b"1"])
-def test_flags_of_wrong_type(socket, poller, flags):
-    pull = socket(zmqcy.PULL)
+@rows("flags", ["1", None, 1.5, b"1"])
+def test_flags_of_wrong_type(socket, flags):
+    pull, poller = socket(zmqcy.PULL), zmqcy.Poller()
     poller.register(pull)
     for name, call in (
         ("poll", lambda: pull.poll(0, flags)),
@@ -208,7 +202,7 @@ def test_flags_of_wrong_type(socket, poller, flags):
     assert poller.sockets == [(pull, POLLIN | POLLOUT)]
 
 
-@pytest.mark.parametrize("flags", [-1, 1 << 40])
+@rows("flags", [-1, 1 << 40])
 def test_flags_out_of_range(socket, poller, flags):
     pull = socket(zmqcy.PULL)
     poller.register(pull)
@@ -217,7 +211,7 @@ def test_flags_out_of_range(socket, poller, flags):
             call()
 
 
-@pytest.mark.parametrize("timeout", ["1", b"1", [], object(), 1j], ids=lambda timeout: type(timeout).__name__)
+@rows("timeout", ["1", b"1", [], object(), 1j], ids=lambda timeout: type(timeout).__name__)
 def test_timeout_of_wrong_type(socket, poller, timeout):
     pull = socket(zmqcy.PULL)
     poller.register(pull)
@@ -226,10 +220,10 @@ def test_timeout_of_wrong_type(socket, poller, timeout):
             call(timeout)
 
 
-@pytest.mark.parametrize("timeout", [-2, -2.0, -1000, timedelta(seconds=-1), float("nan")], ids=str)
-def test_timeout_that_is_none(pair, poller, timeout):
+@rows("timeout", [-2, -2.0, -1000, timedelta(seconds=-1), float("nan")], ids=str)
+def test_timeout_that_is_none(near, poller, timeout):
     """-1 is for ever; any other negative time is a slip in somebody's arithmetic."""
-    bound, connected = pair(zmqcy.PULL, zmqcy.PUSH)
+    bound, connected = near(zmqcy.PULL, zmqcy.PUSH)
     connected.send(b"so that for ever is not for ever")
     poller.register(bound, POLLIN)
     for call in (bound.poll, poller.poll):
@@ -237,9 +231,10 @@ def test_timeout_that_is_none(pair, poller, timeout):
             call(timeout)
 
 
-@pytest.mark.parametrize("timeout", [None, -1, -1.0, float("inf"), 10**30, timedelta.max, 1e300], ids=str)
-def test_timeout_for_ever(pair, poller, timeout):
-    bound, connected = pair(zmqcy.PULL, zmqcy.PUSH)
+@rows("timeout", [None, -1, -1.0, float("inf"), 10**30, timedelta.max, 1e300], ids=str)
+def test_timeout_for_ever(near, timeout):
+    bound, connected = near(zmqcy.PULL, zmqcy.PUSH)
+    poller = zmqcy.Poller()
     connected.send(b"one")
     poller.register(bound, POLLIN)
     assert poller.poll(timeout) == [(bound, POLLIN)]
@@ -346,8 +341,8 @@ def test_flags_0(socket, poller, pipe):
     assert poller.poll(0) == [(writer, POLLOUT)]
 
 
-@pytest.mark.parametrize("call", ["modify", "unregister"])
-@pytest.mark.parametrize("what", ["socket", "descriptor", "object", "unregistered"])
+@rows("call", ["modify", "unregister"])
+@rows("what", ["socket", "descriptor", "object", "unregistered"])
 def test_what_is_not_registered(socket, poller, call, what):
     pull = socket(zmqcy.PULL)
     poller.register(pull)
@@ -357,16 +352,14 @@ def test_what_is_not_registered(socket, poller, call, what):
         getattr(poller, call)(unknown)
 
 
-@pytest.mark.parametrize(
-    "what", [object(), None, "text", b"bytes", 1.5, [], zmqcy.Poller()], ids=lambda each: type(each).__name__
-)
+@rows("what", [object(), None, "text", b"bytes", 1.5, [], zmqcy.Poller()])
 def test_what_cannot_be_polled(poller, what):
     with pytest.raises(TypeError, match="^register: "):
         poller.register(what)
     assert len(poller) == 0
 
 
-@pytest.mark.parametrize("descriptor", [-1, -2, -(1 << 31), 1 << 31, 1 << 70])
+@rows("descriptor", [-1, -2, -(1 << 31), 1 << 31, 1 << 70])
 def test_descriptor_out_of_range(poller, descriptor):
     with pytest.raises(ValueError, match=f"^register: .*{descriptor}"):
         poller.register(descriptor)
@@ -560,9 +553,10 @@ def test_poll_does_not_end_early(socket, poller, pipe, timeout):
         assert poller.poll(timeout) == []
 
 
-@pytest.mark.parametrize("timeout", [None, -1, float("inf"), LIMIT, timedelta(seconds=10)], ids=str)
-def test_poll_until_another_thread_sends(pair, poller, pool, timeout):
-    bound, connected = pair(zmqcy.PULL, zmqcy.PUSH)
+@rows("timeout", [None, -1, float("inf"), LIMIT, timedelta(seconds=10)], ids=str)
+def test_poll_until_another_thread_sends(pairs, pool, timeout):
+    bound, connected = pairs(zmqcy.PULL, zmqcy.PUSH)
+    poller = zmqcy.Poller()
     poller.register(bound, POLLIN)
 
     def send():
@@ -900,14 +894,14 @@ def second_poll(socket):
 
 
 @pytest.mark.parametrize("crowded", [False, True])
-@pytest.mark.parametrize("name", operations())
-def test_events_are_seen_after_any_operation(ctx, pair, poller, name, crowded):
+@rows("name", operations())
+def test_events_are_seen_after_any_operation(ctx, pairs, name, crowded):
     """The descriptor is edge-triggered: what an operation of the user found there is not found again."""
-    bound, connected = pair(zmqcy.PAIR, zmqcy.PAIR)
+    bound, connected = pairs(zmqcy.PAIR, zmqcy.PAIR)
+    poller = zmqcy.Poller()
     poller.register(bound, POLLIN)
-    if crowded:
-        crowd(poller, ctx)
-    for _ in range(5):
+    idle = crowd(poller, ctx) if crowded else []
+    for _ in range(3):
         assert poller.poll(0) == []
         connected.send(b"first")
         connected.send(b"second")
@@ -919,6 +913,8 @@ def test_events_are_seen_after_any_operation(ctx, pair, poller, name, crowded):
             bound.recv()
         assert poller.poll(0) == []
         assert not bound.events & POLLIN
+    for each in [bound, connected, *idle]:
+        each.close()
 
 
 def test_swallowed_edge(socket, poller):
@@ -1000,11 +996,12 @@ def test_own_send_fills_it(socket, poller):
         pull.recv()
 
 
-@pytest.mark.parametrize("crowded", [False, True])
-@pytest.mark.parametrize("early", [True, False])
-def test_shadow_behind_the_back(ctx, pair, poller, early, crowded):
+@rows("crowded", [False, True])
+@rows("early", [True, False])
+def test_shadow_behind_the_back(ctx, pairs, early, crowded):
     """Another wrapper of the same socket takes messages and edges that the registered one knows nothing of."""
-    bound, connected = pair(zmqcy.PAIR, zmqcy.PAIR)
+    bound, connected = pairs(zmqcy.PAIR, zmqcy.PAIR)
+    poller = zmqcy.Poller()
     if early:
         shadow = zmqcy.Socket.shadow(bound.underlying)
     poller.register(bound, POLLIN)
@@ -1213,9 +1210,9 @@ class PollingInCrowd(Polling):
 
 
 TestPollingInCrowd = pytest.mark.timeout(400)(PollingInCrowd.TestCase)
-TestPollingInCrowd.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
+TestPollingInCrowd.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
 TestPolling = pytest.mark.timeout(400)(Polling.TestCase)  # to find the smallest example takes its time
-TestPolling.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+TestPolling.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
 
 
 # ---- many sockets, which wait in an epoll set
@@ -1450,7 +1447,7 @@ def test_what_leaves_the_set_while_a_child_has_its_descriptors(run, how):
     """A closed descriptor stays in an epoll set as long as another process has it: it must be taken out before."""
     run("""
         import os, sys, warnings, zmqcy
-        from test_poll import LIMIT, crowd, epoll_sets, in_epoll_sets
+        from crowds import crowd, epoll_sets, in_epoll_sets
         warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork
         ctx = zmqcy.Context(linger=0)
         poller = zmqcy.Poller()
@@ -1503,7 +1500,7 @@ def test_fork_in_a_crowd(run):
     """The child's epoll set would be its parent's: what it does there is not seen here."""
     done = run("""
         import os, sys, warnings, zmqcy
-        from test_poll import in_epoll_sets
+        from crowds import in_epoll_sets
         warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork
         with zmqcy.Context(linger=0) as ctx:
             poller = zmqcy.Poller()
@@ -1582,7 +1579,7 @@ def test_no_descriptor_for_the_set(run):
     """The sockets are polled all the same, and go into a set once one can be had."""
     run("""
         import os, resource, zmqcy
-        from test_poll import in_epoll_sets
+        from crowds import in_epoll_sets
         with zmqcy.Context(linger=0) as ctx:
             poller = zmqcy.Poller()
             pairs = []
@@ -1639,10 +1636,10 @@ def test_shutdown_context_in_a_crowd(ctx, poller):
     assert poller.poll(0) == []
 
 
-@pytest.mark.parametrize("count", [0, 20])
-@pytest.mark.parametrize("first", ["poller", "socket"])
-def test_poller_and_socket_end_in_any_order(ctx, pair, first, count):
-    bound, connected = pair(zmqcy.PAIR, zmqcy.PAIR)
+@rows("count", [0, 20])
+@rows("first", ["poller", "socket"])
+def test_poller_and_socket_end_in_any_order(ctx, near, first, count):
+    bound, connected = near(zmqcy.PAIR, zmqcy.PAIR)
     poller = zmqcy.Poller()
     poller.register(bound)
     poller.register(connected, POLLOUT)
@@ -1950,10 +1947,11 @@ def stop(*_):
     raise Stop
 
 
-@pytest.mark.parametrize("timeout", [None, LIMIT])
-def test_handler_that_raises(pair, poller, alarms, timeout):
+@rows("timeout", [None, LIMIT])
+def test_handler_that_raises(near, alarms, timeout):
     """It ends the poll, which is of use again afterwards."""
-    bound, connected = pair(zmqcy.PULL, zmqcy.PUSH)
+    bound, connected = near(zmqcy.PULL, zmqcy.PUSH)
+    poller = zmqcy.Poller()
     poller.register(bound, POLLIN)
     for _ in range(3):
         for call in (poller.poll, bound.poll):
@@ -2100,7 +2098,7 @@ def test_select_of_nothing():
         assert zmqcy.select([], [], [], 0.02) == ([], [], [])
 
 
-@pytest.mark.parametrize("timeout", [0.05, timedelta(milliseconds=50)], ids=str)
+@rows("timeout", [0.05, timedelta(milliseconds=50)], ids=str)
 def test_select_takes_seconds(socket, timeout):
     with at_least(50):
         assert zmqcy.select([socket(zmqcy.PULL)], [], [], timeout) == ([], [], [])
@@ -2153,7 +2151,7 @@ def test_select_of_wrong_things(socket):
         zmqcy.select([pull], [], [], 0)
 
 
-@pytest.mark.parametrize("timeout", ["1", b"1", [], object(), 1j], ids=lambda timeout: type(timeout).__name__)
+@rows("timeout", ["1", b"1", [], object(), 1j], ids=lambda timeout: type(timeout).__name__)
 def test_select_for_a_time_that_is_none(socket, timeout):
     with pytest.raises(TypeError, match=r"^select: "):
         zmqcy.select([socket(zmqcy.PULL)], [], [], timeout)
@@ -2164,7 +2162,7 @@ def test_select_for_nan(socket):
         zmqcy.select([], [socket(zmqcy.PUB)], [], float("nan"))
 
 
-@pytest.mark.parametrize("timeout", [-1, -0.5])
+@rows("timeout", [-1, -0.5])
 def test_select_for_a_negative_time(socket, timeout):
     with pytest.raises(ValueError, match=f"not negative: {timeout}"):
         zmqcy.select([], [socket(zmqcy.PUB)], [], timeout)
