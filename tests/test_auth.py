@@ -15,6 +15,7 @@ from time import monotonic
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
+from rows import rows
 
 import zmqcy
 import zmqcy.asyncio
@@ -166,8 +167,8 @@ def test_each_form_of_a_key(socket):
         assert socket(zmqcy.PULL).use_curve(SERVER.public.decode(), form) == FRIEND.public
 
 
-@pytest.mark.parametrize("attach", ["bind", "connect"])
-@pytest.mark.parametrize(
+@rows("attach", ["bind", "connect"])
+@rows(
     "call, arguments",
     [
         ("serve_curve", lambda: (SERVER,)),
@@ -188,7 +189,7 @@ def test_too_late(socket, attach, call, arguments):
         getattr(late, call)(*arguments())
 
 
-@pytest.mark.parametrize("wrong", [b"", b"short", "x" * 41, "~" * 40, b"\xff" * 40, "ü" * 40])
+@rows("wrong", [b"", b"short", "x" * 41, "~" * 40, b"\xff" * 40, "ü" * 40])
 def test_what_is_no_key(socket, wrong):
     """It is refused before anything is set, and not shown: the socket is as it was."""
     each = socket(zmqcy.PULL)
@@ -257,8 +258,8 @@ SERVERS = {"NULL": null_server, "PLAIN": plain_server, "CURVE": curve_server}
 CLIENTS = {"NULL": lambda: null_client, "PLAIN": plain_client, "CURVE": lambda: curve_client(FRIEND)}
 
 
-@pytest.mark.parametrize("client", CLIENTS)
-@pytest.mark.parametrize("server", SERVERS)
+@rows("client", CLIENTS)
+@rows("server", SERVERS)
 def test_mechanisms(ctx, serve, server, client):
     with Authenticator(ctx, null=True, plain={"friend": "right"}, curve=[FRIEND]):
         bound = serve(SERVERS[server])
@@ -267,7 +268,7 @@ def test_mechanisms(ctx, serve, server, client):
         bound.serves(CLIENTS[server]())
 
 
-@pytest.mark.parametrize("mechanism", SERVERS)
+@rows("mechanism", SERVERS)
 def test_nobody_by_default(ctx, serve, mechanism):
     with Authenticator(ctx):
         assert serve(SERVERS[mechanism]).refuses(CLIENTS[mechanism]()).value == 400
@@ -373,8 +374,8 @@ def _raise(kind):
     raise kind("right")  # a careless function: the password is in the text
 
 
-@pytest.mark.parametrize("kind", [KeyError, SystemExit, asyncio.CancelledError, TimeoutError])
-@pytest.mark.parametrize("later", [False, True])
+@rows("kind", [KeyError, SystemExit, asyncio.CancelledError, TimeoutError])
+@rows("later", [False, True])
 def test_a_function_that_raises(ctx, serve, caplog, kind, later):
     def decide(username, password):
         if username == "bomb":
@@ -382,6 +383,7 @@ def test_a_function_that_raises(ctx, serve, caplog, kind, later):
         return username == "friend" and password == "right"
 
     caplog.set_level(logging.DEBUG, "zmqcy.auth")
+    caplog.clear()
     with Authenticator(ctx, plain=decide):
         server = serve(plain_server)
         for _ in range(2):
@@ -487,7 +489,7 @@ def ask(ctx, socket):
     return ask
 
 
-@pytest.mark.parametrize(
+@rows(
     "rules, address, status",
     [
         ({}, "8.8.8.8", 200),
@@ -536,20 +538,20 @@ def test_gssapi(ctx, ask):
         assert ask(b"GSSAPI", b"me@REALM", domain=b"d") == (400, "")
 
 
-@pytest.mark.parametrize(
+@rows(
     "result, status, user",
     [
         (True, 200, "name"), ("else", 200, "else"), (False, 400, ""), (None, 400, ""), ("", 400, ""),
         (1, 500, ""), ([], 500, ""), (b"name", 500, ""), ("x" * 256, 500, ""), ("a\0b", 500, ""),
     ],
 )  # fmt: skip
-@pytest.mark.parametrize("later", [False, True])
+@rows("later", [False, True])
 def test_what_a_function_may_return(ctx, ask, result, status, user, later):
     with Authenticator(ctx, plain=lambda *_: _later(result) if later else result):
         assert ask(b"PLAIN", b"name", b"password") == (status, user)
 
 
-@pytest.mark.parametrize(
+@rows(
     "rules, error, text",
     [
         ({"allow": "10.0.0.1/8"}, ValueError, "allow: 10.0.0.1/8 has host bits set"),
@@ -590,7 +592,7 @@ MALFORMED = [
 ]
 
 
-@pytest.mark.parametrize("frames", MALFORMED)
+@rows("frames", MALFORMED)
 def test_a_malformed_request(ctx, ask, socket, frames):
     with Authenticator(ctx, null=True, plain=lambda *_: True, curve=ANY):
         question = socket(zmqcy.DEALER)

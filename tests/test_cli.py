@@ -12,6 +12,7 @@ import subprocess
 import sys
 
 import pytest
+from rows import rows
 
 import zmqcy
 
@@ -70,7 +71,7 @@ def test_info():
     assert f"\ntuned        {'yes' if found['tuned'] else 'no'}" in text
 
 
-@pytest.mark.parametrize("command", ["", "info", "send", "recv", "sub", "req", "echo", "ping", "watch", "curve-keygen"])
+@rows("command", ["", "info", "send", "recv", "sub", "req", "echo", "ping", "watch", "curve-keygen"])
 def test_help_has_examples(command):
     done = cli(*command.split(), "--help")
     assert done.returncode == 0
@@ -253,7 +254,7 @@ def test_closed_streams():
     fails(closed(">&-", "recv", "pull", ANY), 1, "stdout is closed")
 
 
-@pytest.mark.parametrize(
+@rows(
     ("data", "name", "words"),
     [
         (b'"a"\n{', "json", "line 2"),
@@ -283,7 +284,7 @@ def test_failures(tmp_path):
     assert b"Traceback" in cli("--debug", "recv", "pull", "nowhere://x").stderr
 
 
-@pytest.mark.parametrize(
+@rows(
     "arguments",
     [
         ["nothing"],

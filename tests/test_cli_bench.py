@@ -12,6 +12,7 @@ import time
 from contextlib import suppress
 
 import pytest
+from rows import rows
 
 import zmqcy
 
@@ -305,7 +306,7 @@ def test_chart_without_matplotlib(run, tmp_path):
     assert done.stderr == "zmqcy: --plot needs matplotlib: pip install zmqcy[plot]\n"
 
 
-@pytest.mark.parametrize(
+@rows(
     ("arguments", "words"),
     [
         (["speed"], "No such command"),
@@ -328,7 +329,7 @@ def test_wrong_usage(arguments, words):
     assert words in " ".join(done.stderr.split()) and "Usage: zmqcy bench" in done.stderr
 
 
-@pytest.mark.parametrize("command", ["bench", "bench throughput", "bench latency"])
+@rows("command", ["bench", "bench throughput", "bench latency"])
 def test_help_has_examples(command):
     assert re.search(r"Examples:\n +zmqcy bench", cli(*command.split(), "--help").stdout)
 

@@ -19,6 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from rows import rows
 
 import zmqcy
 from zmqcy.devices import Device
@@ -835,7 +836,7 @@ def test_no_permission(tmp_path):
     fails(subprocess.run(command, capture_output=True, timeout=LIMIT), 1, str(path), "Permission denied")
 
 
-@pytest.mark.parametrize(
+@rows(
     ("arguments", "words"),
     [
         ([], "KIND, FRONT and BACK"),

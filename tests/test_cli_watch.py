@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+from rows import rows
 
 import zmqcy
 
@@ -125,7 +126,7 @@ def test_ends_when_its_reader_has_gone(start):
     assert watcher.stderr.read() == ""
 
 
-@pytest.mark.parametrize(
+@rows(
     ("arguments", "words"),
     [
         (["nothing", ANY], "'nothing' is not one of"),

@@ -9,6 +9,7 @@ import threading
 import time
 
 import pytest
+from rows import rows
 
 import zmqcy
 
@@ -383,13 +384,13 @@ def test_types_between_which_nothing_goes(ctx):
         zmqcy.proxy(ctx.socket(zmqcy.PUSH), ctx.socket(zmqcy.PUSH))
 
 
-@pytest.mark.parametrize(("kind", "error"), [(0, ValueError), (4, ValueError), ("STREAMER", TypeError)])
+@rows(("kind", "error"), [(0, ValueError), (4, ValueError), ("STREAMER", TypeError)])
 def test_devices_that_are_none(ctx, kind, error):
     with pytest.raises(error, match="device: device_type must be"):
         zmqcy.device(kind, ctx.socket(zmqcy.PULL), ctx.socket(zmqcy.PUSH))
 
 
-@pytest.mark.parametrize("bad", [None, 5, "socket"])
+@rows("bad", [None, 5, "socket"])
 def test_what_is_no_socket(ctx, bad):
     a, b = ctx.socket(zmqcy.PULL), ctx.socket(zmqcy.PUSH)
     for call, function, arguments in (

@@ -13,6 +13,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from rows import rows
 
 import zmqcy.asyncio
 from zmqcy.devices import Device
@@ -724,7 +725,7 @@ def starts(device):
     return True
 
 
-@pytest.mark.parametrize(
+@rows(
     ("arguments", "error", "text"),
     [
         ({"front": "tpc://x:1"}, zmqcy.ZMQError, "front: bind tpc://x:1 .*not supported"),
@@ -743,7 +744,7 @@ def test_what_start_and_run_refuse(make, arguments, error, text, run_in):
         assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("arguments", "error", "text"),
     [
         ({"kind": 4}, ValueError, "kind must be STREAMER, .*, not 4"),
@@ -779,7 +780,7 @@ def test_what_a_device_refuses(arguments, error, text):
         Device(**{"kind": zmqcy.STREAMER, "front": ANY, "back": ANY, **arguments})
 
 
-@pytest.mark.parametrize("call", ["pause", "resume", "stop", "join", "statistics"])
+@rows("call", ["pause", "resume", "stop", "join", "statistics"])
 def test_calls_before_start(call):
     device = Device(zmqcy.QUEUE, ANY, ANY)
     with pytest.raises(zmqcy.StateError, match=f"^{call} QUEUE: the device was not started$"):
@@ -870,7 +871,7 @@ def test_a_function_as_a_filter(started, peers):
     assert [pull.recv(), pull.recv()] == [b"front_to_back"] * 2
 
 
-@pytest.mark.parametrize(
+@rows(
     ("path", "error", "text"),
     [
         ("nowhere:f", ImportError, "device: filter='nowhere:f': No module named 'nowhere'"),
@@ -1053,7 +1054,7 @@ FRONT, BACK = f'front = {{endpoints = "{ANY}"}}\n', f'back = {{endpoints = "{ANY
 QUEUE = 'kind = "QUEUE"\n'
 
 
-@pytest.mark.parametrize(
+@rows(
     ("text", "error", "words"),
     [
         ("kind =", ValueError, "Invalid value"),
@@ -1086,7 +1087,7 @@ def test_what_is_wrong_in_a_file_is_named(config, text, error, words):
         config(text)
 
 
-@pytest.mark.parametrize(
+@rows(
     ("option", "error", "words"),
     [
         ("rcvhwn = 1", ValueError, ": there is no option 'rcvhwn'"),

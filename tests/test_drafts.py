@@ -16,6 +16,7 @@ import time
 from pathlib import Path
 
 import pytest
+from rows import rows
 
 import zmqcy
 import zmqcy.asyncio
@@ -69,7 +70,7 @@ def free_udp_port():
 
 
 @without_drafts
-@each("kind", TYPES, ids=name_of)
+@rows("kind", TYPES, ids=name_of)
 def test_types_that_are_not_there(ctx, kind):
     with pytest.raises(zmqcy.NotSupported, match=f"socket type={kind.name}: {NO_DRAFTS}"):
         ctx.socket(kind)
@@ -86,7 +87,7 @@ def test_frames_without_drafts(name):
 
 
 @without_drafts
-@each(
+@rows(
     "call",
     [
         lambda one: one.join("a"), lambda one: one.leave("a"), lambda one: one.connect_peer("inproc://a"),
@@ -150,7 +151,7 @@ def test_messages_of_any_size_between_tuned_contexts(tuned):
 
 
 @with_drafts
-@each(
+@rows(
     ("kind", "name", "value"),
     [
         (zmqcy.PUSH, "in_batch_size", 1000), (zmqcy.PUSH, "out_batch_size", 1000), (zmqcy.PUSH, "priority", 3),
@@ -158,7 +159,6 @@ def test_messages_of_any_size_between_tuned_contexts(tuned):
         (zmqcy.PUSH, "reconnect_stop", zmqcy.RECONNECT_STOP_CONN_REFUSED),
         (zmqcy.ROUTER, "router_notify", zmqcy.NOTIFY_CONNECT),
     ],
-    ids=str,
 )  # fmt: skip
 def test_options_that_are_kept(socket, kind, name, value):
     if name == "priority" and zmqcy.zmq_version_info() < (4, 3, 5):
@@ -377,9 +377,9 @@ def test_text_and_json_to_a_peer(near):
 
 
 @with_drafts
-@each("copy", [None, True, False])
-@each("track", [False, True])
-@each("viewed", [False, True])
+@rows("copy", [None, True, False])
+@rows("track", [False, True])
+@rows("viewed", [False, True])
 def test_a_frame_goes_back_to_where_it_came_from(near, copy, track, viewed):
     server, client = near(zmqcy.SERVER, zmqcy.CLIENT)
     client.send(b"a" * 20)

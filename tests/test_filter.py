@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from rows import rows
 
 import zmqcy
 
@@ -372,7 +373,7 @@ def test_what_a_filter_must_not_return(filtered, answer, error, text):
     assert run.sockets[0].recv_multipart(timeout=10_000) == [b"first", b"part"]
 
 
-@pytest.mark.parametrize("bad", [5, "x", [], object()])
+@rows("bad", [5, "x", [], object()])
 def test_what_is_no_filter(ctx, bad):
     sockets = ctx.socket(zmqcy.PULL), ctx.socket(zmqcy.PUSH)
     for call in (zmqcy.proxy, zmqcy.proxy_steerable):

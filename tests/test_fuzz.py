@@ -6,6 +6,7 @@ import pickle
 
 import pytest
 from fuzz_calls import run as run_seed
+from rows import rows
 
 import zmqcy
 
@@ -20,7 +21,7 @@ def test_any_argument_of_any_call_gives_a_result_or_an_exception(seed):
 EXTENSIONS = ["_library", "_context", "_message", "_base", "_socket", "_poll", "_proxy", "_aio"]
 
 
-@pytest.mark.parametrize("name", EXTENSIONS)
+@rows("name", EXTENSIONS)
 def test_no_state_can_be_set_from_outside(name):
     """What Cython makes to unpickle reads the tuple that it is given without a look at its length."""
     module = importlib.import_module(f"zmqcy.{name}")
@@ -28,7 +29,7 @@ def test_no_state_can_be_set_from_outside(name):
     assert [kind for kind in kinds if hasattr(kind, "__setstate__")] == []
 
 
-@pytest.mark.parametrize("make", [
+@rows("make", [
     zmqcy.Poller, lambda: zmqcy.Frame(b"x" * 40, track=True).tracker, lambda: zmqcy.Socket.rcvhwm,
 ])  # fmt: skip
 def test_what_is_of_c_is_neither_pickled_nor_copied(make):

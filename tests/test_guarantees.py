@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from rows import rows
 
 import zmqcy
 
@@ -53,7 +54,7 @@ def test_router_handover_gives_the_name_to_the_newest(socket, handover):
     assert dealers[not handover].poll(0) == 0
 
 
-@pytest.mark.parametrize("sender", [zmqcy.PUSH, zmqcy.DEALER, zmqcy.PAIR, zmqcy.REQ])
+@rows("sender", [zmqcy.PUSH, zmqcy.DEALER, zmqcy.PAIR, zmqcy.REQ])
 def test_who_has_no_peer_waits(socket, sender):
     with pytest.raises(zmqcy.Again):
         socket(sender).send(b"kept", zmqcy.DONTWAIT)

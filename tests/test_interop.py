@@ -28,6 +28,7 @@ def peer(request):
     peer.stop()
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("peer", matrix.COMMANDS, indirect=True)
 def test_the_table_is_what_a_run_gives(peer):
     """Of other versions than those in the table the cells may differ where something works that did not, or is new."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import soak
+from rows import rows
 
 PROGRAM = Path(soak.__file__)
 
@@ -37,7 +38,7 @@ def test_it_says_what_is_wrong(tmp_path):
     assert "push_pull: not one message" in (tmp_path / "page.html").read_text()
 
 
-@pytest.mark.parametrize("change", [lambda m: m[:-1], lambda m: [*m, b""], lambda m: [*m[:-1], m[-1] + b"x"]])
+@rows("change", [lambda m: m[:-1], lambda m: [*m, b""], lambda m: [*m[:-1], m[-1] + b"x"]])
 def test_a_torn_message_is_noticed(change):
     message = soak.compose(random.Random(0), 1, 2, 3, parts=2)
     assert soak.look(message) == (1, 2, 3)
@@ -45,7 +46,7 @@ def test_a_torn_message_is_noticed(change):
         soak.look(change(message))
 
 
-@pytest.mark.parametrize(("slope", "grown"), [(0, 0), (1000, 66_000)])
+@rows(("slope", "grown"), [(0, 0), (1000, 66_000)])
 def test_growth_is_that_after_the_warm_up(slope, grown):
     it = soak.Soak(0, 0)
     it.directory.cleanup()

@@ -15,6 +15,7 @@ from contextlib import closing, suppress
 from types import SimpleNamespace
 
 import pytest
+from rows import rows
 
 pytest.importorskip("prometheus_client", reason="the extra [metrics] is not installed")
 from prometheus_client import CollectorRegistry
@@ -179,7 +180,7 @@ def test_pause_and_resume(run_in):
         assert "the device has ended" in answer.text
 
 
-@pytest.mark.parametrize(
+@rows(
     ("headers", "text"),
     [
         ({}, "The token is not right"),
@@ -205,7 +206,7 @@ def test_who_may_not_pause(device, server, headers, text):
     assert device.statistics().state == "running"
 
 
-@pytest.mark.parametrize("host", ["localhost:{}", "127.0.0.1:{}", "[::1]:{}", "localhost", "LOCALHOST", "{name}"])
+@rows("host", ["localhost:{}", "127.0.0.1:{}", "[::1]:{}", "localhost", "LOCALHOST", "{name}"])
 def test_who_may_pause(server, host):
     host = host.format(port(server), name=sockets.gethostname())
     assert ask(server, "POST", "/pause", {**BEARER, "Host": host, "Origin": f"http://{host}"}).status == 200
@@ -230,7 +231,7 @@ def test_the_page_runs_its_own_script_alone(server):
     assert re.findall(r'\s(?:on\w+|style)="|innerHTML|outerHTML|insertAdjacentHTML|document\.write', answer.text) == []
 
 
-@pytest.mark.parametrize("path", ["/", "/metrics", "/health", "/events", "/none", "/pause"])
+@rows("path", ["/", "/metrics", "/health", "/events", "/none", "/pause"])
 def test_headers(server, path):
     answer = ask(server, "HEAD", path)
     assert answer.status == {"/none": 404, "/pause": 405}.get(path, 200)
@@ -242,7 +243,7 @@ def test_headers(server, path):
     assert answer.headers["Server"] == "zmqcy"
 
 
-@pytest.mark.parametrize(
+@rows(
     ("request_", "status"),
     [
         (b"GET /../../etc/passwd HTTP/1.1\r\n\r\n", 404),
@@ -367,7 +368,7 @@ def test_an_address_in_use_is_named(device, server):
         serve(device, address, name="a")
 
 
-@pytest.mark.parametrize("address", ["9100", "127.0.0.1", ":9100", "::1:9100", "127.0.0.1:65536", "a b:1", "h:-1", ""])
+@rows("address", ["9100", "127.0.0.1", ":9100", "::1:9100", "127.0.0.1:65536", "a b:1", "h:-1", ""])
 def test_addresses_that_are_none(device, address):
     with pytest.raises(ValueError, match=f"must be HOST:PORT, as 127.0.0.1:9100, not '{address}'"):
         serve(device, address, name="a")
@@ -391,7 +392,7 @@ def test_what_serve_refuses(device):
         serve(device, "none.invalid:0", name="a")
 
 
-@pytest.mark.parametrize(("address", "host"), [("[::1]:0", "[::1]"), ("localhost:0", None), ("0.0.0.0:0", "127.0.0.1")])
+@rows(("address", "host"), [("[::1]:0", "[::1]"), ("localhost:0", None), ("0.0.0.0:0", "127.0.0.1")])
 def test_addresses(device, address, host):
     try:
         server = serve(device, address, name="a")

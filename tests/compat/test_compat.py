@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from rows import rows
 
 from zmqcy import compat
 
@@ -39,7 +40,7 @@ def theirs():
     return outcomes() if importlib.util.find_spec("zmq") else None
 
 
-@pytest.mark.parametrize("name", BEHAVIOURS)
+@rows("name", BEHAVIOURS)
 def test_behaviour(ours, theirs, name):
     found = ours[name]
     if isinstance(found, dict) and found["error"] == "ModuleNotFoundError" and "zmq" not in found["text"]:
