@@ -96,6 +96,7 @@ def test_what_hangs_or_dies_is_cut_off_and_reported(capsys):
     assert [row.get("cut") for row in table["rows"]] == [None, "hung: nothing for 0.3 s", "why it died"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("transport", "loop"), [("inproc", ""), ("ipc", "asyncio"), ("tcp", "")])
 def test_what_loses_messages_is_reported(transport, loop, tmp_path, monkeypatch):
     """A rival that is real but for one message, which it does not send."""
@@ -143,6 +144,7 @@ def installed(name):
     return common.rivals(name)[name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("transport", "mode"),
     [("inproc", "single"), ("ipc", "batch"), ("tcp", "multipart"), ("inproc", "views"), ("tcp", "single")],
@@ -154,18 +156,21 @@ def test_throughput(transport, mode):
     assert measured["count"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["single", "batch"])
 def test_nothing_is_missing(mode):
     for transport in common.TRANSPORTS:
         assert common.missing("zmqcy", transport, mode, 1000) == ""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("transport", "mode"), [("inproc", "single"), ("ipc", "blocking"), ("tcp", "single")])
 def test_latency(transport, mode):
     measured = common.over(transport, installed("zmqcy"), ("rep", "req"), mode=mode, **TINY)
     assert 0 < measured["p50"] <= measured["p99"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["C", "pyzmq", "pyomq", "pynng", *common.CONTEXT])
 def test_rivals(name):
     transport = "ipc" if name == "multiprocessing.Pipe" else "tcp"
@@ -173,6 +178,7 @@ def test_rivals(name):
         assert common.over(transport, installed(name), works, **TINY)["rate"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["zmqcy", "C"])
 @pytest.mark.parametrize("works", [("pull", "push"), ("pub", "sub")])
 def test_many_peers(name, works):
@@ -180,6 +186,7 @@ def test_many_peers(name, works):
     assert common.between(command, command, works, "tcp://127.0.0.1:*", peers=20, **TINY)["rate"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "works", "count"),
     [
@@ -194,33 +201,39 @@ def test_a_count_of_messages(name, works, count):
     assert common.two(command, command, works, "tcp://127.0.0.1:*", 8, count) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["zmqcy", "C"])
 @pytest.mark.parametrize("work", ["poll", "wake"])
 def test_poll(name, work):
     assert common.alone(installed(name), work, ".", peers=20, **TINY)["rate"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("work", "works"), [("streamer", ("pull", "push")), ("queue", ("rep", "req"))])
 def test_devices(work, works):
     assert bench_device.through(installed("zmqcy"), work, installed("C"), works, **TINY)["rate"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("captured", [False, True])
 @pytest.mark.parametrize("mode", ["thread", "process"])
 def test_devices_as_services(mode, captured):
     assert bench_service.run_work(installed("zmqcy"), "service", 8, 0.005, mode, captured)["rate"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metrics", [False, True])
 def test_a_device_of_the_command(metrics):
     pytest.importorskip("zmqcy.cli.device")
     assert bench_service.run_command(8, 0.005, metrics)["rate"] > 0
 
 
+@pytest.mark.slow
 def test_a_device_in_c_with_capture():
     assert bench_service.run_work(installed("C"), "streamer", 8, 0.005, captured=True)["rate"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["single", "hook", "filter"])
 def test_devices_with_filters(mode):
     if mode == "hook":
@@ -229,11 +242,13 @@ def test_devices_with_filters(mode):
     assert bench_device.through(installed("zmqcy"), "streamer", installed("C"), works, mode, **TINY)["rate"] > 0
 
 
+@pytest.mark.slow
 @rows("work", ["pair", "parts", "empty", "get", "set"])
 def test_calls_in_c(work):
     assert common.alone(installed("C"), work, ".", **TINY)["rate"] > 0
 
 
+@pytest.mark.slow
 def test_calls_by_pyperf():
     pytest.importorskip("pyperf")
     import bench_calls
@@ -244,6 +259,7 @@ def test_calls_by_pyperf():
 # ---- what says ``import zmq``
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [common.COMPAT, "pyzmq"])
 def test_the_same_script_on_compat_and_on_pyzmq(name):
     command = installed(name)
@@ -253,6 +269,7 @@ def test_the_same_script_on_compat_and_on_pyzmq(name):
     assert common.over("tcp", command, ("rep", "req"), **TINY)["rate"] > 0
 
 
+@pytest.mark.slow
 def test_the_same_script_tuned(tmp_path, monkeypatch):
     """The zmqcy that is tested stands for that of a wheel, if need be; without either nothing is measured."""
     monkeypatch.setattr(bench_wheel, "wheel_python", lambda: python_of_the_wheel(tmp_path))
@@ -269,6 +286,7 @@ def test_the_same_script_tuned(tmp_path, monkeypatch):
     assert zmqcy.has("draft") or bench_compat.tuned("single", 1024, options) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trips", [False, True])
 @pytest.mark.parametrize(("framework", "needs"), bench_compat.FRAMEWORKS.items())
 def test_frameworks_on_compat_and_on_pyzmq(framework, needs, trips):
@@ -287,6 +305,7 @@ def loop(request):
     return pytest.importorskip(request.param) and request.param
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("transport", "mode", "loop"),
     [
@@ -303,6 +322,7 @@ def test_throughput_of_tasks(transport, mode, loop):
     assert common.over(transport, installed("zmqcy"), ("pull", "push"), **plan)["rate"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "loop"),
     [
@@ -321,6 +341,7 @@ def test_rivals_in_a_loop(name, loop):
     assert common.alone(command, "rep+req", "@tcp://127.0.0.1:*", loop=loop, **TINY)["rate"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["zmqcy", "pyzmq", "pyomq", "asyncio streams"])
 @pytest.mark.parametrize(("flight", "loop"), [(1, "asyncio"), (20, "uvloop")], indirect=["loop"])
 def test_requests_in_flight(name, flight, loop):
@@ -328,12 +349,14 @@ def test_requests_in_flight(name, flight, loop):
     assert common.over("tcp", installed(name), works, flight=flight, loop=loop, **TINY)["rate"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("peers", "loop"), [(1, "uvloop"), (20, "asyncio")], indirect=["loop"])
 def test_many_sockets_in_a_loop(peers, loop):
     measured = common.alone(installed("zmqcy"), "many", ".", peers=peers, loop=loop, **TINY)
     assert all(measured[metric] > 0 for _, metric, _ in bench_asyncio.MANY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", [*bench_asyncio.LATE, "alone"])
 def test_how_late_a_task_is(mode, loop):
     measured = common.alone(installed("zmqcy"), "beside", ".", mode=mode, loop=loop, seconds=0.05)
@@ -341,11 +364,13 @@ def test_how_late_a_task_is(mode, loop):
     assert 0 < measured["soon_p50"] <= measured["soon_p99"]
 
 
+@pytest.mark.slow
 def test_what_leaves_others_no_turn_is_reported():
     with pytest.raises(common.Failed, match="the other task had no turn"):
         common.alone(installed("pyzmq"), "beside", ".", loop="asyncio", seconds=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["single", "batch"])
 def test_plain_sockets_in_one_thread(mode):
     assert common.alone(installed("zmqcy"), "inline", ".", mode=mode, batch=10, **TINY)["rate"] > 0
@@ -363,6 +388,7 @@ def test_imports_are_compiled_before_they_are_measured(tmp_path, monkeypatch):
     assert Path(importlib.util.cache_from_source(str(source))).is_file()
 
 
+@pytest.mark.slow
 def test_imports_are_measured():
     options = common.settled(quick=True)
     for name, run in bench_asyncio.imports(options).runs.items():
@@ -370,6 +396,7 @@ def test_imports_are_measured():
             assert run()["ms"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the CPU time of another process is read from /proc")
 def test_sockets_that_wait(monkeypatch):
     monkeypatch.setattr(bench_memory, "IDLE", 0.05)
@@ -377,6 +404,7 @@ def test_sockets_that_wait(monkeypatch):
     assert [run()["share"] >= 0 for run in runs.values()] == [True]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="the memory of another process is read from /proc")
 def test_memory_and_idle(monkeypatch):
     monkeypatch.setattr(bench_memory, "IDLE", 0.05)
@@ -388,6 +416,7 @@ def test_memory_and_idle(monkeypatch):
     assert bench_memory.idle_device(zmqcy)["share"] >= 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", ["zmqcy", "pyzmq"])
 def test_a_kernel(side):
     pytest.importorskip("ipykernel")

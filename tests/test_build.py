@@ -14,7 +14,7 @@ import pytest
 import zmqcy
 
 ROOT = Path(__file__).resolve().parent.parent
-pytestmark = pytest.mark.timeout(300)  # a build takes a minute on a busy machine
+pytestmark = pytest.mark.timeout(900)  # a build takes minutes on a busy machine
 Cython = pytest.importorskip("Cython", reason="the build's own requirements are not installed here")
 
 
@@ -34,6 +34,7 @@ def build(tmp_path, *arguments, env):
 INSTALL = ["apt-get install libzmq3-dev pkg-config", "dnf install zeromq-devel", "brew install zeromq", "ZMQCY_LIBZMQ="]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("env", "reason"),
     [
@@ -51,6 +52,7 @@ def test_without_libzmq_the_build_says_what_to_install(tmp_path, env, reason):
         assert line in done.stderr
 
 
+@pytest.mark.slow
 def test_an_old_libzmq_is_refused(tmp_path):
     assert "libzmq 4.2 or newer" in (ROOT / "zmqcy" / "__init__.py").read_text()  # the import says the same
     (tmp_path / "libzmq.pc").write_text("Name: libzmq\nDescription: old\nVersion: 4.1.9\nLibs: -lzmq\n")
@@ -59,6 +61,7 @@ def test_an_old_libzmq_is_refused(tmp_path):
     assert "libzmq 4.2 or newer" in done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("minor", "reason"), [(1, "that in ZMQCY_LIBZMQ={} is 4.1"), (2, "no lib/libzmq in ZMQCY_LIBZMQ={}")]
 )
@@ -98,6 +101,7 @@ NEWER = [  # than 4.2.0
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_prefix_with_an_older_header_and_without_drafts_builds_and_works(tmp_path):
     """The oldest header that is supported lacks names; no draft is declared in it either."""
     header = (include_of_libzmq() / "zmq.h").read_text()
@@ -125,6 +129,7 @@ with zmqcy.Context() as c:
     assert str(tmp_path) in ran.stdout
 
 
+@pytest.mark.slow
 def test_what_has_changed_is_compiled_again(tmp_path):
     """A touched .pyx is, what depends on a touched .pxd, and everything where the settings are others."""
 
@@ -160,6 +165,7 @@ def test_what_has_changed_is_compiled_again(tmp_path):
     assert compiled(CFLAGS="-DOTHER") == modules
 
 
+@pytest.mark.slow
 def test_what_a_wheel_has(tmp_path):
     """The modules, the types, what other Cython projects cimport; no generated C, and nothing left of other builds."""
     source = tmp_path / "source"
@@ -179,6 +185,7 @@ def test_what_a_wheel_has(tmp_path):
     assert required == []
 
 
+@pytest.mark.slow
 def test_the_source_distribution_has_what_a_build_needs(tmp_path):
     source = tmp_path / "source"
     done = build(tmp_path, "--version", env={})

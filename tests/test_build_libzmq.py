@@ -119,6 +119,7 @@ def made():
 building = pytest.mark.timeout(600)
 
 
+@pytest.mark.slow
 @building
 def test_the_prefix_has_a_library_with_drafts():
     prefix = made()
@@ -131,6 +132,7 @@ def test_the_prefix_has_a_library_with_drafts():
     assert library.zmq_has(b"curve") == has_sodium
 
 
+@pytest.mark.slow
 @building
 def test_a_second_run_builds_nothing():
     prefix = made()
@@ -146,6 +148,7 @@ def symbols(library):
     return subprocess.run(["nm", "-D", "--defined-only", str(library)], capture_output=True, text=True).stdout
 
 
+@pytest.mark.slow
 @building
 @pytest.mark.skipif(
     "ZMQCY_LIBZMQ_ARCHIVE" not in os.environ,
@@ -201,6 +204,7 @@ print(json.dumps([before, after, zmqcy.has("draft"), collect()["libzmq_path"], c
 """
 
 
+@pytest.mark.slow
 @building
 def test_zmqcy_built_on_it_sends_in_larger_batches(tmp_path):
     prefix = made()

@@ -84,6 +84,7 @@ def latency_is_right(found):
         assert each["min_us"] <= each["round_trip_us"] <= each["max_us"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", ["tcp", "ipc", "inproc"])
 @pytest.mark.parametrize("batch", [1, 7])
 def test_throughput(transport, batch):
@@ -95,6 +96,7 @@ def test_throughput(transport, batch):
     assert found["machine"]["cores"] >= 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", ["tcp", "ipc", "inproc"])
 def test_latency(transport):
     done = cli("bench", "latency", *FEW, "--transport", transport, "--spin", 0, "--io-threads", 2, "--json")
@@ -121,6 +123,7 @@ def test_latency_between_two_ends(start):
     assert ended(local).stdout == "answered 1,320 messages; the figures are at the other end\n"
 
 
+@pytest.mark.slow
 def test_large_messages_after_small_ones_between_two_ends(start):
     """The queues hold fewer of them, which libzmq does not learn while a connection is there."""
     local, endpoint = start("throughput", "--local", ANY, "--json")
@@ -138,6 +141,7 @@ def test_table_without_a_terminal():
     assert lines[4].startswith(f"libzmq {zmqcy.zmq_version()}, zmqcy {zmqcy.__version__}, Python ")
 
 
+@pytest.mark.slow
 def test_bar_and_table_on_a_terminal():
     master, slave = pty.openpty()
     words = [*COMMAND, "bench", "latency", *map(str, FEW)]
@@ -159,6 +163,7 @@ def test_bar_and_table_on_a_terminal():
     assert f"libzmq {zmqcy.zmq_version()}" in text
 
 
+@pytest.mark.slow
 @linux
 @pytest.mark.parametrize(("work", "gone"), [("throughput", "local"), ("throughput", "remote"), ("latency", "remote")])
 def test_a_peer_that_goes_in_the_middle(start, work, gone):
@@ -194,6 +199,7 @@ def wait_for_child(process):
     pytest.fail("it does not begin")
 
 
+@pytest.mark.slow
 @linux
 def test_a_process_that_dies(start):
     process = start("throughput", "--count", 10**10, "--size", 8)
@@ -201,6 +207,7 @@ def test_a_process_that_dies(start):
     fails(ended(process), "end has died (exit code -9)")
 
 
+@pytest.mark.slow
 @linux
 def test_no_process_is_left_behind(start):
     process = start("throughput", "--count", 10**10, "--size", 8)
@@ -210,6 +217,7 @@ def test_no_process_is_left_behind(start):
     assert ended(process).returncode == -signal.SIGKILL
 
 
+@pytest.mark.slow
 @linux
 def test_a_peer_that_is_stuck(start):
     local, endpoint = start("throughput", "--local", ANY, "--timeout", 1000)
@@ -282,6 +290,7 @@ def test_versions_that_do_not_fit_are_told_at_both_ends(start, socket):
     fails(ended(local), "version 7")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("work", ["throughput", "latency"])
 def test_chart(tmp_path, work):
     pytest.importorskip("matplotlib", reason="the extra [plot] is not installed")

@@ -350,6 +350,7 @@ def test_the_reference_has_every_public_name():
     assert sorted(name for name in names if name not in told) == []
 
 
+@pytest.mark.slow
 def test_the_site_is_made_without_a_warning(tmp_path):
     for module in ("sphinx", "furo", "myst_parser"):
         pytest.importorskip(module, reason="the group docs is not installed")

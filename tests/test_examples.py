@@ -351,11 +351,13 @@ def demo():
     return "\n".join(run("demo", "--messages", "1000")) + "\n"
 
 
+@pytest.mark.slow
 def test_demo_shows_everything():
     printed = demo()
     assert re.fullmatch(f"{HEAD}({REFUSED})?({READY}){{2}}{DIALOGUE}{REST}", printed), printed
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("port", [5000, 6000])
 def test_demo_takes_other_ports_when_one_is_taken_and_says_so(port):
     with taken(port):

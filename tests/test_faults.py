@@ -14,6 +14,7 @@ TESTS = Path(__file__).parent
 ROOTLESS = "skipped: "  # a program that lacks a right of root says so
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", faults.PROGRAMS)
 def test_what_zmqcy_makes_of_it(name):
     said = faults.run(name, "zmqcy")

@@ -70,6 +70,7 @@ def shim(tmp_path_factory):
     return target
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("function", "error"), FAILURES, ids=lambda each: each)
 def test_a_call_that_fails(shim, function, error):
     import errno

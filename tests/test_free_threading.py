@@ -245,6 +245,7 @@ context.destroy(0)
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_threads_in_the_same_objects(name):
     program = BEGINNING + PROGRAMS[name] + "\nprint('ended well')\n"

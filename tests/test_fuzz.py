@@ -11,6 +11,7 @@ from rows import rows
 import zmqcy
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)  # a seed that hangs is ended by its own clock, and then tells what it did
 @pytest.mark.parametrize("seed", [1, 2])
 def test_any_argument_of_any_call_gives_a_result_or_an_exception(seed):

@@ -28,6 +28,7 @@ def changed(tmp_path, name, text):
     return tmp_path
 
 
+@pytest.mark.slow
 @needs_valgrind
 def test_counts_repeat_and_a_call_that_has_grown_is_seen(tmp_path, capsys):
     base, again = guard.measure(BUILT, WORK), guard.measure(BUILT, WORK)
@@ -43,6 +44,7 @@ def test_counts_repeat_and_a_call_that_has_grown_is_seen(tmp_path, capsys):
     assert now.own == pytest.approx(base.own, rel=0.001)  # what was added is Python
 
 
+@pytest.mark.slow
 @needs_valgrind
 def test_a_call_that_a_tree_lacks_is_none(tmp_path):
     source = (BUILT / "zmqcy" / "__init__.py").read_text()
@@ -50,6 +52,7 @@ def test_a_call_that_a_tree_lacks_is_none(tmp_path):
     assert guard.measure(tree, "Poller.poll, 1 of 10 sockets ready") is None
 
 
+@pytest.mark.slow
 @needs_valgrind
 def test_a_work_that_fails_is_no_count(tmp_path):
     tree = changed(tmp_path, "__init__.py", "raise ImportError('broken')\n")
@@ -57,6 +60,7 @@ def test_a_work_that_fails_is_no_count(tmp_path):
         guard.measure(tree, WORK)
 
 
+@pytest.mark.slow
 @needs_valgrind
 def test_objects_add_up_to_the_total_of_callgrind(tmp_path):
     command = ["valgrind", "-q", "--tool=callgrind", f"--callgrind-out-file={tmp_path / 'out'}", "/bin/ls", tmp_path]

@@ -28,6 +28,7 @@ def peer(request):
     peer.stop()
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("peer", matrix.COMMANDS, indirect=True)
 def test_the_table_is_what_a_run_gives(peer):

@@ -361,6 +361,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_three_hosts_and_a_partition(hosts):
     """A link goes down and comes back: the other host is served all the time, and the one that was cut off again."""
 

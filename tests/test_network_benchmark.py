@@ -38,6 +38,7 @@ def network():
     return network
 
 
+@pytest.mark.slow
 def test_messages_go_from_one_namespace_to_the_other(network):
     command = [sys.executable, str(ROOT / "benchmarks" / "peer.py"), "zmqcy"]
     with network:
@@ -49,6 +50,7 @@ def test_messages_go_from_one_namespace_to_the_other(network):
     assert namespaces(os.getpid()) == []
 
 
+@pytest.mark.slow
 def test_namespaces_are_gone_after_a_failure_in_the_middle(network):
     with pytest.raises(ZeroDivisionError), network:
         assert len(namespaces(os.getpid())) == 2
@@ -56,6 +58,7 @@ def test_namespaces_are_gone_after_a_failure_in_the_middle(network):
     assert namespaces(os.getpid()) == []
 
 
+@pytest.mark.slow
 def test_a_namespace_of_somebody_else_stays(network):
     theirs = network.names[1]
     subprocess.run(["ip", "netns", "add", theirs], check=True)
@@ -67,6 +70,7 @@ def test_a_namespace_of_somebody_else_stays(network):
         subprocess.run(["ip", "netns", "delete", theirs], check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_namespaces_are_gone_after_a_signal(network, number):
     process = subprocess.Popen(

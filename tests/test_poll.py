@@ -179,7 +179,7 @@ def test_poll_of_one_socket_at_high_water_mark(pair):
     text = bytes(1 << 16)
     assert push.poll(LIMIT, POLLOUT)
     sent = 0
-    while push.poll(200, POLLOUT):  # over tcp some go to the kernel, later
+    while push.poll(500, POLLOUT):  # over tcp some go to the kernel, later
         push.send(text)
         sent += 1
     assert not push.try_send(b"")
@@ -535,7 +535,7 @@ def test_pollout_at_high_water_mark_over_transports(pair, poller):
     pull, push = pair(zmqcy.PULL, zmqcy.PUSH, {"rcvhwm": 2, "rcvbuf": 4096}, {"sndhwm": 2, "sndbuf": 4096})
     poller.register(push, POLLOUT)
     text, sent = bytes(1 << 16), 0
-    while poller.poll(200):
+    while poller.poll(500):
         push.send(text)
         sent += 1
     assert sent >= 4
@@ -1210,9 +1210,9 @@ class PollingInCrowd(Polling):
 
 
 TestPollingInCrowd = pytest.mark.timeout(400)(PollingInCrowd.TestCase)
-TestPollingInCrowd.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
+TestPollingInCrowd.settings = settings(max_examples=30, stateful_step_count=50, deadline=None)
 TestPolling = pytest.mark.timeout(400)(Polling.TestCase)  # to find the smallest example takes its time
-TestPolling.settings = settings(max_examples=60, stateful_step_count=50, deadline=None)
+TestPolling.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)
 
 
 # ---- many sockets, which wait in an epoll set

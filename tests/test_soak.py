@@ -19,6 +19,7 @@ def run(tmp_path, seconds):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(180)
 def test_ten_seconds(tmp_path):
     done = run(tmp_path, 10)
@@ -31,6 +32,7 @@ def test_ten_seconds(tmp_path):
     assert "Nothing was wrong" in page
 
 
+@pytest.mark.slow
 def test_it_says_what_is_wrong(tmp_path):
     done = run(tmp_path, 0)
     assert done.returncode == 1

@@ -274,6 +274,7 @@ def test_a_stranger_at_a_pair_keeps_others_out_until_it_goes(ctx, seen):
         assert is_served(ctx, host, "PAIR NULL")
 
 
+@pytest.mark.slow
 def test_fuzzed_bytes_against_every_type_and_mechanism(ctx):
     """The seed is shown where it fails; tests/fuzz_wire.py runs it again, and others for longer."""
     with Host() as host:

@@ -26,6 +26,7 @@ def run(*command):
     return done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_accepted():
     """The package, its tools and the programs that are right have no error."""
     code, output = run("-m", "mypy")
@@ -50,6 +51,7 @@ MARKS = {
 }
 
 
+@pytest.mark.slow
 def test_rejected(errors):
     assert len(MARKS) > 150
     accepted = {
@@ -60,6 +62,7 @@ def test_rejected(errors):
     assert accepted == {}
 
 
+@pytest.mark.slow
 def test_nothing_else_is_rejected(errors):
     assert {line: texts for line, texts in errors.items() if line not in MARKS} == {}
 
@@ -82,10 +85,12 @@ def pyright():
     return check
 
 
+@pytest.mark.slow
 def test_pyright_accepts(pyright):
     assert pyright(ACCEPTED) == {}
 
 
+@pytest.mark.slow
 def test_pyright_rejects(pyright):
     lines = REJECTED.read_text().splitlines()
     # It lets anything be assigned to a name in a module.
@@ -138,11 +143,13 @@ def test_futures_have_what_those_of_asyncio_have():
         assert public - set(dir(kind)) == set()
 
 
+@pytest.mark.slow
 def test_stubs_are_up_to_date():
     code, output = run("tools/stubs.py", "--check")
     assert code == 0, f"{output}\nrun: python tools/stubs.py"
 
 
+@pytest.mark.slow
 def test_stubs_match_the_modules():
     allowlist = "tests/typing/stubtest-allowlist.txt"
     code, output = run("-m", "mypy.stubtest", "zmqcy", "--mypy-config-file", "pyproject.toml", "--allowlist", allowlist)

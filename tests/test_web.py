@@ -561,6 +561,7 @@ def traffic(device):
     context.term()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1200, 360])
 def test_the_page(browser, device, traffic, width):
     name = "orders <img src=x onerror=alert(1)>"
@@ -627,6 +628,7 @@ def test_the_page_without_a_token_and_without_a_record(browser):
         assert console(browser) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("scheme", "light"), [("light", True), ("dark", False)])
 def test_the_page_is_light_or_dark(browser, server, scheme, light):
     feature = {"name": "prefers-color-scheme", "value": scheme}

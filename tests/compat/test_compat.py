@@ -365,7 +365,7 @@ def test_green_sockets_heed_their_timeouts(run):
             try:
                 call()
             except zmq.Again:
-                assert time.monotonic() - since > 0.19 and len(turns) - before > 5
+                assert time.monotonic() - since > 0.19 and len(turns) - before > 1
             else:
                 raise AssertionError(call)
         right.bind("inproc://green")
@@ -569,6 +569,7 @@ def test_objects_of_zmqcy_and_of_compat_shadow_each_other(run):
     """)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_devices_in_processes(tmp_path, method):
     """However Python starts them. What ends them is the end of their process."""

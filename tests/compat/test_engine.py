@@ -21,6 +21,7 @@ def outcome(how, *arguments):
     return json.loads(done.stdout)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", ["ipc", "tcp"])
 @pytest.mark.parametrize("how", HOW)
 def test_an_engine_and_its_front_end(how, transport, tmp_path):
@@ -30,6 +31,7 @@ def test_an_engine_and_its_front_end(how, transport, tmp_path):
     }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("transport", ["ipc", "tcp"])
 @pytest.mark.parametrize("how", HOW)
 def test_a_buffer_is_lent_until_the_tracker_is_done(how, transport, tmp_path):

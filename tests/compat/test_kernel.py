@@ -11,6 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 
 
+@pytest.mark.slow
 def test_a_kernel_runs_cells_is_interrupted_and_restarted(tmp_path):
     for name in ("ipykernel", "jupyter_client"):
         pytest.importorskip(name)
