@@ -23,6 +23,7 @@ def rows(names, table, ids=None):
     """Run a test once for each row of a table, all rows in one case; each row that fails is named, with its traceback.
 
     Fixtures are set up once for all rows: a test that ends or changes what a fixture gives it stays with `parametrize`.
+    The sockets that a row leaves in `ctx` are closed after it, so that a long table needs few file descriptors.
     """
     names = [each.strip() for each in names.split(",")] if isinstance(names, str) else list(names)
     prepared = []
@@ -35,8 +36,16 @@ def rows(names, table, ids=None):
         prepared.append((title, dict(zip(names, values, strict=True))))
 
     def decorate(function):
+        signature = inspect.signature(function)
+        assert set(names) <= signature.parameters.keys(), names
+
         @functools.wraps(function)
         def test(**fixtures):
+            request = fixtures.get("request")
+            if "request" not in signature.parameters:
+                fixtures.pop("request", None)
+            ctx = request.getfixturevalue("ctx") if request and "ctx" in request.fixturenames else None
+            before = ctx._open_sockets() if ctx else []
             failed, skipped = {}, []
             for title, values in prepared:
                 try:
@@ -45,15 +54,18 @@ def rows(names, table, ids=None):
                     skipped.append(str(skip))
                 except NOTED as error:
                     failed[title] = "".join(traceback.format_exception(type(error), error, error.__traceback__.tb_next))
+                for socket in ctx._open_sockets() if ctx else []:
+                    if not any(socket is each for each in before):
+                        socket.close(0)
             if failed:
                 text = "\n".join(f"---- {title}\n{trace}" for title, trace in failed.items())
                 pytest.fail(f"{len(failed)} of {len(prepared)} rows: {', '.join(failed)}\n{text}", pytrace=False)
             if len(skipped) == len(prepared):
                 pytest.skip(skipped[0] if skipped else "the table is empty")
 
-        signature = inspect.signature(function)
-        assert set(names) <= signature.parameters.keys(), names
         left = [each for name, each in signature.parameters.items() if name not in names]
+        if "request" not in signature.parameters:
+            left.append(inspect.Parameter("request", inspect.Parameter.KEYWORD_ONLY))
         test.__signature__ = signature.replace(parameters=left)
         return test
 

@@ -3,6 +3,8 @@
 import pytest
 from rows import rows
 
+import zmqcy
+
 
 def test_each_row_that_fails_is_named_and_the_others_are_looked_at():
     seen = []
@@ -55,3 +57,10 @@ def test_all_rows_skipped():
 def test_tables_multiply_and_fixtures_come(tmp_path, outer, inner):
     (tmp_path / f"{outer}{inner}").touch()
     assert len(list(tmp_path.iterdir())) == 2 * (outer - 1) + inner - 2
+
+
+@rows("number", [1, 2])
+def test_the_sockets_of_a_row_are_closed_after_it(ctx, socket, number):
+    assert ctx._open_sockets() == []
+    for _ in range(number):
+        socket(zmqcy.PULL)
