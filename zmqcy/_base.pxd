@@ -13,6 +13,8 @@ cdef class BaseSocket:
     cdef bint shared              # others may hold the handle, so that nobody may remember its events
     cdef bint is_shadow
     cdef bint networked           # it was bound or connected elsewhere than over inproc
+    cdef bint checked             # messages are checked before they are sent: libzmq would tear some of them
+    cdef bint only_first          # XSUB: the later parts of a message are no subscriptions
     cdef bint datagram            # what it sends goes by UDP, and libzmq does not look at its size
     cdef Context owner
     cdef object frames            # the class of the frames that are received: Frame, or one that descends from it
@@ -37,6 +39,8 @@ cdef class BaseSocket:
     cdef void find_descriptor(self) noexcept
     cdef int descriptor(self, str call) except -1
     cdef void set_threshold(self, size_t size) noexcept
+    cdef void check_messages(self) noexcept
+    cdef bint conflates(self) noexcept
     cdef int current_events(self, str call) except -1
     cdef int remember_events(self, Watch *watch, str call) except -1
     cdef int hold(self, zmq_msg_t *parts, int count) except -1

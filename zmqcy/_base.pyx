@@ -24,8 +24,8 @@ from zmqcy._message cimport BIG, Frame, default_threshold, to_threshold
 from zmqcy._system cimport counted, drain, epoll_remove, is_foreign, probe_descriptors
 from zmqcy._transfer cimport events_of, make_signaler
 from zmqcy.libzmq cimport (
-    ENOTSUP, ETERM, ZMQ_DGRAM, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR,
-    ZMQ_POLLIN, ZMQ_RCVMORE, ZMQ_STREAM, ZMQ_TYPE, zmq_bind, zmq_close, zmq_connect, zmq_connect_peer, zmq_ctx_get,
+    ENOTSUP, ETERM, ZMQ_DEALER, ZMQ_DGRAM, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR,
+    ZMQ_POLLIN, ZMQ_PUB, ZMQ_PUSH, ZMQ_RCVMORE, ZMQ_STREAM, ZMQ_TYPE, ZMQ_XSUB, zmq_bind, zmq_close, zmq_connect, zmq_connect_peer, zmq_ctx_get,
     zmq_disconnect, zmq_disconnect_peer, zmq_errno as last_errno, zmq_fd_t, zmq_getsockopt, zmq_has, zmq_join,
     zmq_leave, zmq_msg_close, zmq_msg_init, zmq_msg_more, zmq_msg_t, zmq_poller_destroy, zmq_setsockopt, zmq_socket,
     zmq_socket_monitor, zmq_socket_monitor_pipes_stats, zmq_socket_monitor_versioned, zmq_unbind)
@@ -36,7 +36,9 @@ from zmqcy.options import SOCKET_OPTIONS
 cdef enum:
     LONGEST_VALUE = 4096  # bytes of the longest option value that is read
     MOST_OPTIONS = 256    # above the largest number of an option
+    ZMQ_CONFLATE = 54
     ZMQ_USE_FD = 89
+    ZMQ_ONLY_FIRST_SUBSCRIBE = 108
     EVENT_PIPES_STATS = 0x10000
     SPARE = 4             # descriptors for a look at the interfaces, a listener and its first connection
 
@@ -186,6 +188,8 @@ cdef class BaseSocket:
         if ZMQ_STREAM < number <= LAST_TYPE and not zmq_has(b"draft"):
             raise no_drafts("socket", NO_TYPE, f"type={type_name(number)}")
         self.datagram = number == ZMQ_DGRAM
+        if number == ZMQ_DGRAM or number == ZMQ_XSUB:
+            self.check_messages()
         self.set_threshold(default_threshold())
         with critical_section(context):
             context.enter("socket")
@@ -340,6 +344,8 @@ cdef class BaseSocket:
         check(zmq_getsockopt(self.record.handle, ZMQ_TYPE, &number, &size), "shadow", NO_TYPE, hex(handle))
         self.record.type = number
         self.is_shadow = self.shared = True
+        if number == ZMQ_XSUB or self.conflates():
+            self.check_messages()
         self.set_threshold(default_threshold())
         enlist(&self.record, NULL)
         self.find_descriptor()
@@ -486,7 +492,7 @@ cdef class BaseSocket:
             given_away[listener[0]] = listener
         if text.startswith(b"udp:"):
             self.datagram = True
-            self.set_threshold(self.threshold)
+            self.check_messages()
         return peer
 
     cdef int note_name(self, bytes name) except -1:
@@ -773,7 +779,19 @@ cdef class BaseSocket:
 
     cdef void set_threshold(self, size_t size) noexcept:
         self.threshold = size
-        self.quick_size = 0 if self.datagram else min(size, <size_t> BIG)
+        self.quick_size = 0 if self.checked else min(size, <size_t> BIG)
+
+    cdef void check_messages(self) noexcept:
+        """Have each message checked before it is sent, which none is that is sent quickly."""
+        self.checked = True
+        self.quick_size = 0
+
+    cdef bint conflates(self) noexcept:
+        cdef int value = 0
+        cdef size_t size = sizeof(int)
+        if self.record.type not in (ZMQ_PUSH, ZMQ_PUB, ZMQ_DEALER):  # or it sends nothing, or libzmq ignores the option
+            return False
+        return zmq_getsockopt(self.record.handle, ZMQ_CONFLATE, &value, &size) >= 0 and value != 0
 
     @property
     def copy_threshold(self):
@@ -1027,6 +1045,10 @@ cdef class BaseSocket:
             rc = zmq_setsockopt(self.record.handle, number, &setting, sizeof(setting))
             if number == ZMQ_LINGER and rc >= 0:
                 self.record.linger_set = True
+            elif number == ZMQ_CONFLATE and setting and rc >= 0:
+                self.check_messages()
+            elif number == ZMQ_ONLY_FIRST_SUBSCRIBE and rc >= 0:
+                self.only_first = setting != 0
         return self.check_set(rc, call, number, value)
 
     cdef int check_set(self, int rc, str call, int number, object value) except -1:

@@ -23,8 +23,8 @@ from zmqcy._system cimport POLLIN, count_up, counted, now, nsec, pollfd
 from zmqcy._transfer cimport events_of, sleep_on, take_back
 from zmqcy.libzmq cimport (
     ENOTSUP, ZMQ_DGRAM, ZMQ_DONTWAIT, ZMQ_IO_THREADS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUB, ZMQ_PULL, ZMQ_PUSH,
-    ZMQ_QUEUE, ZMQ_REP, ZMQ_SNDMORE, ZMQ_STREAMER, ZMQ_SUB, zmq_close, zmq_ctx_new, zmq_ctx_set, zmq_ctx_term,
-    zmq_errno, zmq_msg_close, zmq_msg_copy, zmq_msg_data, zmq_msg_init, zmq_msg_init_size, zmq_msg_more,
+    ZMQ_QUEUE, ZMQ_REP, ZMQ_SNDMORE, ZMQ_STREAMER, ZMQ_SUB, ZMQ_XSUB, zmq_close, zmq_ctx_new, zmq_ctx_set,
+    zmq_ctx_term, zmq_errno, zmq_msg_close, zmq_msg_copy, zmq_msg_data, zmq_msg_init, zmq_msg_init_size, zmq_msg_more,
     zmq_msg_recv, zmq_msg_send, zmq_msg_size, zmq_msg_t, zmq_socket)
 
 cdef enum:
@@ -72,6 +72,8 @@ cdef struct Way:
     void *source
     void *target
     int target_type
+    bint conflates         # the target would keep the last part of a message alone
+    bint commanding        # the target would take a part that begins with a byte 0 or 1 for a subscription
     zmq_msg_t *parts
     int count
     int room
@@ -100,6 +102,7 @@ cdef struct Device:
     void *user
     int verdict            # of the hook, that ended the loop
     bint filters           # there is a filter of Python
+    uint64_t unfit         # messages that the target would have torn, and that were dropped
     pollfd fds[4]
     int fd_count
     bint doubtful          # the last look at the events promised what did not come true
@@ -247,7 +250,7 @@ cdef int take_special(Way *way, Device *device) noexcept nogil:
 
     Return 0, an errno, UNFILTERED or REFUSED; with 0 none may be in hand, for the hook may have dropped it.
     """
-    cdef int i, number, count
+    cdef int number, count
     if not is_empty(&way.filtered):
         return pop(&way.filtered, way)
     if device.filters:
@@ -267,10 +270,7 @@ cdef int take_special(Way *way, Device *device) noexcept nogil:
     else:
         way.count = count
     if device.verdict == DROP:
-        for i in range(way.count):
-            <void> zmq_msg_close(&way.parts[i])
-        <void> zmq_msg_init(&way.parts[0])
-        way.count = 0
+        drop_message(way)
     elif device.verdict != FORWARD:
         return REFUSED
     way.size = size_of_parts(way.parts, way.count)
@@ -301,9 +301,31 @@ cdef int send_copies(zmq_msg_t *parts, int count, void *target, int target_type)
     return 0
 
 
+cdef void drop_message(Way *way) noexcept nogil:
+    cdef int i
+    for i in range(way.count):
+        <void> zmq_msg_close(&way.parts[i])
+    <void> zmq_msg_init(&way.parts[0])
+    way.count = 0
+
+
+cdef bint is_unfit(Way *way) noexcept nogil:
+    """Tell whether the target would tear the message in hand, which has several parts."""
+    cdef int i
+    if way.commanding:
+        for i in range(way.count):
+            if zmq_msg_size(&way.parts[i]) and (<unsigned char *> zmq_msg_data(&way.parts[i]))[0] <= 1:
+                return True
+    return way.conflates
+
+
 cdef int give_message(Way *way, Device *device) noexcept nogil:
     """Send the message in hand to the capture socket and to the target. Return 0, EAGAIN, or another errno."""
-    cdef int i, number
+    cdef int number
+    if way.count > 1 and (way.commanding or way.conflates) and is_unfit(way):
+        drop_message(way)
+        device.unfit += 1
+        return 0
     if device.capture is not NULL and not way.captured:
         number = send_copies(way.parts, way.count, device.capture, device.capture_type)
         if number:
@@ -316,9 +338,7 @@ cdef int give_message(Way *way, Device *device) noexcept nogil:
         number = send_copies(way.parts, way.count, way.target, way.target_type)
         if number:
             return number
-        for i in range(way.count):
-            <void> zmq_msg_close(&way.parts[i])
-        <void> zmq_msg_init(&way.parts[0])
+        drop_message(way)
     count_up(&way.flow.messages_out, 1)
     count_up(&way.flow.bytes_out, way.size)
     way.count = 0
@@ -543,6 +563,8 @@ cdef bint add_way(Device *device, BaseSocket source, BaseSocket target, Directio
     way.source = source.record.handle
     way.target = target.record.handle
     way.target_type = target.record.type
+    way.commanding = way.target_type == ZMQ_XSUB and not target.only_first
+    way.conflates = target.conflates()
     way.parts = parts
     way.room = 4
     way.flow = &device.flows[<int> direction]
@@ -760,6 +782,15 @@ cdef int set_filter(Device *device, object filter, str call) except -1:
     return 0
 
 
+cdef int warn_of_unfit(str sides, str call) except -1:
+    import warnings
+    warnings.warn(
+        f"{call} {sides}: messages of several parts are dropped, which the target would tear: an XSUB takes a part "
+        "that begins with a byte 0 or 1 for a subscription (set only_first_subscribe here and on its XPUB), and a "
+        "socket with conflate keeps the last part alone", RuntimeWarning)
+    return 0
+
+
 cdef int steer(
         object front, object back, object captor, object controller, object filter, str call,
         Numbers numbers=None) except -1:
@@ -771,6 +802,7 @@ cdef int steer(
     cdef Device device
     cdef BaseSocket source
     cdef int i, number = EINTR
+    cdef bint told = False
     cdef list sockets = [frontend] if frontend is backend else [frontend, backend]
     cdef str sides = f"{frontend!r} and {backend!r}"
     if numbers is None:
@@ -831,6 +863,9 @@ cdef int steer(
                         interrupted(EINTR)  # a filter that is no Python code has not looked for signals
             finally:
                 mark(sockets, False, call)
+            if device.unfit and not told:
+                told = True
+                warn_of_unfit(sides, call)
             interrupted(number)
     finally:
         for i, source in enumerate(sources):

@@ -1,10 +1,13 @@
 # How a message goes out and comes in, for the other extension modules. None instead of a message, and 0 instead of a
 # number, say with QUIET and PROBE that it would wait.
 
+from libc.errno cimport EAGAIN
+
 from zmqcy._base cimport BaseSocket
 from zmqcy._message cimport Frame, MessageTracker
 from zmqcy._system cimport nsec
-from zmqcy.libzmq cimport ZMQ_DONTWAIT, ZMQ_SNDMORE, zmq_send
+from zmqcy._transfer cimport lose
+from zmqcy.libzmq cimport ZMQ_DONTWAIT, ZMQ_SNDMORE, zmq_errno as last_errno, zmq_send
 
 cdef enum:
     # Beside ZMQ_DONTWAIT:
@@ -18,9 +21,14 @@ cdef class Socket(BaseSocket):
 
 cdef inline bint put_quickly(BaseSocket socket, const char *data, size_t size, int flags) noexcept:
     # Send one part that is short at once, if that can be. Comes after `enter`.
-    if size >= socket.quick_size or zmq_send(socket.record.handle, data, size, flags & ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0:
+    if size >= socket.quick_size:
+        return False
+    if zmq_send(socket.record.handle, data, size, flags & ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0:
+        if socket.record.begun and last_errno() == EAGAIN:
+            lose(&socket.record, flags & ZMQ_SNDMORE != 0)
         return False
     socket.record.asked = True
+    socket.record.begun = flags & ZMQ_SNDMORE
     socket.record.stats.bytes_sent += size
     socket.record.stats.messages_sent += not flags & ZMQ_SNDMORE
     return True

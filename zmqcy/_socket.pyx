@@ -10,7 +10,7 @@ from cpython.buffer cimport PyObject_CheckBuffer
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.list cimport PyList_GET_ITEM
 from cpython.memoryview cimport PyMemoryView_GET_BUFFER
-from libc.errno cimport EAGAIN, EINTR, EINVAL, EMSGSIZE, ENOMEM
+from libc.errno cimport EAGAIN, EHOSTUNREACH, EINTR, EINVAL, EMSGSIZE, ENOMEM
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
@@ -23,9 +23,9 @@ from zmqcy._message cimport (
     BIG, Frame, MessageTracker, collect, copy_bytes, copy_in, copy_of, lend, new_frame, new_tracker, size_of, start_of,
     take, to_content)
 from zmqcy._system cimport now, nsec, swap
-from zmqcy._transfer cimport Batch, Catch, Part, catch_more, caught, make_room, receive, transmit, wait_for
+from zmqcy._transfer cimport LOST, Batch, Catch, Part, catch_more, caught, make_room, receive, transmit, wait_for
 from zmqcy.libzmq cimport (
-    ENOTSUP, ZMQ_DGRAM, ZMQ_DONTWAIT, ZMQ_PEER, ZMQ_RADIO, ZMQ_RCVTIMEO, ZMQ_SERVER, ZMQ_SNDMORE, ZMQ_SNDTIMEO,
+    ENOTSUP, ZMQ_DGRAM, ZMQ_DONTWAIT, ZMQ_PEER, ZMQ_RADIO, ZMQ_RCVTIMEO, ZMQ_SERVER, ZMQ_SNDMORE, ZMQ_SNDTIMEO, ZMQ_XSUB,
     zmq_errno as last_errno, zmq_getsockopt, zmq_msg_close, zmq_msg_data, zmq_msg_init, zmq_msg_more, zmq_msg_move,
     zmq_msg_recv, zmq_msg_size, zmq_msg_t, zmq_poller_destroy)
 
@@ -90,11 +90,13 @@ cdef Py_ssize_t put_parts(
     collect()  # which may run any code
     try:
         enter(socket, call)
+        if socket.record.begun == LOST:
+            raise lost(socket, call)
         if len(parts) > FEW:
             batch.parts = <Part *> malloc(len(parts) * sizeof(Part))
             if batch.parts is NULL:
                 raise MemoryError(call)
-        if socket.datagram or not socket.record.exclusive:
+        if socket.checked or not socket.record.exclusive:
             check_parts(socket, parts, ends, flags, call)
         load(socket, &batch, parts, ends, flags & ZMQ_SNDMORE, copy, tracker, call)
         enter(socket, call)  # the GIL was let go for big copies
@@ -115,12 +117,55 @@ cdef Py_ssize_t put_parts(
             free(batch.parts)
 
 
+cdef object lost(BaseSocket socket, str call):
+    """Return the error for a message that is LOST: the next part that is sent begins another one."""
+    socket.record.begun = 0
+    return error(
+        EHOSTUNREACH, call, socket.record.type, None,
+        "the peer disconnected in the middle of the message, of which nothing is delivered: send it again from its first "
+        "part, or with send_multipart, which does so itself")
+
+
 cdef int check_parts(BaseSocket socket, list parts, list ends, int flags, str call) except -1:
-    """Refuse messages that do not go with the type of the socket, or into a datagram: libzmq would go wrong on them."""
+    """Refuse messages that do not go with the socket, or into a datagram: libzmq would go wrong on them."""
+    cdef int type_number = socket.record.type
+    cdef bint several = socket.record.begun or flags & ZMQ_SNDMORE
+    cdef list sizes = [len(parts)] if ends is None else [1] * len(parts) if ends is ONE_EACH else ends
+    if socket.datagram or not socket.record.exclusive:
+        check_counts(socket, parts, sizes, flags, call)
+    elif (several or max(sizes) > 1) and socket.conflates():
+        raise error(
+            EINVAL, call, type_number, f"{max(sizes)} parts{', SNDMORE' if flags & ZMQ_SNDMORE else ''}",
+            "a socket with conflate keeps the last part alone, not the whole message: send one part, or do not set "
+            "conflate")
+    elif type_number == ZMQ_XSUB and not socket.only_first:
+        i = 0
+        for count in sizes:
+            for _ in range(count):
+                if (several or count > 1) and is_command(parts[i]):
+                    raise error(
+                        EINVAL, call, type_number, f"part {i}",
+                        "a part of a message of several parts begins with a byte 0 or 1, which libzmq takes for a "
+                        "subscription: begin the part with another byte, or set only_first_subscribe here and on the "
+                        "XPUB")
+                i += 1
+            several = False
+    return 0
+
+
+cdef bint is_command(object data) except -1:
+    cdef zmq_msg_t *msg
+    if isinstance(data, Frame):
+        msg = &(<Frame> data).msg
+        return zmq_msg_size(msg) != 0 and (<unsigned char *> zmq_msg_data(msg))[0] <= 1
+    return size_of(data) != 0 and (<unsigned char> start_of(data)[0]) <= 1
+
+
+cdef int check_counts(BaseSocket socket, list parts, list sizes, int flags, str call) except -1:
+    """Refuse messages of more or fewer parts than the type of the socket has, or too long for a datagram."""
     cdef int type_number = socket.record.type
     cdef int most = 2 if type_number == ZMQ_DGRAM else 1
     cdef size_t size
-    cdef list sizes = [len(parts)] if ends is None else [1] * len(parts) if ends is ONE_EACH else ends
     for count in sizes:
         if count != most or flags & ZMQ_SNDMORE:
             text = (
@@ -243,7 +288,7 @@ cdef int complete(
             if deadline == EXPIRED or remaining(deadline) == 0:
                 return would_block(socket, flags | QUIET if batch is not NULL and batch.sent else flags, start, call)
         elif number != NOT_TRIED and not interrupted(number):
-            raise error(number, call, socket.record.type)
+            raise lost(socket, call) if socket.record.begun == LOST else error(number, call, socket.record.type)
         enter(socket, call)  # a signal handler may have closed the socket
         number = carry_out(socket, batch, msg, 0, deadline)
     return 1

@@ -5,6 +5,10 @@ from zmqcy._system cimport nsec, pollfd
 from zmqcy.libzmq cimport zmq_msg_more, zmq_msg_t
 
 
+cdef enum:
+    LOST = -1  # what was sent of a message is dropped, and so is the part that was to be sent
+
+
 cdef struct Part:
     # A part that is to be sent: bytes to be copied or, where `message` is not NULL, a message that was made of them.
     const char *data
@@ -42,6 +46,7 @@ cdef int sleep_on(
 cdef int wait_on(SocketRecord *record, short wanted, nsec deadline) noexcept nogil
 cdef int wait_for(SocketRecord *record, short wanted, nsec deadline) noexcept nogil
 cdef int take_back(void *handle, int type, Py_ssize_t left) noexcept nogil
+cdef void lose(SocketRecord *record, Py_ssize_t left) noexcept nogil
 cdef int transmit(SocketRecord *record, Batch *batch, nsec deadline) noexcept nogil
 cdef int receive(SocketRecord *record, zmq_msg_t *msg, nsec deadline) noexcept nogil
 cdef int make_room(Catch *haul, Py_ssize_t room) noexcept nogil

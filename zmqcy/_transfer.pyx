@@ -4,7 +4,7 @@ Nothing here knows of Python. A function returns 0 or an errno; EAGAIN says that
 is to look for signals and to call again.
 """
 
-from libc.errno cimport EAGAIN, EINTR, ENOMEM, errno
+from libc.errno cimport EAGAIN, EHOSTUNREACH, EINTR, ENOMEM, errno
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
@@ -163,10 +163,20 @@ cdef int take_back(void *handle, int type_number, Py_ssize_t left) noexcept nogi
     return 0 if type_number == ZMQ_REQ else EAGAIN
 
 
+cdef void lose(SocketRecord *record, Py_ssize_t left) noexcept nogil:
+    """Note that a message is lost whose first parts were sent by earlier calls; `left` parts of it were to come.
+
+    A part that is not the first meets EAGAIN only where the peer that got the first has disconnected.
+    """
+    <void> take_back(record.handle, record.type, left)
+    record.begun = LOST
+
+
 cdef int give_message(SocketRecord *record, Batch *batch) noexcept nogil:
     """Send the next message without waiting, whole or not at all. Return 0 or an errno; with EAGAIN none of it went.
 
-    Only its first part may have no room; a later one meets EAGAIN where the peer that got the first has gone.
+    Only its first part may have no room; a later one meets EAGAIN where the peer that got the first has gone. Where that
+    was sent by an earlier call, the message is LOST: EHOSTUNREACH.
     """
     cdef Py_ssize_t first = batch.following, i = first, end
     cdef uint64_t size = 0
@@ -182,12 +192,15 @@ cdef int give_message(SocketRecord *record, Batch *batch) noexcept nogil:
             i += 1
             if batch.parts[i - 1].last:
                 break
-        elif i == first or number != EAGAIN and number != EINTR:
+        elif i == first and not record.begun or number != EAGAIN and number != EINTR:
             return number
         elif number == EAGAIN:
             end = i + 1
             while not batch.parts[end - 1].last:
                 end += 1
+            if record.begun:
+                lose(record, end - 1 - i + (batch.parts[end - 1].flags != 0))
+                return EHOSTUNREACH
             number = take_back(record.handle, record.type, end - 1 - i)
             if number == 0:
                 i = end
@@ -199,6 +212,7 @@ cdef int give_message(SocketRecord *record, Batch *batch) noexcept nogil:
     batch.following = i
     batch.sent += 1
     record.asked = True
+    record.begun = batch.parts[i - 1].flags
     count_up(&record.stats.bytes_sent, size)
     if not batch.parts[i - 1].flags:
         count_up(&record.stats.messages_sent, 1)
