@@ -417,6 +417,6 @@ def report(docs: bool) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--docs", action="store_true", help="write docs/performance.md and docs/plots too")
     report(parser.parse_args().docs)

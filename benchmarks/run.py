@@ -28,7 +28,7 @@ def minutes(seconds):
 
 def main():
     known = sorted(file.stem.removeprefix("bench_") for file in HERE.glob("bench_*.py"))
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(known))
     parser.add_argument("--quick", action="store_true", help="fewer and shorter runs")
     parser.add_argument("--plan", action="store_true", help="only tell how long it is to take")

@@ -95,7 +95,7 @@ def main(arguments):
             return produce_and_collect(work_url, results_url, elsewhere)
         case "worker", work_url, results_url:
             return work(work_url, results_url)
-    sys.exit(__doc__)
+    sys.exit(__doc__ or "wrong arguments: see the head of this file")
 
 
 if __name__ == "__main__":

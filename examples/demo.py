@@ -264,7 +264,7 @@ def table(count):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--messages", type=int, default=1_000_000, metavar="COUNT", help="a million by default")
     count = parser.parse_args().messages
     if count < 1:

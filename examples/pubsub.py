@@ -89,7 +89,7 @@ def main(arguments):
                 for line in subscribe(context, url, topic.encode()):
                     print(line, flush=True)
             case _:
-                sys.exit(__doc__)
+                sys.exit(__doc__ or "wrong arguments: see the head of this file")
 
 
 if __name__ == "__main__":

@@ -802,7 +802,7 @@ def page(soak):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--page", type=Path, default=Path("build/soak.html"))
     parser.add_argument("--peer", nargs="+", help=argparse.SUPPRESS)

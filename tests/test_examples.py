@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -352,7 +352,9 @@ def demo():
 
 
 @pytest.mark.slow
-def test_demo_shows_everything():
+def test_demo_shows_everything(monkeypatch):
+    """Without docstrings and asserts too: `python -OO`, and so all that it starts."""
+    monkeypatch.setenv("PYTHONOPTIMIZE", "2")
     printed = demo()
     assert re.fullmatch(f"{HEAD}({REFUSED})?({READY}){{2}}{DIALOGUE}{REST}", printed), printed
 
@@ -371,6 +373,18 @@ def test_demo_wants_a_message_at_least():
         _, errors = process.communicate()
         assert process.returncode == 2
         assert "--messages: one at least" in errors
+
+
+def test_wrong_arguments_are_an_error_without_docstrings_too(monkeypatch):
+    monkeypatch.setenv("PYTHONOPTIMIZE", "2")
+    names = [str(path.with_suffix("").relative_to(EXAMPLES)) for path in EXAMPLES.rglob("*.py")]
+    names = [name for name in names if "sys.exit(__doc__" in (EXAMPLES / f"{name}.py").read_text()]
+    assert len(names) == 7
+    with ExitStack() as stack:
+        for process in [
+            stack.enter_context(started(name, *["no", "arguments", "that", "it", "could", "take"])) for name in names
+        ]:
+            assert ended(process, 1, "wrong arguments: see the head of this file\n") == []
 
 
 # ----------------------------------------------------------------------------------------------- examples with a folder

@@ -338,7 +338,7 @@ def build(prefix: Path, archive: Path | None, source: Path | None, sodium: Path 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("prefix", type=Path, metavar="PREFIX", help="the folder to make, with include/ and lib/")
     which = parser.add_mutually_exclusive_group()
     names = ", ".join(name for kind, name, _ in PINNED.values() if kind != "libsodium")

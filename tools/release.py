@@ -63,7 +63,7 @@ CHECKS = [changelog, tag, clean, built, docs]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--root", type=Path, default=ROOT, help="the repository, if not this one")
     root = parser.parse_args().root
     version = version_of(root)

@@ -78,7 +78,7 @@ def main(arguments):
             case "sender", url, *count:
                 send(context, url, int(*count or [100]))
             case _:
-                sys.exit(__doc__)
+                sys.exit(__doc__ or "wrong arguments: see the head of this file")
 
 
 if __name__ == "__main__":

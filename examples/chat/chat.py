@@ -76,7 +76,7 @@ def main(arguments):
                 finally:
                     context.shutdown()  # wakes the thread that listens
             case _:
-                sys.exit(__doc__)
+                sys.exit(__doc__ or "wrong arguments: see the head of this file")
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ def main(arguments):
                 socket.connect(url)
                 ask(socket, int(count), int(*tokens or [16]))
             case _:
-                sys.exit(__doc__)
+                sys.exit(__doc__ or "wrong arguments: see the head of this file")
 
 
 if __name__ == "__main__":

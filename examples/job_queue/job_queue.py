@@ -115,7 +115,7 @@ def main(arguments):
             case "client", url, *bodies if bodies:
                 ask(context, url, bodies)
             case _:
-                sys.exit(__doc__)
+                sys.exit(__doc__ or "wrong arguments: see the head of this file")
 
 
 if __name__ == "__main__":

@@ -88,7 +88,7 @@ def main(arguments):
                 work(meter, name, int(*count or [10_000]))
                 meter.close()
             case _:
-                sys.exit(__doc__)
+                sys.exit(__doc__ or "wrong arguments: see the head of this file")
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ def main() -> None:
     if by_module:
         del arguments[0]
     if not arguments or arguments[0].startswith("-"):
-        sys.exit(__doc__)
+        sys.exit(__doc__ or "usage: python -m zmqcy.compat [-m] PROGRAM [ARGUMENTS]")
     if not by_module and not os.path.exists(arguments[0]):
         path = os.path.abspath(arguments[0])
         print(f"{sys.executable}: can't open file {path!r}: [Errno 2] No such file or directory", file=sys.stderr)
