@@ -38,7 +38,40 @@ def fake_libzmq(folder, source, name="libzmq.so.5"):
 
 
 OLD = "void zmq_version(int *major, int *minor, int *patch) { *major = 4; *minor = 1; *patch = 6; }"
-IMPORT = "try:\n    import zmqcy\nexcept ImportError as error:\n    print(error.name, error, sep='|')"
+IMPORT = "try:\n    import zmqcy\nexcept ImportError as error:\n    print(error.name, error, sep='|', flush=True)"
+
+
+def test_a_sub_interpreter_is_refused_and_the_main_one_goes_on():
+    """Also where it comes first: what it had loaded would refuse the main one for good."""
+    done = run(f"""
+try:
+    import _interpreters as interpreters
+except ImportError:
+    import _xxsubinterpreters as interpreters
+import threading
+script = {IMPORT!r}
+def work():
+    new = interpreters.create()
+    failed = interpreters.run_string(new[0] if isinstance(new, tuple) else new, script)
+    if failed is not None:
+        print(failed)
+work()
+import zmqcy
+with zmqcy.Context() as context, context.socket(zmqcy.PAIR) as pair:
+    work()
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    print(pair.type)
+""")
+    assert done.returncode == 0, done.stderr
+    *refusals, last = done.stdout.splitlines()
+    assert (len(refusals), last, done.stderr) == (3, "0", "")
+    for line in refusals:
+        name, text = line.split("|")
+        assert name == "zmqcy"
+        assert text.startswith("zmqcy works in the main interpreter only, and this is a sub-interpreter.")
+        assert "WSGIApplicationGroup %{GLOBAL}" in text and "concurrent.interpreters" in text
 
 
 @linux_system

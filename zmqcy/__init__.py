@@ -12,6 +12,25 @@ _INSTALL = (
     "else install the system's: apt-get install libzmq5, dnf install zeromq, brew install zeromq"
 )
 
+_SUB_INTERPRETER = (
+    "zmqcy works in the main interpreter only, and this is a sub-interpreter. Under mod_wsgi set "
+    "'WSGIApplicationGroup %{GLOBAL}'; instead of concurrent.interpreters or InterpreterPoolExecutor use threads or "
+    "processes"
+)
+
+
+def _is_sub_interpreter():
+    try:
+        interpreters = __import__("_interpreters" if _sys.version_info >= (3, 13) else "_xxsubinterpreters")
+    except ImportError:  # this Python has none
+        return False
+    return interpreters.get_current() != interpreters.get_main()
+
+
+# Before a module of C is loaded: it would be the sub-interpreter's, and refuse the main one for good.
+if _is_sub_interpreter():
+    raise ImportError(_SUB_INTERPRETER, name="zmqcy")
+
 # libzmq brings a score of libraries along: to bind their functions on first use saves a sixth of the import. And a
 # libzmq that is too old for us can then be loaded, and say which it is.
 _flags = _sys.getdlopenflags() if hasattr(_sys, "getdlopenflags") else None
