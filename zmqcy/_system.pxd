@@ -102,7 +102,8 @@ cdef extern from *:
     #define zmqcy_swap(place, value) __atomic_exchange_n(place, value, __ATOMIC_SEQ_CST)
     #define zmqcy_replace(place, old, value) \
         __sync_bool_compare_and_swap(place, old, value)
-    #define zmqcy_load(place) __atomic_load_n(place, __ATOMIC_ACQUIRE)
+    /* not ACQUIRE: after a swap of another place it must not be carried out before that (ARM with LDAPR, POWER) */
+    #define zmqcy_load(place) __atomic_load_n(place, __ATOMIC_SEQ_CST)
     #define zmqcy_add(place, value) __atomic_add_fetch(place, value, __ATOMIC_SEQ_CST)
     /* one thread counts, others look: plain loads and stores, that are whole */
     #define zmqcy_count(place, more) \
