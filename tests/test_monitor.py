@@ -1,5 +1,6 @@
 """Monitors: what watchers and raw monitors tell of connections, made with real peers over tcp and ipc."""
 
+import contextlib
 import errno
 import gc
 import itertools
@@ -16,7 +17,7 @@ from anyio import create_task_group
 
 import zmqcy
 from zmqcy import Event
-from zmqcy.monitor import parse_monitor_message, recv_monitor_message
+from zmqcy.monitor import _peer, parse_monitor_message, recv_monitor_message
 
 LIMIT = 10_000  # ms that an event may take
 
@@ -799,6 +800,22 @@ def test_a_stranger_is_no_peer(socket):
         with system.create_connection(("127.0.0.1", int(server.last_endpoint.rpartition(":")[2]))):
             until(monitor, "ACCEPTED")
             assert monitor.peers == 0
+
+
+def stats_of_descriptors():
+    for fd in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):  # libzmq's threads close theirs
+            yield os.fstat(int(fd))
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs /proc")
+def test_a_descriptor_that_has_passed_to_a_file_is_no_peer_and_is_not_kept(tmp_path):
+    """The connection of an event may have gone, and its number be another's, before anybody asks."""
+    path = tmp_path / "file"
+    with path.open("wb") as file:
+        for _ in range(5):
+            assert _peer(file.fileno(), "1", True) is None
+        assert sum(os.path.samestat(path.stat(), found) for found in stats_of_descriptors()) == 1
 
 
 @pytest.mark.parametrize(("n", "error"), [("1", TypeError), (True, ValueError), (-1, ValueError), (None, TypeError)])

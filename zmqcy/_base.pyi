@@ -1,3 +1,4 @@
+import socket
 from datetime import timedelta
 from typing import Any, Literal, NoReturn, TypeAlias, overload
 
@@ -136,6 +137,8 @@ _IntOption: TypeAlias = Literal[
     SocketOption.ROUTER_BEHAVIOR,
 ]
 # generated: end
+
+def connection_of(fd: int) -> socket.socket: ...
 
 @disjoint_base
 class BaseSocket:

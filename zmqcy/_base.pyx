@@ -48,6 +48,18 @@ cdef dict given_away = {}  # descriptors that binds have taken, with the device 
 
 cdef void forget(SocketRecord *record) noexcept:
     """Let those who watch a socket read its events again, which may change."""
+def connection_of(int fd):
+    """Return a socket of Python's on a copy of a descriptor, or raise OSError where that is no socket."""
+    import os
+    import socket
+    copy = os.dup(fd)
+    try:
+        return socket.socket(fileno=copy)
+    except BaseException:  # it takes the descriptor only where it succeeds
+        os.close(copy)
+        raise
+
+
     cdef Watch *watch
     cdef Link *link
     cdef bint wanted = False
@@ -523,7 +535,7 @@ cdef class BaseSocket:
         import os
         import socket
         try:
-            with socket.socket(fileno=os.dup(fd)) as listener:
+            with connection_of(fd) as listener:
                 is_local = listener.family == getattr(socket, "AF_UNIX", None)
                 fits = is_local if endpoint.startswith("ipc:") else listener.family in (socket.AF_INET, socket.AF_INET6)
                 fits &= listener.type == socket.SOCK_STREAM

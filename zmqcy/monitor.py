@@ -14,6 +14,7 @@ from time import monotonic
 from typing import NamedTuple
 from weakref import ref
 
+from zmqcy._base import connection_of
 from zmqcy._library import strerror, to_seconds
 from zmqcy.constants import Event, ProtocolError
 from zmqcy.errors import EFSM, ETERM, ContextTerminated, SocketInUse, StateError, TimedOut, ZMQError
@@ -146,7 +147,7 @@ def _peer(fd, port, accepted):
     import socket
 
     try:
-        with socket.socket(fileno=os.dup(fd)) as connection:
+        with connection_of(fd) as connection:
             if connection.family not in (socket.AF_INET, socket.AF_INET6):
                 return None
             host, number, *_ = connection.getpeername()

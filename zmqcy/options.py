@@ -134,7 +134,7 @@ SOCKET_OPTIONS = (
     Option(86, "vmci_buffer_min_size", "uint64", "rw", "bytes", "Smallest buffer of a VMCI connection."),
     Option(87, "vmci_buffer_max_size", "uint64", "rw", "bytes", "Largest buffer of a VMCI connection."),
     Option(88, "vmci_connect_timeout", "duration", "rw", "ms", "How long a VMCI connect may take; -1: its default."),
-    Option(89, "use_fd", "fd", "rw", "", "Listening descriptor, made elsewhere, that the next bind takes; -1: none."),
+    Option(89, "use_fd", "fd", "rw", "", "Listening descriptor that the next bind takes, and libzmq closes; -1: none."),
     Option(90, "gssapi_principal_nametype", "int", "rw", "", "Kind of name in `gssapi_principal`."),
     Option(91, "gssapi_service_principal_nametype", "int", "rw", "", "Kind of name in `gssapi_service_principal`."),
     Option(92, "bindtodevice", "string", "rw", "", "Network interface that carries the traffic."),
