@@ -277,9 +277,9 @@ cdef void wait_at_exit(nsec start) noexcept:
                 told = True
                 fprintf(
                     stderr,
-                    b"zmqcy: exit waits for messages not yet sent: %s. It waits %.0f s at most (zmqcy.exit_linger) "
-                    b"where no linger was set; linger=0 on a socket drops them, Ctrl-C ends the wait.\n",
-                    ending.last, <double> exit_linger / SECOND)
+                    b"zmqcy: exit waits for messages not yet sent: %s. It waits %s where no linger was set; "
+                    b"linger=0 on a socket drops them, Ctrl-C ends the wait.\n",
+                    ending.last, most)
         ending = ending.next
 
 
@@ -351,6 +351,7 @@ cdef class Context:
         self.ending.owners -= 1
         unlock_lists()
 
+    cdef char[64] most
     cdef int enter(self, str call) except -1:
         if self.ending is NULL:
             raise error(ENOTSOCK, call, NO_TYPE, "of a Context that was not initialised")
@@ -365,6 +366,10 @@ cdef class Context:
         """bool: whether the context has ended."""
         return self.ending is NULL or self.ending.forked or has_finished(self.ending)
 
+                if exit_linger == FOREVER:
+                    snprintf(most, sizeof(most), b"without end (zmqcy.exit_linger is -1)")
+                else:
+                    snprintf(most, sizeof(most), b"%g s at most (zmqcy.exit_linger)", <double> exit_linger / SECOND)
     @property
     def spin(self):
         """float: the `spin` of new sockets, in microseconds."""
