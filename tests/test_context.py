@@ -1,6 +1,7 @@
 """Contexts: how they begin and end, and what they have when."""
 
 import copy
+import importlib
 import os
 import pickle
 import subprocess
@@ -276,6 +277,32 @@ def test_instance_is_one_a_process():
     assert second is not first
     assert not second.closed
     second.term()
+
+
+@pytest.mark.parametrize("module", ["", ".asyncio", ".anyio", ".compat.core", ".compat.asyncio"])
+def test_threads_that_ask_at_once_get_one_instance(module):
+    kind = importlib.import_module(f"zmqcy{module}").Context
+    made, second = [], threading.Event()
+
+    class Slow(kind):
+        __slots__ = ()
+        _instance = None  # of compat, whose subclasses share it else
+
+        def __init__(self, *arguments):
+            made.append(self)
+            if len(made) > 1:
+                second.set()
+            second.wait(0.2)  # which is not to come
+            super().__init__(*arguments)
+
+    got = []
+    threads = [threading.Thread(target=lambda: got.append(Slow.instance())) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert got == 4 * made
+    made[0].term()
 
 
 def test_shadow_leaves_the_context_alive():

@@ -1,6 +1,7 @@
 """Contexts as users see them: options as attributes, defaults for sockets, the context of the process."""
 
 import os
+from _thread import RLock
 from errno import EAGAIN
 
 from zmqcy import _base, _context
@@ -14,6 +15,9 @@ _BATCH_SIZES = 101, 102  # in_batch_size and out_batch_size
 # with 256 KiB messages of that size came half as fast as untuned. A power of 2 is what messages themselves often have.
 _TUNED = 98_304
 _instances = {}  # by class, with the process that each was made in
+_instances_lock = RLock()  # to make one runs code of users and finalizers, which may ask for one
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_instances_lock._at_fork_reinit)
 
 
 class Context(_context.Context):
@@ -78,11 +82,12 @@ class Context(_context.Context):
         -------
         Context
         """
-        made, process = _instances.get(cls, (None, None))
-        if made is None or made.closed or process != os.getpid():
-            made = cls(io_threads)
-            _instances[cls] = made, os.getpid()
-        return made
+        with _instances_lock:
+            made, process = _instances.get(cls, (None, None))
+            if made is None or made.closed or process != os.getpid():
+                made = cls(io_threads)
+                _instances[cls] = made, os.getpid()
+            return made
 
     @classmethod
     def shadow(cls, address):

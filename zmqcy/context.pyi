@@ -1,3 +1,4 @@
+from _thread import RLock
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, TypedDict, TypeVar, overload, type_check_only
@@ -129,6 +130,8 @@ class _ContextOptions(TypedDict, total=False):
     norm_num_autoparity: int
     norm_push: bool
     # generated: end
+
+_instances_lock: RLock
 
 class Context(_context.Context):
     def __init__(

@@ -11,7 +11,6 @@ from abc import ABCMeta
 from collections.abc import Callable, Iterable
 from enum import Enum, IntFlag
 from errno import EMSGSIZE, ENAMETOOLONG
-from threading import Lock
 from types import GenericAlias
 from typing import Any, TypeVar
 from weakref import ref
@@ -22,6 +21,7 @@ from zmqcy._base import SocketProperty
 from zmqcy.compat import PYZMQ, pyzmq_version, pyzmq_version_info
 from zmqcy.compat.utils import dumps, loads
 from zmqcy.constants import SocketOption, SocketType
+from zmqcy.context import _instances_lock
 from zmqcy.options import ALIASES, CONTEXT_OPTIONS, SOCKET_OPTIONS
 from zmqcy.socket import Endpoint
 
@@ -421,7 +421,7 @@ class Context(zmqcy.Context):
     _socket_class: Any = _SocketClass(Socket)
     _instance: Any = None
     _instance_pid: int | None = None
-    _instance_lock = Lock()
+    _instance_lock = _instances_lock
     _defaults: dict[int, Any]
     _open_sockets: Any
     IDENTITY: Any
