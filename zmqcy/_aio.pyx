@@ -1095,6 +1095,7 @@ cdef class Socket(BaseSocket):
     cdef void closing(self) noexcept:
         cdef object loop = None if self.loop is None else self.loop.loop
         try:
+            self._leave()
             if loop is not None and loop.is_closed():
                 self.abandon()
             elif loop is not None and loop.is_running() and running_loop() is not loop:

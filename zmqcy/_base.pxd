@@ -31,7 +31,7 @@ cdef class BaseSocket:
 
     cdef int open(self, Context context, object type) except -1
     cdef int enter_slowly(self, str call) except -1
-    cdef bint is_gone(self) noexcept
+    cdef list shadows(self)
     cdef void let_go(self) noexcept
     cdef void closing(self) noexcept
     cdef void close_handle(self) noexcept

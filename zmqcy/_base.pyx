@@ -4,6 +4,7 @@ Every call of libzmq goes through the gate (`check`), which turns an errno into 
 begins with one check (`enter`).
 """
 
+cimport cython
 from cython cimport critical_section
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.ref cimport Py_INCREF, Py_XDECREF
@@ -16,7 +17,7 @@ from libc.string cimport memcpy
 from zmqcy._context cimport (
     BUSY, CLOSED, ENDED, FORKED, HELD, SHADOW, WATCHED, Context, Link, Property, Signaler, SocketRecord, Stats, Watch,
     alive, come_out, delist, enlist, go_inside, insert, is_inside, kind_of, lock_lists, note_last, prepare_threads,
-    remove, unlock_lists)
+    remove, socket_with, unlock_lists)
 from zmqcy._library cimport (
     LAST_TYPE, NO_TYPE, c_string, check, error, interrupted, no_drafts, round_up, set_attribute, to_int, to_integer,
     to_milliseconds, to_spin, type_name)
@@ -33,6 +34,10 @@ from zmqcy.libzmq cimport (
 from zmqcy import errors
 from zmqcy.options import SOCKET_OPTIONS
 
+cdef extern from "Python.h":
+    void PyErr_SetObject(object type, object value) noexcept
+    void PyErr_WriteUnraisable(object where) noexcept
+
 cdef enum:
     LONGEST_VALUE = 4096  # bytes of the longest option value that is read
     MOST_OPTIONS = 256    # above the largest number of an option
@@ -43,11 +48,6 @@ cdef enum:
     SPARE = 4             # descriptors for a look at the interfaces, a listener and its first connection
 
 
-cdef dict given_away = {}  # descriptors that binds have taken, with the device and inode of what they were
-
-
-cdef void forget(SocketRecord *record) noexcept:
-    """Let those who watch a socket read its events again, which may change."""
 def connection_of(int fd):
     """Return a socket of Python's on a copy of a descriptor, or raise OSError where that is no socket."""
     import os
@@ -60,6 +60,11 @@ def connection_of(int fd):
         raise
 
 
+cdef dict given_away = {}  # descriptors that binds have taken, with the device and inode of what they were
+
+
+cdef void forget(SocketRecord *record) noexcept:
+    """Let those who watch a socket read its events again, which may change."""
     cdef Watch *watch
     cdef Link *link
     cdef bint wanted = False
@@ -155,6 +160,7 @@ cdef void withdraw(SocketRecord *record) noexcept:
     forget(record)
 
 
+@cython.no_gc_clear  # a shadow stands in a list of its origin, which it keeps until it has left that
 cdef class BaseSocket:
     """What plain and asynchronous sockets share: bind and connect, options, close.
 
@@ -193,6 +199,7 @@ cdef class BaseSocket:
 
     cdef int open(self, Context context, object type) except -1:
         cdef int number = to_int(type, "socket", "type")
+        cdef Context root = context.root()
         cdef void *handle
         if self.record.handle is not NULL:
             raise RuntimeError("Socket: already initialised")
@@ -203,9 +210,9 @@ cdef class BaseSocket:
         if number == ZMQ_DGRAM or number == ZMQ_XSUB:
             self.check_messages()
         self.set_threshold(default_threshold())
-        with critical_section(context):
+        with critical_section(root):
             context.enter("socket")
-            prepare_threads(context)
+            prepare_threads(root)
             handle = zmq_socket(context.ending.handle, number)
             if handle is NULL:
                 code = last_errno()
@@ -217,7 +224,7 @@ cdef class BaseSocket:
             self.record.type = number
             self.owner = context
             self.record.spin = context.spin_bound
-            enlist(&self.record, context.ending)
+            enlist(&self.record, context.ending, NULL)
         self.find_descriptor()
         self.record.eager = self.record.spin != 0 and self.record.fd >= 0
         self.record.state = 0
@@ -228,9 +235,8 @@ cdef class BaseSocket:
             <void> zmq_msg_init(&msg)
             self.unhold(&msg)
             <void> zmq_msg_close(&msg)
-        if not self.record.state & (CLOSED | FORKED):
+        if not self.record.state & (CLOSED | FORKED) and delist(&self.record):
             close_signaler(&self.record.signaler, &self.record)
-            delist(&self.record)
             if not self.is_shadow:
                 self.close_handle()
         if self.record.ending is not NULL and not self.record.ending.forked:
@@ -240,15 +246,26 @@ cdef class BaseSocket:
         Py_XDECREF(self.monitor_end)
         Py_XDECREF(self.record.reference)
 
-    cdef bint is_gone(self) noexcept:
-        """Tell whether it was closed, by itself or by the socket of ours that it is a shadow of."""
-        if self.record.state & SHADOW and not self.record.state & CLOSED:
-            if (<BaseSocket> self.origin).record.state & CLOSED:
-                self.let_go()
-        return self.record.state & CLOSED != 0
+    cdef list shadows(self):
+        """Return the sockets that have the handle of this one."""
+        cdef list shadows = []
+        cdef SocketRecord *record
+        lock_lists()
+        record = self.record.shadows
+        while record is not NULL:
+            shadows.append(alive(record.owner, record.reference))
+            record = record.following
+        unlock_lists()
+        return [shadow for shadow in shadows if shadow is not None]
 
     cdef void let_go(self) noexcept:
-        """Use the handle no more: it will be closed, or was by the socket that this is a shadow of."""
+        """Use the handle no more, nor let a shadow use it: it is about to be closed."""
+        cdef BaseSocket shadow
+        self.record.state |= BUSY  # until it is closed: what follows may run any code
+        for shadow in self.shadows():
+            with critical_section(shadow):
+                if not shadow.record.state & CLOSED:
+                    shadow.let_go()
         withdraw(&self.record)
         self.closing()
         silence(&self.record)
@@ -256,9 +273,18 @@ cdef class BaseSocket:
         if self.names is not None:
             self.owner.note_unbind(self.names)
         self.record.state |= CLOSED
+        self.record.state &= ~BUSY
 
     cdef void closing(self) noexcept:
         """Do what must be done before the handle is closed."""
+        try:
+            self._leave()
+        except Exception as exception:
+            PyErr_SetObject(type(exception), exception)
+            PyErr_WriteUnraisable(self)
+
+    def _leave(self):
+        """Let those go who wait for the descriptor, which is about to be closed: for subclasses that wait in Python."""
 
     cdef void close_handle(self) noexcept:
         note_last(&self.record)
@@ -339,35 +365,47 @@ cdef class BaseSocket:
         """Be a shadow."""
         cdef int number = 0
         cdef size_t size = sizeof(int)
+        cdef BaseSocket original = None
+        cdef void *handle
+        cdef bint known = False
         if self.record.handle is not NULL:
             raise RuntimeError("Socket: already initialised")
         self.origin = address
         if isinstance(address, BaseSocket):
-            enter(address, "shadow")
-            self.record.handle = (<BaseSocket> address).record.handle
+            original = address
+            enter(original, "shadow")
+            if original.record.state & SHADOW:
+                original = original.origin
+            handle = original.record.handle
         else:
             address = getattr(address, "underlying", address)
             if not isinstance(address, int) or address <= 0:
                 raise TypeError(f"shadow: the address of a socket is a positive int, not {address!r}")
-            self.record.handle = <void *> <size_t> address
-            if is_foreign(self.record.handle, <void *> zmq_getsockopt):
+            handle = <void *> <size_t> address
+            original = socket_with(handle, &known)
+            if known and original is None:
+                raise error(ENOTSOCK, "shadow", NO_TYPE, hex(address), "the socket is closed")
+            if not known and is_foreign(handle, <void *> zmq_getsockopt):
                 raise error(ENOTSOCK, "shadow", NO_TYPE, hex(address), "the socket was made by another libzmq")
-        handle = <size_t> self.record.handle
-        check(zmq_getsockopt(self.record.handle, ZMQ_TYPE, &number, &size), "shadow", NO_TYPE, hex(handle))
+        if original is not None:
+            enter(original, "shadow")
+            self.origin = original
+        check(zmq_getsockopt(handle, ZMQ_TYPE, &number, &size), "shadow", NO_TYPE, hex(<size_t> handle))
+        self.record.handle = handle
         self.record.type = number
         self.is_shadow = self.shared = True
         if number == ZMQ_XSUB or self.conflates():
             self.check_messages()
         self.set_threshold(default_threshold())
-        enlist(&self.record, NULL)
+        enlist(&self.record, NULL, NULL if original is None else &original.record)
         self.find_descriptor()
-        self.record.state = SHADOW if isinstance(self.origin, BaseSocket) else 0
+        self.record.state = 0 if original is None else SHADOW
 
     cdef int enter_slowly(self, str call) except -1:
         """Let others forget what the call may change, and raise what forbids the call."""
         while self.record.state & WATCHED:  # again, where another thread has read them meanwhile
             forget(&self.record)
-        if not self.is_gone() and self.record.state & SHADOW:
+        if self.record.state & (SHADOW | CLOSED) == SHADOW:
             with critical_section(self.origin):
                 forget(&(<BaseSocket> self.origin).record)
         if not self.record.state & (BUSY | CLOSED | FORKED):
@@ -439,8 +477,14 @@ cdef class BaseSocket:
 
     @critical_section
     def _is_busy(self):
-        """Tell whether another thread is in a call."""
-        return self.record.state & BUSY or is_inside(&self.record)
+        """Tell whether another thread is in a call, on this or on a shadow of it."""
+        cdef BaseSocket shadow
+        if self.record.state & BUSY or is_inside(&self.record):
+            return True
+        for shadow in self.shadows():
+            if shadow.record.state & BUSY or is_inside(&shadow.record):
+                return True
+        return False
 
     @critical_section
     def _note_end(self):
@@ -743,25 +787,21 @@ cdef class BaseSocket:
         SocketInUse
             Another thread is in a call on this socket.
         """
-        if self.is_gone():
+        if self.record.state & CLOSED:
             return
         if not self.record.state & FORKED:  # the parent's is left to the parent
             enter(self, "close")
             if self.record.state & SHADOW:
-                enter(self.origin, "close")
-            if is_inside(&self.record) or self.record.state & SHADOW and is_inside(&(<BaseSocket> self.origin).record):
+                return self.origin.close(linger)
+            if self._is_busy():
                 raise error(EBUSY, "close", self.record.type, None, "another thread is in a call on this socket")
             if linger is not None:
                 try:
                     self.set_option(ZMQ_LINGER, linger, "setsockopt")
                 except errors.ContextTerminated:
                     pass  # libzmq takes no option any more; the socket is closed all the same
-            self.record.state |= BUSY  # until it is closed: to let go of it may run any code
             self.let_go()
-            if self.record.state & SHADOW:
-                (<BaseSocket> self.origin).close()
-            else:
-                self.close_handle()
+            self.close_handle()
         self.record.state |= CLOSED
 
     @property
@@ -773,7 +813,7 @@ cdef class BaseSocket:
     @critical_section
     def closed(self):
         """bool: whether the socket was closed."""
-        return self.is_gone()
+        return self.record.state & CLOSED != 0
 
     @property
     def spin(self):

@@ -11,19 +11,25 @@ cdef extern from *:
     #define ZMQCY_FREE_THREADED 1
     /* A weak reference gives an object, too, whose end waits in `__dealloc__` for a lock of ours: it is untracked. */
     static inline PyObject *zmqcy_alive(PyObject *object, PyObject *reference) {
-        if (reference == NULL) return Py_NewRef(object);
+        if (reference == NULL) return Py_NewRef(object != NULL ? object : Py_None);
         if (PyWeakref_GetRef(reference, &object) < 0) PyErr_Clear();
         if (object != NULL && !PyObject_GC_IsTracked(object)) Py_CLEAR(object);
         return object != NULL ? object : Py_NewRef(Py_None);
     }
     #else
     #define ZMQCY_FREE_THREADED 0
-    #define zmqcy_alive(object, reference) ((void) (reference), Py_INCREF(object), object)
+    static inline PyObject *zmqcy_alive(PyObject *object, PyObject *reference) {
+        PyObject *found = object != NULL && Py_REFCNT(object) > 0 ? object : Py_None;
+        (void) reference;
+        Py_INCREF(found);
+        return found;
+    }
     #endif
     """
     const bint FREE_THREADED "ZMQCY_FREE_THREADED"
-    # the object, or None: it is about to go, which can be without a GIL alone. Comes after `lock_lists`, or in the
-    # critical section that its end waits for.
+    # The object, or None: it is about to go. That is so with a GIL too: its attributes go before it leaves its list,
+    # and callbacks of weak references run. Comes after `lock_lists`, or in the critical section that its end waits
+    # for.
     object alive "zmqcy_alive"(PyObject *object, PyObject *reference)
 
 cdef enum:
@@ -33,7 +39,7 @@ cdef enum:
     FORKED = 8  # it is the parent's
     ENDED = 16  # its context closed it
     WATCHED = 32  # somebody remembers its events: the next call on it makes them forget
-    SHADOW = 64   # of a socket of ours
+    SHADOW = 64   # of a socket of ours, which lets go of it before the handle is closed
 
 
 cdef struct Link:
@@ -111,6 +117,8 @@ cdef struct SocketRecord:
     Link *watches          # each by somebody who keeps the socket
     unsigned int round     # how many times they were told
     Ending *ending
+    SocketRecord *shadows  # those that have the handle of this one
+    SocketRecord **head    # of the list that it is in; NULL: of none
     SocketRecord *previous
     SocketRecord *following
 
@@ -118,6 +126,8 @@ cdef struct SocketRecord:
 cdef struct Ending:
     # What a context shares with the thread that ends it. It outlives both, and is freed when neither can touch it.
     void *handle
+    PyObject *owner        # the context that has it first, not a shadow of that; NULL: it has gone
+    PyObject *reference    # to the owner; NULL with a GIL
     void *done             # a lock, held until zmq_ctx_term has returned
     bint started           # the thread runs: the handle belongs to it
     long finished          # 1: zmq_ctx_term has returned; by `add`, for its thread writes it
@@ -125,11 +135,11 @@ cdef struct Ending:
     bint warned
     bint running           # a socket was made, so that libzmq's threads run
     schedule_t schedule    # of libzmq's threads, as the user wants it
-    bint foreign           # a shadow: another library ends it
+    bint foreign           # another library made it, and ends it
     void *keeper           # a socket for the connections over inproc that wait for a bind, until the end
     bint forked            # it is the parent's
     void *waker            # 1 more than a descriptor to write to in the end; NULL: none; LATE: it has ended
-    int owners             # the context and its sockets
+    int owners             # the context, its shadows and its sockets
     nsec linger            # the longest that the user asked for among the sockets closed so far
     SocketRecord *sockets  # the open ones
     char[256] last         # the socket closed last that may have messages left, in words
@@ -167,8 +177,9 @@ cdef inline void unlock_lists() noexcept nogil:
         <void> swap(&lists, NULL)
 
 
-cdef int enlist(SocketRecord *record, Ending *ending) except -1
-cdef void delist(SocketRecord *record) noexcept
+cdef int enlist(SocketRecord *record, Ending *ending, SocketRecord *original) except -1
+cdef bint delist(SocketRecord *record) noexcept
+cdef object socket_with(void *handle, bint *known)
 cdef void note_last(SocketRecord *record) noexcept
 
 
@@ -176,6 +187,7 @@ cdef class Context:
     cdef object __weakref__
     cdef Ending *ending
     cdef bint is_shadow
+    cdef Context original  # what a shadow is of, where that is a context of ours
     cdef nsec spin_bound   # of new sockets
     cdef object woken      # the other end of the waker
     cdef list ends         # sockets that libzmq will write to when others are gone
@@ -183,6 +195,7 @@ cdef class Context:
     cdef set waiting       # those that its sockets have connected to, and nobody had bound
 
     cdef int enter(self, str call) except -1
+    cdef Context root(self)
     cdef int warn_open(self) except -1
     cdef int note_bind(self, bytes name) except -1
     cdef int note_connect(self, bytes name) except -1

@@ -2,7 +2,7 @@
 
 from cython cimport critical_section
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF
+from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc cimport errno
 from libc.errno cimport EAGAIN, ECHILD, EINTR, EINVAL, EMFILE, ENOMEM, ENOTSOCK
 from libc.limits cimport INT_MAX
@@ -19,7 +19,7 @@ from zmqcy._system cimport (
 from zmqcy.libzmq cimport (
     ETERM, ZMQ_IO_THREADS, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_PULL, ZMQ_SUB,
     zmq_bind, zmq_close, zmq_ctx_get, zmq_ctx_new, zmq_ctx_set, zmq_ctx_shutdown, zmq_ctx_term, zmq_errno as last_errno,
-    zmq_getsockopt, zmq_setsockopt, zmq_socket)
+    zmq_getsockopt, zmq_poller_destroy, zmq_setsockopt, zmq_socket)
 
 import atexit
 import sys
@@ -85,15 +85,28 @@ forks = 0
 lists = NULL
 
 
-cdef int enlist(SocketRecord *record, Ending *ending) except -1:
-    """Put a socket in front of the list of its context, or of the strays."""
-    cdef SocketRecord **head = &strays if ending is NULL else &ending.sockets
-    if FREE_THREADED:
-        reference = weakref.ref(<object> record.owner)
-        Py_INCREF(reference)
-        record.reference = <PyObject *> reference
+cdef PyObject *reference_to(PyObject *owner) except? NULL:
+    """Return what `alive` needs beside the object."""
+    if not FREE_THREADED:
+        return NULL
+    reference = weakref.ref(<object> owner)
+    Py_INCREF(reference)
+    return <PyObject *> reference
+
+
+cdef int enlist(SocketRecord *record, Ending *ending, SocketRecord *original) except -1:
+    """Put a socket in front of the list of its context, of what it is a shadow of, or of the strays."""
+    cdef SocketRecord **head
+    if original is not NULL:
+        head = &original.shadows
+    elif ending is not NULL:
+        head = &ending.sockets
+    else:
+        head = &strays
+    record.reference = reference_to(record.owner)
     lock_lists()
     record.ending = ending
+    record.head = head
     record.previous = NULL
     record.following = head[0]
     if head[0] is not NULL:
@@ -105,23 +118,87 @@ cdef int enlist(SocketRecord *record, Ending *ending) except -1:
     return 0
 
 
-cdef void delist(SocketRecord *record) noexcept:
-    """Take a socket that is about to be closed out of its list."""
-    cdef SocketRecord **head = &strays if record.ending is NULL else &record.ending.sockets
+cdef bint delist(SocketRecord *record) noexcept:
+    """Take a socket that is about to be closed out of its list. Return whether it was there: who finds it closes it."""
+    cdef bint found
     lock_lists()
+    found = take_out(record)
+    unlock_lists()
+    return found
+
+
+cdef bint take_out(SocketRecord *record) noexcept:
+    if record.head is NULL:
+        return False
     if record.following is not NULL:
         record.following.previous = record.previous
     if record.previous is not NULL:
         record.previous.following = record.following
-    elif head[0] is record:
-        head[0] = record.following
+    else:
+        record.head[0] = record.following
     record.previous = record.following = NULL
+    record.head = NULL
+    return True
+
+
+cdef object socket_with(void *handle, bint *known):
+    """Return the socket that has a handle, and is no shadow of another one of ours.
+
+    None: it is not `known`, or its object is about to go.
+    """
+    cdef Ending *ending
+    cdef SocketRecord *record = NULL
+    lock_lists()
+    ending = endings
+    while record is NULL and ending is not NULL:
+        record = find(ending.sockets, handle)
+        ending = ending.next
+    if record is NULL:
+        record = find(strays, handle)
+    known[0] = record is not NULL
+    found = None if record is NULL else alive(record.owner, record.reference)
     unlock_lists()
+    return found
+
+
+cdef SocketRecord *find(SocketRecord *record, void *handle) noexcept:
+    while record is not NULL and record.handle is not handle:
+        record = record.following
+    return record
+
+
+cdef void close_dying(Ending *ending) noexcept:
+    """Close the sockets whose objects are about to go: what runs meanwhile may be what ends the context."""
+    cdef SocketRecord *record
+    cdef SocketRecord copy
+    cdef list kept
+    while True:
+        kept = []
+        lock_lists()
+        record = ending.sockets
+        while record is not NULL:
+            owner = alive(record.owner, record.reference)
+            if owner is None:
+                break
+            kept.append(owner)
+            record = record.following
+        if record is not NULL:
+            take_out(record)
+            record.state |= CLOSED
+            if record.signaler.poller is not NULL:
+                <void> zmq_poller_destroy(&record.signaler.poller)
+            copy = record[0]
+        unlock_lists()
+        if record is NULL:
+            return
+        note_last(&copy)
+        <void> zmq_close(copy.handle)
 
 
 cdef void disown(SocketRecord *record) noexcept nogil:
     while record is not NULL:
         record.state |= FORKED
+        disown(record.shadows)
         record = record.following
 
 
@@ -144,12 +221,12 @@ cdef bint has_finished(Ending *ending) noexcept nogil:
     return add(&ending.finished, 0) != 0
 
 
-cdef Ending *new_ending(void *handle) except NULL:
+cdef Ending *new_ending(void *handle, Context owner) except NULL:
     """Register a context, and free what is left of those that are gone."""
     global endings
     cdef Ending *ending
-    cdef Ending *other
     cdef Ending **link = &endings
+    cdef PyObject *reference = reference_to(<PyObject *> owner)
     lock_lists()
     while link[0] is not NULL:
         ending = link[0]
@@ -167,19 +244,32 @@ cdef Ending *new_ending(void *handle) except NULL:
     if ending is NULL or ending.done is NULL:
         unlock_lists()
         free(ending)
+        Py_XDECREF(reference)
         raise MemoryError("Context")
     ending.handle = handle
+    ending.owner = <PyObject *> owner
+    ending.reference = reference
     ending.schedule.policy = ending.schedule.priority = -1
-    other = endings
-    while other is not NULL:  # that this one is to be a shadow of
-        if other.handle is handle and not has_finished(other):
-            ending.schedule = other.schedule
-        other = other.next
     ending.owners = 1
     ending.next = endings
     endings = ending
     unlock_lists()
     return ending
+
+
+cdef Context context_with(void *handle):
+    """Return the context that has a handle, and is no shadow of another one of ours. None: it is not known."""
+    cdef Ending *ending
+    lock_lists()
+    ending = endings
+    while ending is not NULL and (
+            ending.handle is not handle or has_finished(ending) or ending.foreign and ending.owner is NULL):
+        ending = ending.next
+    found = None if ending is NULL else alive(ending.owner, ending.reference)
+    unlock_lists()
+    if ending is not NULL and found is None:
+        raise error(ETERM, "shadow", NO_TYPE)
+    return found
 
 
 cdef void run_ending(void *argument) noexcept nogil:
@@ -261,6 +351,7 @@ cdef void wait_at_exit(nsec start) noexcept:
     """Wait for the contexts that have messages left; after a second, say so."""
     cdef Ending *ending = endings
     cdef nsec deadline, limit
+    cdef char[64] most
     cdef bint told = False
     while ending is not NULL:
         limit = FOREVER if FOREVER in (ending.linger, exit_linger) else max(ending.linger, exit_linger)
@@ -275,6 +366,10 @@ cdef void wait_at_exit(nsec start) noexcept:
                 break
             if not told and now() - start > SECOND:
                 told = True
+                if exit_linger == FOREVER:
+                    snprintf(most, sizeof(most), b"without end (zmqcy.exit_linger is -1)")
+                else:
+                    snprintf(most, sizeof(most), b"%g s at most (zmqcy.exit_linger)", <double> exit_linger / SECOND)
                 fprintf(
                     stderr,
                     b"zmqcy: exit waits for messages not yet sent: %s. It waits %s where no linger was set; "
@@ -335,15 +430,23 @@ cdef class Context:
         if handle is NULL:
             fail("Context", NO_TYPE, None)
         self.spin_bound = DEFAULT_SPIN
-        self.ending = new_ending(handle)
+        self.ending = new_ending(handle, self)
         set_number(self.ending, ZMQ_IO_THREADS, threads, "Context", "io_threads")
 
     def __del__(self):
-        self._has_ended()
+        if self.original is None:
+            self._has_ended()
 
     def __dealloc__(self):
+        cdef PyObject *reference = NULL
         if self.ending is NULL or self.ending.forked:
             return
+        if self.ending.owner is <PyObject *> self:
+            lock_lists()
+            reference = self.ending.reference
+            self.ending.owner = self.ending.reference = NULL
+            unlock_lists()
+            Py_XDECREF(reference)
         if not self.is_shadow:
             self.let_waiting_go()
             start_ending(self.ending)
@@ -351,7 +454,6 @@ cdef class Context:
         self.ending.owners -= 1
         unlock_lists()
 
-    cdef char[64] most
     cdef int enter(self, str call) except -1:
         if self.ending is NULL:
             raise error(ENOTSOCK, call, NO_TYPE, "of a Context that was not initialised")
@@ -366,10 +468,6 @@ cdef class Context:
         """bool: whether the context has ended."""
         return self.ending is NULL or self.ending.forked or has_finished(self.ending)
 
-                if exit_linger == FOREVER:
-                    snprintf(most, sizeof(most), b"without end (zmqcy.exit_linger is -1)")
-                else:
-                    snprintf(most, sizeof(most), b"%g s at most (zmqcy.exit_linger)", <double> exit_linger / SECOND)
     @property
     def spin(self):
         """float: the `spin` of new sockets, in microseconds."""
@@ -390,6 +488,9 @@ cdef class Context:
     def shadow(cls, address):
         """Wrap a context that something else made, and leave it alive when the wrapper goes.
 
+        `with` closes the sockets that the wrapper has made, and leaves the context alive too. `term` and `destroy` end
+        it.
+
         Parameters
         ----------
         address : int or object
@@ -402,6 +503,8 @@ cdef class Context:
 
         Raises
         ------
+        ContextTerminated
+            The context has ended.
         ZMQError
             EFAULT: the context was made by another libzmq of this process, as wheels of pyzmq bring one.
         """
@@ -412,17 +515,40 @@ cdef class Context:
     @critical_section
     def _adopt(self, address):
         """Be a shadow."""
-        address = getattr(address, "underlying", address)
-        if not isinstance(address, int) or address <= 0:
-            raise TypeError(f"shadow: the address of a context is a positive int, not {address!r}")
+        cdef Context original
+        cdef void *handle = NULL
+        if isinstance(address, Context):
+            original = (<Context> address).root()
+        else:
+            address = getattr(address, "underlying", address)
+            if not isinstance(address, int) or address <= 0:
+                raise TypeError(f"shadow: the address of a context is a positive int, not {address!r}")
+            handle = <void *> <size_t> address
+            original = context_with(handle)
         if self.ending is not NULL:
             raise RuntimeError("Context: already initialised")
-        if is_foreign_context(<void *> <size_t> address, <void *> zmq_ctx_get):  # which would end in abort()
-            raise error(errno.EFAULT, "shadow", NO_TYPE, hex(address), "the context was made by another libzmq")
+        if original is not None:
+            original.enter("shadow")
+            lock_lists()
+            original.ending.owners += 1
+            unlock_lists()
+            self.ending = original.ending
+            self.original = original
+        else:
+            if is_foreign_context(handle, <void *> zmq_ctx_get):  # which would end in abort()
+                raise error(errno.EFAULT, "shadow", NO_TYPE, hex(address), "the context was made by another libzmq")
+            self.ending = new_ending(handle, self)
+            self.ending.foreign = True
         self.is_shadow = True
         self.spin_bound = DEFAULT_SPIN
-        self.ending = new_ending(<void *> <size_t> address)
-        self.ending.foreign = True
+
+    cdef Context root(self):
+        """Return what this is a shadow of, where that is a context of ours; else this."""
+        return self if self.original is None else self.original
+
+    @property
+    def _is_shadow(self):
+        return self.is_shadow
 
     @critical_section
     def get(self, option):
@@ -478,6 +604,8 @@ cdef class Context:
 
         The sockets stay to be closed. May be called from any thread, and again.
         """
+        if self.original is not None:
+            return self.original.shutdown()
         if self.ending is NULL or self.ending.forked or self.ending.started:
             return
         self.let_waiting_go()
@@ -504,6 +632,8 @@ cdef class Context:
         cdef nsec deadline, warning, limit
         cdef long long microseconds
         cdef int got
+        if self.original is not None:
+            return self.original.term(timeout)
         if self.closed:
             return
         deadline = deadline_after(timeout, "term")
@@ -536,6 +666,8 @@ cdef class Context:
     @critical_section
     cdef int note_bind(self, bytes name) except -1:
         """Take note that a name of inproc is bound: who waited for it does so no more."""
+        if self.original is not None:
+            return self.original.note_bind(name)
         if self.bound is None:
             self.bound = set()
         self.bound.add(name)
@@ -545,6 +677,8 @@ cdef class Context:
 
     @critical_section
     cdef int note_unbind(self, object names) except -1:
+        if self.original is not None:
+            return self.original.note_unbind(names)
         if self.bound is not None:
             self.bound.difference_update(names)
         return 0
@@ -553,12 +687,14 @@ cdef class Context:
     cdef int note_connect(self, bytes name) except -1:
         """Take note that a connection waits for a name of inproc, where it does."""
         cdef int none = 0
+        if self.original is not None:
+            return self.original.note_connect(name)
         if self.bound is not None and name in self.bound:
             return 0
         if self.waiting is None:
             self.waiting = set()
         self.waiting.add(name)
-        if self.ending.keeper is not NULL or self.is_shadow or self.ending.started:
+        if self.ending.keeper is not NULL or self.ending.foreign or self.ending.started:
             return 0
         if zmq_ctx_get(self.ending.handle, ZMQ_MAX_SOCKETS) >= MANY_SOCKETS:
             self.ending.keeper = zmq_socket(self.ending.handle, ZMQ_PAIR)
@@ -579,6 +715,8 @@ cdef class Context:
     @critical_section
     def _keep_end(self, end):
         """Keep a socket that nobody waits for any more: a thread of libzmq would wait for ever to write to it."""
+        if self.original is not None:
+            return self.original._keep_end(end)
         kept = self.ends or []
         self.ends = [end]
         for each in kept:
@@ -599,6 +737,8 @@ cdef class Context:
     @critical_section
     def _end_soon(self):
         """Begin to end the context. Return a socket that is readable once it has ended, or None: it has."""
+        if self.original is not None:
+            return self.original._end_soon()
         if self.closed:
             return None
         self.drop_ends()
@@ -618,6 +758,8 @@ cdef class Context:
 
     @critical_section
     def _has_ended(self):
+        if self.original is not None:
+            return self.original._has_ended()
         if self.woken is not None:
             self.woken.close()
             self.woken = None
@@ -636,6 +778,8 @@ cdef class Context:
             Another thread did not leave a socket within a second after `shutdown` had woken it.
         """
         cdef int naps
+        if self.original is not None:
+            return self.original.destroy(linger)
         if self.closed:
             return
         while not self.end_unless_open():
@@ -658,6 +802,7 @@ cdef class Context:
     @critical_section
     cdef bint end_unless_open(self) except -1:
         """Begin to end the context unless it has open sockets; none is made in between. Return whether it ends."""
+        close_dying(self.ending)
         if self.ending.sockets is not NULL:
             return False
         self.begin_end()
@@ -665,6 +810,7 @@ cdef class Context:
 
     cdef int begin_end(self) except -1:
         """Start the thread that ends the context."""
+        close_dying(self.ending)
         self.let_waiting_go()
         if not start_ending(self.ending):
             raise error(ENOMEM, "term", NO_TYPE, "no thread could be started")
@@ -683,8 +829,8 @@ cdef class Context:
         return [socket for socket in sockets if socket is not None]
 
     def _open_sockets(self):
-        """Return the sockets of this context that are not closed."""
-        cdef list ends = self.ends or []
+        """Return the sockets of this context that are not closed, those that its shadows have made too."""
+        cdef list ends = self.root().ends or []
         return [socket for socket in self._all_sockets() if socket not in ends]
 
     def _name_open(self):
@@ -730,7 +876,6 @@ cdef int read_option(void *handle, int number, str name) except? -1:
 
 cdef int set_number(Ending *ending, int number, int value, str call, str name) except -1:
     """Set an option of a context, but for values that would let libzmq abort in the threads that it starts later."""
-    cdef Ending *each
     why = None
     if number == ZMQ_IO_THREADS and value > most_descriptors() // 2:
         why = f"each takes two descriptors, of which the process may have {most_descriptors()}"
@@ -746,13 +891,7 @@ cdef int set_number(Ending *ending, int number, int value, str call, str name) e
         raise error(EINVAL, call, NO_TYPE, f"{name}={value}", why)
     check(zmq_ctx_set(ending.handle, number, value), call, NO_TYPE, f"{name}={value}")
     if THREAD_PRIORITY <= number <= THREAD_AFFINITY_CPU_REMOVE:
-        lock_lists()
-        each = endings
-        while each is not NULL:  # a shadow of it may make the first socket
-            if each.handle is ending.handle:
-                note_schedule(each, number, value)
-            each = each.next
-        unlock_lists()
+        note_schedule(ending, number, value)
     return 0
 
 

@@ -158,8 +158,7 @@ class Socket(AsyncSocket, _aio.Socket):
             scope.cancel()
 
         operation._wait_by(wake)
-        self._led = True
-        place = self._home, self.fileno()
+        self._led = place = self._home, self.fileno()
         try:
             with scope:
                 while not event.is_set():
@@ -176,20 +175,16 @@ class Socket(AsyncSocket, _aio.Socket):
             self._wake_another(operation)
         return operation._step(event.is_set())
 
-    def close(self, linger=None):
-        if getattr(self, "_led", False) and not self.closed:
-            self._leave_home()
-        super().close(linger)
-
-    def _leave_home(self):
-        """Have the descriptor, which will be closed, watched no more."""
+    def _leave(self):
+        if not getattr(self, "_led", False):
+            return
         try:
             here = _loop() is self._home
         except RuntimeError:  # no loop runs here
             here = False
         if here:
-            _leaving[self._home, self.fileno()] = Event()
-            notify_closing(self.fileno())
+            _leaving[self._led] = Event()
+            notify_closing(self._led[1])
             return
         from threading import Event as ThreadEvent
 

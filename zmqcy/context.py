@@ -8,7 +8,7 @@ from zmqcy import _base, _context
 from zmqcy._library import has, to_seconds, zmq_version_info
 from zmqcy.errors import SocketInUse, TimedOut
 from zmqcy.options import CONTEXT_OPTIONS, OWNERS, SOCKET_OPTIONS
-from zmqcy.socket import Socket
+from zmqcy.socket import AsyncSocket, Socket
 
 _BATCH_SIZES = 101, 102  # in_batch_size and out_batch_size
 # Bytes. From 128 KiB on malloc maps each buffer anew, and what is smaller than a batch is copied once more on a side:
@@ -93,6 +93,9 @@ class Context(_context.Context):
     def shadow(cls, address):
         """Wrap a context that something else made, and leave it alive when the wrapper goes.
 
+        `with` closes the sockets that the wrapper has made, and leaves the context alive too. `term` and `destroy` end
+        it.
+
         Parameters
         ----------
         address : int or object
@@ -105,6 +108,8 @@ class Context(_context.Context):
 
         Raises
         ------
+        ContextTerminated
+            The context has ended.
         ZMQError
             EFAULT: the context was made by another libzmq of this process, as wheels of pyzmq bring one.
         """
@@ -193,7 +198,11 @@ class Context(_context.Context):
         return self
 
     def __exit__(self, *exception):
-        self.destroy()
+        if not self._is_shadow:
+            return self.destroy()
+        for socket in self._open_sockets():
+            if socket.context is self:
+                socket.close()
 
 
 class AsyncContext(Context):
@@ -205,7 +214,11 @@ class AsyncContext(Context):
         return self
 
     async def __aexit__(self, *exception):
-        await self.aclose()
+        if not self._is_shadow:
+            return await self.aclose()
+        for socket in self._open_sockets():
+            if socket.context is self:
+                await socket.aclose() if isinstance(socket, AsyncSocket) else socket.close()
 
     async def aclose(self, timeout=None):
         """Close every open socket of the context, and wait until what they owe is sent, or their linger is over.

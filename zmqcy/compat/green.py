@@ -218,8 +218,7 @@ class Socket(core.Socket):
                 self._tell()
         return ready
 
-    def close(self, linger: int | None = None) -> None:
-        super().close(linger)
+    def _leave(self) -> None:
         self._wake(-1)
         self._keep(None)
 
