@@ -378,6 +378,8 @@ class Fuzzer:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except Woken:
             self.counts["woken"] += 1
+        except SystemError:  # C code that gave neither a result nor an exception, or both
+            raise
         except (Exception, asyncio.CancelledError) as error:
             self.counts["exceptions"] += 1
             with contextlib.suppress(Evil, TypeError):  # made by the fuzzer from anything

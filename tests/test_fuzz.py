@@ -2,11 +2,16 @@
 
 import copy
 import importlib
+import os
 import pickle
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from fuzz_calls import run as run_seed
 from rows import rows
+from states import ALL as STATES
 
 import zmqcy
 
@@ -37,3 +42,19 @@ def test_what_is_of_c_is_neither_pickled_nor_copied(make):
     for way in (pickle.dumps, copy.copy, copy.deepcopy):
         with pytest.raises(TypeError, match="pickle"):
             way(make())
+
+
+OPERATION = pytest.mark.xfail(reason="an operation whose loop and socket were closed has no loop", strict=False)
+
+
+@pytest.mark.parametrize(
+    "state", [pytest.param(each, marks=OPERATION) if each == "loop closed" else each for each in STATES]
+)
+def test_every_method_in_every_state_gives_a_value_or_an_exception(state):
+    done = subprocess.run(
+        [sys.executable, Path(__file__).parent / "states.py", state],
+        capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=200,
+        env={**os.environ, "PYTHONMALLOC": "debug", "PYTHONHASHSEED": "0"},
+    )  # fmt: skip
+    assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}{done.stderr[-3000:]}"
+    assert "the end" in done.stderr
