@@ -191,6 +191,19 @@ def test_close_ends_all_waits(greenlets, close):
     """)
 
 
+def test_close_ends_the_waits_in_a_shadow(greenlets):
+    greenlets("""
+    gevent.get_hub().exception_stream = None
+    left, right = pair()
+    shadow = zmq.Socket.shadow(zmq.Socket.shadow(left))
+    waiting = [asleep(shadow.recv), asleep(shadow.poll, 20_000)]
+    left.close()
+    for each in waiting:
+        each.join(10)
+        assert each.exception.errno == zmq.ENOTSOCK, each
+    """)
+
+
 def test_close_ends_a_poll(greenlets):
     greenlets("""
     gevent.get_hub().exception_stream = None
