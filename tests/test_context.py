@@ -305,6 +305,43 @@ def test_threads_that_ask_at_once_get_one_instance(module):
     made[0].term()
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("module", ["", ".compat.core"])
+def test_an_instance_that_is_being_made_stops_no_other(run, module):
+    """Not what its own making asks for, nor a child that is forked meanwhile."""
+    run(f"""
+        import importlib, os, signal, threading, warnings
+        Context = importlib.import_module("zmqcy{module}").Context
+        warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork
+
+        class Other(Context):
+            _instance = None
+
+        class Slow(Context):
+            _instance = None
+
+            def __init__(self, *arguments):
+                Other.instance().term()
+                begun.set()
+                forked.wait()
+                super().__init__(*arguments)
+
+        begun, forked = threading.Event(), threading.Event()
+        thread = threading.Thread(target=lambda: Slow.instance().term(), daemon=True)
+        thread.start()
+        assert begun.wait(10)
+        child = os.fork()
+        if child == 0:
+            signal.alarm(20)
+            Other.instance().term()
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
+        forked.set()
+        thread.join(10)
+        assert not thread.is_alive()
+    """)
+
+
 def test_shadow_leaves_the_context_alive():
     context = zmqcy.Context()
     for shadow in (zmqcy.Context.shadow(context.underlying), zmqcy.Context.shadow(context)):
