@@ -131,6 +131,7 @@ cdef class Socket(BaseSocket):
     cdef object put_many(self, object messages, bint nested, object flags, object timeout, str call)
     cdef object begin(self, Operation operation, object timeout, bint yielding)
     cdef int soon(self) except -1
+    cdef bint look_once(self, int *turns, int *events) except -1
     cdef int look(self) except -1
     cdef int serve(self, Node *queue) except -1
     cdef int serve_polls(self, int events) except -1

@@ -354,8 +354,9 @@ cdef class Waker:
 
     cdef int wake(self, bint at_once) except -1:
         """Let the task go on: soon or, where no other task is in its step, at once, which saves a turn."""
-        callback, context = self.callback, self.context
-        self.callback = self.context = None
+        with critical_section(self.socket):
+            callback, context = self.callback, self.context
+            self.callback = self.context = None
         if callback is None:
             pass
         elif at_once and context is not None:
@@ -973,49 +974,66 @@ cdef class Socket(BaseSocket):
             self.loop.loop.call_soon(self._spin)
         return 0
 
-    @critical_section
     def _spin(self):
-        self.spinning = False
+        with critical_section(self):
+            self.spinning = False
         self.look()
-        if not self.spinning and not self.idle() and now() < self.spin_until:
-            yield_processor()
-            self.spinning = True
-            self.loop.loop.call_soon(self._spin)
+        with critical_section(self):
+            if not self.spinning and not self.idle() and now() < self.spin_until:
+                yield_processor()
+                self.spinning = True
+                self.loop.loop.call_soon(self._spin)
 
-    @critical_section
     def _look(self):
-        self.look_due = False
+        with critical_section(self):
+            self.look_due = False
         self.look()
 
-    @critical_section
     def _ready(self):
         self.look()
 
+    cdef bint look_once(self, int *turns, int *events) except -1:
+        """Read the events for those who wait. Return whether there is somebody to go on."""
+        cdef int number
+        events[0] = 0
+        if self.idle() or self.record.state & (CLOSED | FORKED):
+            return False
+        turns[0] += 1
+        if self.record.state & BUSY or turns[0] > TURNS:  # another thread is in it; others are to have their turn
+            self.soon()
+            return False
+        if self.record.state & WATCHED:  # pollers, too, are to know that it was looked at
+            forget(&self.record)
+        if self.record.signaler.poller is not NULL:
+            drain(self.record.signaler.fd)
+        number = events_of(self.record.handle, events)
+        if interrupted(number):
+            return self.look_once(turns, events)
+        if number:
+            self.end_all(number, None)
+            return False
+        if self.record.state & HELD:
+            events[0] |= ZMQ_POLLIN
+        return True
+
     cdef int look(self) except -1:
-        """Let those go on that can, and take note of what has ended all of them."""
-        cdef int events = 0, number, turns = 0, futile = 0, served
-        if self.looking:
-            return 0
-        self.looking = True
+        """Let those go on that can, and take note of what has ended all of them.
+
+        A task that goes on at once runs code of its own here: not within the critical section of the socket.
+        """
+        cdef int events = 0, turns = 0, futile = 0, served
+        cdef bint going
+        with critical_section(self):
+            if self.looking:
+                return 0
+            self.looking = True
         try:
-            while not self.idle() and not self.record.state & (CLOSED | FORKED):
-                turns += 1
-                if self.record.state & BUSY or turns > TURNS:  # another thread is in it; others are to have their turn
-                    self.soon()
+            while True:
+                with critical_section(self):
+                    going = self.look_once(&turns, &events)
+                    served = self.serve_polls(events) if going else 0
+                if not going:
                     break
-                if self.record.state & WATCHED:  # pollers, too, are to know that it was looked at
-                    forget(&self.record)
-                if self.record.signaler.poller is not NULL:
-                    drain(self.record.signaler.fd)
-                number = events_of(self.record.handle, &events)
-                if interrupted(number):
-                    continue
-                if number:
-                    self.end_all(number, None)
-                    break
-                if self.record.state & HELD:
-                    events |= ZMQ_POLLIN
-                served = self.serve_polls(events)
                 if events & ZMQ_POLLIN:
                     served |= self.serve(&self.receivers)
                 if events & ZMQ_POLLOUT:
@@ -1029,41 +1047,48 @@ cdef class Socket(BaseSocket):
                     futile += 1
                     if futile == FUTILE:  # a ROUTER that must not drop is always ready, and has no room for this peer
                         self.patience = min(2 * self.patience, LONGEST_RETRY)
-                        self.loop.loop.call_later(self.patience, self._look)
+                        if self.loop is not None:
+                            self.loop.loop.call_later(self.patience, self._look)
                         break
         except BaseException:
             self.soon()  # for the others
             raise
         finally:
-            self.looking = False
-            if self.idle():
-                self.sweep_soon()
-            else:
-                self.mark()
+            with critical_section(self):
+                self.looking = False
+                if self.idle():
+                    self.sweep_soon()
+                else:
+                    self.mark()
         return 0
 
     cdef int serve(self, Node *queue) except -1:
         """Let the first of a queue go on. Return whether it has GONE, or was TRIED in vain."""
         cdef Operation operation
-        if queue.following is queue:
-            return 0
-        operation = operation_at(queue.following)
-        if operation is None:
-            self.soon()
-            return 0
-        if operation.woken or operation.yielding:
-            return 0
-        if operation.waker is None or operation.callbacks is not None:
-            operation.go_on(True)
-        else:
-            operation.woken = True
-            if type(operation.waker) is not Waker:
-                operation.waker()
+        cdef Waker waker = None
+        with critical_section(self):
+            if queue.following is queue:
                 return 0
-            (<Waker> operation.waker).wake(True)
-            if operation.woken:  # its task was cancelled, and leaves the queue in its next step
+            operation = operation_at(queue.following)
+            if operation is None:
+                self.soon()
                 return 0
-        return TRIED if operation.state == PENDING else GONE
+            if operation.woken or operation.yielding:
+                return 0
+            if operation.waker is None or operation.callbacks is not None:
+                operation.go_on(True)
+            else:
+                operation.woken = True
+                if type(operation.waker) is not Waker:
+                    operation.waker()
+                    return 0
+                waker = operation.waker
+        if waker is not None:
+            waker.wake(True)
+        with critical_section(self):
+            if waker is not None and operation.woken:  # its task was cancelled, and leaves the queue in its next step
+                return 0
+            return TRIED if operation.state == PENDING else GONE
 
     cdef int serve_polls(self, int events) except -1:
         """End the polls that wanted one of these events."""
