@@ -409,3 +409,90 @@ async def test_who_iterates_over_an_operation_and_does_not_wait_is_told(flavour,
         assert b"a" not in operation
     await push.send(b"a")
     assert await operation == b"a"
+
+
+@pytest.mark.parametrize("flavour", ["asyncio"], indirect=True)
+def test_operations_outlive_their_loop_and_socket(run):
+    """Each of their methods, in each state, has a result or an exception, whatever has gone meanwhile."""
+    done = run("""
+        import asyncio
+
+        import zmqcy
+        import zmqcy.asyncio
+
+        STATES = ("at once", "failed", "finished", "cancelled", "pending", "called back", "awaited", "waker")
+        calls = 0
+
+        async def make(pull, push, state):
+            if state == "at once":
+                operation = push.send(b"0")
+                await pull.recv()
+                return operation
+            operation = pull.recv(timeout=1 if state == "failed" else None)
+            if state == "failed":
+                await asyncio.wait([operation])
+            elif state == "finished":
+                await push.send(b"1")
+                await asyncio.wait([operation])
+            elif state == "cancelled":
+                operation.cancel()
+            elif state == "called back":
+                operation.add_done_callback(str)
+            elif state in ("awaited", "waker"):
+                waker = next(operation.__await__())
+                return waker if state == "waker" else operation
+            return operation
+
+        async def elsewhere(pull):
+            await pull.poll(1)
+
+        def use(name, operation, *arguments):
+            global calls
+            calls += 1
+            try:
+                value = getattr(operation, name)
+                value = value(*arguments) if callable(value) else value
+                if name in ("__await__", "__iter__"):
+                    next(value)
+            except (Exception, StopIteration, asyncio.CancelledError) as error:
+                assert not isinstance(error, SystemError)
+
+        for state in STATES:
+            for gone in ("nothing", "loop", "loop and socket", "loop, for another one"):
+                loop = asyncio.new_event_loop()
+                loop.set_exception_handler(lambda *_: None)
+                context = zmqcy.asyncio.Context(linger=0)
+                pull, push = context.socket(zmqcy.PULL), context.socket(zmqcy.PUSH)
+                pull.bind("inproc://kept")
+                push.connect("inproc://kept")
+                operation = loop.run_until_complete(make(pull, push, state))
+                if gone != "nothing":
+                    loop.close()
+                if gone == "loop and socket":
+                    pull.close()
+                    push.close()
+                if gone == "loop, for another one":
+                    asyncio.run(elsewhere(pull))
+                assert operation.get_loop() is loop
+                public = [name for name in dir(operation) if not name.startswith("__")]
+                for name in [*public, "__repr__", "__await__", "__iter__", "__next__", "__del__"]:
+                    for arguments in ((), (str,), (ValueError,)):
+                        use(name, operation, *arguments)
+                assert operation.get_loop() is loop
+                loop.close()
+                context.destroy(0)
+        print(calls)
+    """)
+    assert int(done.stdout) > 1000
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("flavour", ["asyncio"], indirect=True)
+async def test_nobody_else_makes_what_sockets_return(near):
+    pull, push = near()
+    operation = pull.recv()
+    waker = next(operation.__await__())
+    for cls in (type(push.send(b"x")), type(operation), type(waker)):
+        for make in (cls, lambda cls=cls: cls.__new__(cls)):
+            with pytest.raises(TypeError, match="cannot create"):
+                make()

@@ -53,6 +53,7 @@ cdef class Waker:
 cdef class Operation:
     cdef object __weakref__
     cdef Socket socket
+    cdef Loop loop         # in which it was made; None: it is none of asyncio
     cdef Node node
     cdef int kind
     cdef int state

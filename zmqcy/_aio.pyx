@@ -89,6 +89,16 @@ cdef extern from *:
         }
         return value;
     }
+    static PyObject *zmqcy_made_here(PyTypeObject *type, PyObject *arguments, PyObject *options) {
+        return PyErr_Format(PyExc_TypeError, "cannot create '%s' instances: an operation of a socket returns them",
+                            type->tp_name);
+    }
+    /* What is made elsewhere would be without its socket and loop. */
+    static void zmqcy_make_only_here(PyObject *type) {
+        ((PyTypeObject *) type)->tp_new = zmqcy_made_here;
+        ((PyTypeObject *) type)->tp_vectorcall = NULL;
+        PyType_Modified((PyTypeObject *) type);
+    }
     static void zmqcy_iterate_by(PyObject *type, int (*send)(PyObject *, PyObject *, PyObject **)) {
         ((PyTypeObject *) type)->tp_as_async->am_send = (sendfunc) send;
         ((PyTypeObject *) type)->tp_iternext = zmqcy_next;
@@ -96,6 +106,7 @@ cdef extern from *:
     """
     void iterate_by "zmqcy_iterate_by"(
         object type, int (*send)(PyObject *, PyObject *, PyObject **) except -1) noexcept
+    void make_only_here "zmqcy_make_only_here"(object type) noexcept
     int PYGEN_RETURN
     int PYGEN_NEXT
 
@@ -214,6 +225,13 @@ cdef class Loop:
                 callback()
 
 
+cdef object event_loop(Loop loop):
+    """Return the loop of asyncio in which an operation was made."""
+    if loop is None:
+        raise RuntimeError("the operation is of no event loop of asyncio")
+    return loop.loop
+
+
 cdef Loop loop_of(object running):
     cdef Loop loop = loops.get(id(running))
     if loop is None:
@@ -268,11 +286,11 @@ cdef class Done:
 
     def get_loop(self):
         """Return the event loop in which the operation was made."""
-        return self.loop.loop
+        return event_loop(self.loop)
 
     def add_done_callback(self, fn, /, *, context=None):
         """Have a function called by the loop soon, with this object."""
-        self.loop.loop.call_soon(fn, self, context=context)
+        event_loop(self.loop).call_soon(fn, self, context=context)
 
     def remove_done_callback(self, fn, /):
         """Return 0: no callback waits here."""
@@ -325,7 +343,7 @@ cdef class Waker:
         self.blocking = blocking
 
     def get_loop(self):
-        return self.loop.loop
+        return event_loop(self.loop)
 
     def done(self):
         return self.callback is None
@@ -362,7 +380,7 @@ cdef class Waker:
         elif at_once and context is not None:
             context.run(callback, self)
         else:
-            self.loop.loop.call_soon(callback, self, context=context)
+            event_loop(self.loop).call_soon(callback, self, context=context)
         return 0
 
 
@@ -430,9 +448,9 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
         Py_XDECREF(self.node.reference)
 
     def __del__(self):
-        if self.state == FAILED and not self.noticed and self.socket.loop is not None:
+        if self.state == FAILED and not self.noticed and self.loop is not None:
             self.noticed = True
-            self.socket.loop.loop.call_exception_handler({
+            self.loop.loop.call_exception_handler({
                 "message": f"{self.call}: the exception of the operation was never retrieved",
                 "exception": self.value, "future": self})
 
@@ -495,8 +513,8 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
             return self.give_up()
         if deadline != FOREVER:
             self.seconds = max(0, deadline - now()) / 1e9
-            if socket.loop is not None:
-                self.timer = socket.loop.loop.call_later(self.seconds, _expire, weakref.ref(self))
+            if self.loop is not None:
+                self.timer = self.loop.loop.call_later(self.seconds, _expire, weakref.ref(self))
         socket.record.stats.waits += 1
         socket.start_watching()
         self.hopeful = self.kind != SEND and socket.record.asked
@@ -550,11 +568,11 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
                 (<Waker> self.waker).wake(False)
             else:
                 self.waker()
+        self.socket.kept.discard(self)
         if callbacks is not None:
             self.callbacks = None
             for callback, context in callbacks:
-                self.socket.loop.loop.call_soon(callback, self, context=context)
-        self.socket.kept.discard(self)
+                event_loop(self.loop).call_soon(callback, self, context=context)
         return 0
 
     cdef bint step(self) except -1:
@@ -631,16 +649,17 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
 
     def get_loop(self):
         """Return the event loop in which it waits."""
-        return self.socket.loop.loop
+        return event_loop(self.loop)
 
     def add_done_callback(self, fn, /, *, context=None):
         """Have a function called by the loop, with this object, when it has ended."""
+        loop = event_loop(self.loop)
         if context is None:
             from contextvars import copy_context
             context = copy_context()
         with critical_section(self.socket):
             if self.state != PENDING:
-                self.socket.loop.loop.call_soon(fn, self, context=context)
+                loop.call_soon(fn, self, context=context)
                 return
             if self.callbacks is None:
                 self.callbacks = []
@@ -661,7 +680,7 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
 
     def __await__(self):
         if self.awaited and self.state == PENDING:  # by a task that is to take the result itself
-            future = self.socket.loop.loop.create_future()
+            future = event_loop(self.loop).create_future()
             self.add_done_callback(lambda operation: copy_outcome(operation, future))
             return future.__await__()
         self.awaited = True
@@ -729,7 +748,7 @@ cdef int send_to_operation(PyObject *itself, PyObject *value, PyObject **result)
             waker = operation.waker
             if waker is None:
                 waker = Waker.__new__(Waker)
-                waker.loop = operation.socket.loop
+                waker.loop = operation.loop
                 waker.socket = operation.socket
                 waker.operation = &operation.node
                 operation.waker = waker
@@ -756,6 +775,9 @@ cdef int copy_outcome(Operation operation, object future) except -1:
 
 iterate_by(Done, send_to_done)
 iterate_by(Operation, send_to_operation)
+make_only_here(Done)
+make_only_here(Operation)
+make_only_here(Waker)
 
 
 # -------------------------------------------------------------------------------------------------------- the sockets
@@ -890,6 +912,7 @@ cdef class Socket(BaseSocket):
     cdef object begin(self, Operation operation, object timeout, bint yielding):
         """Put an operation that cannot end now at the end of its queue."""
         operation.socket = self
+        operation.loop = self.loop
         operation.timeout = timeout
         operation.yielding = yielding
         operation.node.owner = <PyObject *> operation
