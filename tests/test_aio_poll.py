@@ -2,6 +2,7 @@
 
 import contextlib
 import itertools
+import os
 import socket as system_sockets
 from datetime import timedelta
 from errno import ENOTSOCK
@@ -215,3 +216,87 @@ async def test_two_pollers_wait_for_the_same(flavour, socket, near, outside, pip
             await push.send(b"x")
     assert [task.error for task in tasks] == [None] * len(tasks)
     assert [task.result for task in tasks] == [[(subject, zmqcy.POLLIN)]] * len(tasks)
+
+
+class Counting:
+    """Mixed into a poller: how many times it has begun to wait."""
+
+    begun = 0
+
+    def _begin_wait(self, function):
+        self.begun += 1
+        return super()._begin_wait(function)
+
+
+@pytest.fixture
+def urgent():
+    """Two ends of a connection of TCP, the second of which can send urgent data."""
+    with system_sockets.create_server(("127.0.0.1", 0)) as listener:
+        ends = system_sockets.create_connection(listener.getsockname()), listener.accept()[0]
+    yield ends
+    for end in ends:
+        end.close()
+
+
+@pytest.mark.parametrize("flags", [zmqcy.POLLPRI, zmqcy.POLLPRI | zmqcy.POLLIN], ids=["alone", "beside POLLIN"])
+async def test_poller_tells_urgent_data_at_once(flavour, urgent, flags):
+    poller = flavour.Poller()
+    poller.register(urgent[0], flags)
+    async with anyio.create_task_group() as group:
+        task = Task(group, poller.poll)
+        await turns(20)
+        assert not task.ended
+        urgent[1].send(b"!", system_sockets.MSG_OOB)
+        await until(lambda: task.ended)
+    assert task.result == [(urgent[0], zmqcy.POLLPRI)]
+
+
+@pytest.mark.parametrize("flags", [zmqcy.POLLPRI, zmqcy.POLLERR])
+async def test_poller_sleeps_while_nothing_that_is_polled_for_is_there(flavour, urgent, flags):
+    urgent[1].send(b"ordinary")
+    assert urgent[0].recv(1, system_sockets.MSG_PEEK)
+    poller = type("", (Counting, flavour.Poller), {})()
+    poller.register(urgent[0], flags)
+    assert await poller.poll(50) == []
+    assert poller.begun < 5
+    async with anyio.create_task_group() as group:
+        task = Task(group, poller.poll)
+        await turns(20)
+        urgent[1].shutdown(system_sockets.SHUT_WR)
+        urgent[0].shutdown(system_sockets.SHUT_WR)
+        await until(lambda: task.ended)
+    assert task.result == [(urgent[0], zmqcy.POLLERR)]
+
+
+async def test_poller_of_a_closed_file_whose_number_is_anothers(flavour, pipe):
+    """What is polled is the descriptor, as it was registered; and the next poll is one as any."""
+    file = pipe[0].makefile("rb", buffering=0)
+    number = os.dup(file.fileno())
+    file.close()
+    file = open(number, "rb", buffering=0)  # noqa: SIM115
+    poller = flavour.Poller()
+    poller.register(file, zmqcy.POLLIN)
+    file.close()
+    os.dup2(pipe[0].fileno(), number)
+    try:
+        assert await poller.poll(1) == []
+        pipe[1].send(b"x")
+        assert await poller.poll(LIMIT) == [(file, zmqcy.POLLIN)]
+    finally:
+        os.close(number)
+
+
+@pytest.mark.parametrize("flavour", ["asyncio", "uvloop"], indirect=True)
+async def test_poller_that_fails_as_it_begins_to_wait_can_poll_again(flavour, near, monkeypatch):
+    pull, _ = near()
+    shadow = flavour.Socket.shadow(pull)
+    poller = flavour.Poller()
+    poller.register(shadow, zmqcy.POLLIN)
+
+    def refuse(*_):
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(flavour.Socket, "poll", refuse)
+        assert type(await caught(poller.poll(1))) is MemoryError
+    assert await poller.poll(1) == []

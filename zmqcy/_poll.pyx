@@ -14,7 +14,7 @@ cimport cython
 from cython cimport critical_section
 from cpython.dict cimport PyDict_Values
 from cpython.object cimport PyObject
-from libc.errno cimport EBUSY, EINTR, errno
+from libc.errno cimport EBUSY, EEXIST, EINTR, ENOSYS, EPERM, errno
 from libc.limits cimport INT_MAX
 from libc.stdlib cimport free, realloc
 
@@ -26,7 +26,7 @@ from zmqcy._system cimport (
     POLLIN, POLLOUT, POLLPRI, close_descriptor, drain, epoll_add, epoll_event, epoll_look, epoll_open, epoll_owner,
     epoll_remove, nsec, pollfd)
 from zmqcy._transfer cimport sleep_on
-from zmqcy.libzmq cimport ZMQ_POLLERR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_POLLPRI
+from zmqcy.libzmq cimport ENOTSUP, ZMQ_POLLERR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_POLLPRI
 
 cdef enum:
     FEW = 4  # sockets that stand in the array of poll() themselves: beyond, an epoll set is worth a descriptor
@@ -94,7 +94,8 @@ cdef class Item:
 cdef void tell(object listener) noexcept:
     """Tell who waits without blocking that the events of a socket may change now."""
     cdef Doubts doubts = listener
-    told = doubts.told
+    with critical_section(doubts):
+        told = doubts.told
     if told is not None:
         told()
 
@@ -116,6 +117,7 @@ cdef class Poller:
     cdef int sockets_there   # in the array
     cdef int most_sockets    # that may be there, unless the epoll set refuses them
     cdef int epoll           # the set, or -1
+    cdef int urgent          # the set of what an event loop cannot wait for itself, while a task waits; or -1
     cdef epoll_event *happened
     cdef int happened_room
     cdef long long serial
@@ -130,7 +132,7 @@ cdef class Poller:
         self.ready = set()
         self.doubts = Doubts()
         self.slots = [None]
-        self.epoll = NOWHERE
+        self.epoll = self.urgent = NOWHERE
         self.most_sockets = FEW
         self.eager = True
         self.forks = forks
@@ -142,6 +144,7 @@ cdef class Poller:
     def __dealloc__(self):
         if self.epoll >= 0:
             close_descriptor(self.epoll)
+        self.end_urgency()
         free(self.fds)
         free(self.happened)
 
@@ -157,6 +160,7 @@ cdef class Poller:
         cdef Item item
         self.forks = forks
         self.busy = False
+        self.end_urgency()
         if self.epoll >= 0:
             close_descriptor(self.epoll)
             self.epoll = self.fds[0].fd = NOWHERE
@@ -330,7 +334,7 @@ cdef class Poller:
             item = self.slots[i]
             if (
                 item.is_socket and not (<BaseSocket> item.what).shared
-                and epoll_add(self.epoll, self.fds[i].fd, <void *> item) == 0
+                and epoll_add(self.epoll, self.fds[i].fd, POLLIN, <void *> item) == 0
             ):
                 item.watch.epoll = self.epoll
                 self.displace(item)
@@ -391,29 +395,84 @@ cdef class Poller:
     def _begin_wait(self, function):
         """Begin to wait in an event loop: have a function called when a socket is used, until `_end_wait`.
 
-        Return a descriptor that is readable when the events of some sockets may have changed, or -1, and a list of the
-        rest, each with what it is polled for.
+        Return the sockets that have to be polled one by one, and descriptors, each with POLLIN, POLLOUT or both. A
+        descriptor may stand for several things that are polled, and is readable when something may be new with one.
         """
         cdef Item item
+        cdef bint news
+        cdef list sockets = [], descriptors = []
         self.enter("poll")
         if self.doubts.told is not None:
             raise error(EBUSY, "poll", NO_TYPE, None, "another task is in a call on this poller")
         self.read()
         if self.sockets_there:
             self.gather()
-        self.doubts.told = function
+        try:
+            for item in self.slots[1:]:
+                # A thread-safe socket is waited for by the descriptor that is ours alone.
+                if item.watch.signaler.poller is not NULL:
+                    descriptors.append((item.watch.signaler.fd, ZMQ_POLLIN))
+                elif item.is_socket:
+                    sockets.append((item.what, item.wanted))
+                else:
+                    ordinary = item.wanted & (ZMQ_POLLIN | ZMQ_POLLOUT)
+                    if (item.wanted & ZMQ_POLLPRI or not ordinary) and not self.wait_urgently(item):
+                        ordinary |= ZMQ_POLLIN
+                    if ordinary:
+                        descriptors.append((self.fds[item.place].fd, ordinary))
+            if self.epoll >= 0:
+                descriptors.append((self.epoll, ZMQ_POLLIN))
+            if self.urgent >= 0:
+                descriptors.append((self.urgent, ZMQ_POLLIN))
+        except BaseException:
+            self.end_urgency()
+            raise
+        with critical_section(self.doubts):
+            self.doubts.told = function
+        lock_lists()
         self.doubts.waits = True
-        rest = []
-        for item in self.slots[1:]:
-            # A thread-safe socket is waited for by the descriptor that is ours alone.
-            ours = item.watch.signaler.poller is not NULL
-            rest.append((item.watch.signaler.fd, ZMQ_POLLIN) if ours else (item.what, item.wanted))
-        return self.epoll, rest
+        news = self.doubts.unread is not NULL
+        unlock_lists()
+        if news:
+            function()
+        return sockets, descriptors
 
     @critical_section
     def _end_wait(self):
+        lock_lists()
         self.doubts.waits = False
-        self.doubts.told = None
+        unlock_lists()
+        with critical_section(self.doubts):
+            self.doubts.told = None
+        self.end_urgency()
+
+    cdef bint wait_urgently(self, Item item) except -1:
+        """Wait for POLLPRI, or for errors alone, which event loops do not know: an epoll set is readable for both.
+
+        Return False where the system has no such set, and an error is seen as something to read.
+        """
+        cdef int number, fd = self.fds[item.place].fd
+        if self.urgent < 0:
+            self.urgent = epoll_open()
+        if self.urgent >= 0:
+            if epoll_add(self.urgent, fd, self.fds[item.place].events & POLLPRI, NULL) == 0:
+                return True
+            number = errno
+            if number == EPERM or number == EEXIST:  # a file is never urgent; or there is another object for it
+                return True
+        else:
+            number = errno
+            if number == ENOSYS and not item.wanted & ZMQ_POLLPRI:
+                return False
+        raise error(
+            ENOTSUP if number == ENOSYS else number, "poll", NO_TYPE, f"fd={fd} flags={item.wanted}",
+            "an event loop cannot wait for POLLPRI on this system: use zmqcy.Poller in a thread"
+            if number == ENOSYS else None)
+
+    cdef void end_urgency(self) noexcept:
+        if self.urgent >= 0:
+            close_descriptor(self.urgent)
+            self.urgent = NOWHERE
 
     cdef int wait(self, int milliseconds) except -2:
         """Wait for the descriptors. Return how many are ready, or -1 after a signal."""

@@ -204,8 +204,9 @@ cdef extern from *:
     #include <sys/epoll.h>
     typedef struct epoll_event zmqcy_epoll_event;
     static inline int zmqcy_epoll_open(void) { return epoll_create1(EPOLL_CLOEXEC); }
-    static inline int zmqcy_epoll_add(int set, int fd, void *owner) {
-        struct epoll_event event = {.events = EPOLLIN, .data = {.ptr = owner}};
+    static inline int zmqcy_epoll_add(int set, int fd, short events, void *owner) {
+        /* epoll's numbers are those of poll() */
+        struct epoll_event event = {.events = (unsigned short) events, .data = {.ptr = owner}};
         return epoll_ctl(set, EPOLL_CTL_ADD, fd, &event);
     }
     #define zmqcy_epoll_remove(set, fd) ((void) epoll_ctl(set, EPOLL_CTL_DEL, fd, NULL))
@@ -213,8 +214,8 @@ cdef extern from *:
     #define zmqcy_epoll_owner(event) ((event).data.ptr)
     #else
     typedef void *zmqcy_epoll_event;
-    #define zmqcy_epoll_open() (-1)
-    #define zmqcy_epoll_add(set, fd, owner) (-1)
+    #define zmqcy_epoll_open() (errno = ENOSYS, -1)
+    #define zmqcy_epoll_add(set, fd, events, owner) (-1)
     #define zmqcy_epoll_remove(set, fd) ((void) 0)
     #define zmqcy_epoll_look(set, events, room) (-1)
     #define zmqcy_epoll_owner(event) (event)
@@ -268,7 +269,7 @@ cdef extern from *:
     ctypedef struct epoll_event "zmqcy_epoll_event":
         pass
     int epoll_open "zmqcy_epoll_open"() noexcept nogil
-    int epoll_add "zmqcy_epoll_add"(int set, int fd, void *owner) noexcept nogil  # readable: the owner is told
+    int epoll_add "zmqcy_epoll_add"(int set, int fd, short events, void *owner) noexcept nogil
     void epoll_remove "zmqcy_epoll_remove"(int set, int fd) noexcept nogil
     int epoll_look "zmqcy_epoll_look"(int set, epoll_event *events, int room) noexcept nogil
     void *epoll_owner "zmqcy_epoll_owner"(epoll_event event) noexcept nogil

@@ -26,7 +26,7 @@ from zmqcy._library import to_seconds
 from zmqcy.constants import PollEvent
 from zmqcy.context import AsyncContext
 from zmqcy.errors import ContextTerminated
-from zmqcy.socket import AsyncSocket, BaseSocket
+from zmqcy.socket import AsyncSocket
 
 # By loop and descriptor: set when the task has gone that watched it before it was closed. Until then nobody may watch
 # what has that number now: anyio would take that watch away with the old one.
@@ -279,7 +279,7 @@ class Poller(_poll.Poller):
             while not ready:
                 used = Event()
                 tell = partial(_soon_by(_loop()), used.set)
-                epoll, rest = self._begin_wait(tell)
+                sockets, descriptors = self._begin_wait(tell)
                 try:
                     async with create_task_group() as group:
 
@@ -288,17 +288,14 @@ class Poller(_poll.Poller):
                             scope.cancel()
 
                         group.start_soon(first, used.wait)
-                        if epoll >= 0:
-                            group.start_soon(first, _readable, epoll)
-                        for what, flags in rest:
-                            if isinstance(what, BaseSocket):
-                                socket = what if isinstance(what, Socket) else Socket.shadow(what)
-                                group.start_soon(first, socket.poll, None, flags)
-                                continue
-                            if flags & ~PollEvent.POLLOUT:
-                                group.start_soon(first, _readable, what)
+                        for what, flags in sockets:
+                            socket = what if isinstance(what, Socket) else Socket.shadow(what)
+                            group.start_soon(first, socket.poll, None, flags)
+                        for fd, flags in descriptors:
+                            if flags & PollEvent.POLLIN:
+                                group.start_soon(first, _readable, fd)
                             if flags & PollEvent.POLLOUT:
-                                group.start_soon(first, wait_writable, what)
+                                group.start_soon(first, wait_writable, fd)
                 finally:
                     self._end_wait()
                 ready = super().poll(0)

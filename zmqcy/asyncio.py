@@ -10,9 +10,9 @@ from functools import partial
 from zmqcy import _aio, _poll
 from zmqcy._library import to_seconds
 from zmqcy.context import AsyncContext
-from zmqcy.socket import AsyncSocket, BaseSocket
+from zmqcy.socket import AsyncSocket
 
-_POLLOUT = 2  # without loading the enums
+_POLLIN, _POLLOUT = 1, 2  # without loading the enums
 
 
 class Socket(AsyncSocket, _aio.Socket):
@@ -108,17 +108,14 @@ class Poller(_poll.Poller):
         while not ready and seconds != 0:
             changed = loop.create_future()
             tell = partial(_aio.call_soon, loop, partial(_settle, changed))
-            epoll, rest = self._begin_wait(tell)
-            waits, readers, writers = [], [epoll] if epoll >= 0 else [], []
-            for what, flags in rest:
-                if isinstance(what, BaseSocket):
-                    waits.append((what if isinstance(what, Socket) else Socket.shadow(what)).poll(None, flags))
-                    waits[-1].add_done_callback(partial(_settle, changed))
-                    continue
-                fd = what if isinstance(what, int) else what.fileno()
-                readers += [fd] if flags & ~_POLLOUT else []
-                writers += [fd] if flags & _POLLOUT else []
+            sockets, descriptors = self._begin_wait(tell)
+            waits = []
             try:
+                for socket, flags in sockets:
+                    waits.append((socket if isinstance(socket, Socket) else Socket.shadow(socket)).poll(None, flags))
+                    waits[-1].add_done_callback(partial(_settle, changed))
+                readers = [fd for fd, flags in descriptors if flags & _POLLIN]
+                writers = [fd for fd, flags in descriptors if flags & _POLLOUT]
                 await _first(loop, changed, readers, writers, seconds)
             finally:
                 self._end_wait()
