@@ -846,6 +846,7 @@ def test_no_permission(tmp_path):
         (["pull:push:pull", ANY, ANY], "pull:push:pull"),
         (["push:pub", ANY, ANY], "no message can go"),
         (["pull:sub", ANY, ANY], "no message can go"),
+        (["req:rep", ANY, ANY], "use ROUTER for the side"),
         (["queue", ANY, "5555"], "5555"),
         (["queue", ANY, f"{ANY},"], "is no endpoint"),
         (["queue", ANY, ANY, "--capture", "x"], "x"),

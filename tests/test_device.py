@@ -379,9 +379,22 @@ def test_the_sockets_of_a_device_are_in_use(device):
             each.close()
 
 
-def test_types_between_which_nothing_goes(ctx):
-    with pytest.raises(zmqcy.InvalidArgument, match="proxy .*PUSH.*: no message can go between"):
-        zmqcy.proxy(ctx.socket(zmqcy.PUSH), ctx.socket(zmqcy.PUSH))
+@pytest.mark.parametrize(
+    ("types", "text"),
+    [
+        ((zmqcy.PUSH, zmqcy.PUSH), "no message can go between PUSH and PUSH"),
+        ((zmqcy.PULL, zmqcy.SUB), "no message can go between PULL and SUB"),
+        ((zmqcy.REQ, zmqcy.REP), "a REQ socket .* cannot be forwarded: use ROUTER"),
+        ((zmqcy.DEALER, zmqcy.REP), "a REP socket .* cannot be forwarded: use ROUTER"),
+        ((zmqcy.PULL, zmqcy.PUSH, zmqcy.PULL), "capture socket must be a PUB, XPUB, PUSH, DEALER or PAIR"),
+        ((zmqcy.PULL, zmqcy.PUSH, zmqcy.PAIR, zmqcy.PUSH), "control socket must be a PAIR, DEALER, PULL, SUB or REP"),
+        ((zmqcy.PULL, zmqcy.PUSH, zmqcy.PAIR, zmqcy.REQ), "control socket must be a PAIR, DEALER, PULL, SUB or REP"),
+    ],
+    ids=lambda value: ":".join(each.name for each in value) if isinstance(value, tuple) else "",
+)
+def test_types_between_which_nothing_goes(ctx, types, text):
+    with pytest.raises(zmqcy.InvalidArgument, match=f"proxy_steerable .*{types[-1].name}.*: .*{text}"):
+        zmqcy.proxy_steerable(*[ctx.socket(each) for each in types])
 
 
 @rows(("kind", "error"), [(0, ValueError), (4, ValueError), ("STREAMER", TypeError)])
@@ -544,15 +557,73 @@ def test_the_control_words_are_those_of_libzmq(device, socket, control):
         assert ours[5] == [3, 25, 2, 20, 2, 20, 3, 25]
 
 
-@pytest.mark.parametrize("function", [zmqcy.proxy_steerable, pytest.param(zmq_proxy_steerable, marks=needs_steering)])
-def test_statistics_over_a_control_socket_that_cannot_answer(device, socket, function):
-    control = device.context.socket(zmqcy.PULL)
-    control.bind("inproc://control")
-    device(zmqcy.PULL, zmqcy.PUSH, lambda a, b: function(a, b, None, control))
-    command = device.context.socket(zmqcy.PUSH)
-    command.connect("inproc://control")
+@pytest.fixture
+def obeying(device):
+    """A function that runs a streamer with a control socket: what connects to that and to both sides."""
+
+    def start(kind):
+        control = device.context.socket(kind)
+        control.bind("inproc://control")
+        if kind == zmqcy.SUB:
+            control.subscribe(b"")
+        return device(zmqcy.PULL, zmqcy.PUSH, lambda a, b: zmqcy.proxy_steerable(a, b, None, control))
+
+    def connect(kind):
+        made = device.context.socket(kind, rcvtimeo=10_000, sndtimeo=10_000)
+        made.connect("inproc://control")
+        return made
+
+    start.connect = connect
+    start.running = lambda: device.running
+    return start
+
+
+@pytest.mark.parametrize("control", [zmqcy.PULL, zmqcy.SUB])
+def test_statistics_over_a_control_socket_that_cannot_answer_are_ignored(obeying, socket, control):
+    front, back = obeying(control)
+    command = obeying.connect(CONTROLS[control])
+    if control == zmqcy.SUB:
+        assert command.recv() == b"\x01"
     command.send(b"STATISTICS")
-    assert device.running.join().errno == zmqcy.ENOTSUP
+    push, pull = connected(socket, zmqcy.PUSH, front), connected(socket, zmqcy.PULL, back)
+    push.send(b"1")
+    assert pull.recv() == b"1"
+    command.send(b"TERMINATE")
+    assert obeying.running().join() is None
+
+
+@pytest.mark.parametrize("control", [zmqcy.PAIR, zmqcy.DEALER, zmqcy.REP])
+def test_a_controller_that_asks_and_goes_stops_nothing(obeying, socket, control):
+    front, back = obeying(control)
+    push, pull = connected(socket, zmqcy.PUSH, front), connected(socket, zmqcy.PULL, back)
+    for i in range(50):
+        leaving = obeying.connect(CONTROLS[control])
+        leaving.try_send(b"STATISTICS")  # a PAIR turns it away until the last one has gone
+        leaving.close(0)
+        push.send(b"%d" % i)
+        assert pull.recv() == b"%d" % i
+    deadline = time.monotonic() + 10
+    while obeying.running().thread.is_alive():
+        assert time.monotonic() < deadline
+        with obeying.connect(CONTROLS[control]) as last:
+            last.try_send(b"TERMINATE")
+            obeying.running().thread.join(0.05)
+    assert obeying.running().join() is None
+
+
+@pytest.mark.parametrize("control", [zmqcy.PAIR, zmqcy.DEALER, zmqcy.REP, zmqcy.PULL])
+def test_a_command_of_several_parts_is_ignored(obeying, socket, control):
+    front, back = obeying(control)
+    command = obeying.connect(CONTROLS[control])
+    for parts in ([b"TERMINATE", b"x"], [b"x", b"TERMINATE"], [b"PAUSE", b"", b"TERMINATE"]):
+        command.send_multipart(parts)
+        if control == zmqcy.REP:
+            assert command.recv_multipart() == [b""]
+    push, pull = connected(socket, zmqcy.PUSH, front), connected(socket, zmqcy.PULL, back)
+    push.send(b"1")
+    assert pull.recv() == b"1"
+    command.send(b"TERMINATE")
+    assert obeying.running().join() is None
 
 
 def test_drain(steered):

@@ -732,7 +732,6 @@ def starts(device):
         ({"back": ">tcp://x"}, zmqcy.InvalidArgument, "back: connect tcp://x "),
         ({"front_options": {"rcvhwm": -5}}, zmqcy.InvalidArgument, "front: .*rcvhwm=-5"),
         ({"back_options": {"rcvhwm": "1"}}, TypeError, "back: .*rcvhwm"),
-        ({"kind": (zmqcy.PUSH, zmqcy.PUSH)}, zmqcy.InvalidArgument, "no message can go between"),
         ({"io_threads": -1}, zmqcy.InvalidArgument, "io_threads"),
     ],
 )
@@ -750,6 +749,10 @@ def test_what_start_and_run_refuse(make, arguments, error, text, run_in):
         ({"kind": 4}, ValueError, "kind must be STREAMER, .*, not 4"),
         ({"kind": "QUEUE"}, TypeError, "kind must be .*, not 'QUEUE'"),
         ({"kind": (zmqcy.PULL,)}, ValueError, "two socket types"),
+        ({"kind": (zmqcy.PUSH, zmqcy.PUB)}, ValueError, "no message can go between PUSH and PUB"),
+        ({"kind": (zmqcy.REQ, zmqcy.REP)}, ValueError, "a REQ socket .*use ROUTER .* and DEALER"),
+        ({"kind": (zmqcy.ROUTER, zmqcy.REP)}, ValueError, "a REP socket sends and receives in turn"),
+        ({"kind": (zmqcy.DGRAM, zmqcy.DEALER)}, ValueError, "a DGRAM socket cannot be forwarded"),
         ({"kind": (zmqcy.PULL, 99)}, ValueError, "99 is not a valid SocketType"),
         ({"front": 5}, TypeError, "front must be an endpoint or a sequence of them, not 5"),
         ({"front": [ANY, None]}, TypeError, "front must be an endpoint"),

@@ -942,9 +942,9 @@ def test_poller_of_asyncio():
 
 @with_drafts
 def test_devices_refuse(socket):
-    with pytest.raises(zmqcy.NotSupported, match="thread-safe"):
+    with pytest.raises(zmqcy.NotSupported, match="SERVER.*draft socket cannot be forwarded"):
         zmqcy.proxy(socket(zmqcy.SERVER), socket(zmqcy.CLIENT))
-    with pytest.raises(zmqcy.NotSupported, match="datagrams"):
+    with pytest.raises(zmqcy.NotSupported, match="DGRAM.*draft socket cannot be forwarded"):
         zmqcy.proxy(socket(zmqcy.DGRAM), socket(zmqcy.DEALER))
 
 

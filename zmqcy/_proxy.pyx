@@ -16,16 +16,16 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from zmqcy._context cimport BUSY, HELD, come_out, go_inside
-from zmqcy._library cimport NO_TYPE, SLICE, error, interrupted, to_buffer, to_int
+from zmqcy._library cimport NO_TYPE, SLICE, error, interrupted, to_buffer, to_int, type_name
 from zmqcy._message cimport copy_in, lend, size_of, start_of, take
 from zmqcy._base cimport BaseSocket, enter
 from zmqcy._system cimport POLLIN, count_up, counted, now, nsec, pollfd
 from zmqcy._transfer cimport events_of, sleep_on, take_back
 from zmqcy.libzmq cimport (
-    ENOTSUP, ZMQ_DGRAM, ZMQ_DONTWAIT, ZMQ_IO_THREADS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUB, ZMQ_PULL, ZMQ_PUSH,
-    ZMQ_QUEUE, ZMQ_REP, ZMQ_SNDMORE, ZMQ_STREAMER, ZMQ_SUB, ZMQ_XSUB, zmq_close, zmq_ctx_new, zmq_ctx_set,
-    zmq_ctx_term, zmq_errno, zmq_msg_close, zmq_msg_copy, zmq_msg_data, zmq_msg_init, zmq_msg_init_size, zmq_msg_more,
-    zmq_msg_recv, zmq_msg_send, zmq_msg_size, zmq_msg_t, zmq_socket)
+    ENOTSUP, ZMQ_DEALER, ZMQ_DONTWAIT, ZMQ_IO_THREADS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUB, ZMQ_PULL, ZMQ_PUSH,
+    ZMQ_QUEUE, ZMQ_REP, ZMQ_REQ, ZMQ_SNDMORE, ZMQ_STREAM, ZMQ_STREAMER, ZMQ_SUB, ZMQ_XPUB, ZMQ_XSUB, zmq_close,
+    zmq_ctx_new, zmq_ctx_set, zmq_ctx_term, zmq_errno, zmq_msg_close, zmq_msg_copy, zmq_msg_data, zmq_msg_init,
+    zmq_msg_init_size, zmq_msg_more, zmq_msg_recv, zmq_msg_send, zmq_msg_size, zmq_msg_t, zmq_socket)
 
 cdef enum:
     BURST = 1000          # messages in one direction before the other one has its turn
@@ -37,6 +37,10 @@ cdef enum:
 cdef enum:                # beside an errno
     UNFILTERED = -1       # messages were taken for the filter
     REFUSED = -2          # by the hook
+
+cdef tuple CAPTURES = (ZMQ_PUB, ZMQ_XPUB, ZMQ_PUSH, ZMQ_DEALER, ZMQ_PAIR)
+cdef tuple CONTROLS = (ZMQ_PAIR, ZMQ_DEALER, ZMQ_PULL, ZMQ_SUB, ZMQ_REP)
+
 
 cdef enum State:
     ACTIVE
@@ -108,6 +112,27 @@ cdef struct Device:
     bint doubtful          # the last look at the events promised what did not come true
     nsec spin              # the largest of the sockets
     bint eager             # the last waits were short
+
+
+cdef bint can_receive(int type_number) noexcept nogil:
+    return type_number not in (ZMQ_PUSH, ZMQ_PUB)
+
+
+cdef bint can_send(int type_number) noexcept nogil:
+    return type_number not in (ZMQ_PULL, ZMQ_SUB)
+
+
+def unfit(int front, int back):
+    """Say why no device can forward between sockets of two types; None: it can."""
+    for each in (front, back):
+        if each > ZMQ_STREAM:  # a draft: thread-safe, without a descriptor; or of datagrams, where libzmq may abort
+            return f"a {type_name(each)} socket cannot be forwarded"
+        if each == ZMQ_REQ or each == ZMQ_REP:
+            return (f"a {type_name(each)} socket sends and receives in turn, and cannot be forwarded: use ROUTER for "
+                    "the side of the REQ sockets, and DEALER for that of the REP sockets")
+    if not (can_receive(front) and can_send(back) or can_receive(back) and can_send(front)):
+        return f"no message can go between {type_name(front)} and {type_name(back)}"
+    return None
 
 
 cdef int make_room(Way *way) noexcept nogil:
@@ -378,25 +403,35 @@ cdef int forward(Way *way, Device *device, bint *moved) noexcept nogil:
     return 0
 
 
-cdef int answer(Device *device, const void *data, size_t size, int flags, bint first) noexcept nogil:
-    """Send a part of an answer. Return 0 or an errno; EINTR for the first one alone: the others find room at once."""
-    cdef zmq_msg_t msg
-    cdef int number
-    if zmq_msg_init_size(&msg, size) < 0:
-        return zmq_errno()
-    memcpy(zmq_msg_data(&msg), data, size)
-    while zmq_msg_send(&msg, device.control, flags) < 0:
-        number = zmq_errno()
-        if number != EINTR or first:
-            <void> zmq_msg_close(&msg)
-            return number
-    return 0
+cdef int answer(Device *device, const uint64_t *numbers, int count) noexcept nogil:
+    """Send an answer of so many numbers, or an empty one. Return 0 or an errno.
+
+    What finds no room is dropped: its controller may have gone, and the next one has not asked.
+    """
+    cdef zmq_msg_t[8] parts
+    cdef int made = 0, number = 0, events, i, _
+    while made < max(count, 1) and number == 0:
+        if zmq_msg_init_size(&parts[made], sizeof(uint64_t) if count else 0) < 0:
+            number = zmq_errno()
+        else:
+            if count:
+                memcpy(zmq_msg_data(&parts[made]), &numbers[made], sizeof(uint64_t))
+            made += 1
+    for _ in range(2):
+        if number == 0:
+            number = send_copies(parts, made, device.control, device.control_type)
+            if number != EAGAIN:
+                break
+            number = events_of(device.control, &events)  # it sees no room that was made a moment ago otherwise
+    for i in range(made):
+        <void> zmq_msg_close(&parts[i])
+    return number
 
 
 cdef int answer_numbers(Device *device) noexcept nogil:
     """Send messages and bytes, received and sent, of the frontend and then of the backend. Return 0 or an errno."""
     cdef uint64_t[8] counters
-    cdef int i, number
+    cdef int number
     counters[0] = device.flows[0].messages_in
     counters[1] = device.flows[0].bytes_in
     counters[2] = device.flows[1].messages_out
@@ -405,12 +440,9 @@ cdef int answer_numbers(Device *device) noexcept nogil:
     counters[5] = device.flows[1].bytes_in
     counters[6] = device.flows[0].messages_out
     counters[7] = device.flows[0].bytes_out
-    for i in range(8):
-        number = answer(device, &counters[i], sizeof(uint64_t), ZMQ_SNDMORE if i < 7 else 0, i == 0)
-        if number:
-            return number
-    device.asked = False
-    return 0
+    number = answer(device, counters, 8)
+    device.asked = number == EINTR
+    return number
 
 
 cdef bint is_word(zmq_msg_t *msg, const char *word, size_t size) noexcept nogil:
@@ -419,17 +451,28 @@ cdef bint is_word(zmq_msg_t *msg, const char *word, size_t size) noexcept nogil:
 
 cdef int obey(Device *device) noexcept nogil:
     """Carry out a command from the control socket, as zmq_proxy_steerable does. Return 0, EAGAIN, or another errno."""
-    cdef zmq_msg_t msg
+    cdef zmq_msg_t msg, rest
     cdef int i, number
+    cdef bint more
     if device.asked:
         return answer_numbers(device)
     <void> zmq_msg_init(&msg)
     if zmq_msg_recv(&msg, device.control, ZMQ_DONTWAIT) < 0:
         return zmq_errno()
     number = 0
+    more = zmq_msg_more(&msg)
+    if more:  # it is no command, and a REP socket answers only what was received whole
+        <void> zmq_msg_close(&msg)
+        <void> zmq_msg_init(&msg)
+    while more:
+        <void> zmq_msg_init(&rest)
+        if zmq_msg_recv(&rest, device.control, ZMQ_DONTWAIT) < 0 and zmq_errno() != EINTR:
+            return zmq_errno()
+        more = zmq_msg_more(&rest)
+        <void> zmq_msg_close(&rest)
     if is_word(&msg, b"STATISTICS", 10):
-        device.asked = True
-        number = answer_numbers(device)
+        if can_send(device.control_type):
+            number = answer_numbers(device)
     else:
         if is_word(&msg, b"PAUSE", 5):
             device.state = PAUSED
@@ -442,7 +485,7 @@ cdef int obey(Device *device) noexcept nogil:
         elif is_word(&msg, b"TERMINATE", 9):
             device.state = TERMINATED
         if device.control_type == ZMQ_REP:
-            number = answer(device, b"", 0, 0, False)
+            number = answer(device, NULL, 0)
     <void> zmq_msg_close(&msg)
     return number
 
@@ -539,10 +582,8 @@ cdef int run(Device *device) noexcept nogil:
 
 
 cdef int add_socket(Device *device, BaseSocket socket, str call) except -1:
-    if socket.record.fd < 0:
-        raise error(ENOTSUP, call, socket.record.type, None, "a thread-safe draft socket cannot be forwarded")
-    if socket.record.type == ZMQ_DGRAM:  # libzmq aborts where it has no peer to send to
-        raise error(ENOTSUP, call, socket.record.type, None, "datagrams cannot be forwarded")
+    if socket.record.type > ZMQ_STREAM:
+        raise error(ENOTSUP, call, socket.record.type, None, "a draft socket cannot be forwarded")
     device.fds[device.fd_count].fd = socket.record.fd
     device.fds[device.fd_count].events = POLLIN
     device.fd_count += 1
@@ -553,7 +594,7 @@ cdef bint add_way(Device *device, BaseSocket source, BaseSocket target, Directio
     """Add a direction, if the types of its sockets have it."""
     cdef Way *way = &device.ways[device.way_count]
     cdef zmq_msg_t *parts
-    if source.record.type in (ZMQ_PUSH, ZMQ_PUB) or target.record.type in (ZMQ_PULL, ZMQ_SUB):
+    if not can_receive(source.record.type) or not can_send(target.record.type):
         return False
     parts = <zmq_msg_t *> malloc(4 * sizeof(zmq_msg_t))
     if parts is NULL:
@@ -820,6 +861,15 @@ cdef int steer(
     for source in sockets:
         enter(source, call)
         add_socket(&device, source, call)
+    text = unfit(frontend.record.type, backend.record.type)
+    if text is not None:
+        raise error(EINVAL, call, NO_TYPE, sides, text)
+    if capture is not None and capture.record.type not in CAPTURES:
+        raise error(
+            EINVAL, call, NO_TYPE, repr(capture), "the capture socket must be a PUB, XPUB, PUSH, DEALER or PAIR")
+    if control is not None and control.record.type not in CONTROLS:
+        raise error(
+            EINVAL, call, NO_TYPE, repr(control), "the control socket must be a PAIR, DEALER, PULL, SUB or REP")
     if capture is not None:
         device.capture = capture.record.handle
         device.capture_type = capture.record.type
@@ -832,8 +882,6 @@ cdef int steer(
             sources.append(frontend)
         if frontend is not backend and add_way(&device, backend, frontend, BACK_TO_FRONT):
             sources.append(backend)
-        if not sources:
-            raise error(EINVAL, call, NO_TYPE, sides, "no message can go between these types")
         for i, source in enumerate(sources):
             with critical_section(source):
                 enter(source, call)
@@ -889,7 +937,8 @@ def proxy(frontend, backend, capture=None, *, filter=None):
     frontend, backend : Socket
         The sockets; they may be the same one.
     capture : Socket, optional
-        A PUB, PUSH, DEALER or PAIR socket that gets a copy of every message; it holds the rest up where it is full.
+        A PUB, XPUB, PUSH, DEALER or PAIR socket that gets a copy of every message; it holds the rest up where it is
+        full.
 
     filter : function or Hook, optional
         What looks at the messages before they are forwarded and captured, and may change, drop and insert some.
@@ -911,7 +960,7 @@ def proxy(frontend, backend, capture=None, *, filter=None):
     KeyboardInterrupt
         Or what another signal handler raises. A message that was under way is left to the next receive of its socket.
     InvalidArgument
-        Nothing can go between sockets of these types.
+        Nothing can go between sockets of these types, or `capture` is of another type.
     ZMQError
         ENOTSOCK: a socket is closed.
     SocketInUse
@@ -938,7 +987,9 @@ def proxy_steerable(frontend, backend, capture=None, control=None, *, filter=Non
     capture : Socket, optional
         As for `proxy`.
     control : Socket, optional
-        A PAIR, DEALER, PULL, SUB or REP socket. A command waits while a filter runs; an unknown one is ignored.
+        A PAIR, DEALER, PULL, SUB or REP socket. A command waits while a filter runs. One that is unknown, or has
+        several parts, is ignored. PULL and SUB do not answer ``STATISTICS``. An answer that finds no room, as where the
+        controller has gone, is dropped.
     filter : function or Hook, optional
         As for `proxy`.
 

@@ -18,10 +18,10 @@ from errno import EAGAIN, ECHILD
 from typing import NamedTuple
 
 from zmqcy._library import to_seconds
-from zmqcy._proxy import Hook, Numbers, counted_proxy
+from zmqcy._proxy import Hook, Numbers, counted_proxy, unfit
 from zmqcy.constants import DeviceType, Event, SocketType
 from zmqcy.context import AsyncContext, Context
-from zmqcy.errors import EFSM, ContextTerminated, ForkedError, StateError, TimedOut, ZMQError
+from zmqcy.errors import EFSM, ContextTerminated, ForkedError, NotSupported, StateError, TimedOut, ZMQError
 from zmqcy.monitor import SocketEvent
 from zmqcy.options import SOCKET_OPTIONS
 
@@ -548,7 +548,8 @@ class Device:
     Raises
     ------
     TypeError, ValueError
-        An argument is of the wrong type, or names no device, socket type, option or endpoint.
+        An argument is of the wrong type, or names no device, socket type, option or endpoint; or no message can go
+        between sockets of the two types.
 
     Examples
     --------
@@ -701,10 +702,10 @@ class Device:
         ------
         StateError
             It runs already.
+        NotSupported
+            gevent.monkey has made greenlets of the threads that a process, or `watch`, needs.
         ZMQError
             An option was refused, or an endpoint cannot be bound or connected to: the text names the side.
-        InvalidArgument
-            Nothing can go between sockets of these types.
         TypeError, ValueError
             An option is of the wrong type.
         ImportError
@@ -912,9 +913,13 @@ def _to_types(kind):
         return KINDS[DeviceType(kind)]
     if isinstance(kind, (tuple, list)) and len(kind) == 2:
         try:
-            return tuple(SocketType(each) for each in kind)
+            types = tuple(SocketType(each) for each in kind)
         except ValueError as error:
             raise ValueError(f"Device: kind={kind!r:.80}: {error}") from None
+        text = unfit(*types)
+        if text is not None:
+            raise ValueError(f"Device: {text}")
+        return types
     raise (ValueError if isinstance(kind, (int, tuple, list)) else TypeError)(
         f"Device: kind must be STREAMER, FORWARDER, QUEUE or two socket types, not {kind!r:.80}"
     )

@@ -20,6 +20,7 @@ from typing import Any
 
 import click
 
+from zmqcy._proxy import unfit
 from zmqcy.cli import formats, signals, systemd
 from zmqcy.cli.sockets import Endpoint, Failure
 from zmqcy.constants import DeviceType, SocketType
@@ -43,17 +44,14 @@ class Kind(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic
         name = value.upper()
         if name in DeviceType.__members__:
             return DeviceType[name]
-        types = [SocketType.__members__.get(each) for each in name.split(":")]
-        if len(types) != 2 or None in types:
+        types = [SocketType[each] for each in name.split(":") if each in SocketType.__members__]
+        if len(types) != 2 or name.count(":") != 1:
             self.fail(f"{value!r} is none of streamer, forwarder, queue, or two types such as pull:push", param, ctx)
         front, back = types
-        if not any(_fit(*each) for each in ((front, back), (back, front))):
-            self.fail(f"{value}: no message can go between these types", param, ctx)
+        text = unfit(front, back)
+        if text is not None:
+            self.fail(f"{value}: {text}", param, ctx)
         return front, back
-
-
-def _fit(source: SocketType | None, target: SocketType | None) -> bool:
-    return source not in (SocketType.PUSH, SocketType.PUB) and target not in (SocketType.PULL, SocketType.SUB)
 
 
 class Side(click.ParamType):  # type: ignore[type-arg, unused-ignore]
