@@ -783,6 +783,66 @@ def test_what_a_device_refuses(arguments, error, text):
         Device(**{"kind": zmqcy.STREAMER, "front": ANY, "back": ANY, **arguments})
 
 
+def test_a_device_beside_greenlets(run):
+    """Under gevent's monkey patch it forwards in a thread of the system, and the greenlets go on meanwhile."""
+    pytest.importorskip("gevent")
+    done = run("""
+        from gevent import monkey
+
+        monkey.patch_all()
+        import os
+
+        import gevent
+
+        import zmqcy
+        from zmqcy.devices import Device
+
+        ANY = "tcp://127.0.0.1:*"
+        ticks = 0
+
+        def tick():
+            global ticks
+            while True:
+                ticks += 1
+                gevent.sleep(0.001)
+
+        ticker = gevent.spawn(tick)
+        for _ in range(3):
+            with Device(zmqcy.STREAMER, ANY, ANY) as device, zmqcy.Context(linger=0) as context:
+                push = context.socket(zmqcy.PUSH, sndtimeo=10_000)
+                pull = context.socket(zmqcy.PULL, rcvtimeo=10_000)
+                push.connect(device.endpoints["front"][0])
+                pull.connect(device.endpoints["back"][0])
+                push.send(b"x")
+                assert pull.recv() == b"x"
+                device.pause()
+                device.resume()
+                assert device.statistics().front_to_back.messages_in == 1
+                before = ticks
+                while ticks < before + 10:
+                    try:
+                        device.join(10)
+                    except zmqcy.TimedOut:
+                        pass
+                push.close()
+                pull.close()
+            assert device.statistics().state == "ended"
+            opened = len(os.listdir("/proc/self/fd")) if _ == 0 else opened
+        assert len(os.listdir("/proc/self/fd")) <= opened
+        for options in ({"run_in": "process"}, {"watch": True}):
+            for call in ("start", "run") if "watch" in options else ("start",):
+                try:
+                    getattr(Device(zmqcy.STREAMER, ANY, ANY, **options), call)()
+                except zmqcy.NotSupported as error:
+                    print(error)
+    """)
+    lines = done.stdout.splitlines()
+    assert len(lines) == 3
+    for line in lines:
+        assert re.search("gevent.monkey has made greenlets .* (run_in='process'|watch=True) .*patch_all", line)
+    assert done.stderr == ""
+
+
 @rows("call", ["pause", "resume", "stop", "join", "statistics"])
 def test_calls_before_start(call):
     device = Device(zmqcy.QUEUE, ANY, ANY)

@@ -10,11 +10,12 @@ import pkgutil
 import queue
 import select
 import signal
+import sys
 import threading
 from collections import deque
 from contextlib import suppress
 from datetime import datetime, timezone
-from errno import EAGAIN, ECHILD
+from errno import EAGAIN, ECHILD, ENOTSUP
 from typing import NamedTuple
 
 from zmqcy._library import to_seconds
@@ -115,6 +116,30 @@ class _Side(NamedTuple):
             if type(error) in (TypeError, ValueError, OverflowError):
                 raise type(error)(f"{self.name}: {error}") from None
             raise
+
+
+def _threads_are_greenlets():
+    """Tell whether gevent's monkey patch makes a `threading.Thread` a greenlet."""
+    monkey = sys.modules.get("gevent.monkey")
+    return monkey is not None and monkey.is_module_patched("threading")
+
+
+def _start_thread(run, name):
+    """Run a function in a thread of the system: a greenlet that waits in libzmq would block all others."""
+    if not _threads_are_greenlets():
+        threading.Thread(target=run, name=name, daemon=True).start()
+        return
+    from gevent import get_hub
+
+    get_hub()  # its first use imports, which two threads must not do at once
+
+    def run_and_leave():
+        try:
+            run()
+        finally:  # what gevent's locks and events have made for this thread
+            get_hub().destroy(destroy_loop=True)
+
+    sys.modules["gevent.monkey"].get_original("_thread", "start_new_thread")(run_and_leave, ())
 
 
 class _Record:
@@ -237,7 +262,7 @@ class _Loop:
                 self.forward()
 
         try:
-            threading.Thread(target=run, name="zmqcy device", daemon=True).start()
+            _start_thread(run, "zmqcy device")
         except RuntimeError:  # no thread to be had
             self._end()
             raise
@@ -665,6 +690,15 @@ class Device:
         with self._starting:
             if self._loop is not None and not self._started(call).ended.is_set():
                 raise self._state_error(call, "the device runs already")
+            if (self.watch or run_in == "process") and _threads_are_greenlets():
+                what = "watch=True" if self.watch else "run_in='process'"
+                raise NotSupported(
+                    ENOTSUP,
+                    f"gevent.monkey has made greenlets of the threads that {what} needs: leave {what} out,"
+                    " or patch_all(thread=False)",
+                    call=call,
+                    detail=self._name,
+                )
             self._loop = None
             self._process = os.getpid()
             if run_in == "process":
@@ -726,7 +760,7 @@ class Device:
 
         Raises
         ------
-        StateError, ZMQError, InvalidArgument, TypeError, ValueError
+        StateError, NotSupported, ZMQError, TypeError, ValueError
             As `start` and `join` do.
         KeyboardInterrupt
             Or what another signal handler raises; the device has ended.
