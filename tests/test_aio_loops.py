@@ -3,8 +3,10 @@
 import asyncio
 import contextlib
 import gc
+import select
 import sys
 import threading
+import weakref
 from errno import ENOTSOCK
 
 import anyio
@@ -649,3 +651,53 @@ def test_socket_and_context_are_dropped(flavour):
 
     flavour.run(use)
     gc.collect()
+
+
+# ---- sockets that nobody waits for
+
+
+def has_news(socket):
+    """Tell whether libzmq has something for a socket that it has not looked at."""
+    waits = select.poll()
+    waits.register(socket._descriptor(), select.POLLIN)
+    return waits.poll(0) != []
+
+
+@pytest.mark.parametrize("flavour", ["asyncio", "anyio-asyncio", "anyio-trio"], indirect=True)
+async def test_socket_that_nobody_calls_is_looked_at_now_and_then(flavour, socket, outside):
+    """Else libzmq keeps 12 KB for each peer that came and went. One whose descriptor others watch is left to them."""
+    left, watched, shadowed = (socket(zmqcy.PUB) for _ in range(3))
+    assert watched.fileno() >= 0
+    shadow = zmqcy.Socket.shadow(shadowed)
+    for each in (watched, shadowed, left):
+        each.bind("tcp://127.0.0.1:*")
+        peer = outside(zmqcy.SUB)
+        peer.connect(each.last_endpoint)
+    while not all(has_news(each) for each in (watched, shadowed, left)):
+        await anyio.sleep(0.01)
+    while has_news(left):
+        await anyio.sleep(0.01)
+    assert has_news(watched) and has_news(shadowed)
+    shadow.close()
+
+
+@pytest.mark.parametrize("flavour", ["asyncio", "anyio-asyncio", "anyio-trio"], indirect=True)
+def test_looking_now_and_then_keeps_nothing_alive(flavour, ctx):
+    """Not the socket; not the loop, which ends at once; nor what was made for it."""
+    kept = []
+
+    async def main():
+        socket = ctx.socket(zmqcy.PUB, linger=0)
+        socket.bind("tcp://127.0.0.1:*")
+        socket.connect("tcp://127.0.0.1:9")
+        await socket.send(b"x")
+        kept.append(weakref.ref(socket))
+        if flavour.backend == "asyncio":
+            kept.append(weakref.ref(asyncio.get_running_loop()))
+        socket.close()
+        del socket
+        assert kept[0]() is None
+
+    flavour.run(main)
+    gc.collect()
+    assert [reference() for reference in kept] == [None] * len(kept)

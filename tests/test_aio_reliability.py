@@ -77,7 +77,8 @@ def readers(loop):
 
 
 def timers(loop):
-    return [handle for handle in loop._scheduled if not handle.cancelled()]
+    """Return those of operations: not the one that looks at idle sockets once a second."""
+    return [handle for handle in loop._scheduled if not handle.cancelled() and "_tick" not in repr(handle)]
 
 
 # ---------------------------------------------------------------------------------------- a model, and random histories

@@ -5,6 +5,7 @@ import errno
 import gc
 import itertools
 import os
+import select
 import signal
 import socket as system
 import threading
@@ -881,3 +882,21 @@ def test_a_watcher_is_made_once(socket):
 
 async def test_a_watcher_of_tasks_is_made_once(flavour, ctx):
     refuses_to_be_made_again(ctx.socket(zmqcy.PAIR).watch(), None, None)
+
+
+def test_what_is_read_of_a_watched_socket_has_libzmq_forget_the_peer(socket):
+    """Else it keeps 12 KB for each peer that came and went, until somebody uses the socket."""
+    pub = socket(zmqcy.PUB)
+    pub.bind("tcp://127.0.0.1:*")
+    waits = select.poll()
+    waits.register(pub._descriptor(), select.POLLIN)
+    deadline = monotonic() + 20
+    with pub.watch(zmqcy.Event.DISCONNECTED) as watcher:
+        while True:
+            assert monotonic() < deadline
+            with socket(zmqcy.SUB) as peer:
+                peer.connect(pub.last_endpoint)
+                assert waits.poll(10_000)
+            watcher.recv(10_000)
+            if not waits.poll(0):
+                break

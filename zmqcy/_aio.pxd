@@ -25,12 +25,15 @@ cdef class Loop:
     cdef int count
     cdef nsec began
     cdef bint armed
+    cdef set attended      # weak references to the sockets whose events are read though nobody waits
+    cdef bint ticking      # and the timer for that runs
 
     cdef bint long_run(self) except -1
     cdef dict readers      # by descriptor: lists of functions
 
     cdef int add_reader(self, int fd, object callback) except -1
     cdef int remove_reader(self, int fd, object callback) except -1
+    cdef int attend(self, Socket socket) except -1
 
 
 cdef class Done:
@@ -100,6 +103,7 @@ cdef class Operation:
 
 cdef class Socket(BaseSocket):
     cdef Loop loop
+    cdef Loop attendant    # which reads its events now and then
     cdef object schedule   # without a Loop: what has a function called soon
     cdef Node receivers
     cdef Node senders

@@ -150,6 +150,7 @@ cdef enum:
 
 # ---------------------------------------------------------------------------------------------------------- event loops
 
+cdef double ATTENTION = 1  # seconds between two looks at a socket that nobody waits for
 cdef double RETRY = 0.001  # seconds, doubled each time
 cdef double LONGEST_RETRY = 0.064
 cdef object running_loop = None  # asyncio's function of that purpose, once it is imported
@@ -181,6 +182,7 @@ cdef class Loop:
     def __cinit__(self, loop):
         self.loop = self.selector = loop
         self.readers = {}
+        self.attended = set()
 
     cdef bint long_run(self) except -1:
         """Tell whether operations that did not wait have kept the loop from turning for long enough."""
@@ -223,6 +225,36 @@ cdef class Loop:
         if callbacks is not None:
             for callback in callbacks if len(callbacks) == 1 else list(callbacks):
                 callback()
+
+    cdef int attend(self, Socket socket) except -1:
+        """Read the events of a socket now and then. That keeps neither it nor the loop from their end."""
+        self.attended.add(weakref.ref(socket))
+        if not self.ticking:
+            self.ticking = True
+            self.loop.call_later(ATTENTION, _tick, weakref.ref(self))
+        return 0
+
+    def _tick(self):
+        cdef Socket socket
+        for reference in list(self.attended):
+            socket = reference()
+            if socket is None:
+                self.attended.discard(reference)
+                continue
+            with critical_section(socket):
+                if socket.attendant is not self or socket.record.state & (CLOSED | FORKED):
+                    self.attended.discard(reference)
+                elif socket.idle():  # else its descriptor is watched
+                    socket.catch_up()
+        self.ticking = len(self.attended) > 0
+        if self.ticking:
+            self.loop.call_later(ATTENTION, _tick, weakref.ref(self))
+
+
+def _tick(reference):
+    cdef Loop loop = reference()
+    if loop is not None:
+        loop._tick()
 
 
 cdef object event_loop(Loop loop):
@@ -882,7 +914,22 @@ cdef class Socket(BaseSocket):
         sign = sign_of_loop()
         if sign is not NULL:
             self.loop.sign = <object> sign
+        if self.networked:
+            self.attend()
         return 0
+
+    cdef int attend(self) except -1:
+        cdef object running = None if self.is_shadow else self._event_loop()
+        if running is not None and (self.attendant is None or self.attendant.loop is not running):
+            self.attendant = loop_of(running)
+            self.attendant.attend(self)
+        return 0
+
+    def _event_loop(self):
+        """Return what has a `call_later` in the event loop that runs in this thread; None: none runs."""
+        if running_loop is None:
+            import_asyncio()
+        return running_loop()
 
     cdef int abandon(self) except -1:
         """Forget who waits in a loop that was closed."""
@@ -1202,6 +1249,8 @@ cdef class Socket(BaseSocket):
             raise RuntimeError(f"{operation.call}: the socket is waited for in another event loop")
         self.schedule = schedule
         self.look_due = False
+        if self.networked:
+            self.attend()
 
     @critical_section
     def _wake_another(self, Operation operation):

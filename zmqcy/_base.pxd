@@ -12,6 +12,7 @@ cdef class BaseSocket:
     cdef SocketRecord record
     cdef bint shared              # others may hold the handle, so that nobody may remember its events
     cdef bint is_shadow
+    cdef bint exposed             # somebody waits by its descriptor, whose news a look at the events would take away
     cdef bint networked           # it was bound or connected elsewhere than over inproc
     cdef bint checked             # messages are checked before they are sent: libzmq would tear some of them
     cdef bint only_first          # XSUB: the later parts of a message are no subscriptions
@@ -42,6 +43,8 @@ cdef class BaseSocket:
     cdef void check_messages(self) noexcept
     cdef bint conflates(self) noexcept
     cdef int current_events(self, str call) except -1
+    cdef int attend(self) except -1
+    cdef void catch_up(self) noexcept
     cdef int remember_events(self, Watch *watch, str call) except -1
     cdef int hold(self, zmq_msg_t *parts, int count) except -1
     cdef void unhold(self, zmq_msg_t *msg) noexcept

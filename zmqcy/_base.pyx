@@ -374,6 +374,7 @@ cdef class BaseSocket:
         if isinstance(address, BaseSocket):
             original = address
             enter(original, "shadow")
+            original.exposed = True
             if original.record.state & SHADOW:
                 original = original.origin
             handle = original.record.handle
@@ -464,6 +465,24 @@ cdef class BaseSocket:
             raise error(number, call, self.record.type)
         return events | ZMQ_POLLIN if self.record.state & HELD else events
 
+    cdef int attend(self) except -1:
+        """Have `catch_up` called now and then, if there is somebody to do that."""
+        return 0
+
+    cdef void catch_up(self) noexcept:
+        """Have libzmq forget the peers that have gone, of which it keeps something until somebody uses the socket."""
+        cdef int events
+        if not self.exposed and not self.record.state & (BUSY | CLOSED | FORKED | SHADOW):
+            if self.record.state & WATCHED:
+                forget(&self.record)
+            <void> events_of(self.record.handle, &events)
+
+    @critical_section
+    def _catch_up(self):
+        """Catch up, in whatever thread: where a poller may sleep, or somebody waits in a loop, they do."""
+        if self.record.watches is NULL:
+            self.catch_up()
+
     @critical_section
     cdef int remember_events(self, Watch *watch, str call) except -1:
         """Return the events to who remembers them until it is told to forget them."""
@@ -536,7 +555,9 @@ cdef class BaseSocket:
                 break
         if number:
             raise error(number, call, self.record.type, text.decode("utf-8", "backslashreplace"))
-        self.networked |= not text.startswith(b"inproc:")
+        if not text.startswith(b"inproc:"):
+            self.networked = True
+            self.attend()
         if self.owner is not None and text.startswith(b"inproc:"):
             if call == "bind":
                 self.note_name(text)
@@ -868,7 +889,7 @@ cdef class BaseSocket:
     def underlying(self):
         """int: the address of libzmq's socket, for `shadow`."""
         enter(self, "underlying")
-        self.shared = True
+        self.shared = self.exposed = True
         withdraw(&self.record)
         return <size_t> self.record.handle
 
@@ -882,6 +903,13 @@ cdef class BaseSocket:
         -------
         int
         """
+        enter(self, "fileno")
+        self.exposed = True
+        return self.descriptor("fileno")
+
+    @critical_section
+    def _descriptor(self):
+        """Return what `fileno` does, for those who do not rely on each of its edges."""
         enter(self, "fileno")
         return self.descriptor("fileno")
 
@@ -1003,6 +1031,7 @@ cdef class BaseSocket:
         cdef char kind = kinds[number] if 0 <= number < MOST_OPTIONS else 0
         cdef char[LONGEST_VALUE] text
         cdef int value = 0
+        self.exposed |= number == ZMQ_FD
         cdef int64_t int64 = 0
         cdef uint64_t uint64 = 0
         cdef size_t size

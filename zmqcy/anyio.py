@@ -7,6 +7,7 @@ wait is no checkpoint, but for every hundredth or so.
 from contextlib import suppress
 from functools import partial
 from time import monotonic
+from weakref import WeakKeyDictionary
 
 from anyio import (
     CancelScope,
@@ -100,6 +101,13 @@ class Socket(AsyncSocket, _aio.Socket):
         except ContextTerminated:
             raise StopAsyncIteration from None
 
+    def _event_loop(self):
+        try:
+            loop = _loop()
+        except RuntimeError:  # none runs here
+            return None
+        return loop if hasattr(loop, "call_later") else _laters.setdefault(loop, _Later())
+
     async def _complete(self, operation):
         """Wait until an operation has ended, and return its result. Whoever is cancelled has cancelled it."""
         try:
@@ -158,11 +166,11 @@ class Socket(AsyncSocket, _aio.Socket):
             scope.cancel()
 
         operation._wait_by(wake)
-        self._led = place = self._home, self.fileno()
+        self._led = place = self._home, self._descriptor()
         try:
             with scope:
                 while not event.is_set():
-                    await _readable(self.fileno())
+                    await _readable(self._descriptor())
                     self._look()
         except ClosedResourceError:
             pass
@@ -219,6 +227,22 @@ def _soon_by(loop):
     return getattr(loop, "run_sync_soon", None) or loop.call_soon_threadsafe
 
 
+class _Later:
+    """Has functions called later in a run of trio: by system tasks, which do not keep it from its end."""
+
+    def call_later(self, seconds, function, *arguments):
+        from trio.lowlevel import spawn_system_task
+
+        async def call():
+            await sleep(seconds)
+            function(*arguments)
+
+        spawn_system_task(call)
+
+
+_laters = WeakKeyDictionary()
+
+
 class Context(AsyncContext):
     """A context whose sockets are for coroutines of anyio. `async with` closes its sockets and ends it.
 
@@ -269,6 +293,8 @@ class Poller(_poll.Poller):
             As `zmqcy.Poller.poll` does.
         SocketInUse
             Another task polls it.
+        NotSupported
+            POLLPRI is polled for, and the system has no epoll.
         """
         seconds = to_seconds(timeout, "poll")
         ready = super().poll(0)

@@ -95,6 +95,8 @@ class Poller(_poll.Poller):
             As `zmqcy.Poller.poll` does.
         SocketInUse
             Another task polls it.
+        NotSupported
+            POLLPRI is polled for, and the system has no epoll.
         """
         from asyncio import get_running_loop, sleep
 

@@ -178,11 +178,12 @@ class Hub:
         does not where some is left: then the watchers are woken by their own.
         """
         read = 0
-        self.left = False
+        self.left = left = False
         try:
             while self.failure is None and (head := self.pair.try_recv()) is not None:
                 event = _to_event(head, self.pair.try_recv())
                 self.count(event)
+                left |= event.event == Event.DISCONNECTED
                 for watcher in list(self.watchers.values()):
                     watcher = watcher()
                     if watcher is not None and event.event & watcher.events:
@@ -199,6 +200,10 @@ class Hub:
                     return
         except ContextTerminated:
             self.finish(ETERM, strerror(ETERM))
+        finally:
+            socket = self.socket() if left else None
+            if socket is not None:
+                socket._catch_up()
 
     def count(self, event):
         """Take note of who has come or gone. Of a handshake libzmq does not tell which connection has done it."""
