@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 import warnings
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -697,6 +697,78 @@ def test_a_main_module_without_its_guard(tmp_path):
     done = subprocess.run([sys.executable, tmp_path / "main.py", "returns"], capture_output=True, text=True, timeout=30)
     assert done.returncode == 1
     assert done.stderr.endswith("ChildProcessError: the process of the device ended with exit code 1\n")
+
+
+# ---- chains of forwarders
+
+
+@pytest.fixture
+def chain(socket):
+    """A function that starts two devices in a row. It returns the publisher, and where subscribers connect to."""
+    with ExitStack() as running:
+
+        def start(options):
+            origin = socket(zmqcy.XPUB, xpub_verboser=True)
+            origin.bind(ANY)
+            place = origin.last_endpoint
+            for _ in range(2):
+                device = Device(
+                    (zmqcy.XSUB, zmqcy.XPUB), f">{place}", ANY, front_options={"linger": 0},
+                    back_options={"linger": 0, **dict.fromkeys(options, True)},
+                )  # fmt: skip
+                place = running.enter_context(device).endpoints["back"][0]
+            return origin, place
+
+        yield start
+
+
+@pytest.mark.parametrize(
+    ("options", "passed_on"),
+    [
+        ([], [b"\1x", b"\0x"]),
+        (["xpub_verbose"], [b"\1x", b"\1x"]),
+        (["xpub_verboser"], [b"\1x", b"\1x"]),
+    ],
+    ids=["by default", "verbose", "verboser"],
+)
+def test_what_a_chain_passes_on_of_subscriptions(chain, socket, options, passed_on):
+    """As docs/devices.md says: a verbose XPUB in a chain keeps subscriptions without end."""
+    origin, place = chain(options)
+    seen = []
+
+    def until_seen(word):
+        while word not in seen:
+            seen.append(origin.recv())
+
+    first, second = (socket(zmqcy.SUB) for _ in range(2))
+    for subscriber in (first, second):
+        subscriber.connect(place)
+    for subscriber, mark in ((first, b"first"), (second, b"second")):
+        subscriber.subscribe("x")
+        subscriber.subscribe(mark)
+        until_seen(b"\1" + mark)
+    for subscriber, mark in ((first, b"first"), (second, b"second")):
+        subscriber.unsubscribe("x")
+        subscriber.unsubscribe(mark)
+        until_seen(b"\0" + mark)
+    assert [word for word in seen if word.endswith(b"x")] == passed_on
+
+
+def test_a_probe_tells_that_subscriptions_have_arrived(chain, socket):
+    origin, place = chain([])
+    for i in range(20):
+        subscriber = socket(zmqcy.SUB)
+        subscriber.connect(place)
+        topic = b"probe.%d" % i
+        subscriber.subscribe("news.")
+        subscriber.subscribe(topic)
+        while origin.recv() != b"\1" + topic:
+            pass
+        origin.send(topic)
+        assert subscriber.recv() == topic
+        origin.send_multipart([b"news.", topic])
+        assert subscriber.recv_multipart() == [b"news.", topic]
+        subscriber.close()
 
 
 # ---- what is wrong
