@@ -228,6 +228,20 @@ class Counting:
         return super()._begin_wait(function)
 
 
+@pytest.mark.parametrize("what", ["async socket", "plain socket"])
+async def test_pollers_that_wait_for_the_same_socket_sleep(flavour, near, outside, what):
+    pull, _ = near()
+    if what == "plain socket":
+        pull = outside(zmqcy.PULL)
+        pull.bind("inproc://plain")
+    pollers = [type("", (Counting, flavour.Poller), {})() for _ in range(3)]
+    async with anyio.create_task_group() as group:
+        for poller in pollers:
+            poller.register(pull, zmqcy.POLLIN)
+            group.start_soon(poller.poll, 50)
+    assert sum(poller.begun for poller in pollers) < 20
+
+
 @pytest.fixture
 def urgent():
     """Two ends of a connection of TCP, the second of which can send urgent data."""
@@ -300,3 +314,31 @@ async def test_poller_that_fails_as_it_begins_to_wait_can_poll_again(flavour, ne
         patch.setattr(flavour.Socket, "poll", refuse)
         assert type(await caught(poller.poll(1))) is MemoryError
     assert await poller.poll(1) == []
+
+
+@pytest.mark.parametrize("flavour", ["asyncio"], indirect=True)
+def test_poller_of_a_forked_child_is_not_in_its_parents_poll(flavour, run):
+    run("""
+        import asyncio
+        import os
+
+        import zmqcy
+        import zmqcy.asyncio
+
+        async def main():
+            poller = zmqcy.asyncio.Poller()
+            poller.register(os.pipe()[0], zmqcy.POLLIN)
+            waits = asyncio.ensure_future(poller.poll())
+            for _ in range(5):
+                await asyncio.sleep(0)
+            child = os.fork()
+            if child == 0:
+                try:
+                    os._exit(asyncio.new_event_loop().run_until_complete(poller.poll(1)) != [])
+                finally:
+                    os._exit(2)
+            assert os.waitpid(child, 0)[1] == 0
+            waits.cancel()
+
+        asyncio.run(main())
+    """)

@@ -39,6 +39,7 @@ cdef extern from "Python.h":
     void PyErr_WriteUnraisable(object where) noexcept
 
 cdef enum:
+    NOT_READ = -1         # of the events
     LONGEST_VALUE = 4096  # bytes of the longest option value that is read
     MOST_OPTIONS = 256    # above the largest number of an option
     ZMQ_CONFLATE = 54
@@ -69,6 +70,7 @@ cdef void forget(SocketRecord *record) noexcept:
     cdef Link *link
     cdef bint wanted = False
     record.state &= ~WATCHED
+    record.remembered = NOT_READ
     lock_lists()
     record.round += 1
     link = record.watches
@@ -187,6 +189,7 @@ cdef class BaseSocket:
         self.record.state = CLOSED
         self.record.owner = <PyObject *> self
         self.record.fd = -1
+        self.record.remembered = NOT_READ
         self.record.type = -1
         self.record.exclusive = BUSY
         self.held_more = ASK
@@ -485,13 +488,22 @@ cdef class BaseSocket:
 
     @critical_section
     cdef int remember_events(self, Watch *watch, str call) except -1:
-        """Return the events to who remembers them until it is told to forget them."""
-        cdef int events = self.current_events(call)
+        """Return the events to who remembers them until it is told to forget them.
+
+        Others who remember the same ones need not be told of the look: two would wake each other without end.
+        """
+        cdef int events = 0
+        if self.record.remembered == NOT_READ or self.record.state & (BUSY | CLOSED | FORKED | SHADOW | HELD):
+            events = self.current_events(call)
+        elif events_of(self.record.handle, &events) or events != self.record.remembered:
+            forget(&self.record)
+            events = self.current_events(call)
         lock_lists()
         remove(&watch.of_poller)
         unlock_lists()
         if not self.shared:
             self.record.state |= WATCHED
+            self.record.remembered = events
         return events
 
     @critical_section

@@ -116,6 +116,7 @@ cdef struct SocketRecord:
     Stats stats
     Link *watches          # each by somebody who keeps the socket
     unsigned int round     # how many times they were told
+    int remembered         # the events that they know since then; -1: they have not all read the same ones
     Ending *ending
     SocketRecord *shadows  # those that have the handle of this one
     SocketRecord **head    # of the list that it is in; NULL: of none

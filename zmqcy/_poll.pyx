@@ -159,7 +159,8 @@ cdef class Poller:
         """Forget in a forked child what was the parent's: its epoll set, its threads, what it knew of its sockets."""
         cdef Item item
         self.forks = forks
-        self.busy = False
+        self.busy = self.doubts.waits = False
+        self.doubts.told = None
         self.end_urgency()
         if self.epoll >= 0:
             close_descriptor(self.epoll)
