@@ -377,7 +377,6 @@ cdef class BaseSocket:
         if isinstance(address, BaseSocket):
             original = address
             enter(original, "shadow")
-            original.exposed = True
             if original.record.state & SHADOW:
                 original = original.origin
             handle = original.record.handle
@@ -393,6 +392,7 @@ cdef class BaseSocket:
                 raise error(ENOTSOCK, "shadow", NO_TYPE, hex(address), "the socket was made by another libzmq")
         if original is not None:
             enter(original, "shadow")
+            original.exposed = True
             self.origin = original
         check(zmq_getsockopt(handle, ZMQ_TYPE, &number, &size), "shadow", NO_TYPE, hex(<size_t> handle))
         self.record.handle = handle
