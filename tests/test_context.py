@@ -682,3 +682,23 @@ def test_the_first_socket_while_another_thread_ends_the_context(run):
         assert failures == [], failures
         """
     )
+
+
+def test_an_ipc_bind_warns_where_few_descriptors_are_left(run, tmp_path):
+    """libzmq ends the process where it can accept no connection over ipc."""
+    done = run("""
+        import os, resource, sys, warnings, zmqcy
+        context = zmqcy.Context(linger=0)
+        socket = context.socket(zmqcy.PULL)
+        for limit, count in (1000, 0), (60, 1):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (limit, 1000))
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                socket.bind(f"ipc://{sys.argv[1]}/{limit}")
+            assert len(caught) == count, caught
+        assert caught[0].category is RuntimeWarning and caught[0].filename == "<string>"
+        print(caught[0].message)
+        context.destroy(0)
+    """, tmp_path)  # fmt: skip
+    assert done.stdout.startswith("bind (ipc): the process has fewer than 64 file descriptors left")
+    assert done.stderr == ""

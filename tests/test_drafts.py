@@ -7,12 +7,14 @@ import asyncio
 import contextlib
 import itertools
 import os
+import platform
 import re
 import select
 import signal
 import socket as plain
 import threading
 import time
+import warnings
 from pathlib import Path
 
 import pytest
@@ -494,6 +496,118 @@ def test_groups_by_udp(socket):
     with pytest.raises(zmqcy.ZMQError, match="8193 bytes into a datagram of 8192") as caught:
         radio.send(b"x" * 8191, group="a")
     assert caught.value.errno == zmqcy.EMSGSIZE
+
+
+@with_drafts
+def test_an_endpoint_of_udp_can_be_fed_back(socket):
+    dish, radio = socket(zmqcy.DISH), socket(zmqcy.RADIO)
+    endpoint = f"udp://127.0.0.1:{free_udp_port()}"
+    with dish.bind(endpoint) as bound, radio.connect(bound.endpoint) as connected:
+        assert endpoint == bound.endpoint == dish.last_endpoint == connected.endpoint == radio.last_endpoint
+        assert endpoint in repr(dish)
+    with pytest.raises(zmqcy.ZMQError):  # it is left
+        radio.disconnect(endpoint)
+    with pytest.raises(zmqcy.NotSupported, match=f"unbind {endpoint} .DISH.: libzmq keeps a udp endpoint until"):
+        dish.unbind(endpoint)
+    with pytest.raises(KeyError, match="mine"), dish.bind(f"udp://127.0.0.1:{free_udp_port()}"):
+        raise KeyError("mine")
+
+
+@with_drafts
+def test_a_long_group_is_refused_over_udp(socket):
+    """A DISH takes the length of 128 for a negative one, and its process ends."""
+    endpoint = f"udp://127.0.0.1:{free_udp_port()}"
+    dish, radio = socket(zmqcy.DISH), socket(zmqcy.RADIO)
+    long, fits = "g" * 128, "g" * 127
+    dish.join(long)
+    with pytest.raises(zmqcy.InvalidArgument, match=f"bind {endpoint} .DISH.: a group that it has joined has"):
+        dish.bind(endpoint)
+    dish.leave(long)
+    dish.bind(endpoint)
+    dish.join(fits)
+    with pytest.raises(zmqcy.InvalidArgument, match=r"join group='ggg.*more than 127 bytes"):
+        dish.join(long)
+    radio.connect(endpoint)
+    frame = zmqcy.Frame(b"x")
+    frame.group = long
+    for send in (
+        lambda: radio.send(b"x", group=long), lambda: radio.send(frame), lambda: radio.try_send(frame),
+        lambda: radio.send_many([frame]), lambda: radio.send_multipart([frame]),
+        lambda: radio.send_string("x", group=long),
+    ):  # fmt: skip
+        with pytest.raises(zmqcy.InvalidArgument, match="more than 127 bytes"):
+            send()
+    radio.send(b"fits", group=fits)
+    assert dish.recv() == b"fits"
+
+
+@with_drafts
+def test_a_frame_is_sent_on_by_a_group_that_is_no_text(socket):
+    endpoint = f"udp://127.0.0.1:{free_udp_port()}"
+    dish, radio = socket(zmqcy.DISH), socket(zmqcy.RADIO)
+    dish.join(b"\xff")
+    dish.bind(endpoint)
+    radio.connect(endpoint)
+    radio.send(b"x", group=b"\xff")
+    radio.send(dish.recv(copy=False))
+    assert dish.recv() == b"x"
+
+
+@with_drafts
+@each(
+    ("endpoint", "warns"),
+    [
+        ("udp://*:{}", True), ("udp://127.0.0.1;239.0.0.1:{}", True), ("udp://127.0.0.2:{}", False),
+        ("udp://lo:{}", False),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_a_dish_that_others_can_reach_warns(socket, endpoint, warns):
+    if zmqcy.zmq_version_info() > (4, 3, 5) or platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("this libzmq reads the length of a group as it is meant")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        socket(zmqcy.DISH).bind(endpoint.format(free_udp_port()))
+    assert [(each.category, each.filename) for each in caught] == [(RuntimeWarning, __file__)] * warns
+    assert all("any host that can send a datagram to this address" in str(each.message) for each in caught)
+
+
+@with_drafts
+def test_datagrams_of_ipv6_are_refused(socket):
+    """libzmq ends the process at the first one."""
+    one = socket(zmqcy.DGRAM, ipv6=True)
+    endpoint = f"udp://127.0.0.1:{free_udp_port()}"
+    with pytest.raises(zmqcy.NotSupported, match=f"bind {endpoint} .DGRAM.: with ipv6 .*set ipv6=False"):
+        one.bind(endpoint)
+    one.ipv6 = False
+    one.bind(endpoint)
+
+
+@with_drafts
+@each("kind", [zmqcy.RADIO, zmqcy.DISH], ids=name_of)
+def test_heartbeats_are_refused_where_they_end_connections(ctx, socket, kind):
+    one = socket(kind)
+    for step in (lambda: None, lambda: one.connect("tcp://127.0.0.1:1")):
+        step()
+        with pytest.raises(zmqcy.NotSupported, match=f"set heartbeat_ivl=100 .{kind.name}.: libzmq's heartbeats end"):
+            one.heartbeat_ivl = 100
+    one.heartbeat_ivl = 0
+    ctx.heartbeat_ivl = 100  # for those that have it
+    assert socket(kind).heartbeat_ivl == 0
+    assert socket(zmqcy.SCATTER).heartbeat_ivl == 100
+
+
+@with_drafts
+@each(("sender", "receiver"), PAIRS, ids=name_of)
+def test_heartbeats_of_other_types_keep_connections(socket, sender, receiver):
+    one, other = socket(sender, heartbeat_ivl=20), socket(receiver, heartbeat_ivl=20)
+    with one.watch(zmqcy.Event.DISCONNECTED) as monitor:
+        other.bind("tcp://127.0.0.1:*")
+        one.connect(other.last_endpoint)
+        for _ in range(5):
+            one.send(b"x")
+            assert other.recv() == b"x"
+            assert not monitor.poll(50)
 
 
 @with_drafts

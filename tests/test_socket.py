@@ -5,9 +5,13 @@ import copy
 import datetime
 import os
 import pickle
+import socket as plain
+import sys
+import tempfile
 import threading
 import time
 import uuid
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -649,6 +653,110 @@ def test_an_endpoint_of_a_closed_socket_undoes_nothing(socket):
     pull = socket(zmqcy.PULL)
     with pull.bind("tcp://127.0.0.1:*"):
         pull.close()
+
+
+@pytest.mark.parametrize("call", ["bind", "connect"])
+def test_leaving_an_endpoint_does_not_hide_an_exception(socket, call):
+    one = socket(zmqcy.PULL)
+    undo = one.unbind if call == "bind" else one.disconnect
+    url = "tcp://127.0.0.1:*" if call == "bind" else "tcp://127.0.0.1:1"
+    with pytest.raises(KeyError, match="mine"), getattr(one, call)(url) as place:
+        undo(place.endpoint)
+        raise KeyError("mine")
+    with pytest.raises(zmqcy.ZMQError) as caught, getattr(one, call)(url) as place:
+        undo(place.endpoint)
+    assert caught.value.errno == zmqcy.ENOENT
+
+
+def make_link(path):
+    path.with_name("target").write_text("precious")
+    path.symlink_to("target")
+
+
+def make_link_to_a_socket(path):
+    with plain.socket(plain.AF_UNIX) as target:
+        target.bind(str(path.with_name("target")))
+    path.symlink_to("target")
+
+
+@pytest.mark.parametrize(
+    ("make", "what"),
+    [
+        (lambda path: path.write_text("precious"), "a file"), (os.mkfifo, "a file"), (Path.mkdir, "a directory"),
+        (make_link, "a symbolic link"), (make_link_to_a_socket, "a symbolic link"),
+    ],
+    ids=["file", "fifo", "directory", "link", "link to a socket"],
+)  # fmt: skip
+def test_a_bind_deletes_no_file(socket, tmp_path, make, what):
+    path = tmp_path / "place"
+    make(path)
+    before = os.lstat(path)
+    with pytest.raises(zmqcy.ZMQError, match=rf"^bind ipc://{path} \(REP\): .* in use \(by {what}") as caught:
+        socket(zmqcy.REP).bind(f"ipc://{path}")
+    assert caught.value.errno == zmqcy.EADDRINUSE
+    assert os.lstat(path) == before
+
+
+def test_a_bind_deletes_no_file_for_a_path_that_is_too_long(socket, tmp_path):
+    path = tmp_path / ("long" * 30)
+    path.write_text("precious")
+    with pytest.raises(zmqcy.ZMQError):
+        socket(zmqcy.REP).bind(f"ipc://{path}")
+    assert path.read_text() == "precious"
+
+
+def test_a_bind_replaces_a_socket_that_was_left(socket, tmp_path):
+    with plain.socket(plain.AF_UNIX) as left:
+        left.bind(f"{tmp_path}/place")
+    one, other = socket(zmqcy.REP), socket(zmqcy.REQ)
+    one.bind(f"ipc://{tmp_path}/place")
+    other.connect(f"ipc://{tmp_path}/place")
+    other.send(b"x")
+    assert one.recv() == b"x"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux has abstract names")
+def test_an_abstract_name_is_no_file(socket):
+    one, other = socket(zmqcy.PULL), socket(zmqcy.PUSH)
+    one.bind(f"ipc://@zmqcy-{os.getpid()}")
+    other.connect(one.last_endpoint)
+    other.send(b"x")
+    assert one.recv() == b"x"
+    assert not Path(f"@zmqcy-{os.getpid()}").exists()
+
+
+def test_a_name_of_libzmq_s_choice_is_in_tmpdir(run, tmp_path):
+    code = "import zmqcy; s = zmqcy.Context(linger=0).socket(zmqcy.PULL); s.bind('ipc://*'); print(s.last_endpoint)"
+    assert run(code, env={"TMPDIR": str(tmp_path)}).stdout.startswith(f"ipc://{tmp_path}/")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs a second user")
+def test_another_user_may_connect_over_ipc_where_the_mode_of_the_path_lets_it(socket, run):
+    code = (
+        "import os, socket, sys; os.setuid(65534); s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.close()"
+    )
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        os.chmod(folder, 0o755)
+        one = socket(zmqcy.PULL)
+        one.bind(f"ipc://{folder}/place")
+        os.chmod(f"{folder}/place", 0o755)  # as the usual umask has it
+        assert "PermissionError" in run(code, f"{folder}/place", check=False).stderr
+        os.chmod(f"{folder}/place", 0o666)
+        run(code, f"{folder}/place")
+
+
+def test_a_port_is_bound_again_as_soon_as_it_is_free(socket):
+    one, other = socket(zmqcy.PULL), socket(zmqcy.PULL)
+    endpoint = one.bind("tcp://127.0.0.1:*").endpoint
+    one.close()
+    deadline = time.monotonic() + 10
+    while True:
+        try:
+            other.bind(endpoint)
+            break
+        except zmqcy.ZMQError as error:
+            assert error.errno == zmqcy.EADDRINUSE
+            assert time.monotonic() < deadline
 
 
 def test_a_taken_endpoint(socket):

@@ -17,6 +17,8 @@ cdef class BaseSocket:
     cdef bint checked             # messages are checked before they are sent: libzmq would tear some of them
     cdef bint only_first          # XSUB: the later parts of a message are no subscriptions
     cdef bint datagram            # what it sends goes by UDP, and libzmq does not look at its size
+    cdef bint heartbeats          # heartbeat_ivl is set
+    cdef int long_groups          # that it has joined, and must not bind to udp with
     cdef Context owner
     cdef object frames            # the class of the frames that are received: Frame, or one that descends from it
     cdef object origin            # what a shadow must keep alive
@@ -56,15 +58,19 @@ cdef class BaseSocket:
     cdef int check_set(self, int rc, str call, int number, object value) except -1
     cdef int64_t on_endpoint(self, str call, object endpoint) except -1
     cdef tuple check_listener(self, str endpoint)
+    cdef int check_path(self, bytes endpoint) except -1
+    cdef int check_datagrams(self, bytes endpoint) except -1
     cdef int note_name(self, bytes name) except -1
     cdef int lose_name(self, bytes name) except -1
     cdef int on_group(self, str call, object group) except -1
 
 
 cdef enum:
+    MOST_OF_DATAGRAM_GROUP = 127  # bytes: a receiver takes a greater length for negative
     ASK = -1  # libzmq whether a part follows: the last one was not a held one
 
 
+cdef str long_group(str what)
 cdef void forget(SocketRecord *record) noexcept
 cdef int open_signaler(Signaler *signaler, BaseSocket socket, str call) except -1
 cdef void close_signaler(Signaler *signaler, SocketRecord *record) noexcept

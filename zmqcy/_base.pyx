@@ -8,7 +8,7 @@ cimport cython
 from cython cimport critical_section
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.ref cimport Py_INCREF, Py_XDECREF
-from libc.errno cimport EAGAIN, EBUSY, ECHILD, EINVAL, EMFILE, ENOTSOCK
+from libc.errno cimport EADDRINUSE, EAGAIN, EBUSY, ECHILD, EINVAL, EMFILE, ENOENT, ENOTSOCK
 from libc.limits cimport INT_MAX, INT_MIN
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
@@ -25,11 +25,12 @@ from zmqcy._message cimport BIG, Frame, default_threshold, to_threshold
 from zmqcy._system cimport counted, drain, epoll_remove, is_foreign, probe_descriptors
 from zmqcy._transfer cimport events_of, make_signaler
 from zmqcy.libzmq cimport (
-    ENOTSUP, ETERM, ZMQ_DEALER, ZMQ_DGRAM, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR,
-    ZMQ_POLLIN, ZMQ_PUB, ZMQ_PUSH, ZMQ_RCVMORE, ZMQ_STREAM, ZMQ_TYPE, ZMQ_XSUB, zmq_bind, zmq_close, zmq_connect, zmq_connect_peer, zmq_ctx_get,
-    zmq_disconnect, zmq_disconnect_peer, zmq_errno as last_errno, zmq_fd_t, zmq_getsockopt, zmq_has, zmq_join,
-    zmq_leave, zmq_msg_close, zmq_msg_init, zmq_msg_more, zmq_msg_t, zmq_poller_destroy, zmq_setsockopt, zmq_socket,
-    zmq_socket_monitor, zmq_socket_monitor_pipes_stats, zmq_socket_monitor_versioned, zmq_unbind)
+    ENOTSUP, ETERM, ZMQ_DEALER, ZMQ_DGRAM, ZMQ_DISH, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER,
+    ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_PUB, ZMQ_PUSH, ZMQ_RADIO, ZMQ_RCVMORE, ZMQ_STREAM, ZMQ_TYPE, ZMQ_XSUB,
+    zmq_bind, zmq_close, zmq_connect, zmq_connect_peer, zmq_ctx_get, zmq_disconnect, zmq_disconnect_peer,
+    zmq_errno as last_errno, zmq_fd_t, zmq_getsockopt, zmq_has, zmq_join, zmq_leave, zmq_msg_close, zmq_msg_init,
+    zmq_msg_more, zmq_msg_t, zmq_poller_destroy, zmq_setsockopt, zmq_socket, zmq_socket_monitor,
+    zmq_socket_monitor_pipes_stats, zmq_socket_monitor_versioned, zmq_unbind, zmq_version)
 
 from zmqcy import errors
 from zmqcy.options import SOCKET_OPTIONS
@@ -42,10 +43,13 @@ cdef enum:
     NOT_READ = -1         # of the events
     LONGEST_VALUE = 4096  # bytes of the longest option value that is read
     MOST_OPTIONS = 256    # above the largest number of an option
+    ZMQ_IPV6 = 42
     ZMQ_CONFLATE = 54
+    ZMQ_HEARTBEAT_IVL = 75
     ZMQ_USE_FD = 89
     ZMQ_ONLY_FIRST_SUBSCRIBE = 108
     EVENT_PIPES_STATS = 0x10000
+    FEW_LEFT = 64
     SPARE = 4             # descriptors for a look at the interfaces, a listener and its first connection
 
 
@@ -110,6 +114,14 @@ cdef bint tell_next(SocketRecord *record) noexcept:
     if listener is not None:
         tell(listener)
     return True
+
+
+cdef int warn_of_descriptors() except -1:
+    import warnings
+    warnings.warn(
+        f"bind (ipc): the process has fewer than {FEW_LEFT} file descriptors left, and libzmq ends it when a peer "
+        "connects over ipc and none is left: raise the limit (ulimit -n), or bind to tcp", RuntimeWarning, stacklevel=2)
+    return 0
 
 
 cdef void silence(SocketRecord *record) noexcept:
@@ -543,6 +555,13 @@ cdef class BaseSocket:
         if call == "bind":
             if not text.startswith(b"inproc:"):
                 listener = self.check_listener(text.decode("utf-8", "backslashreplace"))
+            if text.startswith(b"ipc://"):
+                if probe_descriptors(FEW_LEFT) < FEW_LEFT:
+                    warn_of_descriptors()
+                if listener is None:
+                    self.check_path(text)
+            if text.startswith(b"udp:"):
+                self.check_datagrams(text)
             function = zmq_bind
         elif call == "connect":
             function = zmq_connect
@@ -566,7 +585,10 @@ cdef class BaseSocket:
             if not interrupted(number):
                 break
         if number:
-            raise error(number, call, self.record.type, text.decode("utf-8", "backslashreplace"))
+            why = None
+            if call == "unbind" and number == ENOENT and self.datagram and text.startswith(b"udp:"):
+                number, why = ENOTSUP, "libzmq keeps a udp endpoint until the socket is closed"
+            raise error(number, call, self.record.type, text.decode("utf-8", "backslashreplace"), why)
         if not text.startswith(b"inproc:"):
             self.networked = True
             self.attend()
@@ -583,6 +605,45 @@ cdef class BaseSocket:
             self.datagram = True
             self.check_messages()
         return peer
+
+    cdef int check_path(self, bytes endpoint) except -1:
+        """Raise where libzmq would delete a file to bind to its path: it does so with all that lies there."""
+        import os
+        import stat
+        if endpoint[6:7] in (b"*", b"@") or os.name == "nt":  # a name of libzmq's choice, or no file
+            return 0
+        try:
+            mode = os.lstat(endpoint[6:]).st_mode
+        except OSError:
+            return 0
+        if stat.S_ISSOCK(mode):
+            return 0
+        what = "a symbolic link" if stat.S_ISLNK(mode) else "a directory" if stat.S_ISDIR(mode) else "a file"
+        why = f"Address already in use (by {what}, which is not a socket: libzmq would delete it; bind to another path)"
+        raise error(EADDRINUSE, "bind", self.record.type, endpoint.decode("utf-8", "backslashreplace"), why)
+
+    cdef int check_datagrams(self, bytes endpoint) except -1:
+        """Raise, or warn, where a datagram would make libzmq end the process."""
+        cdef int ipv6 = 0
+        cdef size_t size = sizeof(ipv6)
+        text = endpoint.decode("utf-8", "backslashreplace")
+        enter(self, "bind")
+        if self.record.type == ZMQ_DGRAM:
+            if zmq_getsockopt(self.record.handle, ZMQ_IPV6, &ipv6, &size) == 0 and ipv6:
+                why = "with ipv6 libzmq ends the process at the first datagram of a DGRAM socket: set ipv6=False"
+                raise error(ENOTSUP, "bind", self.record.type, text, why)
+        elif self.record.type == ZMQ_DISH:
+            if self.long_groups:
+                raise error(EINVAL, "bind", self.record.type, text, long_group("a group that it has joined"))
+            host = text[6:].rpartition(":")[0]
+            is_local = (host.startswith("127.") or host in ("[::1]", "lo")) and ";" not in host  # multicast is for all
+            if can_be_killed() and not is_local:
+                import warnings
+                warnings.warn(
+                    f"bind {text} (DISH): any host that can send a datagram to this address can end the process, by "
+                    "one byte of 128 or more: an error of this libzmq. Use tcp, or a loopback address, or a firewall",
+                    RuntimeWarning, stacklevel=2)
+        return 0
 
     cdef int note_name(self, bytes name) except -1:
         """Take note that a name of inproc is the socket's, as long as it is open."""
@@ -637,15 +698,16 @@ cdef class BaseSocket:
         ----------
         endpoint : str
             ``tcp://127.0.0.1:5555``, ``tcp://*:*`` (`last_endpoint` tells the port), ``ipc:///path`` or
-            ``inproc://name``.
+            ``inproc://name``. A socket that lies at the path is replaced.
 
         Raises
         ------
         InvalidArgument
             The endpoint is malformed.
         ZMQError
-            EADDRINUSE: it is taken. EADDRNOTAVAIL, ENODEV: the machine has no such address. EPROTONOSUPPORT: this
-            libzmq has no such transport. EMFILE: the process has fewer than four descriptors left.
+            EADDRINUSE: it is taken, or a file that is not a socket lies at the path. EADDRNOTAVAIL, ENODEV: the machine
+            has no such address. EPROTONOSUPPORT: this libzmq has no such transport. EMFILE: the process has
+            fewer than four descriptors left.
         IncompatibleProtocol
             The transport does not go with the type of the socket.
         ValueError
@@ -666,6 +728,8 @@ cdef class BaseSocket:
         ------
         ZMQError
             ENOENT: the socket is not bound there.
+        NotSupported
+            It is bound there over udp, which libzmq cannot undo: close the socket.
         """
         self.on_endpoint("unbind", endpoint)
 
@@ -759,14 +823,20 @@ cdef class BaseSocket:
 
     cdef int on_group(self, str call, object group) except -1:
         cdef bytes name = c_string(group, call, "group")
+        cdef bint is_long = len(name) > MOST_OF_DATAGRAM_GROUP
         enter(self, call)
+        if is_long and self.datagram and call == "join":
+            raise error(EINVAL, call, self.record.type, f"group={group!r:.80}", long_group("the name of a group"))
         if <void *> zmq_join is NULL or <void *> zmq_leave is NULL:
             raise no_drafts(call, self.record.type, None)
         if call == "join":
             rc = zmq_join(self.record.handle, name)
         else:
             rc = zmq_leave(self.record.handle, name)
-        return check(rc, call, self.record.type, f"group={group!r:.80}")
+        check(rc, call, self.record.type, f"group={group!r:.80}")
+        if is_long:
+            self.long_groups += 1 if call == "join" else -1
+        return 0
 
     @critical_section
     def join(self, group):
@@ -775,7 +845,7 @@ cdef class BaseSocket:
         Parameters
         ----------
         group : str
-            Its name, of up to 255 bytes.
+            Its name, of up to 255 bytes; over udp, 127.
 
         Raises
         ------
@@ -984,6 +1054,10 @@ cdef class BaseSocket:
         return end
 
     @property
+    def _heartbeats(self):
+        return self.heartbeats
+
+    @property
     def _monitor_address(self):
         return self.monitor_address
 
@@ -1053,6 +1127,8 @@ cdef class BaseSocket:
             self.check_option(zmq_getsockopt(self.record.handle, number, text, &size), call, number)
             if kind == c's' and size and text[size - 1] == 0:
                 size -= 1
+            if number == ZMQ_LAST_ENDPOINT:
+                return whole_endpoint(text[:size])
             return text[:size]
         if kind == c'k':
             size = 41
@@ -1135,7 +1211,12 @@ cdef class BaseSocket:
             else:
                 setting = to_int(value, call, option_name(number))
             enter(self, call)
+            if number == ZMQ_HEARTBEAT_IVL and setting > 0 and self.record.type in (ZMQ_RADIO, ZMQ_DISH):
+                why = "libzmq's heartbeats end the connections of RADIO and DISH: set tcp_keepalive instead"
+                raise error(ENOTSUP, call, self.record.type, f"{option_name(number)}={shown(number, value)}", why)
             rc = zmq_setsockopt(self.record.handle, number, &setting, sizeof(setting))
+            if number == ZMQ_HEARTBEAT_IVL and rc >= 0:
+                self.heartbeats = setting > 0
             if number == ZMQ_LINGER and rc >= 0:
                 self.record.linger_set = True
             elif number == ZMQ_CONFLATE and setting and rc >= 0:
@@ -1191,7 +1272,7 @@ cdef class BaseSocket:
         elif not self.record.state & (BUSY | FORKED):
             endpoint[0] = 0
             if zmq_getsockopt(self.record.handle, ZMQ_LAST_ENDPOINT, endpoint, &size) == 0 and endpoint[0]:
-                words.append((<bytes> endpoint).decode("utf-8", "replace"))
+                words.append(whole_endpoint(endpoint).decode("utf-8", "replace"))
         return f"<{' '.join(words)}>"
 
     def __reduce__(self):
@@ -1215,6 +1296,24 @@ for _option in SOCKET_OPTIONS:
 
 cdef str option_name(int number):
     return option_names.get(number) or f"option {number}"
+
+
+cdef bytes whole_endpoint(bytes endpoint):
+    """Return the last endpoint as it can be connected to: libzmq leaves the transport out where that is udp."""
+    return b"udp://" + endpoint if endpoint and b"://" not in endpoint else endpoint
+
+
+cdef str long_group(str what):
+    return f"{what} has more than {MOST_OF_DATAGRAM_GROUP} bytes: over udp it would end the process of a receiver"
+
+
+cdef bint can_be_killed() noexcept:
+    """Tell whether libzmq takes the length of a datagram's group for negative: where char is, up to 4.3.5."""
+    cdef signed char negative = -1
+    cdef char length = <char> negative
+    cdef int major = 0, minor = 0, patch = 0
+    zmq_version(&major, &minor, &patch)
+    return length < 0 and (major, minor, patch) <= (4, 3, 5)
 
 
 cdef str shown(int number, object value):

@@ -15,7 +15,7 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy, memset
 
-from zmqcy._base cimport ASK, BaseSocket, enter
+from zmqcy._base cimport ASK, MOST_OF_DATAGRAM_GROUP, BaseSocket, enter, long_group
 from zmqcy._context cimport BUSY, CLOSED, HELD, SocketRecord, Stats, come_out, go_inside
 from zmqcy._library cimport (
     EXPIRED, FOREVER, check, deadline_after, error, interrupted, remaining, to_flags, to_int, type_name)
@@ -177,7 +177,10 @@ cdef int check_counts(BaseSocket socket, list parts, list sizes, int flags, str 
             data = parts[i]
             size = (<Frame> data).size() if isinstance(data, Frame) else size_of(data)
             if type_number == ZMQ_RADIO:
-                size += 1 + (len((<Frame> data).group.encode()) if isinstance(data, Frame) else 0)
+                group = (<Frame> data).group.encode("utf-8", "surrogateescape") if isinstance(data, Frame) else b""
+                if len(group) > MOST_OF_DATAGRAM_GROUP:
+                    raise error(EINVAL, call, type_number, f"group={group!r:.80}", long_group("the name of a group"))
+                size += 1 + len(group)
             if size > MOST_DATAGRAM:
                 raise error(EMSGSIZE, call, type_number, f"{size} bytes into a datagram of {MOST_DATAGRAM}")
     return 0
@@ -699,7 +702,8 @@ cdef class Socket(BaseSocket):
         routing_id : int, optional
             SERVER and PEER: the peer that it is for. By default, of a Frame, the one that it came from.
         group : str, optional
-            RADIO: the group that it is for, of up to 255 bytes. By default that of a Frame, or the empty one.
+            RADIO: the group that it is for, of up to 255 bytes; over udp, 127. By default that of a Frame, or the
+            empty one.
 
         Returns
         -------

@@ -7,7 +7,7 @@ from errno import EAGAIN
 from zmqcy import _base, _context
 from zmqcy._library import has, to_seconds, zmq_version_info
 from zmqcy.errors import SocketInUse, TimedOut
-from zmqcy.options import CONTEXT_OPTIONS, OWNERS, SOCKET_OPTIONS
+from zmqcy.options import CONTEXT_OPTIONS, OWNERS, REFUSED, SOCKET_OPTIONS
 from zmqcy.socket import AsyncSocket, Socket
 
 _BATCH_SIZES = 101, 102  # in_batch_size and out_batch_size
@@ -155,7 +155,8 @@ class Context(_context.Context):
         socket = (socket_class or self._socket_class)(self, socket_type)
         try:
             for option, value in self._defaults.items():
-                if option not in OWNERS or socket.socket_type.name in OWNERS[option]:
+                name = socket.socket_type.name
+                if name not in REFUSED.get(option, ()) and (option not in OWNERS or name in OWNERS[option]):
                     socket.setsockopt(option, value)
             for name, value in options.items():
                 if name in ("subscribe", "unsubscribe"):  # which are methods

@@ -122,7 +122,7 @@ SOCKET_OPTIONS = (
     Option(72, "xpub_welcome_msg", "bytes", "w", "", "Message that an XPUB socket sends to each new subscriber."),
     Option(73, "stream_notify", "bool", "w", "", "STREAM reports connects and disconnects by empty messages."),
     Option(74, "invert_matching", "bool", "rw", "", "Deliver the messages that no subscription matches."),
-    Option(75, "heartbeat_ivl", "duration", "rw", "ms", "Time between heartbeats; 0: none."),
+    Option(75, "heartbeat_ivl", "duration", "rw", "ms", "Time between heartbeats; 0: none. Not for RADIO and DISH."),
     Option(76, "heartbeat_ttl", "duration", "rw", "ms", "How long the peer may wait for a sign of life."),
     Option(77, "heartbeat_timeout", "duration", "rw", "ms", "How long the reply to a heartbeat may take; -1: its ivl."),
     Option(78, "xpub_verboser", "bool", "w", "", "XPUB passes up every subscription and unsubscription."),
@@ -208,6 +208,9 @@ for _types, _names in _OWNERS.items():
     for _option in SOCKET_OPTIONS:
         if _option.name in _names:
             OWNERS[_option.number] = OWNERS.get(_option.number, frozenset()).union(_types.split())
+
+REFUSED = {75: frozenset({"RADIO", "DISH"})}  # heartbeat_ivl
+"""The types of sockets that refuse an option which all others have: names of types, by the option's number."""
 
 ALIASES = {
     "identity": "routing_id",

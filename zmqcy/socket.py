@@ -24,6 +24,11 @@ class Endpoint:
     ----------
     endpoint : str
         The endpoint, its wildcards resolved.
+
+    Notes
+    -----
+    An exception of the ``with`` block is passed on, even where the endpoint cannot be left. A ``udp`` endpoint that was
+    bound stays until the socket is closed: libzmq cannot unbind it.
     """
 
     __slots__ = ("_socket", "_undo", "endpoint")
@@ -36,9 +41,14 @@ class Endpoint:
     def __enter__(self):
         return self
 
-    def __exit__(self, *exception):
-        if not self._socket.closed:
+    def __exit__(self, kind=None, *exception):
+        if self._socket.closed or (self._undo == "unbind" and self.endpoint.startswith("udp:")):
+            return
+        try:
             getattr(self._socket, self._undo)(self.endpoint)
+        except ZMQError:
+            if kind is None:
+                raise
 
     def __repr__(self):
         return f"<Endpoint {self.endpoint} of {self._socket!r}>"
@@ -735,7 +745,7 @@ class AsyncSocket(BaseSocket):
     pipes_stats.__doc__ = Socket.pipes_stats.__doc__
 
     async def aclose(self, linger=None):
-        """Close the socket, and wait until what it has queued is sent, or its linger is over.
+        """Close the socket, and wait until what it has queued is sent, or its linger is over, and its ports are free.
 
         Who is cancelled meanwhile leaves it to the context to send the rest.
 
