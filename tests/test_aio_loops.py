@@ -653,6 +653,15 @@ def test_socket_and_context_are_dropped(flavour):
     gc.collect()
 
 
+@pytest.mark.parametrize("linger", [0, 1000])
+async def test_a_port_is_free_after_aclose(flavour, socket, linger):
+    endpoint = "tcp://127.0.0.1:*"
+    for _ in range(20):
+        one = socket(zmqcy.PULL)
+        endpoint = one.bind(endpoint).endpoint
+        await one.aclose(linger)
+
+
 # ---- sockets that nobody waits for
 
 

@@ -1213,10 +1213,7 @@ cdef class Socket(BaseSocket):
         try:
             if linger is not None:
                 self.set_option(ZMQ_LINGER, linger, "close")
-            owes = self.get_option(ZMQ_LINGER, "close") != 0
         except errors.ContextTerminated:
-            owes = False
-        if not owes:
             self.close()
             return None
         endpoint = f"inproc://zmqcy.end.{<size_t> self.record.handle}.{now()}".encode()
