@@ -900,3 +900,50 @@ def test_what_is_read_of_a_watched_socket_has_libzmq_forget_the_peer(socket):
             watcher.recv(10_000)
             if not waits.poll(0):
                 break
+
+
+# ---- connections to itself
+
+
+def own_port():
+    """Return an endpoint where nobody listens, with a source that makes TCP connect the port to itself."""
+    with system.create_server(("127.0.0.1", 0)) as one:
+        port = one.getsockname()[1]
+    return f"tcp://127.0.0.1:{port};127.0.0.1:{port}"
+
+
+def test_a_connection_to_itself_is_no_peer(socket):
+    one = socket(zmqcy.DEALER)  # which takes its own handshake for that of a peer
+    with one.watch() as monitor:
+        one.connect(endpoint := own_port())
+        connected = until(monitor, "HANDSHAKE_SUCCEEDED")[-2]
+        assert connected.name == "CONNECTED"
+        assert connected.reason.startswith("connected to itself: nobody listens")
+        assert monitor.peers == 0
+        with pytest.raises(zmqcy.TimedOut, match=f"0 of 1 peers, timeout=0, {endpoint} connected to itself"):
+            monitor.wait_connected(0)
+        one.disconnect(endpoint)
+        server = socket(zmqcy.DEALER)
+        server.bind("tcp://127.0.0.1:*")
+        one.connect(server.last_endpoint)
+        monitor.wait_connected(LIMIT)
+        assert monitor.peers == 1
+
+
+def test_a_connection_to_itself_that_ends_at_once_is_told(socket):
+    one = socket(zmqcy.PUSH)  # whose type does not fit itself: libzmq does not try again
+    with one.watch() as monitor:
+        one.connect(own_port())
+        assert "to itself" in until(monitor, "DISCONNECTED")[-1].reason
+        with pytest.raises(zmqcy.TimedOut, match="to itself"):
+            monitor.wait_connected(0)
+
+
+async def test_a_task_waits_for_no_connection_to_itself(flavour, socket):
+    one = socket(zmqcy.DEALER)
+    async with one.watch() as monitor:
+        one.connect(own_port())
+        while (await monitor.recv(LIMIT)).name != "HANDSHAKE_SUCCEEDED":
+            pass
+        with pytest.raises(zmqcy.TimedOut, match="to itself"):
+            await monitor.wait_connected(0)

@@ -394,3 +394,81 @@ def test_three_hosts_and_a_partition(hosts):
         for each in [server, *workers]:
             each.kill()
             each.communicate()
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("unshare") or os.geteuid() != 0, reason="needs root and unshare")
+@pytest.mark.parametrize(
+    ("endpoint", "setting", "is_served"),
+    [
+        ("tcp://127.0.0.1:40010", "ip_local_port_range=40000 40020", False),
+        ("tcp://127.0.0.2:0;127.0.0.1:40010", "ip_local_port_range=40000 40020", True),
+        ("tcp://127.0.0.1:40010", "ip_local_port_range=40011 40020", True),
+        ("tcp://127.0.0.1:40010", "ip_local_reserved_ports=40010", True),
+    ],
+    ids=["plain", "source address", "port below the range", "reserved port"],
+)
+def test_a_source_address_keeps_a_client_from_connecting_to_itself(endpoint, setting, is_served):
+    """In a namespace whose few ports for clients come round soon, a client tries 300 times before its server starts."""
+    code = """
+        import sys, time, zmqcy
+        context = zmqcy.Context(linger=0)
+        push = context.socket(zmqcy.PUSH, reconnect_ivl=1)
+        monitor = push.watch()
+        push.connect(sys.argv[1])
+        count, event = 0, None
+        while count < 300 and (event is None or event.name != "DISCONNECTED"):
+            event = monitor.recv(10_000)
+            count += event.name == "CONNECT_RETRIED"
+        pull = context.socket(zmqcy.PULL)
+        try:
+            pull.bind("tcp://127.0.0.1:40010")
+            push.send(b"x")
+            print(pull.recv(timeout=10_000) == b"x")
+        except zmqcy.ZMQError as error:
+            assert error.errno == zmqcy.EADDRINUSE
+            print(False)
+        context.destroy(0)
+    """
+    port = "ip_local_port_range=40000 40020"
+    script = f'ip link set lo up; sysctl -qw "net.ipv4.{port}"; sysctl -qw "net.ipv4.{setting}"; exec "$@"'
+    done = subprocess.run(
+        ["unshare", "-n", "sh", "-c", script, "sh", sys.executable, "-c", textwrap.dedent(code), endpoint],
+        capture_output=True, text=True, timeout=50,
+    )  # fmt: skip
+    if "unshare" in done.stderr or "sysctl" in done.stderr:
+        pytest.skip("needs the right to make a network namespace")
+    assert (done.stdout.strip(), done.stderr) == (str(is_served), "")
+
+
+RATE = 800_000  # bytes/s of a slow connection
+
+
+@pytest.mark.parametrize("whose", ["receiver", "sender"])
+def test_heartbeats_cut_a_message_that_takes_longer(through, whose):
+    """A message of 0.5 s: no heartbeat can be sent or answered before its end."""
+    options = {"heartbeat_ivl": 50, "heartbeat_timeout": 150}
+    pull, push, proxy = through(
+        zmqcy.PULL, zmqcy.PUSH, options if whose == "receiver" else {}, options if whose == "sender" else {}
+    )
+    proxy.alter = lambda data, _: time.sleep(len(data) / RATE) or data
+    with (pull if whose == "receiver" else push).watch(Event.DISCONNECTED) as monitor, push.watch() as other:
+        push.send(b"small")
+        assert pull.recv() == b"small"
+        push.send(bytes(400_000))
+        assert "a message took longer than heartbeat_timeout" in monitor.recv(LIMIT).reason
+        while other.recv(LIMIT).name != "DISCONNECTED":
+            pass
+    push.send(b"after")
+    received = pull.recv()
+    if whose == "sender" and len(received) == 400_000:  # all of it was with the kernel, whose connection ends after it
+        received = pull.recv()
+    assert received == b"after"
+
+
+def test_a_long_message_arrives_within_heartbeat_timeout(through):
+    options = {"heartbeat_ivl": 50, "heartbeat_timeout": LIMIT, "heartbeat_ttl": LIMIT}
+    pull, push, proxy = through(zmqcy.PULL, zmqcy.PUSH, options, options)
+    proxy.alter = lambda data, _: time.sleep(len(data) / RATE) or data
+    push.send(bytes(400_000))
+    assert len(pull.recv()) == 400_000

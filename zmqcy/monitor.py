@@ -29,6 +29,12 @@ _UNTOLD = {
     errno.EPIPE: "the peer hung up",
     errno.ECONNRESET: "the peer hung up",
 }
+_TO_ITSELF = "connected to itself: nobody listens at this port, and TCP chose it for the client's end too"
+_ENDED_AT_ONCE = (
+    "ended before the handshake: its peer hung up, or has a type that does not fit, or nobody listens and it was a "
+    "connection to itself"
+)
+_HEARTBEATS = "heartbeats may have ended it: the peer was silent, or a message took longer than heartbeat_timeout"
 _ZAP = {300: "temporary error", 400: "authentication failed", 500: "internal error"}
 # One for all hubs: a watcher may be collected, and leave its hub, in whatever thread holds it.
 _lock = RLock()
@@ -51,12 +57,16 @@ class SocketEvent(NamedTuple):
     peer : str or None
         The address of the other side, ``127.0.0.1:40000``, of CONNECTED and ACCEPTED over tcp; None where it is not
         known, as when the connection has gone already.
+    note : str or None
+        What zmqcy has found out about it, in words: a connection of which both ends are one, or a connection that may
+        have been ended by heartbeats.
     """
 
     event: Event
     value: int
     endpoint: str
     peer: str | None = None
+    note: str | None = None
 
     @property
     def name(self):
@@ -65,7 +75,7 @@ class SocketEvent(NamedTuple):
 
     @property
     def reason(self):
-        """str or None: of what failed, why, in words."""
+        """str or None: of what failed, why, in words; or the `note`."""
         if self.event & Event.HANDSHAKE_FAILED_NO_DETAIL and self.value in _UNTOLD:
             return _UNTOLD[self.value]
         if self.event & _FAILED:
@@ -75,7 +85,7 @@ class SocketEvent(NamedTuple):
             return self.value.name.lower().replace("_", " ") if known else f"{self.value:#x}"
         if self.event & Event.HANDSHAKE_FAILED_AUTH:
             return f"{_ZAP.get(self.value, 'ZAP status')} ({self.value})"
-        return None
+        return self.note
 
 
 def parse_monitor_message(parts):
@@ -136,27 +146,28 @@ def _to_event(head, endpoint):
     endpoint = endpoint.decode("utf-8", "surrogateescape")
     if event & Event.HANDSHAKE_FAILED_PROTOCOL and value in ProtocolError.__members__.values():
         value = ProtocolError(value)
-    peer = None
+    peer = note = None
     if event & (Event.CONNECTED | Event.ACCEPTED) and endpoint.startswith("tcp://"):
-        peer = _peer(value, endpoint.rpartition(":")[2], event & Event.ACCEPTED)
-    return SocketEvent(event, value, endpoint, peer)
+        peer, own = _ends(value, endpoint.rpartition(":")[2], event & Event.ACCEPTED)
+        if event & Event.CONNECTED and peer is not None and peer == own:
+            note = _TO_ITSELF
+    return SocketEvent(event, value, endpoint, peer, note)
 
 
-def _peer(fd, port, accepted):
-    """Return the address at the other end of a descriptor, or None if it is no such connection any more."""
+def _ends(fd, port, accepted):
+    """Return the addresses of the peer and our own of a descriptor, or None if it is no such connection any more."""
     import socket
 
     try:
         with connection_of(fd) as connection:
             if connection.family not in (socket.AF_INET, socket.AF_INET6):
-                return None
-            host, number, *_ = connection.getpeername()
-            ours = connection.getsockname()[1]
+                return None, None
+            ends = [address[:2] for address in (connection.getpeername(), connection.getsockname())]
     except OSError:
-        return None
-    if str(ours if accepted else number) != port:  # another one has the descriptor by now
-        return None
-    return f"[{host}]:{number}" if ":" in host else f"{host}:{number}"
+        return None, None
+    if str(ends[1 if accepted else 0][1]) != port:  # another one has the descriptor by now
+        return None, None
+    return [f"[{host}]:{number}" if ":" in host else f"{host}:{number}" for host, number in ends]
 
 
 class Hub:
@@ -170,6 +181,8 @@ class Hub:
         self.left = False  # more has come than was handed on
         self.connections = {}  # endpoint: their descriptors
         self.greeted = {}  # endpoint: how many of these have done their handshake
+        self.loops = {}  # endpoint: descriptors of connections to itself
+        self.notes = {}  # endpoint: what is known of its last connection, if that is no peer
 
     def pump(self):
         """Hand on what has come, `_MOST` events of it.
@@ -181,8 +194,7 @@ class Hub:
         self.left = left = False
         try:
             while self.failure is None and (head := self.pair.try_recv()) is not None:
-                event = _to_event(head, self.pair.try_recv())
-                self.count(event)
+                event = self.count(_to_event(head, self.pair.try_recv()))
                 left |= event.event == Event.DISCONNECTED
                 for watcher in list(self.watchers.values()):
                     watcher = watcher()
@@ -206,16 +218,33 @@ class Hub:
                 socket._catch_up()
 
     def count(self, event):
-        """Take note of who has come or gone. Of a handshake libzmq does not tell which connection has done it."""
-        connections = self.connections.setdefault(event.endpoint, set())
-        if event.event & (Event.ACCEPTED | Event.CONNECTED):
+        """Take note of who has come or gone, and return the event with what that tells.
+
+        Of a handshake libzmq does not tell which connection has done it.
+        """
+        endpoint = event.endpoint
+        connections = self.connections.setdefault(endpoint, set())
+        loops = self.loops.setdefault(endpoint, set())
+        if event.event & Event.CONNECTED:
+            self.notes[endpoint] = event.note if event.peer or not endpoint.startswith("tcp:") else _ENDED_AT_ONCE
+        if event.note == _TO_ITSELF:
+            loops.add(event.value)
+        elif event.event & (Event.ACCEPTED | Event.CONNECTED):
             connections.add(event.value)
-        elif event.event & Event.HANDSHAKE_SUCCEEDED:
-            self.greeted[event.endpoint] = self.greeted.get(event.endpoint, 0) + 1
+            loops.discard(event.value)
+        elif event.event & Event.HANDSHAKE_SUCCEEDED and not loops:
+            self.greeted[endpoint] = self.greeted.get(endpoint, 0) + 1
+            self.notes[endpoint] = None
         elif event.event & Event.DISCONNECTED:
+            greeted, socket = self.greeted.get(endpoint, 0), self.socket()
+            if not greeted:
+                event = event._replace(note=self.notes.get(endpoint))
+            elif socket is not None and socket._heartbeats:
+                event = event._replace(note=_HEARTBEATS)
             connections.discard(event.value)
-            if self.greeted.get(event.endpoint, 0) > len(connections):
-                self.greeted[event.endpoint] = len(connections)
+            loops.discard(event.value)
+            self.greeted[endpoint] = min(greeted, len(connections))
+        return event
 
     def disconnected(self, endpoint):
         """The socket itself has left an endpoint, of which libzmq writes nothing."""
@@ -223,6 +252,8 @@ class Hub:
             self.pump()
             self.connections.pop(endpoint, None)
             self.greeted.pop(endpoint, None)
+            self.loops.pop(endpoint, None)
+            self.notes.pop(endpoint, None)
 
     def finish(self, number, text):
         """There are no more events: let all watchers know."""
@@ -442,8 +473,12 @@ def _deadline(call, n, timeout):
     return None if seconds is None else monotonic() + seconds
 
 
-def _too_few(call, peers, n, timeout):
-    return TimedOut(errno.EAGAIN, call=call, detail=f"{peers} of {n} peers, timeout={timeout}")
+def _too_few(call, watcher, n, timeout):
+    detail = f"{watcher.peers} of {n} peers, timeout={timeout}"
+    for endpoint, note in watcher._hub.notes.items():
+        if note is not None:
+            detail += f", {endpoint} {note}"
+    return TimedOut(errno.EAGAIN, call=call, detail=detail)
 
 
 class Monitor(_Watcher):
@@ -517,6 +552,10 @@ class Monitor(_Watcher):
 
         Who has come since the socket is watched is counted: watch it before its first `bind` or `connect`. Of peers
         over inproc libzmq tells nothing. A peer that is there may not have subscribed yet: an XPUB is told of that.
+        A connection to itself, which TCP may make where nobody listens at a local port, is not counted. A connection
+        that the peer does not serve is counted: a PAIR has one peer, and keeps a second one out for good, as a ROUTER
+        does with a routing id that is taken. So ask such a peer for an answer. Where none comes, a DEALER calls
+        `disconnect` and `connect`; a PAIR is closed, and another one made.
 
         Parameters
         ----------
@@ -539,7 +578,7 @@ class Monitor(_Watcher):
             while self.peers < n:
                 self._check("wait_peers")
                 if not other.poll(None if deadline is None else max(0, deadline - monotonic()) * 1000):
-                    raise _too_few("wait_peers", self.peers, n, timeout)
+                    raise _too_few("wait_peers", self, n, timeout)
                 other.try_recv()
 
     def wait_connected(self, timeout=None):
@@ -654,7 +693,7 @@ class AsyncMonitor(_Watcher):
                 try:
                     await other.recv(None if deadline is None else max(0, deadline - monotonic()) * 1000)
                 except TimedOut:
-                    raise _too_few("wait_peers", self.peers, n, timeout) from None
+                    raise _too_few("wait_peers", self, n, timeout) from None
 
     wait_peers.__doc__ = Monitor.wait_peers.__doc__
 

@@ -86,7 +86,7 @@ def words(event: SocketEvent) -> str:
     if event.event & Event.CONNECT_DELAYED:
         return zmqcy.strerror(event.value)
     if event.event & NUMBERS:
-        return f"descriptor {event.value}"
+        return f"descriptor {event.value}" + (f"; {event.note}" if event.note else "")
     return event.reason or ""
 
 
