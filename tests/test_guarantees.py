@@ -97,3 +97,30 @@ def test_conflate_keeps_the_last_alone(near):
     push.send_many([b"1", b"2", b"3"])
     assert pull.recv() == b"3"
     assert pull.poll(0) == 0
+
+
+@pytest.mark.parametrize(("bound", "connected"), [(zmqcy.PAIR, zmqcy.PAIR), (zmqcy.ROUTER, zmqcy.DEALER)])
+def test_a_second_peer_is_kept_out_until_it_connects_anew(socket, bound, connected):
+    """It has shaken hands and counts as connected, and is not served even after the first has gone."""
+    one = socket(bound)
+    endpoint = one.bind("tcp://127.0.0.1:*").endpoint
+    with one.watch(zmqcy.Event.DISCONNECTED) as monitor:
+        first, second = (socket(connected, routing_id=b"name") for _ in range(2))
+        first.connect(endpoint)
+        first.send(b"first")
+        assert one.recv_multipart()[-1] == b"first"
+        with second.watch() as other:
+            second.connect(endpoint)
+            other.wait_connected(10_000)
+        first.close()
+        monitor.recv(10_000)
+        second.send(b"lost")
+        assert one.poll(200) == 0
+        if connected == zmqcy.PAIR:  # which takes no new connection until libzmq has ended the old one
+            second.close()
+            second = socket(connected)
+        else:
+            second.disconnect(endpoint)
+        second.connect(endpoint)
+        second.send(b"second")
+        assert one.recv_multipart()[-1] == b"second"

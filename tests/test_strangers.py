@@ -274,6 +274,51 @@ def test_a_stranger_at_a_pair_keeps_others_out_until_it_goes(ctx, seen):
         assert is_served(ctx, host, "PAIR NULL")
 
 
+def websocket_frame(opcode, body, final=True, masked=True):
+    mask = os.urandom(4) if masked else b""
+    body = bytes(byte ^ mask[i % 4] for i, byte in enumerate(body)) if masked else body
+    return bytes([final << 7 | opcode, masked << 7 | len(body)]) + mask + body
+
+
+@pytest.mark.skipif(not zmqcy.has("ws"), reason="this libzmq has no WebSocket")
+@pytest.mark.parametrize(
+    ("frames", "is_read"),
+    [
+        ([websocket_frame(2, b"\0first")], True),
+        ([websocket_frame(9, b"ping"), websocket_frame(2, b"\0first")], True),
+        ([websocket_frame(1, b"\0first")], False),
+        ([websocket_frame(2, b"\0fi", final=False), websocket_frame(0, b"rst")], False),
+        ([websocket_frame(2, b"\0first", masked=False)], False),
+        ([websocket_frame(2, b"")], False),
+    ],
+    ids=["binary", "ping", "text", "fragments", "unmasked", "empty"],
+)
+def test_a_frame_of_websocket_that_libzmq_cannot_read_ends_what_it_reads(socket, frames, is_read):
+    """It and all that follows it on the connection are dropped, and no event tells."""
+    pull, good = socket(zmqcy.PULL), socket(zmqcy.PUSH)
+    pull.bind("ws://127.0.0.1:*")
+    with pull.watch() as monitor:
+        connection = stranger(pull.last_endpoint.replace("ws:", "tcp:").rstrip("/"))
+        connection.sendall(
+            b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            b"Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: ZWS2.0\r\n\r\n"
+        )
+        assert connection.recv(1000).startswith(b"HTTP/1.1 101")
+        routing_id = websocket_frame(2, b"\0")
+        connection.sendall(routing_id + b"".join(frames) + websocket_frame(2, b"\0later"))
+        if is_read:
+            assert [pull.recv(), pull.recv()] == [b"first", b"later"]
+        else:
+            assert pull.poll(300) == 0
+        good.connect(pull.last_endpoint)
+        good.send(b"good")
+        assert pull.recv() == b"good"
+        names = set()
+        while (event := monitor.try_recv()) is not None:
+            names.add(event.name)
+        assert "DISCONNECTED" not in names
+
+
 @pytest.mark.slow
 def test_fuzzed_bytes_against_every_type_and_mechanism(ctx):
     """The seed is shown where it fails; tests/fuzz_wire.py runs it again, and others for longer."""

@@ -14,6 +14,7 @@ import os
 import pickle
 import resource
 import signal
+import socket as system
 import subprocess
 import sys
 import tempfile
@@ -225,10 +226,10 @@ def poller_changed(zmq):
     thread = threading.Thread(target=work)
     thread.start()
     for _ in range(15):
-        for socket in others:
-            outcomes.add(outcome(poller.register, socket, zmq.POLLIN))
-        for socket in others:
-            outcomes.add(outcome(poller.unregister, socket))
+        for other in others:
+            outcomes.add(outcome(poller.register, other, zmq.POLLIN))
+        for other in others:
+            outcomes.add(outcome(poller.unregister, other))
     ended.set()
     thread.join()
     raised = sorted(outcomes - {"None", "[]", "KeyError"})  # of one whose register was refused
@@ -1169,6 +1170,75 @@ def context_of_another_libzmq(zmq):
     return in_child_quietly(work)
 
 
+@program(
+    ADDRESSES,
+    "bind to the ipc path of a file that is not a socket",
+    "EADDRINUSE; the file is there",
+    "test_socket.py::test_a_bind_deletes_no_file",
+)
+def file_at_a_path(zmq):
+    with tempfile.TemporaryDirectory() as folder:
+        path = f"{folder}/precious.txt"
+        with open(path, "w") as file:
+            file.write("precious")
+        try:
+            make(zmq, zmq.Context(), "REP").bind(f"ipc://{path}")
+            said = "bound"
+        except zmq.ZMQError as error:
+            said = errno.errorcode[error.errno]
+        return f"{said}; the file is {'there' if os.path.isfile(path) else 'deleted'}"
+
+
+@program(
+    ADDRESSES,
+    "connect to a local port where nobody listens, and TCP takes that port for the client's end too: a DEALER; a PUSH",
+    "it receives what it sends; it does not try again",
+    "test_monitor.py::test_a_connection_to_itself_is_no_peer",
+    "test_monitor.py::test_a_connection_to_itself_that_ends_at_once_is_told",
+    "test_network.py::test_a_source_address_keeps_a_client_from_connecting_to_itself",
+)
+def connection_to_itself(zmq):
+    ctx = zmq.Context()
+
+    def connect(socket_type, **options):
+        with system.create_server(("127.0.0.1", 0)) as one:
+            port = one.getsockname()[1]
+        client = make(zmq, ctx, socket_type, **options)
+        monitor = client.get_monitor_socket()
+        monitor.rcvtimeo = LIMIT
+        client.connect(f"tcp://127.0.0.1:{port};127.0.0.1:{port}")
+        return client, monitor
+
+    dealer, _ = connect("DEALER")
+    dealer.send(b"x")
+    said = "it receives what it sends" if dealer.recv() == b"x" else "it receives another message"
+    _push, monitor = connect("PUSH", reconnect_ivl=1)
+    while int.from_bytes(monitor.recv_multipart()[0][:2], sys.byteorder) != zmq.EVENT_DISCONNECTED:
+        pass
+    monitor.rcvtimeo = 500
+    again = outcome(monitor.recv_multipart)
+    return f"{said}; it {'does not try' if again in ('Again', 'TimedOut') else 'tries'} again"
+
+
+@program(ADDRESSES, "The SOCKS proxy of a client is down, and the client is closed", "SIGABRT")
+def proxy_that_is_down(zmq):
+    def work():
+        ctx = zmq.Context()
+        push = make(zmq, ctx, "PUSH")
+        push.setsockopt(zmq.SOCKS_PROXY, b"127.0.0.1:1")
+        monitor = push.get_monitor_socket()
+        monitor.rcvtimeo = LIMIT
+        push.connect("tcp://127.0.0.1:2")
+        while int.from_bytes(monitor.recv_multipart()[0][:2], sys.byteorder) != zmq.EVENT_CONNECT_RETRIED:
+            pass
+        push.disable_monitor()
+        push.close()
+        ctx.term()
+        return "ended"
+
+    return in_child_quietly(work).partition(" ")[0]
+
+
 # --------------------------------------------------------------------------------------------------------------- limits
 
 LIMITS = "Limits"
@@ -1297,6 +1367,33 @@ def descriptors_of_a_connect(zmq):
         time.sleep(0.2)  # for libzmq's thread, which tries and fails
 
     return starved(zmq, call)
+
+
+@program(
+    LIMITS,
+    "The same, with none left: a peer connects over ipc",
+    "SIGABRT",
+    "test_context.py::test_an_ipc_bind_warns_where_few_descriptors_are_left",
+)
+def descriptors_of_an_ipc_listener(zmq):
+    def work():
+        with tempfile.TemporaryDirectory() as folder:
+            pull, push = pair(zmq, zmq.Context(), url=f"ipc://{folder}/first")
+            push.send(b"x")
+            pull.recv()  # all threads run
+            peer = subprocess.Popen(
+                [sys.executable, "-S", "-c", "import socket, sys; s = socket.socket(socket.AF_UNIX); input(); "
+                 "s.connect(sys.argv[1]); input()", f"{folder}/first"], stdin=subprocess.PIPE,
+            )  # fmt: skip
+            take_descriptors()
+            peer.stdin.write(b"\n")
+            peer.stdin.flush()
+            try:
+                return "lives" if pull.poll(2000) == 0 else "a message came"
+            finally:
+                peer.kill()
+
+    return in_child_quietly(work).partition(" ")[0]
 
 
 @program(
