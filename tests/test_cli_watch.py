@@ -94,6 +94,12 @@ def test_retries_and_a_time_without_events(nowhere):
     assert done.stderr.splitlines()[1:] == [f"zmqcy: dealer {nowhere}: no event within 500 ms"]
 
 
+def test_a_connection_to_itself_is_told(nowhere):
+    source = nowhere.removeprefix("tcp://")
+    done = cli("watch", "dealer", f"{nowhere};{source}", "--events", "connected", "--count", 1, "--timeout", 10_000)
+    assert re.search(r"connected .*\(descriptor \d+; connected to itself: nobody listens at this port", done.stdout)
+
+
 def test_sub_subscribes(start, socket):
     xpub = socket(zmqcy.XPUB)
     xpub.bind(ANY)

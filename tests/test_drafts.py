@@ -611,6 +611,46 @@ def test_heartbeats_of_other_types_keep_connections(socket, sender, receiver):
 
 
 @with_drafts
+@each("address", ["127.0.0.1", "127.0.0.1;239.0.0.1"])
+def test_two_sockets_on_a_port_of_udp(socket, recwarn, address):
+    """Of an address the last that was bound gets what comes; of multicast each gets what is for the other's group."""
+    with plain.socket(plain.AF_INET, plain.SOCK_DGRAM) as probe:
+        try:
+            members = plain.inet_aton("239.0.0.1") + plain.inet_aton("127.0.0.1")
+            probe.setsockopt(plain.IPPROTO_IP, plain.IP_ADD_MEMBERSHIP, members)
+        except OSError:
+            pytest.skip("no multicast here")
+    port = free_udp_port()
+    others = address.replace("239.0.0.1", "239.0.0.2")
+    first, second = (socket(zmqcy.DISH) for _ in range(2))
+    for one, place in ((first, others), (second, address)):
+        one.join("g")
+        one.bind(f"udp://{place}:{port}")
+    radio = socket(zmqcy.RADIO, multicast_loop=True)
+    radio.connect(f"udp://{address}:{port}")
+    deadline = time.monotonic() + 10
+    while not second.poll(20):  # it is bound in the background
+        radio.send(b"x", group="g")
+        assert time.monotonic() < deadline
+    assert bool(first.poll(1000 if ";" in address else 0)) == (";" in address)
+
+
+@with_drafts
+def test_a_long_group_is_refused_by_asyncio_too():
+    async def main():
+        async with zmqcy.asyncio.Context(linger=0) as ctx:
+            radio = ctx.socket(zmqcy.RADIO)
+            radio.connect(f"udp://127.0.0.1:{free_udp_port()}")
+            frame = zmqcy.Frame(b"x")
+            frame.group = "g" * 128
+            for send in (lambda: radio.send(frame), lambda: radio.send(b"x", group="g" * 128)):
+                with pytest.raises(zmqcy.InvalidArgument, match="more than 127 bytes"):
+                    await send()
+
+    asyncio.run(main())
+
+
+@with_drafts
 def test_datagrams(socket):
     port = free_udp_port()
     one = socket(zmqcy.DGRAM)

@@ -1181,6 +1181,25 @@ def test_use_fd(socket):
     assert pull.recv() == b"through it"
 
 
+def test_use_fd_is_closed_by_libzmq(run):
+    """So it is handed over by `detach`: its number may soon be another file's."""
+    run("""
+        import errno, os, socket, time, zmqcy
+        listener = socket.create_server(("127.0.0.1", 0))
+        number = listener.detach()
+        with zmqcy.Context(linger=0) as context:
+            pull = context.socket(zmqcy.PULL, use_fd=number)
+            pull.bind("tcp://127.0.0.1:*")
+            os.fstat(number)
+        try:
+            os.fstat(number)
+        except OSError as error:
+            assert error.errno == errno.EBADF
+        else:
+            raise AssertionError("it is open")
+    """)
+
+
 @pytest.mark.parametrize("what", ["nothing", "file", "silent", "local", "taken"])
 def test_use_fd_of_what_does_not_listen(run, what):
     """libzmq would abort in its thread."""
