@@ -947,3 +947,32 @@ async def test_a_task_waits_for_no_connection_to_itself(flavour, socket):
             pass
         with pytest.raises(zmqcy.TimedOut, match="to itself"):
             await monitor.wait_connected(0)
+
+
+def test_events_through_a_proxy_have_its_address_and_no_reason(run):
+    done = run("""
+        import os, threading, zmqcy
+        from socket import create_server
+        proxy = create_server(("127.0.0.1", 0))
+
+        def refuse():
+            while True:
+                connection = proxy.accept()[0]
+                connection.recv(100)
+                connection.sendall(b"\\5\\0")
+                connection.recv(100)
+                connection.sendall(b"\\5\\5\\0\\1" + bytes(6))  # connection refused
+
+        threading.Thread(target=refuse, daemon=True).start()
+        place = f"127.0.0.1:{proxy.getsockname()[1]}"
+        one = zmqcy.Context().socket(zmqcy.PUSH, socks_proxy=place)
+        monitor = one.watch()
+        one.connect("tcp://10.9.9.9:5555")
+        events = [monitor.recv(10_000) for _ in range(3)]
+        assert [event.name for event in events] == ["CONNECT_DELAYED", "CLOSED", "CONNECT_RETRIED"]
+        assert {event.endpoint for event in events} == {f"tcp://{place}"}
+        assert {event.reason for event in events} == {None}
+        print("seen", flush=True)
+        os._exit(0)  # to close the socket would end the process: see docs/reliability.md
+    """)  # fmt: skip
+    assert (done.stdout, done.stderr) == ("seen\n", "")
