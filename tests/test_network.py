@@ -447,23 +447,18 @@ RATE = 800_000  # bytes/s of a slow connection
 @pytest.mark.parametrize("whose", ["receiver", "sender"])
 def test_heartbeats_cut_a_message_that_takes_longer(through, whose):
     """A message of 0.5 s: no heartbeat can be sent or answered before its end."""
-    options = {"heartbeat_ivl": 50, "heartbeat_timeout": 150}
+    options = {"heartbeat_ivl": 50, "heartbeat_timeout": 250}
     pull, push, proxy = through(
         zmqcy.PULL, zmqcy.PUSH, options if whose == "receiver" else {}, options if whose == "sender" else {}
     )
     proxy.alter = lambda data, _: time.sleep(len(data) / RATE) or data
-    with (pull if whose == "receiver" else push).watch(Event.DISCONNECTED) as monitor, push.watch() as other:
+    with (pull if whose == "receiver" else push).watch(Event.DISCONNECTED) as monitor:
         push.send(b"small")
         assert pull.recv() == b"small"
         push.send(bytes(400_000))
         assert "a message took longer than heartbeat_timeout" in monitor.recv(LIMIT).reason
-        while other.recv(LIMIT).name != "DISCONNECTED":
-            pass
-    push.send(b"after")
-    received = pull.recv()
-    if whose == "sender" and len(received) == 400_000:  # all of it was with the kernel, whose connection ends after it
-        received = pull.recv()
-    assert received == b"after"
+        if whose == "receiver":  # else the kernel may have all of it, and send it before it ends the connection
+            assert pull.poll(100) == 0
 
 
 def test_a_long_message_arrives_within_heartbeat_timeout(through):

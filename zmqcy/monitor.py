@@ -237,7 +237,7 @@ class Hub:
             self.notes[endpoint] = None
         elif event.event & Event.DISCONNECTED:
             greeted, socket = self.greeted.get(endpoint, 0), self.socket()
-            if not greeted:
+            if not greeted and event.value in connections | loops:
                 event = event._replace(note=self.notes.get(endpoint))
             elif socket is not None and socket._heartbeats:
                 event = event._replace(note=_HEARTBEATS)
