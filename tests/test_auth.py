@@ -4,28 +4,32 @@ import ast
 import asyncio
 import contextlib
 import errno
+import gc
 import logging
 import os
 import re
 import socket as system
 import threading
+import weakref
 from pathlib import Path
 from time import monotonic
 
 import pytest
+import wire
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 from rows import rows
 
 import zmqcy
 import zmqcy.asyncio
-from zmqcy.auth import ANY, Authenticator, Certificate, Policy
+from zmqcy.auth import ANY, VOUCHER, Authenticator, Certificate, Policy
 
 pytestmark = pytest.mark.skipif(not zmqcy.has("curve"), reason="this libzmq has no CURVE")
 
 LIMIT = 10_000  # ms that something may take
 ZAP = "inproc://zeromq.zap.01"
 TCP = "tcp://127.0.0.1:*"
+PAGE = Path(__file__).parent.parent / "docs" / "security.md"
 SERVER, FRIEND, STRANGER = (Certificate.generate() if zmqcy.has("curve") else None for _ in range(3))
 FAILED = (
     zmqcy.Event.HANDSHAKE_FAILED_AUTH
@@ -336,16 +340,9 @@ def test_replay(ctx, serve, socket):
 def test_no_handler(ctx, serve, socket):
     server = serve(plain_server)
     assert server.refuses(plain_client()).reason == "there is no ZAP handler to ask about the peer"
-    late = socket(zmqcy.PULL)
-    if not zmqcy.has("draft"):
-        with pytest.raises(zmqcy.StateError, match="serve_curve domain='d'.*no handler of ZAP.*start an Authenticator"):
-            late.serve_curve(SERVER, "d")
-        assert late.mechanism == zmqcy.NULL and late.zap_domain == ""
-    with Authenticator(ctx, plain={"friend": "right"}, domains={"d": Policy(curve=[FRIEND])}):
+    with Authenticator(ctx, plain={"friend": "right"}):
         server.serves(plain_client())  # a handler may come after the servers
         server.refuses(plain_client("wrong"))
-        late.serve_curve(SERVER, "d")
-        assert late.zap_domain == "d"
     server.refuses(plain_client())
 
 
@@ -374,27 +371,282 @@ def _raise(kind):
     raise kind("right")  # a careless function: the password is in the text
 
 
-@rows("kind", [KeyError, SystemExit, asyncio.CancelledError, TimeoutError])
-@rows("later", [False, True])
-def test_a_function_that_raises(ctx, serve, caplog, kind, later):
+def _in_a_task(result):
+    async def call():
+        return result()
+
+    return asyncio.ensure_future(call())  # what it raises, KeyboardInterrupt too, comes out of the loop
+
+
+FORMS = {"at once": lambda result: result(), "later": _later, "in a task": _in_a_task}
+
+
+@pytest.mark.parametrize("kind", [KeyError, SystemExit, KeyboardInterrupt, asyncio.CancelledError])
+@pytest.mark.parametrize("form", FORMS)
+def test_whatever_a_function_raises_is_a_refusal(ctx, serve, caplog, kind, form):
     def decide(username, password):
         if username == "bomb":
-            return _later(lambda: _raise(kind)) if later else _raise(kind)
+            return FORMS[form](lambda: _raise(kind))
         return username == "friend" and password == "right"
 
     caplog.set_level(logging.DEBUG, "zmqcy.auth")
-    caplog.clear()
-    with Authenticator(ctx, plain=decide):
+    with Authenticator(ctx, plain=decide) as authenticator:
         server = serve(plain_server)
         for _ in range(2):
             event = server.refuses(plain_client(user="bomb"))
             assert (event.value, event.reason) == (500, "internal error (500)")
+            assert authenticator.running
             assert server.serves(plain_client()).get("User-Id") == "friend"
             server.refuses(plain_client("wrong"))
-    [text, *_] = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
-    assert re.fullmatch(
-        rf"refused PLAIN from 127.0.0.1, domain '': {kind.__name__} was raised in test_auth.py:\d+", text
+    texts = [each.getMessage() for each in caplog.records if each.levelname == "ERROR"]
+    wanted = rf"refused PLAIN from 127.0.0.1, domain '': {kind.__name__} was raised in test_auth.py:\d+"
+    assert sum(bool(re.fullmatch(wanted, text)) for text in texts) == 2
+
+
+def test_ctrl_c_in_a_function_is_for_the_loop_whose_it_is():
+    """It is a refusal, and ends the program's loop all the same."""
+    loop = asyncio.new_event_loop()
+    with zmqcy.Context() as ctx, contextlib.closing(loop):
+        question = ctx.socket(zmqcy.DEALER, rcvtimeo=LIMIT, linger=0)
+
+        async def begin():
+            await Authenticator(ctx, plain=lambda *_: _raise(KeyboardInterrupt)).__aenter__()
+            question.connect(ZAP)
+            question.send_multipart([b"", b"1.0", b"7", b"", b"127.0.0.1", b"", b"PLAIN", b"name", b"password"])
+            await asyncio.get_running_loop().create_future()
+
+        task = loop.create_task(begin())
+        with pytest.raises(KeyboardInterrupt):
+            loop.run_until_complete(task)
+        assert question.recv_multipart()[3] == b"500"
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            loop.run_until_complete(task)
+
+
+# ------------------------------------------------------------------------------------------- the table of the page
+
+
+class Loop:
+    """An event loop in a thread, with an Authenticator that nobody stops."""
+
+    def __init__(self, authenticator):
+        self.loop = asyncio.new_event_loop()
+        self.thread = threading.Thread(target=self.loop.run_forever)
+        self.thread.start()
+        self.call(authenticator.__aenter__())
+
+    def call(self, coroutine):
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result(LIMIT / 1000)
+
+    async def cancel_all(self):
+        for task in asyncio.all_tasks() - {asyncio.current_task()}:
+            task.cancel()
+
+    def close(self):
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self.loop.stop)
+            self.thread.join()
+            self.loop.close()
+
+
+HANDLERS = [
+    "never started",
+    "started afterwards",
+    "running",
+    "stopped",
+    "its loop has ended",
+    "its tasks were cancelled",
+]
+ROWS = {
+    ("NULL", "none"): (lambda socket: None, null_client),
+    ("NULL", "set"): (null_server, null_client),
+    ("PLAIN", "any"): (plain_server, plain_client()),
+    ("CURVE", "none"): (curve_server, curve_client(FRIEND)),
+    ("CURVE", "set"): (lambda socket: socket.serve_curve(SERVER, "global"), curve_client(FRIEND)),
+}
+
+
+def enters(server, secure, source):
+    client = server.client(secure, source)
+    event = server.events.recv(LIMIT)
+    client.close()
+    return event.name == "HANDSHAKE_SUCCEEDED"
+
+
+def who_gets_in(serve, authenticator, row, handler):
+    """Return a cell of the table: try with a peer that the rules let in, and with one that they refuse."""
+    secure, client = ROWS[row]
+    with contextlib.ExitStack() as stack:
+        if handler in ("its loop has ended", "its tasks were cancelled"):
+            loop = stack.enter_context(contextlib.closing(Loop(authenticator)))
+        elif handler in ("running", "stopped"):
+            stack.enter_context(authenticator)
+        try:
+            server = serve(secure)
+        except zmqcy.StateError as error:
+            assert "no Authenticator is running" in str(error)
+            return "`bind` raises"
+        if handler == "its loop has ended":
+            loop.close()
+        elif handler == "its tasks were cancelled":
+            loop.call(loop.cancel_all())
+        elif handler == "stopped":
+            authenticator.stop()
+        found = [enters(server, client, source) for source in ("127.0.0.1", "127.0.0.9")]
+        authenticator.stop()
+    everybody = {"NULL": "everybody", "CURVE": "who has the server's key"}
+    return {(True, True): everybody.get(row[0]), (True, False): "by the rules", (False, False): "nobody"}[tuple(found)]
+
+
+@pytest.mark.parametrize("row", ROWS, ids=" ".join)
+def test_who_gets_in(ctx, serve, caplog, row):
+    """The table of the page is what happens."""
+    cells = []
+    for handler in HANDLERS:
+        with zmqcy.Context(linger=0) as own:  # a context that had a handler has one until it ends
+
+            def make(kind, **options):
+                return own.socket(kind, rcvtimeo=LIMIT, sndtimeo=LIMIT, **options)
+
+            rules = {"null": True, "plain": {"friend": "right"}, "curve": ANY, "allow": "127.0.0.1"}
+            authenticator = Authenticator(own, **rules)
+            cells.append(who_gets_in(lambda secure: Server(make, secure), authenticator, row, handler))
+    line = f"| {' | '.join([*row, *cells])} |"
+    assert line in PAGE.read_text()
+    asked = row != ("NULL", "none")
+    assert ("the event loop of the Authenticator has ended" in caplog.text) is asked
+    assert ("the Authenticator of the context was stopped" in caplog.text) is asked
+
+
+def test_the_table_has_these_rows():
+    head = f"| mechanism | `zap_domain` | {' | '.join(HANDLERS)} |"
+    _, found, rest = PAGE.read_text().partition(head)
+    assert found
+    assert len([line for line in rest.partition("\n\n")[0].splitlines() if line.startswith("| ")]) == len(ROWS)
+
+
+@pytest.mark.parametrize("attach", ["bind", "connect"])
+@pytest.mark.parametrize(
+    "secure",
+    [
+        null_server,
+        lambda socket: socket.serve_curve(SERVER, "d"),
+        lambda socket: [socket.serve_curve(SERVER), setattr(socket, "zap_domain", "d")],
+        lambda socket: [setattr(socket, "zap_domain", "d"), socket.serve_curve(SERVER)],
+        lambda socket: [setattr(socket, *each) for each in
+                        {"curve_server": True, "curve_secretkey": SERVER.secret, "zap_domain": "d"}.items()],
+    ],
+    ids=["null", "serve_curve", "domain last", "domain first", "options"],
+)  # fmt: skip
+def test_what_expects_a_handler_is_refused_without_one(ctx, socket, secure, attach):
+    late = socket(zmqcy.PULL)
+    secure(late)
+    endpoint = TCP if attach == "bind" else "tcp://127.0.0.1:1"
+    for _ in range(2):  # before a start, and after a stop
+        with pytest.raises(
+            zmqcy.StateError, match=rf"{attach} tcp://.* zap_domain=.* \(PULL\): no Authenticator is run"
+        ):
+            getattr(late, attach)(endpoint)
+        assert late.last_endpoint == ""
+        late.bind("inproc://none")  # where nobody is asked
+        late.unbind("inproc://none")
+        with Authenticator(zmqcy.Context.shadow(ctx)):  # a shadow of the context is the same one
+            getattr(late, attach)(endpoint)
+            getattr(late, "unbind" if attach == "bind" else "disconnect")(late.last_endpoint)
+        late.close()
+        late = socket(zmqcy.PULL)
+        secure(late)
+
+
+def test_clients_expect_no_handler(socket):
+    for secure in (curve_client(FRIEND), plain_client()):
+        client = socket(zmqcy.PUSH, zap_domain="d")
+        secure(client)
+        client.connect("tcp://127.0.0.1:1")
+
+
+def test_only_what_libzmq_can_ask_may_be_a_handler(socket):
+    """libzmq would abort at the next peer."""
+    for kind in (zmqcy.PULL, zmqcy.PAIR, zmqcy.DEALER):
+        with pytest.raises(zmqcy.InvalidArgument, match=r"bind inproc://zeromq.zap.01 .*asks a REP or ROUTER"):
+            socket(kind).bind(ZAP)
+
+
+def test_a_peer_that_came_before_the_start_stays(ctx, serve):
+    server = serve(curve_server)
+    early = server.client(curve_client(STRANGER))
+    early.send(b"early")
+    assert server.socket.recv() == b"early"
+    assert server.events.recv(LIMIT).name == "HANDSHAKE_SUCCEEDED"
+    with Authenticator(ctx, curve=[FRIEND]):
+        server.refuses(curve_client(STRANGER))
+        early.send(b"still")
+        assert server.socket.recv() == b"still"
+
+
+def test_the_handler_of_a_context_does_not_keep_it():
+    context = zmqcy.Context()
+    with Authenticator(context) as authenticator:
+        thread = authenticator._gate.thread
+    gone = weakref.ref(context)
+    del context, authenticator
+    gc.collect()
+    assert gone() is None
+    thread.join(LIMIT / 1000)
+    assert not thread.is_alive()
+
+
+# ------------------------------------------------------------------------------------------------------ who says who
+
+
+@contextlib.contextmanager
+def forged(endpoint, admit=lambda: None):
+    """Have a peer that calls itself root connect by NULL, and send a message."""
+    names = wire.metadata(
+        Socket_Type=b"PUSH", User_Id=b"root", Peer_Address=b"8.8.8.8", X_Zmqcy_Voucher=b"0" * 32, X_Name=b"me"
     )
+    with wire.stranger(endpoint, wire.greeting() + wire.command(b"READY", names)) as peer:
+        admit()
+        answer = b""
+        while b"READY" not in answer:
+            answer += peer.recv(1000)
+        peer.sendall(wire.frame(b"hello"))
+        yield
+
+
+@pytest.mark.parametrize("domain", ["", "d"])
+def test_a_peer_cannot_name_its_user(ctx, socket, domain):
+    with Authenticator(ctx, null=True):
+        server = socket(zmqcy.PULL, **({"zap_domain": domain} if domain else {}))
+        server.bind(TCP)
+        with forged(server.last_endpoint):
+            frame = server.recv(copy=False)
+        assert (frame.get("X-Name"), frame.get("Peer-Address")) == ("me", "127.0.0.1")
+        if domain:
+            assert frame.get("User-Id") == frame["User-Id"] == ""
+        else:
+            with pytest.raises(zmqcy.InvalidArgument, match="get 'User-Id': no Authenticator was asked about the peer"):
+                frame.get("User-Id")
+
+
+def test_another_handler_can_vouch_for_a_user(socket):
+    handler = socket(zmqcy.REP)
+    handler.bind(ZAP)
+
+    def admit(voucher):
+        _, serial, *_ = handler.recv_multipart()
+        handler.send_multipart([b"1.0", serial, b"200", b"OK", b"known", voucher])
+
+    server = socket(zmqcy.PULL, zap_domain="d")
+    server.bind(TCP)
+    with forged(server.last_endpoint, lambda: admit(VOUCHER)):
+        assert server.recv(copy=False).get("User-Id") == "known"
+    with forged(server.last_endpoint, lambda: admit(b"")), pytest.raises(zmqcy.InvalidArgument):
+        server.recv(copy=False).get("User-Id")
+
+
+# --------------------------------------------------------------------------------------------------- slow decisions
 
 
 def test_a_slow_function_holds_up_nobody(ctx, serve):
@@ -438,6 +690,7 @@ def test_a_folder(ctx, serve, tmp_path, caplog):
         Policy(curve=tmp_path / "none")
     Certificate(FRIEND.public).save(tmp_path / "friend.key")
     os.mkfifo(tmp_path / "pipe.key")
+    (tmp_path / "loop.key").symlink_to("loop.key")
     STRANGER.save_secret(tmp_path / "stranger.key_secret")  # whoever may be known by it is not for others to say
     with Authenticator(ctx, curve=tmp_path):
         server = serve(curve_server)
@@ -464,6 +717,36 @@ def test_a_folder(ctx, serve, tmp_path, caplog):
         server.serves(curve_client(FRIEND))
 
 
+def test_a_file_of_passwords(ctx, ask, tmp_path, caplog):
+    path = tmp_path / "passwords"
+    with pytest.raises(FileNotFoundError):
+        Policy(plain=path)
+
+    def write(text, mode=0o600):
+        path.unlink(missing_ok=True)
+        path.touch(mode)
+        path.write_text(text)
+
+    write("# ours\n\nfriend:right:too\nother: x \n", 0o644)
+    with pytest.raises(PermissionError, match=r"others can open these passwords \(mode 0644\)"):
+        Policy(plain=path)
+    path.chmod(0o600)
+    with Authenticator(ctx, plain=str(path)):
+        assert ask(b"PLAIN", b"friend", b"right:too") == (200, "friend")
+        assert ask(b"PLAIN", b"other", b" x ") == (200, "other")
+        assert ask(b"PLAIN", b"friend", b"right") == ask(b"PLAIN", b"", b"") == (400, "")
+        write("friend:new\n")
+        assert ask(b"PLAIN", b"friend", b"right:too") == (400, "")
+        assert ask(b"PLAIN", b"friend", b"new") == (200, "friend")
+        write("friend:new\nhunter2\n")
+        assert ask(b"PLAIN", b"friend", b"new") == (400, "")
+        assert f"{path}: line 2 is not user:password" in caplog.text and "hunter2" not in caplog.text
+        path.unlink()
+        assert ask(b"PLAIN", b"friend", b"new") == (400, "")
+        write("friend:new\n")
+        assert ask(b"PLAIN", b"friend", b"new") == (200, "friend")
+
+
 def test_domains(ctx, serve):
     inner = Policy(curve={FRIEND.public: "admin"})
     with Authenticator(ctx, curve=ANY, domains={"inner": inner}):
@@ -483,7 +766,7 @@ def ask(ctx, socket):
         question.send_multipart([b"1.0", b"7", domain, address, b"", mechanism, *credentials])
         version, serial, status, _, user, metadata = question.recv_multipart()
         question.close()
-        assert (version, serial, metadata) == (b"1.0", b"7", b"")
+        assert (version, serial, metadata) == (b"1.0", b"7", VOUCHER if status == b"200" else b"")
         return int(status), user.decode()
 
     return ask
@@ -567,7 +850,7 @@ def test_what_is_no_policy(ctx, rules, error, text):
     for make in (Policy, lambda **rules: Authenticator(ctx, **rules)):
         with pytest.raises(error, match=text):
             make(**rules)
-    with pytest.raises(TypeError, match="domains must be Policies by str"):
+    with pytest.raises(TypeError, match="domains must be Policies by str, not dict by 'd'$"):  # it may have passwords
         Authenticator(ctx, domains={"d": rules})
 
 
@@ -823,9 +1106,6 @@ def test_a_server_of_pyzmq(socket, pyzmq):
     client.connect(server.last_endpoint.decode())
     client.send(b"to pyzmq")
     assert server.recv() == b"to pyzmq"
-
-
-PAGE = Path(__file__).parent.parent / "docs" / "security.md"
 
 
 @pytest.mark.parametrize("number", range(3))

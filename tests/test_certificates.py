@@ -118,7 +118,17 @@ def test_a_file_is_never_half_there(tmp_path):
 def test_a_failed_write_leaves_nothing(tmp_path):
     with pytest.raises(FileNotFoundError):
         Certificate.generate().save(tmp_path / "none" / "server.key")
-    for metadata in ({"a": "line\nbreak"}, {"a b": "c"}, {"a": "\"'"}, {"": "c"}, {"a": "x\u2028y"}, {"a": "\0"}):
+    for metadata in (
+        {"a": "line\nbreak"},
+        {"a b": "c"},
+        {"a": "\"'"},
+        {"": "c"},
+        {"a": "x\u2028y"},
+        {"a": "\0"},
+        {"a": "x\n"},
+        {"a": "\x1b[2J"},
+        {"a\n": "x"},
+    ):
         with pytest.raises(ValueError, match="no place for metadata"):
             Certificate.generate(metadata).save(tmp_path / "server.key")
     with pytest.raises(TypeError, match="metadata must be str, not 'a': 1"):

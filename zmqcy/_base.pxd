@@ -60,6 +60,7 @@ cdef class BaseSocket:
     cdef tuple check_listener(self, str endpoint)
     cdef int check_path(self, bytes endpoint) except -1
     cdef int check_datagrams(self, bytes endpoint) except -1
+    cdef int check_handler(self, str call, bytes endpoint) except -1
     cdef int note_name(self, bytes name) except -1
     cdef int lose_name(self, bytes name) except -1
     cdef int on_group(self, str call, object group) except -1

@@ -25,11 +25,11 @@ from zmqcy._message cimport BIG, Frame, default_threshold, to_threshold
 from zmqcy._system cimport counted, drain, epoll_remove, is_foreign, probe_descriptors
 from zmqcy._transfer cimport events_of, make_signaler
 from zmqcy.libzmq cimport (
-    ENOTSUP, ETERM, ZMQ_DEALER, ZMQ_DGRAM, ZMQ_DISH, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER,
-    ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_PUB, ZMQ_PUSH, ZMQ_RADIO, ZMQ_RCVMORE, ZMQ_STREAM, ZMQ_TYPE, ZMQ_XSUB,
-    zmq_bind, zmq_close, zmq_connect, zmq_connect_peer, zmq_ctx_get, zmq_disconnect, zmq_disconnect_peer,
-    zmq_errno as last_errno, zmq_fd_t, zmq_getsockopt, zmq_has, zmq_join, zmq_leave, zmq_msg_close, zmq_msg_init,
-    zmq_msg_more, zmq_msg_t, zmq_poller_destroy, zmq_setsockopt, zmq_socket, zmq_socket_monitor,
+    EFSM, ENOTSUP, ETERM, ZMQ_DEALER, ZMQ_DGRAM, ZMQ_DISH, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER,
+    ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_PUB, ZMQ_PUSH, ZMQ_RADIO, ZMQ_RCVMORE, ZMQ_REP, ZMQ_ROUTER, ZMQ_SERVER,
+    ZMQ_STREAM, ZMQ_TYPE, ZMQ_XSUB, zmq_bind, zmq_close, zmq_connect, zmq_connect_peer, zmq_ctx_get, zmq_disconnect,
+    zmq_disconnect_peer, zmq_errno as last_errno, zmq_fd_t, zmq_getsockopt, zmq_has, zmq_join, zmq_leave, zmq_msg_close,
+    zmq_msg_init, zmq_msg_more, zmq_msg_t, zmq_poller_destroy, zmq_setsockopt, zmq_socket, zmq_socket_monitor,
     zmq_socket_monitor_pipes_stats, zmq_socket_monitor_versioned, zmq_unbind, zmq_version)
 
 from zmqcy import errors
@@ -44,10 +44,18 @@ cdef enum:
     LONGEST_VALUE = 4096  # bytes of the longest option value that is read
     MOST_OPTIONS = 256    # above the largest number of an option
     ZMQ_IPV6 = 42
+    ZMQ_MECHANISM = 43
+    ZMQ_CURVE_SERVER = 47
     ZMQ_CONFLATE = 54
+    ZMQ_ZAP_DOMAIN = 55
+    ZMQ_GSSAPI_SERVER = 62
     ZMQ_HEARTBEAT_IVL = 75
     ZMQ_USE_FD = 89
+    ZMQ_ZAP_ENFORCE_DOMAIN = 93
     ZMQ_ONLY_FIRST_SUBSCRIBE = 108
+    ZMQ_PLAIN = 1
+    ZMQ_CURVE = 2
+    ZMQ_GSSAPI = 3
     EVENT_PIPES_STATS = 0x10000
     FEW_LEFT = 64
     SPARE = 4             # descriptors for a look at the interfaces, a listener and its first connection
@@ -65,7 +73,17 @@ def connection_of(int fd):
         raise
 
 
+cdef bytes ZAP = b"inproc://zeromq.zap.01"  # where RFC 27 has the handler
+cdef dict handlers = {}  # by the address of a context: whether an Authenticator decides, where there is or was one
 cdef dict given_away = {}  # descriptors that binds have taken, with the device and inode of what they were
+
+
+def _note_handler(size_t context, running):
+    """Take note whether an Authenticator decides for a context; None: it has ended."""
+    if running is None:
+        handlers.pop(context, None)
+    else:
+        handlers[context] = running
 
 
 cdef void forget(SocketRecord *record) noexcept:
@@ -172,6 +190,26 @@ cdef void withdraw(SocketRecord *record) noexcept:
         link = link.following
     unlock_lists()
     forget(record)
+
+
+cdef bint has_handler(void *context, str call, int type) except -1:
+    """Tell whether a context has a handler of ZAP, by taking its name for a moment."""
+    cdef int none = 0
+    cdef int code = 0
+    cdef const char *address = ZAP
+    # A ROUTER: libzmq would abort if it asked any but this and REP in that moment.
+    cdef void *probe = zmq_socket(context, ZMQ_ROUTER)
+    if probe is NULL:
+        check(-1, call, type, None)
+    <void> zmq_setsockopt(probe, ZMQ_LINGER, &none, sizeof(none))
+    if zmq_bind(probe, address) < 0:
+        code = last_errno()
+    else:
+        <void> zmq_unbind(probe, address)  # at once: a thread of libzmq carries a close out later
+    <void> zmq_close(probe)
+    if code and code != EADDRINUSE:
+        raise error(code, call, type, None)
+    return code != 0
 
 
 @cython.no_gc_clear  # a shadow stands in a list of its origin, which it keeps until it has left that
@@ -551,6 +589,12 @@ cdef class BaseSocket:
             # libzmq looks up the interfaces, and aborts if there is no descriptor for that
             if not text.startswith(b"inproc:") and probe_descriptors(SPARE) < SPARE:
                 raise error(EMFILE, call, self.record.type, text.decode("utf-8", "backslashreplace"))
+        if call in ("bind", "connect", "connect_peer"):
+            if not text.startswith((b"inproc:", b"udp:")):
+                self.check_handler(call, text)
+            elif call == "bind" and text == ZAP and self.record.type not in (ZMQ_REP, ZMQ_ROUTER, ZMQ_SERVER):
+                why = "libzmq asks a REP or ROUTER socket here about peers, and ends the process at any other type"
+                raise error(EINVAL, call, self.record.type, text.decode(), why)
         listener = None
         if call == "bind":
             if not text.startswith(b"inproc:"):
@@ -644,6 +688,36 @@ cdef class BaseSocket:
                     "one byte of 128 or more: an error of this libzmq. Use tcp, or a loopback address, or a firewall",
                     RuntimeWarning, stacklevel=2)
         return 0
+
+    cdef int check_handler(self, str call, bytes endpoint) except -1:
+        """Raise where the socket has a domain of ZAP and nobody to ask: libzmq would let every peer in."""
+        cdef char[LONGEST_VALUE] domain
+        cdef size_t length = sizeof(domain)
+        cdef size_t size = sizeof(int)
+        cdef int mechanism = 0
+        cdef int asks = 1
+        cdef BaseSocket first = <BaseSocket> self.origin if isinstance(self.origin, BaseSocket) else self
+        enter(self, call)
+        if zmq_getsockopt(self.record.handle, ZMQ_ZAP_DOMAIN, domain, &length) < 0 or length < 2:
+            return 0
+        if zmq_getsockopt(self.record.handle, ZMQ_MECHANISM, &mechanism, &size) < 0 or mechanism == ZMQ_PLAIN:
+            return 0  # a server of PLAIN lets nobody in then
+        if mechanism == ZMQ_CURVE:
+            <void> zmq_getsockopt(self.record.handle, ZMQ_CURVE_SERVER, &asks, &size)
+        elif mechanism == ZMQ_GSSAPI:
+            <void> zmq_getsockopt(self.record.handle, ZMQ_GSSAPI_SERVER, &asks, &size)
+        if not asks:
+            return 0
+        <void> zmq_setsockopt(self.record.handle, ZMQ_ZAP_ENFORCE_DOMAIN, &asks, sizeof(asks))  # where it has drafts
+        detail = f"{endpoint.decode('utf-8', 'backslashreplace')} zap_domain={domain[:length - 1]!r}"
+        if first.record.ending is NULL:
+            why = "a shadow has no context in which to look for a handler of ZAP"
+            raise error(ENOTSUP, call, self.record.type, detail, why)
+        running = handlers.get(<size_t> first.record.ending.handle)
+        if running or running is None and has_handler(first.record.ending.handle, call, self.record.type):
+            return 0
+        why = "no Authenticator is running, without which libzmq lets every peer in: start one before"
+        raise error(EFSM, call, self.record.type, detail, why)
 
     cdef int note_name(self, bytes name) except -1:
         """Take note that a name of inproc is the socket's, as long as it is open."""

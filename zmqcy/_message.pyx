@@ -15,7 +15,7 @@ from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport ECHILD, EINTR, EINVAL
 from libc.stdint cimport uint32_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, strcmp
 
 from zmqcy._library cimport (
     NO_TYPE, c_string, deadline_after, error, fail, interrupted, no_drafts, remaining, slice_of, to_buffer, to_int,
@@ -27,6 +27,7 @@ from zmqcy.libzmq cimport (
     zmq_msg_set_routing_id, zmq_msg_size, zmq_msg_t)
 
 import atexit
+import os
 import sys
 
 from zmqcy.errors import NotDone
@@ -50,6 +51,19 @@ COPY_THRESHOLD = 16384  # from here on lending is as fast as copying over tcp, a
 cdef enum:
     MOST_OF_GROUP = 255
     ZMQ_SHARED = 3  # of zmq_msg_get: others have the content, too
+
+
+# ------------------------------------------------------------------------------------------- who vouches for a user
+
+# A peer may name itself any "User-Id" in its own metadata. The answers of an Authenticator have a property beside the
+# user that no peer knows, and that libzmq prefers to the one of the peer, as it does with the user.
+cdef bytes VOUCHER = os.urandom(16).hex().encode()
+_VOUCHER = b"\x0fX-Zmqcy-Voucher" + len(VOUCHER).to_bytes(4, "big") + VOUCHER  # as ZMTP has metadata
+
+
+cdef bint is_vouched(zmq_msg_t *msg) noexcept:
+    cdef const char *given = zmq_msg_gets(msg, b"X-Zmqcy-Voucher")
+    return given is not NULL and strcmp(given, <const char *> VOUCHER) == 0
 
 
 # ------------------------------------------------------------------------------------------------------- lent buffers
@@ -604,7 +618,8 @@ cdef class Frame:
         ----------
         name : str or int
             A property of the connection that it came over: ``"Peer-Address"``, ``"Socket-Type"``, ``"User-Id"``,
-            ``"Identity"``, ``"X-..."``; or a number, such as 1 (MORE).
+            ``"Identity"``, ``"X-..."``; or a number, such as 1 (MORE). A peer chooses all of them but
+            ``"Peer-Address"`` and ``"User-Id"``, which is there only if an Authenticator let the peer in.
 
         Returns
         -------
@@ -622,6 +637,8 @@ cdef class Frame:
             text = zmq_msg_gets(&self.msg, c_string(name, "get", "name"))
             if text is NULL:
                 fail("get", NO_TYPE, repr(name))
+            if name == "User-Id" and not is_vouched(&self.msg):
+                raise error(EINVAL, "get", NO_TYPE, repr(name), "no Authenticator was asked about the peer")
             return text.decode("utf-8", "surrogateescape")
         value = zmq_msg_get(&self.msg, to_int(name, "get", "name"))
         if value < 0:

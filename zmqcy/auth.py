@@ -11,13 +11,17 @@ import ipaddress
 import logging
 import os
 import re
+import threading
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from errno import EADDRINUSE
 from pathlib import Path
 from typing import NamedTuple
 
+from zmqcy._base import _note_handler
 from zmqcy._library import curve_keypair, z85_encode
+from zmqcy._message import _VOUCHER
 from zmqcy.asyncio import Context as AsyncContext
 from zmqcy.asyncio import Socket
 from zmqcy.constants import SocketType
@@ -36,6 +40,12 @@ class _Any:
 ANY = _Any()
 """For `Policy`: whoever has a key, or a principal, whichever it is."""
 
+VOUCHER = _VOUCHER
+"""bytes: the metadata with which another handler of ZAP has to answer for ``frame.get("User-Id")`` to return the user.
+
+It is another one in each process. A peer must not know it.
+"""
+
 _log = logging.getLogger("zmqcy.auth")
 
 
@@ -50,6 +60,7 @@ _SECRET_HEAD = """\
 #   Give this file to nobody, and leave its mode as it is.
 """
 _NAME = re.compile(r"[A-Za-z0-9$_@.&+/-]+")  # as the ZeroMQ property language (RFC 4) has names
+_ONE_LINE = re.compile(r"[^\0-\x08\n-\x1f\x7f-\x9f\u2028\u2029]*")
 _PROPERTY = re.compile(rf"\s+({_NAME.pattern})\s*=\s*(.*?)\s*")
 
 
@@ -133,16 +144,14 @@ class Certificate:
             The file cannot be read.
         """
         with open(path, encoding="utf-8") as file:
-            mode = os.fstat(file.fileno()).st_mode  # of the file that is read, not of what may have its name by now
             try:
                 sections = _parse(file)
             except UnicodeDecodeError:
                 raise ValueError(f"Certificate: {os.fspath(path)}: it is no text") from None
-        keys = sections.get("curve", {})
-        secret = keys.get("secret-key")
-        if secret and mode & 0o077 and not readable and os.name == "posix":
-            text = f"others can open this secret key (mode {mode & 0o777:04o}): chmod 600, or readable=True"
-            raise PermissionError(1, text, os.fspath(path))
+            keys = sections.get("curve", {})
+            secret = keys.get("secret-key")
+            if secret and not readable:
+                _refuse_readable(file, path, "this secret key", ", or readable=True")
         if "public-key" not in keys:
             raise ValueError(f"Certificate: {os.fspath(path)}: there is no public-key in a section curve")
         try:
@@ -166,7 +175,7 @@ class Certificate:
             There is such a file.
         ValueError
             The metadata cannot be written: a name has other characters than letters, digits and ``$_@.&+/-``, a value
-            has line breaks, or both kinds of quotes.
+            has line breaks or other control characters, or both kinds of quotes.
         OSError
             A file cannot be written. There never is a half of one.
         """
@@ -201,7 +210,7 @@ class Certificate:
                 raise TypeError(f"save: metadata must be str, not {name!r}: {value!r:.80}")
             # In quotes it is the same to all readers; none of them has an escape.
             quote = "'" if '"' in value else '"'
-            if not _NAME.fullmatch(name) or quote in value or len(value.splitlines()) > 1 or "\0" in value:
+            if not _NAME.fullmatch(name) or quote in value or not _ONE_LINE.fullmatch(value):
                 raise ValueError(f"save: the file's format has no place for metadata {name!r}: {value!r:.80}")
             lines.append(f"    {name} = {quote}{value}{quote}")
         lines += ["curve", *(f'    {name} = "{key.decode()}"' for name, key in keys.items()), ""]
@@ -217,6 +226,14 @@ class Certificate:
 
     def __repr__(self):
         return f"<Certificate {self.public.decode()}{'' if self.secret is None else ' with its secret key'}>"
+
+
+def _refuse_readable(file, path, what, otherwise=""):
+    """Raise where others than its owner can open a file: the one that is read, not what may have its name by now."""
+    mode = os.fstat(file.fileno()).st_mode
+    if mode & 0o077 and os.name == "posix":
+        text = f"others can open {what} (mode {mode & 0o777:04o}): chmod 600{otherwise}"
+        raise PermissionError(1, text, os.fspath(path))
 
 
 def _parse(lines):
@@ -284,8 +301,9 @@ class Policy:
     null : bool, default False
         Whether peers without any credentials (NULL) are let in. libzmq asks about them only where the socket has a
         `zap_domain`.
-    plain : mapping or callable, optional
-        Passwords by user names, looked up at each request; or what decides on a user name and a password.
+    plain : mapping, path or callable, optional
+        Passwords by user names, looked up at each request; a file with a line ``user:password`` per user, which only
+        its owner can open, and which is read again when it has changed; or what decides on a user name and a password.
     curve : ANY, path, mapping, iterable or callable, optional
         Public keys: all of them; a folder of certificates (``*.key``), which is looked at again at each request; names
         of users by key; keys; or what decides on a key in Z85 (bytes). Without a name the user is the key.
@@ -297,7 +315,9 @@ class Policy:
     ValueError
         It is no address, network or key; a network has bits set beside its prefix.
     NotADirectoryError, FileNotFoundError
-        There is no such folder.
+        There is no such folder, or no such file of passwords.
+    PermissionError
+        Others than its owner can open the file of passwords.
     """
 
     def __init__(self, *, allow=None, deny=(), null=False, plain=None, curve=None, gssapi=None):
@@ -305,7 +325,7 @@ class Policy:
         self._deny = _Places("deny", deny)
         self._rules = {
             "NULL": (lambda: True) if null else None,
-            "PLAIN": _by_password(plain) if isinstance(plain, Mapping) else plain,
+            "PLAIN": _rule_of_passwords(plain),
             "CURVE": _rule_of_keys(curve),
             "GSSAPI": _rule_of(gssapi, "gssapi", lambda principal: principal),
         }
@@ -364,6 +384,54 @@ def _place(address):
     return getattr(place, "ipv4_mapped", None) or place  # how a socket with ipv6=True shows IPv4
 
 
+def _rule_of_passwords(passwords):
+    if isinstance(passwords, (str, os.PathLike)):
+        return _PasswordFile(passwords)
+    return _by_password(passwords) if isinstance(passwords, Mapping) else passwords
+
+
+class _PasswordFile:
+    """The passwords of a file. It is read again when it has changed."""
+
+    def __init__(self, path):
+        self.path = os.path.abspath(path)
+        self.stamp = None
+        self.passwords = {}
+        self.check = _by_password(self)
+        self.look()
+
+    def __call__(self, username, password):
+        try:
+            self.look()
+        except (OSError, ValueError) as error:
+            self.stamp, self.passwords = None, {}
+            _log.error("no passwords, nobody is let in by one: %s", error)
+        return self.check(username, password)
+
+    def get(self, username):
+        return self.passwords.get(username)
+
+    def look(self):
+        stamp = _stamp(os.stat(self.path))
+        if stamp == self.stamp:
+            return
+        passwords = {}
+        with open(self.path, encoding="utf-8") as file:
+            _refuse_readable(file, self.path, "these passwords")
+            for number, line in enumerate(file, 1):
+                line = line.rstrip("\r\n")
+                if line and not line.startswith("#"):
+                    username, colon, password = line.partition(":")
+                    if not colon:
+                        raise ValueError(f"{self.path}: line {number} is not user:password")
+                    passwords[username] = password
+        self.stamp, self.passwords = stamp, passwords
+
+
+def _stamp(stat):
+    return stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino
+
+
 def _by_password(passwords):
     def check(username, password):
         expected = passwords.get(username)
@@ -417,13 +485,14 @@ class _Folder:
         before, self.files = self.files, {}
         with os.scandir(self.path) as entries:
             for entry in entries:
-                if entry.name.endswith(".key") and entry.is_file():  # to open a pipe would wait for a writer
+                if entry.name.endswith(".key"):
                     self.take(entry, before.get(entry.name))
 
     def take(self, entry, known):
         try:
-            stat = entry.stat()
-            stamp = stat.st_mtime_ns, stat.st_ctime_ns, stat.st_size, stat.st_ino
+            if not entry.is_file():  # to open a pipe would wait for a writer
+                return
+            stamp = _stamp(entry.stat())
             if known is None or known[0] != stamp:
                 known = stamp, None
                 known = stamp, Certificate.load(entry.path).public
@@ -454,10 +523,13 @@ _COUNTS = {"NULL": 0, "PLAIN": 2, "CURVE": 1, "GSSAPI": 1}  # of credentials
 class Authenticator:
     """Decide which peers the sockets of a context let in: the handler of ZAP.
 
-    ``with`` runs it in a thread, as `start` and `stop` do; ``async with`` in a task of asyncio. Start it before the
-    servers are bound, and stop it after they are closed: while there is no handler a libzmq without drafts lets in
-    whoever knows the key of a CURVE server, and anybody to a NULL server. Decisions are logged under ``zmqcy.auth``:
-    those who are let in as INFO, the others as WARNING, and errors, as of functions that decide, as ERROR.
+    ``with`` has it decide in a thread, as `start` and `stop` do; ``async with`` in the running event loop of asyncio.
+    Start it before the servers are bound: a socket with a `zap_domain` raises StateError at `bind` and `connect` while
+    no Authenticator runs. From the first start on the context has a handler until it ends. Once the Authenticator is
+    stopped, or its event loop has ended, this handler refuses every peer.
+
+    Decisions are logged under ``zmqcy.auth``: accepted peers as INFO, refused ones as WARNING, and errors, such as an
+    exception of a function that decides, as ERROR.
 
     Parameters
     ----------
@@ -475,7 +547,7 @@ class Authenticator:
 
     Examples
     --------
-    >>> with Authenticator(ctx, curve=[client_key], deny="10.0.0.0/8"), ctx:  # which ends first
+    >>> with ctx, Authenticator(ctx, curve=[client_key], deny="10.0.0.0/8"):
     ...     server = ctx.socket(REP)
     ...     server.serve_curve(secret_key)
     ...     server.bind("tcp://*:5555")
@@ -489,11 +561,15 @@ class Authenticator:
         self._domains = dict(domains or {})
         for name, policy in self._domains.items():
             if not isinstance(name, str) or not isinstance(policy, Policy):
-                raise TypeError(f"Authenticator: domains must be Policies by str, not {policy!r} by {name!r}")
-        self._socket = self._thread = self._loop = self._task = None
+                kind = type(policy).__name__  # its text may have passwords
+                raise TypeError(f"Authenticator: domains must be Policies by str, not {kind} by {name!r:.80}")
+        self._log = _log
+        self._gate = None
+        self._home = None  # the event loop that decides; None: the one of the gate
+        self._deciding = set()  # tasks of that loop
 
     def start(self):
-        """Answer from now on, in a thread.
+        """Decide from now on, in a thread.
 
         Raises
         ------
@@ -504,42 +580,16 @@ class Authenticator:
         ContextTerminated
             The context has ended.
         """
-        import threading
-
-        # Of a context of its own, so that the end of the other one wakes the thread, and leaves the socket to it.
-        self._open(AsyncContext.shadow(self.context))
-        begun = threading.Event()
-        self._thread = threading.Thread(target=self._run, args=(begun,), name="zmqcy-authenticator", daemon=True)
-        try:
-            self._thread.start()
-        except BaseException:
-            _close(self._socket)
-            raise
-        begun.wait()
+        self._begin(None)
 
     def stop(self):
-        """Answer no longer, and wait until the thread has ended. Stopping it again does nothing."""
-        thread, self._thread = self._thread, None
-        if thread is not None and thread.is_alive():  # in a forked child it is not
-            with suppress(RuntimeError):  # the loop is closed: the context has ended
-                self._loop.call_soon_threadsafe(self._task.cancel)
-            thread.join()
-        self._socket = self._loop = self._task = None
+        """Decide no longer: until the context ends, or another start, every peer is refused.
 
-    def _run(self, begun):
-        import asyncio
-
-        async def serve():
-            self._loop, self._task = asyncio.get_running_loop(), asyncio.current_task()
-            begun.set()
-            await self._serve(self._socket)
-
-        try:
-            asyncio.run(serve())
-        except asyncio.CancelledError:
-            pass
-        finally:
-            begun.set()
+        Peers about which a function still decides are refused too. Stopping it again does nothing.
+        """
+        gate, self._gate = self._gate, None
+        if gate is not None:
+            gate.release(self)
 
     def __enter__(self):
         self.start()
@@ -551,63 +601,179 @@ class Authenticator:
     async def __aenter__(self):
         import asyncio
 
-        loop = asyncio.get_running_loop()  # first: without one nothing is opened
-        self._open(self.context)
-        self._task = loop.create_task(self._serve(self._socket))
+        self._begin(asyncio.get_running_loop())
         return self
 
     async def __aexit__(self, *exception):
         import asyncio
 
-        task, self._task = self._task, None
-        task.cancel()
-        await asyncio.wait([task])
-        _close(self._socket)  # the task may have been cancelled before it began
-        self._socket = None
+        self.stop()
+        for task in self._deciding:
+            task.cancel()
+        if self._deciding:
+            await asyncio.wait(self._deciding)
 
     @property
     def running(self):
-        """bool: whether it answers."""
-        return self._socket is not None and not self._socket.closed
+        """bool: whether it decides."""
+        gate = self._gate
+        return gate is not None and gate.handler is self and not (self._home is not None and self._home.is_closed())
 
-    def _open(self, context):
+    def _begin(self, home):
+        """Decide from now on, in an event loop or, where it is None, in that of the gate."""
         if self.running:
             raise StateError(EFSM, "it is running", call="start")
-        socket = Socket(context, SocketType.ROUTER)
-        try:
-            socket.bind(_ZAP)
-        except BaseException as error:
-            socket.close(0)
-            if isinstance(error, ZMQError) and error.errno == EADDRINUSE:
-                text = "the context has another handler of ZAP, and libzmq asks but one"
-                raise ZMQError(EADDRINUSE, text, call="start", detail=_ZAP) from None
-            raise
-        self._socket = socket
+        self._home = home
+        self._gate = _admit(self)
 
-    async def _serve(self, socket):
+    async def _judge(self, request):
+        """Return the answer to a request. It runs in the loop of the gate."""
+        import asyncio
+        from concurrent.futures import Future, InvalidStateError
+
+        if self._home is None:
+            return (await self._answer(request))[0]
+        answered = Future()
+
+        def settle(answer):
+            with suppress(InvalidStateError):  # it was stopped meanwhile
+                if not answered.done():
+                    answered.set_result(answer)
+
+        async def decide():
+            answer, error = await self._answer(request)
+            settle(answer)
+            if isinstance(error, KeyboardInterrupt):  # Ctrl-C, which is for the program whose loop this is
+                raise error
+
+        def begin():
+            task = self._home.create_task(decide())
+            self._deciding.add(task)
+            task.add_done_callback(self._deciding.discard)
+            task.add_done_callback(lambda task: settle(_INTERNAL))  # it may have been cancelled before it began
+
+        with suppress(RuntimeError):  # the loop is closed
+            self._home.call_soon_threadsafe(begin)
+        waiting = asyncio.wrap_future(answered)
+        while not (closed := self._home.is_closed()) or answered.done():
+            done, _ = await asyncio.wait([waiting], timeout=1)
+            if done:
+                return waiting.result()
+        assert closed
+        self._log.error("refused %s: the event loop of the Authenticator has ended", _describe(request))
+        return _INTERNAL
+
+    async def _answer(self, request):
+        """Return the answer to a request, and the exception that was raised instead of a decision."""
+        try:
+            return await self._decide(request), None
+        except GeneratorExit:  # the coroutine is thrown away with its loop
+            raise
+        except BaseException as error:
+            # The text of the exception may have the password in it; where it was raised says enough.
+            where = _describe(request), type(error).__name__, _place_of(error)
+            self._log.error("refused %s: %s was raised in %s", *where)
+            return _INTERNAL, error
+
+    async def _decide(self, request):
+        policy = self._domains.get(request.domain, self._policy)
+        reason = policy._objection(request.address)
+        rule = policy._rules[request.mechanism]
+        if reason is None and rule is None:
+            reason = "no rule for this mechanism"
+        if reason is None:
+            user = rule(*request.credentials)
+            if inspect.isawaitable(user):
+                user = await user
+            if not isinstance(user, (str, bool, type(None))):
+                raise TypeError(f"a rule must return bool or str, not {type(user).__name__}")
+            if user is True:
+                user = _user_of(request)
+            if isinstance(user, str) and (len(user.encode()) > 255 or "\0" in user):
+                raise ValueError("a rule returned a name of more than 255 bytes, or with a null byte")
+            if user or (user == "" and request.mechanism == "NULL"):
+                self._log.info("let in %s: %r", _describe(request), user)
+                return b"200", b"OK", user
+            reason = "the credentials are unknown or wrong"
+        self._log.warning("refused %s: %s", _describe(request), reason)
+        return b"400", reason.encode(), ""
+
+
+_INTERNAL = b"500", b"internal error", ""
+_STOPPED = b"400", b"no Authenticator is running", ""
+
+
+class _Gate:
+    """The handler that libzmq asks in a context, from the first start of an Authenticator until the context ends.
+
+    It has a thread with an event loop. Where no Authenticator decides, it refuses: without a handler libzmq would let
+    everybody in.
+    """
+
+    def __init__(self, address):
         import asyncio
 
-        deciding = set()
+        self.process = os.getpid()
+        self.address = address
+        self.handler = None
+        self.deciding = {}  # the handlers, by the task
+        # Of a context of its own, and made by the address: the end of the other context wakes the thread, which closes
+        # the socket, and a context that is dropped is not kept alive.
+        self.socket = Socket(AsyncContext.shadow(address), SocketType.ROUTER)
+        self.loop = None
         try:
-            while not socket.closed:
-                try:
-                    parts = await socket.recv_multipart()
-                except ContextTerminated:
-                    break
-                except Exception as error:
-                    if not socket.closed:  # by the end of the context; whatever else it is, the next may do better
-                        _log.error("the handler goes on after %s: %s", type(error).__name__, error)
-                        await asyncio.sleep(0.1)
-                    continue
-                task = asyncio.ensure_future(self._answer(socket, parts))
-                deciding.add(task)
-                task.add_done_callback(deciding.discard)
-        finally:
-            _close(socket)
-            for task in deciding:
-                task.cancel()
+            self.socket.bind(_ZAP)
+            self.loop = asyncio.new_event_loop()
+            self.thread = threading.Thread(target=self.run, name="zmqcy-authenticator", daemon=True)
+            self.thread.start()
+        except BaseException as error:
+            if self.loop is not None:
+                self.loop.close()
+            _close(self.socket)
+            if isinstance(error, ZMQError) and error.errno == EADDRINUSE:
+                raise _taken() from None
+            raise
 
-    async def _answer(self, socket, parts):
+    def run(self):
+        serving = self.loop.create_task(self.serve())
+        while True:
+            try:
+                self.loop.run_until_complete(serving)
+                break
+            except BaseException as error:  # KeyboardInterrupt of a task that a rule made ends the loop too
+                with suppress(Exception):
+                    _log.error("the handler continues after %s: %s", type(error).__name__, error)
+                if serving.done():
+                    time.sleep(0.1)
+                    serving = self.loop.create_task(self.serve())
+        with _gates_lock:
+            _gates.pop(self.address, None)
+            _note_handler(self.address, None)
+            self.handler = None
+        _close(self.socket)
+        self.loop.run_until_complete(self.cancel(list(self.deciding)))
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.loop.run_until_complete(self.loop.shutdown_default_executor())
+        self.loop.close()
+
+    async def serve(self):
+        import asyncio
+
+        while not self.socket.closed:
+            try:
+                parts = await self.socket.recv_multipart()
+            except ContextTerminated:
+                break
+            except Exception as error:
+                if not self.socket.closed:  # whatever it is, the next receive may do better
+                    _log.error("the handler continues after %s: %s", type(error).__name__, error)
+                    await asyncio.sleep(0.1)
+                continue
+            task = self.loop.create_task(self.answer(parts))
+            self.deciding[task] = self.handler
+            task.add_done_callback(self.deciding.pop)
+
+    async def answer(self, parts):
         """Answer one request."""
         try:
             end = parts.index(b"")  # of the envelope
@@ -622,44 +788,95 @@ class Authenticator:
             _log.error("malformed request: %s", error)
             status, text, user = b"500", b"malformed request", ""
         else:
-            status, text, user = await self._decide(request)
-        if not socket.closed:
+            status, text, user = await self.decide(request)
+        voucher = VOUCHER if status == b"200" else b""  # by which a Frame knows that the user is not the peer's word
+        if not self.socket.closed:
             try:
-                await socket.send_multipart([*envelope, b"1.0", serial, status, text, user.encode(), b""])
+                await self.socket.send_multipart([*envelope, b"1.0", serial, status, text, user.encode(), voucher])
             except ZMQError as error:
                 _log.error("the answer was not sent: %s", error)
 
-    async def _decide(self, request):
+    async def decide(self, request):
         import asyncio
 
-        where = f"{request.mechanism} from {request.address}, domain {request.domain!r}"
-        policy = self._domains.get(request.domain, self._policy)
-        reason = policy._objection(request.address)
-        if reason is None:
-            rule = policy._rules[request.mechanism]
-            if rule is None:
-                reason = "no rule for this mechanism"
-            else:
-                try:
-                    user = rule(*request.credentials)
-                    if inspect.isawaitable(user):
-                        user = await user
-                    if not isinstance(user, (str, bool, type(None))):
-                        raise TypeError(f"a rule must return bool or str, not {type(user).__name__}")
-                    if user is True:
-                        user = _user_of(request)
-                    if isinstance(user, str) and (len(user.encode()) > 255 or "\0" in user):
-                        raise ValueError("a rule returned a name of more than 255 bytes, or with a null byte")
-                except (Exception, SystemExit, asyncio.CancelledError) as error:
-                    # The text of the exception may have the password in it; where it was raised says enough.
-                    _log.error("refused %s: %s was raised in %s", where, type(error).__name__, _place_of(error))
-                    return b"500", b"internal error", ""
-                if user or (user == "" and request.mechanism == "NULL"):
-                    _log.info("let in %s: %r", where, user)
-                    return b"200", b"OK", user
-                reason = "the credentials are unknown or wrong"
-        _log.warning("refused %s: %s", where, reason)
-        return b"400", reason.encode(), ""
+        handler = self.handler
+        if handler is not None:
+            try:
+                return await handler._judge(request)
+            except asyncio.CancelledError:
+                pass  # by its stop
+        _log.warning("refused %s: the Authenticator of the context was stopped", _describe(request))
+        return _STOPPED
+
+    def release(self, handler):
+        """Have an Authenticator decide no longer, and wait until its rules have ended."""
+        import asyncio
+        from concurrent.futures import TimeoutError
+
+        if self.process != os.getpid():  # in a forked child there is no such thread
+            return
+        with _gates_lock:
+            if self.handler is handler:
+                self.handler = None
+                _note_handler(self.address, False)
+        if threading.current_thread() is self.thread:  # a rule stops it
+            return
+        tasks = self.cancel(None, handler)
+        try:
+            ended = asyncio.run_coroutine_threadsafe(tasks, self.loop)
+        except RuntimeError:  # the loop is closed: the context has ended
+            tasks.close()
+            self.thread.join()
+            return
+        while self.thread.is_alive():
+            with suppress(TimeoutError):
+                ended.result(0.1)
+                break
+        if self.socket.closed:
+            self.thread.join()
+
+    async def cancel(self, tasks, handler=None):
+        import asyncio
+
+        if tasks is None:
+            tasks = [task for task, each in self.deciding.items() if each is handler]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=1)
+
+
+_gates = {}  # by the address of the context
+_gates_lock = threading.Lock()
+
+
+def _admit(handler):
+    """Have an Authenticator decide for its context, and return the gate."""
+    address = handler.context.underlying
+    with _gates_lock:
+        gate = _gates.get(address) or _Gate(address)
+        if gate.handler is not None and gate.handler.running:
+            raise _taken()
+        gate.handler = handler
+        _gates[address] = gate
+        _note_handler(address, True)
+    return gate
+
+
+def _taken():
+    text = "the context has another handler of ZAP, and libzmq asks but one"
+    return ZMQError(EADDRINUSE, text, call="start", detail=_ZAP)
+
+
+def _forget_gates():
+    """Begin anew in a forked child, where the gates have no threads."""
+    global _gates_lock
+    _gates_lock = threading.Lock()
+    _gates.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_gates)
 
 
 def _close(socket):
@@ -667,6 +884,10 @@ def _close(socket):
         with suppress(ContextTerminated):
             socket.unbind(_ZAP)  # at once, for the next handler: libzmq closes later, in a thread
         socket.close(0)
+
+
+def _describe(request):
+    return f"{request.mechanism} from {request.address}, domain {request.domain!r}"
 
 
 def _read(frames):

@@ -9,6 +9,7 @@ from zmqcy._context import Context
 class _Any: ...
 
 ANY: Final[_Any]
+VOUCHER: Final[bytes]
 
 class Certificate:
     public: bytes
@@ -30,7 +31,7 @@ _Key: TypeAlias = bytes | str | Certificate
 _Verdict: TypeAlias = bool | str | None
 _Decision: TypeAlias = _Verdict | Awaitable[_Verdict]
 _Addresses: TypeAlias = str | Iterable[str]
-_Passwords: TypeAlias = Mapping[str, str] | Mapping[str, bytes] | Callable[[str, str], _Decision]
+_Passwords: TypeAlias = str | PathLike[str] | Mapping[str, str] | Mapping[str, bytes] | Callable[[str, str], _Decision]
 _Keys: TypeAlias = _Any | str | PathLike[str] | Mapping[Any, str] | Iterable[_Key] | Callable[[bytes], _Decision]
 _Principals: TypeAlias = _Any | Mapping[str, str] | Iterable[str] | Callable[[str], _Decision]
 
@@ -74,5 +75,3 @@ class Authenticator:
     async def __aexit__(self, *exception: object) -> None: ...
     @property
     def running(self) -> bool: ...
-
-def _close(socket: Any) -> None: ...

@@ -312,8 +312,9 @@ class BaseSocket(_base.BaseSocket):
         secret_key : bytes, str or zmqcy.auth.Certificate
             The server's secret key: 40 characters of Z85, or 32 bytes.
         domain : str, optional
-            The domain of ZAP under which clients have to be let in by their own keys. By default whoever knows the
-            public key of the server is let in, unless the context has a `zmqcy.auth.Authenticator` that refuses.
+            The domain of ZAP under which clients have to be let in by their own keys: `bind` and `connect` then raise
+            StateError while no `zmqcy.auth.Authenticator` runs. By default whoever knows the public key of the server
+            is let in, unless the context has an Authenticator that refuses.
 
         Returns
         -------
@@ -323,8 +324,7 @@ class BaseSocket(_base.BaseSocket):
         Raises
         ------
         StateError
-            The socket has been bound or connected, and libzmq would go on as before. Or a `domain` is given, the
-            context has no handler of ZAP to ask, and this libzmq would let everybody in.
+            The socket has been bound or connected, and libzmq would go on as before.
         ValueError
             `secret_key` is no key.
         NotSupported
@@ -334,7 +334,7 @@ class BaseSocket(_base.BaseSocket):
         public = _library.curve_public(secret)
         self._check_unused("serve_curve")
         if domain:
-            self._need_handler("serve_curve", domain)
+            self.zap_domain = domain
         self.curve_publickey, self.curve_secretkey = public, secret
         self.curve_server = True
         return public
@@ -419,27 +419,6 @@ class BaseSocket(_base.BaseSocket):
         if self.last_endpoint:
             text = "libzmq takes up security before the first bind or connect only"
             raise StateError(EFSM, text, call=call, detail=self.last_endpoint, socket_type=self.socket_type.name)
-
-    def _need_handler(self, call, domain):
-        """Set a domain in which nobody is let in without a handler of ZAP, which has to be there already."""
-        if _library.has("draft"):
-            self.zap_enforce_domain = True
-        elif self.context is None:
-            text = "a shadow has no context in which to look for a handler of ZAP"
-            raise NotSupported(ENOTSUP, text, call=call, socket_type=self.socket_type.name)
-        else:
-            with self._kind(self.context, _PAIR) as probe:
-                try:
-                    probe.bind(_ZAP)
-                    probe.unbind(_ZAP)  # at once: a close is carried out later, by a thread of libzmq
-                except ZMQError as error:
-                    if error.errno != EADDRINUSE:
-                        raise
-                else:
-                    text = "no handler of ZAP: without one this libzmq lets everybody in; start an Authenticator first"
-                    detail = f"domain={domain!r}"
-                    raise StateError(EFSM, text, call=call, detail=detail, socket_type=self.socket_type.name)
-        self.zap_domain = domain
 
     get = _base.BaseSocket.getsockopt
     set = _base.BaseSocket.setsockopt

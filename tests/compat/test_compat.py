@@ -797,3 +797,51 @@ def test_authenticators(run, tmp_path, kind):
         kind,
         str(tmp_path),
     )
+
+
+def test_authenticators_refuse_whatever_happens(run):
+    run("""
+    import asyncio, zmqcy.compat
+    zmqcy.compat.install()
+    import zmq, zmq.auth.thread, zmq.auth.asyncio
+
+    def ask(ctx, address=b"127.0.0.1", mechanism=(b"NULL",)):
+        with ctx.socket(zmq.REQ) as question:
+            question.linger, question.rcvtimeo = 0, 10_000
+            question.connect("inproc://zeromq.zap.01")
+            question.send_multipart([b"1.0", b"7", b"", address, b"", *mechanism])
+            return question.recv_multipart()[2]
+
+    class Provider:
+        def callback(self, domain, key):
+            raise SystemExit
+
+    curve = b"CURVE", bytes(32)
+    with zmq.Context() as ctx:
+        auth = zmq.auth.thread.ThreadAuthenticator(ctx)
+        auth.start()
+        auth.configure_curve_callback(credentials_provider=Provider())
+        assert [ask(ctx, mechanism=curve) for _ in range(2)] == [b"500", b"500"]
+        assert auth.is_alive() and ask(ctx) == b"200"
+        auth.deny("127.0.0.1", "2001:db8::0:1", "fe80::1")
+        for address in (b"127.0.0.1", b"::ffff:127.0.0.1", b"::FFFF:7f00:1", b"2001:db8::1", b"fe80::1%eth0"):
+            assert ask(ctx, address) == b"400", address
+        assert ask(ctx, b"127.0.0.2") == ask(ctx, b"localhost:0:0:1") == b"200"
+        auth.stop()
+        assert not auth.is_alive() and ask(ctx, b"127.0.0.2") == b"400"
+
+    async def main(ctx):
+        auth = zmq.auth.asyncio.AsyncioAuthenticator(ctx)
+        auth.start()
+        auth.allow("::ffff:127.0.0.1", "fe80::2%eth0")
+        wanted = {b"127.0.0.1": b"200", b"127.0.0.2": b"400", b"fe80::2%eth0": b"200", b"fe80::2%eth1": b"400"}
+        for address, status in wanted.items():
+            assert await asyncio.to_thread(ask, ctx, address) == status
+        return auth
+
+    with zmq.Context() as ctx:
+        auth = asyncio.run(main(ctx))
+        assert ask(ctx) == b"500"
+        auth.stop()
+        assert ask(ctx) == b"400"
+    """)

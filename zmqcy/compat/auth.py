@@ -8,6 +8,7 @@ import asyncio
 import glob
 import hmac
 import inspect
+import ipaddress
 import logging
 import os
 import warnings
@@ -107,25 +108,33 @@ def load_certificates(directory: _Path = ".") -> dict[bytes, bool]:
 # ------------------------------------------------------------------------------------------------------ authenticators
 
 
+def _place(address: str) -> Any:
+    """Return an address such that two spellings of one are equal, and a text that is no address as it is.
+
+    IPv4 within IPv6 is IPv4: a socket with `ipv6` set sees IPv4 peers so.
+    """
+    try:
+        place = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return getattr(place, "ipv4_mapped", None) or place
+
+
 class _Handler(zmqcy.auth.Authenticator):
     """The handler of zmqcy, that asks one of pyzmq's authenticators."""
 
     def __init__(self, owner: Any) -> None:
         super().__init__(owner.context)
-        self.owner = owner
+        self._owner = owner
+        self._log = owner.log
 
     async def _decide(self, request: Any) -> tuple[bytes, bytes, str]:
         where = f"{request.mechanism} from {request.address}, domain {request.domain!r}"
-        try:
-            user, reason = await self.owner._decide(request)
-        except Exception as error:
-            # The text of the exception may have the password in it.
-            self.owner.log.error("refused %s: %s was raised", where, type(error).__name__)
-            return b"500", b"internal error", ""
+        user, reason = await self._owner._decide(request)
         if user is None:
-            self.owner.log.warning("refused %s: %s", where, reason)
+            self._log.warning("refused %s: %s", where, reason)
             return b"400", reason.encode(), ""
-        self.owner.log.debug("let in %s: %r", where, user)
+        self._log.debug("let in %s: %r", where, user)
         return b"200", b"OK", user
 
 
@@ -152,14 +161,14 @@ class Authenticator:
         self.passwords: dict[str, dict[str, str]] = {}
         self.certs: dict[str, dict[bytes, bool]] = {}
         self.credentials_providers: dict[str, Any] = {}
-        self._allowed: set[str] = set()
-        self._denied: set[str] = set()
+        self._allowed: set[Any] = set()
+        self._denied: set[Any] = set()
         self._handler: Any = None
 
     @property
     def zap_socket(self) -> Any:
-        """Socket or None: what libzmq asks, while it is running."""
-        return self._handler and self._handler._socket
+        """Socket or None: what libzmq asks, while it is running. A thread of its own uses it."""
+        return self._handler and self._handler._gate and self._handler._gate.socket
 
     def start(self) -> None:
         """Raise NotImplementedError: `ThreadAuthenticator` and `AsyncioAuthenticator` can."""
@@ -178,7 +187,7 @@ class Authenticator:
         """
         if self._denied:
             raise ValueError("allow: some addresses are denied; use allow or deny, not both")
-        self._allowed.update(addresses)
+        self._allowed.update(map(_place, addresses))
 
     def deny(self, *addresses: str) -> None:
         """Refuse peers from these addresses.
@@ -190,7 +199,7 @@ class Authenticator:
         """
         if self._allowed:
             raise ValueError("deny: some addresses are allowed; use allow or deny, not both")
-        self._denied.update(addresses)
+        self._denied.update(map(_place, addresses))
 
     def configure_plain(self, domain: str = "*", passwords: dict[str, str] | None = None) -> None:
         """Let in those who tell a password.
@@ -249,9 +258,13 @@ class Authenticator:
 
     async def _decide(self, request: Any) -> tuple[str | None, str]:
         """Return the user, or None and why not."""
-        if self._allowed and request.address not in self._allowed:
+        places = {
+            _place(request.address),
+            _place(request.address.partition("%")[0]),
+        }  # fe80::1 is that of any interface
+        if self._allowed and not places & self._allowed:
             return None, "the address is not allowed"
-        if request.address in self._denied:
+        if places & self._denied:
             return None, "the address is denied"
         domain = request.domain or "*"
         if request.mechanism == "NULL":
@@ -295,12 +308,13 @@ class ThreadAuthenticator(Authenticator):
     @property
     def thread(self) -> Any:
         """threading.Thread or None: where it runs."""
-        return self._handler and self._handler._thread
+        return self._handler and self._handler._gate and self._handler._gate.thread
 
     def start(self) -> None:
         """Answer from now on."""
-        self._handler = _Handler(self)
-        self._handler.start()
+        handler = _Handler(self)
+        handler.start()
+        self._handler = handler
 
     def stop(self) -> None:
         """Answer no longer, and wait until the thread has ended."""
@@ -329,22 +343,18 @@ class AsyncioAuthenticator(Authenticator):
     def __init__(self, context: Any = None, loop: Any = None, encoding: str = "utf-8", log: Any = None) -> None:
         super().__init__(context, encoding, log)
         self.loop = loop
-        self._task: Any = None
 
     def start(self) -> None:
         """Answer from now on."""
-        loop = self.loop or asyncio.get_running_loop()
-        self._handler = _Handler(self)
-        self._handler._open(self.context)
-        self._task = loop.create_task(self._handler._serve(self._handler._socket))
+        handler: Any = _Handler(self)
+        handler._begin(self.loop or asyncio.get_running_loop())
+        self._handler = handler
 
     def stop(self) -> None:
         """Answer no longer."""
         if self._handler is not None:
-            self._task.cancel()
-            handlers: Any = zmqcy.auth
-            handlers._close(self._handler._socket)  # at once: the context may be ended before the task is
-            self._handler = self._task = None
+            self._handler.stop()
+            self._handler = None
 
 
 class IOLoopAuthenticator(AsyncioAuthenticator):
