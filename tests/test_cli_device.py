@@ -22,6 +22,7 @@ import pytest
 from rows import rows
 
 import zmqcy
+from zmqcy.auth import Certificate
 from zmqcy.devices import Device
 
 pytest.importorskip("click", reason="the extra [cli] is not installed")
@@ -209,6 +210,76 @@ def test_config(start, socket, tmp_path):
     path.write_text("kind = ")
     fails(cli("device", "--config", path), 1, str(path), "Invalid value")
     fails(cli("device", "--config", tmp_path / "none"), 1, str(tmp_path / "none"), "No such file")
+
+
+# ------------------------------------------------------------------------------------------------------ who may connect
+
+
+def enters(socket, endpoint, secure=lambda push: None, source="127.0.0.1", kind=zmqcy.PUSH):
+    """Tell whether a peer is let in."""
+    push = socket(kind, reconnect_ivl=-1, linger=0)
+    secure(push)
+    with push.watch(zmqcy.Event.HANDSHAKE_SUCCEEDED | zmqcy.Event.DISCONNECTED) as events:
+        push.connect(endpoint.replace("tcp://", f"tcp://{source}:0;"))
+        return events.recv(LIMIT * 1000).name == "HANDSHAKE_SUCCEEDED"
+
+
+@pytest.mark.skipif(not zmqcy.has("curve"), reason="this libzmq has no CURVE")
+def test_only_some_may_connect(start, socket, tmp_path):
+    device = start("streamer", ANY, ANY, "--allow", "127.0.0.0/30", "--deny", "127.0.0.2")
+    assert [enters(socket, device.endpoints[0], source=f"127.0.0.{i}") for i in (1, 2, 9)] == [True, False, False]
+    passwords = tmp_path / "passwords"
+    passwords.touch(0o600)
+    passwords.write_text("friend:right\n")
+    plain = {word: lambda push, word=word: push.use_plain("friend", word) for word in ("right", "wrong")}
+    device = start("streamer", ANY, f">{device.endpoints[0]}", "--passwords", passwords)
+    assert [enters(socket, device.endpoints[0], secure) for secure in plain.values()] == [True, False]
+    server, friend, stranger = (Certificate.generate() for _ in range(3))
+    server.save_secret(tmp_path / "server.key_secret")
+    (tmp_path / "clients").mkdir()
+    Certificate(friend.public).save(tmp_path / "clients" / "friend.key")
+    device = start(
+        "streamer", ANY, ANY, "--certificates", tmp_path / "clients", "--server-key", tmp_path / "server.key_secret"
+    )
+    for endpoint, kind in zip(device.endpoints, (zmqcy.PUSH, zmqcy.PULL), strict=True):
+        for keys, arrives in ((friend, True), (stranger, False)):
+            assert enters(socket, endpoint, lambda push: push.use_curve(server, keys), kind=kind) is arrives  # noqa: B023
+    fails(cli("device", "streamer", ANY, ANY, "--passwords", tmp_path / "none"), 1, str(tmp_path / "none"), "No such")
+    fails(cli("device", "streamer", ANY, ANY, "--allow", "me"), 1, "authentication", "allow", "'me'")
+
+
+SECURED = """
+kind = ["PULL", "PUSH"]
+front = {endpoints = "tcp://127.0.0.1:*", options = {zap_domain = "d", plain_server = true}}
+back = {endpoints = "tcp://127.0.0.1:*", options = {zap_domain = "d"}}
+"""
+
+
+def test_a_config_with_a_domain_needs_rules(start, socket, tmp_path):
+    pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    path = tmp_path / "jobs.toml"
+    path.write_text(SECURED)
+    fails(cli("device", "--config", path), 1, "back: bind", "no Authenticator is running")
+    path.write_text(SECURED + "[authentication]\nplain = 'passwords'\nallow = ['127.0.0.1']\nnull = true\n")
+    fails(cli("device", "--config", path), 1, str(tmp_path / "passwords"), "No such file")
+    (tmp_path / "passwords").touch(0o600)
+    (tmp_path / "passwords").write_text("friend:right\n")
+    device = start("--config", path)
+    front, back = device.endpoints
+    for word in ("right", "wrong"):
+        assert enters(socket, front, lambda push: push.use_plain("friend", word)) is (word == "right")  # noqa: B023
+    pull = connected(socket, zmqcy.PULL, back)
+    friend = socket(zmqcy.PUSH, rcvtimeo=LIMIT * 1000)
+    friend.use_plain("friend", "right")
+    friend.connect(front)
+    friend.send(b"x")
+    assert pull.recv() == b"x"
+    assert not enters(socket, back, source="127.0.0.9", kind=zmqcy.PULL)
+    assert enters(socket, back, kind=zmqcy.PULL)
+    path.write_text(SECURED + "[authentication]\nrules = 1\n")
+    fails(cli("device", "--config", path), 1, str(path), "no key authentication.rules")
+    done = cli("device", "--config", path, "--allow", "ipc")
+    assert done.returncode == 2 and b"authentication" in done.stderr
 
 
 # ------------------------------------------------------------------------------------------------------------- signals
@@ -854,6 +925,9 @@ def test_no_permission(tmp_path):
         (["queue", ANY, ANY, "--drain-timeout", "-1"], "--drain-timeout"),
         (["queue", ANY, ANY, "--io-threads", "many"], "--io-threads"),
         (["--config", "x", "--io-threads", "2"], "--config"),
+        (["queue", ANY, ANY, "--certificates", "x"], "--server-key"),
+        (["queue", ANY, ANY, "--passwords", "x", "--certificates", "x", "--server-key", "x"], "one mechanism"),
+        (["queue", f"{ANY},>tcp://127.0.0.1:1", ANY, "--allow", "ipc"], "FRONT"),
     ],
 )
 def test_wrong_usage(arguments, words):

@@ -832,7 +832,7 @@ def test_what_start_and_run_refuse(make, arguments, error, text, run_in):
         ({"back": ["@"]}, ValueError, "back: '@' is no endpoint"),
         ({"back": ""}, ValueError, "back: '' is no endpoint"),
         ({"front_options": {"rcvhwn": 1}}, ValueError, "front_options: there is no option 'rcvhwn'"),
-        ({"front_options": 5}, TypeError, "front_options must be a dict, not 5"),
+        ({"front_options": 5}, TypeError, "front_options must be a dict, not int"),
         ({"front_options": {"subscribe": b""}}, ValueError, "a PULL socket does not subscribe"),
         ({"capture": ANY, "capture_type": zmqcy.PULL}, ValueError, "capture_type must be one of PUB, PUSH"),
         ({"capture_options": {}}, ValueError, "capture_options without capture"),
@@ -1197,7 +1197,7 @@ QUEUE = 'kind = "QUEUE"\n'
         (QUEUE + BACK, ValueError, "front is missing"),
         (QUEUE + BACK + "front = {}", ValueError, "front.endpoints is missing"),
         (QUEUE + BACK + FRONT + "capture = {}", ValueError, "capture.endpoints is missing"),
-        (QUEUE + BACK + "front = 5", TypeError, "front must be a table, not 5"),
+        (QUEUE + BACK + "front = 5", TypeError, "front must be a table, not int"),
         (
             QUEUE + BACK + "front = {endpoint = 'x'}",
             ValueError,
@@ -1268,3 +1268,40 @@ def test_a_device_is_made_once(run_in):
         with pytest.raises(RuntimeError, match="^Device: already initialised$"):
             device.__init__(zmqcy.STREAMER, "inproc://in", "inproc://out")
         assert device.statistics().state == "running"
+
+
+# ------------------------------------------------------------------------------------------------------ who may connect
+
+
+def test_the_authenticator_of_a_device(started, run_in, socket):
+    """It decides while the device runs, in its process too; without one a side with a domain is not bound."""
+    options = {"front_options": {"zap_domain": "d"}}
+    with pytest.raises(zmqcy.StateError, match="front: bind .*no Authenticator is running"):
+        started((zmqcy.PULL, zmqcy.PUSH), ANY, ANY, **options)
+    rules = {"null": True, "deny": ["127.0.0.2"]}
+    device = started((zmqcy.PULL, zmqcy.PUSH), ANY, ANY, **options, authentication=rules)
+    pull = socket(zmqcy.PULL)
+    pull.connect(device.endpoints["back"][0])
+    for source, event in (("127.0.0.2", "DISCONNECTED"), ("127.0.0.1", "HANDSHAKE_SUCCEEDED")):
+        push = socket(zmqcy.PUSH, reconnect_ivl=-1)
+        with push.watch(zmqcy.Event.HANDSHAKE_SUCCEEDED | zmqcy.Event.DISCONNECTED) as events:
+            push.connect(device.endpoints["front"][0].replace("tcp://", f"tcp://{source}:0;"))
+            assert events.recv(LIMIT).name == event
+    push.send(b"x")
+    assert pull.recv() == b"x"
+
+
+@pytest.mark.parametrize(
+    "rules, error, text",
+    [
+        (7, TypeError, "Device: authentication must be a dict, not int"),
+        ({"allow": "me"}, ValueError, "Device: authentication: Policy: allow: 'me' does not appear"),
+        ({"plian": {"a": "hunter2"}}, TypeError, "Device: authentication: .*'plian'"),
+        ({"plain": ["hunter2"]}, TypeError, "Device: authentication: .*must be a mapping"),
+        ({"domains": {"d": {"plain": {"a": "hunter2"}}}}, TypeError, "domains must be Policies"),
+    ],
+)
+def test_what_is_no_authentication(rules, error, text):
+    with pytest.raises(error, match=text) as caught:
+        Device((zmqcy.PULL, zmqcy.PUSH), ANY, ANY, authentication=rules)
+    assert "hunter2" not in str(caught.value)

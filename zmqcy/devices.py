@@ -221,7 +221,7 @@ class _Turns:
 class _Loop:
     """One run of a device: its sockets, and the loop between them, in whichever thread calls `forward`."""
 
-    def __init__(self, sides, context, io_threads, watch, filter):
+    def __init__(self, sides, context, io_threads, watch, filter, authentication=None):
         self.filter = _load(filter) if isinstance(filter, str) else filter
         self.own_context = context is None
         self.context = Context(io_threads, linger=LINGER) if context is None else context
@@ -237,7 +237,14 @@ class _Loop:
         self.sockets = []
         self.endpoints = {}
         self.record = _Record() if watch else None
+        self.authenticator = None
         try:
+            if authentication is not None:
+                from zmqcy.auth import Authenticator
+
+                authenticator = Authenticator(self.context, **authentication)
+                authenticator.start()
+                self.authenticator = authenticator
             for side in sides:
                 socket, self.endpoints[side.name] = side.open(self.context, self.record)
                 self.sockets.append(socket)
@@ -309,6 +316,8 @@ class _Loop:
                 socket.close()
             if self.record is not None:
                 self.record.finish()
+            if self.authenticator is not None:
+                self.authenticator.stop()
             if self.own_context:
                 self.context.term()
         finally:  # where Ctrl-C ended the wait, the rest happens in the background
@@ -356,7 +365,7 @@ class _Remote:
 
     thread = None  # none of this process is in the loop
 
-    def __init__(self, sides, io_threads, watch, filter):
+    def __init__(self, sides, io_threads, watch, filter, authentication=None):
         import multiprocessing
 
         spawn = multiprocessing.get_context("spawn")  # contexts and threads do not outlive a fork
@@ -371,7 +380,7 @@ class _Remote:
         # A daemon, so that the end of the program ends it: by SIGTERM.
         self.process = spawn.Process(
             target=_serve,
-            args=(theirs, os.getpid(), sides, io_threads, watch, filter),
+            args=(theirs, os.getpid(), sides, io_threads, watch, filter, authentication),
             name="zmqcy device",
             daemon=True,
         )
@@ -461,7 +470,7 @@ class _Remote:
         return self.last_seen
 
 
-def _serve(pipe, parent, sides, io_threads, watch, filter):
+def _serve(pipe, parent, sides, io_threads, watch, filter, authentication):
     """Be the process of a device: forward in this thread, and obey the pipe in another one."""
 
     def leave(number, _):
@@ -472,7 +481,7 @@ def _serve(pipe, parent, sides, io_threads, watch, filter):
     sending = threading.Lock()
     loop = error = None
     try:
-        loop = _Loop(sides, None, io_threads, watch, filter)
+        loop = _Loop(sides, None, io_threads, watch, filter, authentication)
         threading.Thread(target=_obey, args=(loop, pipe, sending, parent), daemon=True).start()
         loop.forward()
     except Exception as caught:
@@ -564,6 +573,10 @@ class Device:
     watch : bool, default False
         Keep a record of the connections, for `events` and `peers`. That takes a thread, which sleeps until something
         happens, and for each socket one more, which libzmq writes its events to.
+    authentication : dict, optional
+        The arguments of a `zmqcy.auth.Authenticator`, such as ``{"allow": "10.0.0.0/8", "plain": "passwords"}``. It
+        runs in the context of the device while the device does, and decides about the peers of sockets that have a
+        `zap_domain`, or are servers of PLAIN or CURVE, by their options. For a process it must be picklable.
 
     Attributes
     ----------
@@ -599,6 +612,7 @@ class Device:
         context=None,
         filter=None,
         watch=False,
+        authentication=None,
     ):
         if hasattr(self, "_starting"):  # a second time, its thread or process would be lost
             raise RuntimeError("Device: already initialised")
@@ -635,6 +649,16 @@ class Device:
                 raise TypeError(f"Device: filter must be a function, a Hook or a str, not {filter!r:.80}")
             if run_in == "process":
                 raise ValueError(f"Device: a process needs its filter as 'module:function', not {filter!r:.80}")
+        if authentication is not None:
+            from zmqcy.auth import Authenticator
+
+            if not isinstance(authentication, dict):
+                raise TypeError(f"Device: authentication must be a dict, not {type(authentication).__name__}")
+            try:
+                Authenticator(self, **authentication)  # only looks at its arguments: each run has one of its own
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"Device: authentication: {error}") from None
+        self._authentication = authentication
         self._run_in = run_in
         self._filter = filter
         self._io_threads = io_threads
@@ -651,7 +675,9 @@ class Device:
 
         Its keys are ``kind`` (a name, or a list of the names of two types), ``run_in``, ``io_threads``, ``watch``,
         ``filter`` (``"module:function"``), and the tables ``front``, ``back`` and ``capture``, each with ``endpoints``
-        (one or a list), and a table ``options``; ``capture`` may have a ``type``. They mean what the parameters mean.
+        (one or a list), and a table ``options``; ``capture`` may have a ``type``. A table ``authentication`` may have
+        ``allow``, ``deny``, ``null``, ``plain`` and ``curve``. They mean what the parameters mean. A path in ``plain``
+        or ``curve`` is relative to the folder of the file.
 
         Parameters
         ----------
@@ -702,9 +728,11 @@ class Device:
             self._loop = None
             self._process = os.getpid()
             if run_in == "process":
-                self._loop = _Remote(self._sides, self._io_threads, self.watch, self._filter)
+                self._loop = _Remote(self._sides, self._io_threads, self.watch, self._filter, self._authentication)
             else:
-                self._loop = _Loop(self._sides, self._context, self._io_threads, self.watch, self._filter)
+                self._loop = _Loop(
+                    self._sides, self._context, self._io_threads, self.watch, self._filter, self._authentication
+                )
             return self._loop
 
     def _state_error(self, call, text):
@@ -971,7 +999,7 @@ def _to_side(name, kind, endpoints, options, key, options_key):
         if not each.lstrip("@>").partition("://")[2]:
             raise ValueError(f"{key}: {each!r} is no endpoint, as tcp://127.0.0.1:5555 is")
     if options is not None and not isinstance(options, dict):
-        raise TypeError(f"{options_key} must be a dict, not {options!r:.80}")
+        raise TypeError(f"{options_key} must be a dict, not {type(options).__name__}")
     for option in options or ():
         if option not in _OPTIONS:
             raise ValueError(f"{options_key}: there is no option {option!r}")
@@ -1001,11 +1029,21 @@ def _read_config(path):
         "",
         table,
         required=("kind", "front", "back"),
-        optional=("capture", "run_in", "io_threads", "watch", "filter"),
+        optional=("capture", "run_in", "io_threads", "watch", "filter", "authentication"),
     )
     arguments = {key: table[key] for key in ("run_in", "io_threads", "watch", "filter") if key in table}
     if not isinstance(arguments.get("watch", False), bool):
         raise TypeError(f"{name}: watch must be true or false, not {arguments['watch']!r:.80}")
+    if "authentication" in table:
+        rules = table["authentication"]
+        if not isinstance(rules, dict):
+            raise TypeError(f"{name}: authentication must be a table, not {type(rules).__name__}")
+        _check_keys(name, "authentication.", rules, (), ("allow", "deny", "null", "plain", "curve"))
+        if not isinstance(rules.get("null", False), bool):
+            raise TypeError(f"{name}: authentication.null must be true or false, not {rules['null']!r:.80}")
+        place = os.path.dirname(os.path.abspath(name))
+        paths = {key: os.path.join(place, rules[key]) for key in ("plain", "curve") if isinstance(rules.get(key), str)}
+        arguments["authentication"] = {**rules, **paths}
     kind = table["kind"]
     if isinstance(kind, list) and len(kind) == 2:
         types = arguments["kind"] = tuple(_to_member(name, "kind", SocketType, each) for each in kind)
@@ -1017,7 +1055,7 @@ def _read_config(path):
             continue
         part = table[side]
         if not isinstance(part, dict):
-            raise TypeError(f"{name}: {side} must be a table, not {part!r:.80}")
+            raise TypeError(f"{name}: {side} must be a table, not {type(part).__name__}")
         _check_keys(name, f"{side}.", part, ("endpoints",), ("type", "options") if side == "capture" else ("options",))
         if "type" in part:
             socket_type = arguments["capture_type"] = _to_member(name, "capture.type", SocketType, part["type"])
@@ -1074,5 +1112,6 @@ def _to_value(key, option, value):
     kind = _OPTIONS[option]
     words, types = _VALUES[kind]
     if not isinstance(value, types) or (kind != "bool" and isinstance(value, bool)):
-        raise TypeError(f"{key} must be {words}, not {value!r:.80}")
+        given = type(value).__name__ if "secret" in option or "password" in option else f"{value!r:.80}"
+        raise TypeError(f"{key} must be {words}, not {given}")
     return value.encode() if kind == "bytes" else value

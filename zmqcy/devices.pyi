@@ -54,6 +54,7 @@ class Device:
         context: Context | None = None,
         filter: _Filter | Hook | str | None = None,
         watch: bool = False,
+        authentication: dict[str, Any] | None = None,
     ) -> None: ...
     @classmethod
     def from_config(cls, path: str | PathLike[str]) -> Self: ...

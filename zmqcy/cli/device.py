@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
+from dataclasses import dataclass
 from errno import EIO
 from types import FrameType
 from typing import Any
@@ -91,6 +92,57 @@ def _served(device: Device, address: str | None, name: str, token: str | None) -
     except (OSError, ValueError) as error:
         # The text of an OSError names the address, but its str() begins with a number.
         raise Failure(f"--metrics: {getattr(error, 'strerror', None) or error}") from error
+
+
+@dataclass
+class Authentication:
+    """Who may connect to the sides that bind, as the options of the command say."""
+
+    allow: tuple[str, ...]
+    deny: tuple[str, ...]
+    passwords: str | None
+    certificates: str | None
+    key: str | None
+
+    def __bool__(self) -> bool:
+        return any((self.allow, self.deny, self.passwords, self.certificates, self.key))
+
+    def rules(self) -> dict[str, Any] | None:
+        """Return the arguments of the Authenticator, or None where anybody may connect."""
+        if not self:
+            return None
+        if self.passwords and (self.certificates or self.key):
+            raise click.UsageError("--passwords or --certificates: a socket has one mechanism")
+        if bool(self.certificates) is not bool(self.key):
+            raise click.UsageError("--certificates needs --server-key, and the other way round")
+        rules: dict[str, Any] = {"allow": self.allow or None, "deny": self.deny}
+        if self.passwords:
+            return {**rules, "plain": self.passwords}
+        if self.certificates:
+            return {**rules, "curve": self.certificates}
+        return {**rules, "null": True}
+
+    def options(self, name: str, endpoints: list[str] | None) -> dict[str, Any]:
+        """Return the options of a side: those of a server if it binds."""
+        connects = [each.startswith(">") for each in endpoints or ()]
+        if not self or all(connects):
+            return {}
+        if any(connects):
+            raise click.UsageError(f"{name}: with authentication a side binds or connects, but not both")
+        options: dict[str, Any] = {"zap_domain": "device"}
+        if self.passwords:
+            return {**options, "plain_server": True}
+        if self.key:
+            from zmqcy.auth import Certificate
+
+            try:
+                secret = Certificate.load(self.key).secret
+            except ValueError as error:
+                raise Failure(f"--server-key: {error}") from None
+            if secret is None:
+                raise Failure(f"--server-key: {self.key} has no secret key")
+            return {**options, "curve_server": True, "curve_secretkey": secret}
+        return options
 
 
 # ---------------------------------------------------------------------------------------------------------- the numbers
@@ -418,6 +470,8 @@ Examples:
   zmqcy device streamer tcp://*:5555,ipc:///tmp/jobs '>tcp://one:5556,>tcp://two:5556'
   zmqcy device xsub:xpub tcp://*:5557 tcp://*:5558 --capture tcp://127.0.0.1:5559
   zmqcy device queue tcp://*:5555 tcp://*:5556 --stats 10 --json >> numbers
+  zmqcy device queue tcp://*:5555 ipc:///run/jobs --allow 10.0.0.0/8 --allow ipc
+  zmqcy device queue tcp://*:5555 tcp://*:5556 --certificates clients --server-key server.key_secret
   zmqcy device --config device.toml --metrics 127.0.0.1:9100
 """
 )
@@ -428,6 +482,11 @@ Examples:
 @click.option(
     "--config", metavar="FILE", type=click.Path(readable=False), help="Read a file of TOML; no KIND, FRONT, BACK then."
 )
+@click.option("--allow", metavar="NETWORK", multiple=True, help="Let in peers from here, and no others.")
+@click.option("--deny", metavar="NETWORK", multiple=True, help="Refuse peers from here.")
+@click.option("--passwords", metavar="FILE", type=click.Path(), help="PLAIN: ask for those of lines user:password.")
+@click.option("--certificates", metavar="FOLDER", type=click.Path(), help="CURVE: let in those whose *.key is here.")
+@click.option("--server-key", metavar="FILE", type=click.Path(), help="CURVE: our keys, of curve-keygen --file.")
 @click.option("--name", help="What it is called where its numbers are shown [KIND].")
 @click.option(
     "--stats", metavar="SECONDS", type=click.FloatRange(min=0.01), help="Show numbers so often [terminal: 1]."
@@ -453,6 +512,11 @@ def device(
     back: list[str] | None,
     capture: list[str] | None,
     config: str | None,
+    allow: tuple[str, ...],
+    deny: tuple[str, ...],
+    passwords: str | None,
+    certificates: str | None,
+    server_key: str | None,
     name: str | None,
     stats: float | None,
     as_json: bool,
@@ -468,14 +532,20 @@ def device(
     FRONT, BACK and --capture are endpoints with commas between them. They are bound, as with @ before them; > before
     one connects.
 
+    --allow, --deny, --passwords, or --certificates with --server-key say which peers may connect to the sides that
+    bind. Networks are such as 10.0.0.0/8, and ipc.
+
     Ctrl-C, SIGTERM or the end of the terminal drain it: what peers have sent is forwarded, and sent. That takes
     --drain-timeout at most; a second signal ends it at once. A last line has its numbers; SIGUSR1 prints them at any
     time. On a terminal a table shows them.
     """
     formats.stdout()
+    authentication = Authentication(allow, deny, passwords, certificates, server_key)
     if config is not None:
         if kind is not None or capture is not None or io_threads is not None:
             raise click.UsageError("--config takes the place of KIND, FRONT, BACK, --capture and --io-threads")
+        if authentication:
+            raise click.UsageError("--config takes the place of options for authentication: a table authentication")
         made = _configured(config)
         name = name or os.path.splitext(os.path.basename(config))[0]
     elif kind is None or front is None or back is None:
@@ -483,9 +553,22 @@ def device(
     else:
         # The bound ends it before, and says so. This is for a device that ends by an error.
         linger = {"linger": int(bound) + 1000}
-        made = Device(
-            kind, front, back, front_options=linger, back_options=linger, capture=capture, io_threads=io_threads or 1
-        )
+        rules = authentication.rules()
+        captured = authentication.options("--capture", capture) if capture else {}
+        try:
+            made = Device(
+                kind,
+                front,
+                back,
+                front_options={**linger, **authentication.options("FRONT", front)},
+                back_options={**linger, **authentication.options("BACK", back)},
+                capture=capture,
+                capture_options=captured or None,
+                io_threads=io_threads or 1,
+                authentication=rules,
+            )
+        except ValueError as error:
+            raise Failure(str(error)) from error
         name = name or (kind.name if isinstance(kind, DeviceType) else ":".join(each.name for each in kind)).lower()
     reports = Reports(made, name, as_json, stats)
     end = End(made, bound, reports)
