@@ -320,6 +320,42 @@ def test_keys(tmp_path):
     assert path.read_text() == before
 
 
+EVIL = b"a\x1b]0;b\x07c\xc2\x9b\xe2\x80\xae\x7f\xff\r\tz \xe2\x82\xac"
+SHOWN = b"a\\x1b]0;b\\x07c\\x9b\\u202e\\x7f\\xff\\r\tz \xe2\x82\xac"
+
+
+def test_what_a_terminal_would_obey_is_escaped_there(socket):
+    """And only there; JSON has it escaped everywhere, and raw never."""
+    push = socket(zmqcy.PUSH)
+    push.bind(ANY)
+    json_ = b'["a\\u001b\\u0080\\u202e\\u007f \xe2\x82\xac"]'
+    text = "a\x1b\x80\u202e\x7f \u20ac".encode()
+    for name, terminal, message, wanted in (
+        ("lines", True, EVIL, SHOWN.replace(b"\\r", b"\\x0d")),
+        ("raw", True, b"\x1b[0m", b"\x1b[0m"),
+        ("lines", False, EVIL, EVIL),
+        ("json", False, text, json_),
+    ):
+        words = [*COMMAND, "recv", "pull", f">{push.last_endpoint}", "--format", name, "--count", "1", "--quiet"]
+        master, slave = pty.openpty() if terminal else os.pipe()
+        process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=slave)
+        os.close(slave)
+        push.send(message, timeout=LIMIT * 1000)
+        shown = b""
+        while select.select([master], [], [], LIMIT)[0]:
+            try:
+                more = os.read(master, 4096)
+            except OSError:  # EIO: the other end is closed
+                break
+            shown += more
+            if not more:
+                break
+        os.close(master)
+        assert process.wait(LIMIT) == 0
+        assert shown.rstrip(b"\r\n") == wanted, name
+    assert json.loads(json_) == [text.decode()]
+
+
 def test_progress_on_a_terminal_only(start):
     receiver, endpoint = start("recv", "pull", ANY, "--count", 3)
     master, slave = pty.openpty()

@@ -260,6 +260,12 @@ def test_a_taken_address(socket):
         (b'{"zmqcy bench": 2}', "version 2 of the bench, this is 1"),
         (b'{"zmqcy bench": 1, "work": "latency"}', "does `bench latency`, this is `bench throughput`"),
         (b'{"zmqcy bench": 1, "work": "throughput", "runs": [8], "rounds": 1}', "a plan that makes no sense"),
+        (b'{"zmqcy bench": 1, "work": "throughput", "runs": [], "rounds": 1e400, "machine": {}}', "makes no sense"),
+        (
+            b'{"zmqcy bench": 1, "work": "\\u001b]0;x\\u0007\\nzmqcy: \\u202e"}',
+            r"does `bench \x1b]0;x\x07 zmqcy: \u202e`",
+        ),
+        (b"[" * 100_000, "it sent 100000 bytes"),
     ],
 )
 def test_local_end_with_a_foreign_peer(start, socket, first, words):
@@ -268,6 +274,17 @@ def test_local_end_with_a_foreign_peer(start, socket, first, words):
     push.connect(endpoint)
     push.send(first)
     fails(ended(local), words)
+
+
+def test_what_a_terminal_would_obey_is_escaped():
+    """What the other end says of its machine is shown."""
+    from zmqcy.cli.bench import words
+    from zmqcy.cli.formats import to_json
+
+    facts = {"cpu": "a\x1b[2J\x9b\u202e\x7f\nb", "cores": [1], "more": "\x1b", "system": "x" * 1000}
+    assert r"Python ?, a\x1b[2J\x9b\u202e\x7f b, [1] cores" in words(facts)
+    assert words(facts).isprintable() and len(words(facts)) < 400
+    assert to_json(facts).isprintable() and json.loads(to_json(facts)) == facts
 
 
 def test_remote_end_with_a_foreign_peer(start, socket):

@@ -117,6 +117,11 @@ def test_curve(socket, tmp_path):
         done = cli(*words, "--curve-server", public.decode(), *keys)
         assert done.returncode == 0, done.stderr
         assert "handshake_succeeded" in done.stdout
+    (tmp_path / "client").chmod(0o640)
+    done = cli(*words, "--curve-server", public.decode(), "--curve-file", tmp_path / "client")
+    assert done.returncode == 1 and "others can open this secret key (mode 0640)" in done.stderr
+    done = cli(*words, "--curve-server", secret.decode() + "x")  # the wrong one, and mistyped
+    assert done.returncode == 2 and "no key of 40 characters" in done.stderr and secret.decode() not in done.stderr
     (tmp_path / "empty").write_text("")
     done = cli(*words, "--curve-server", public.decode(), "--curve-file", tmp_path / "empty")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
@@ -139,7 +144,7 @@ def test_ends_when_its_reader_has_gone(start):
         (["pull"], "ENDPOINT"),
         (["pull", ANY, "--events", "accepted,arrived"], "'arrived' is no event; there are connected,"),
         (["pull", ANY, "--subscribe", "a"], "--subscribe is for sub"),
-        (["pull", ANY, "--curve-server", "short"], "'short' is no key"),
+        (["pull", ANY, "--curve-server", "short"], "these 5 characters are no key"),
         (["pull", ANY, "--curve-file", "file"], "--curve-file needs --curve-server"),
     ],
 )

@@ -1,6 +1,5 @@
 """``zmqcy bench``: how fast messages go between two processes, two machines, or two threads."""
 
-import json
 import os
 import platform
 import signal
@@ -20,7 +19,7 @@ from typing import Any, TypeVar, cast
 import click
 
 import zmqcy
-from zmqcy.cli import ends
+from zmqcy.cli import ends, formats
 from zmqcy.cli.sockets import Endpoint, Failure
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -196,7 +195,7 @@ def measure(
         return
     found = {"bench": work, "where": where, **found}
     if as_json:
-        click.echo(json.dumps(found))
+        click.echo(formats.to_json(found))
     else:
         show(work, found)
     if plot:
@@ -371,7 +370,10 @@ def row(work: str, result: dict[str, Any]) -> list[str]:
 def words(facts: dict[str, Any]) -> str:
     """Return a machine as a line."""
     text = "libzmq {libzmq}, zmqcy {zmqcy}, Python {python}, {cpu}, {cores} cores, {system}"
-    return text.format_map({**dict.fromkeys(("libzmq", "zmqcy", "python", "cpu", "cores", "system"), "?"), **facts})
+    names = ("libzmq", "zmqcy", "python", "cpu", "cores", "system")
+    # The other end may send anything.
+    shown = {name: " ".join(str(facts.get(name, "?"))[:100].split()) for name in names}
+    return formats.printable(text.format_map(shown))
 
 
 def title(work: str, found: dict[str, Any]) -> str:

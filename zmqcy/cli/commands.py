@@ -8,6 +8,7 @@ import click
 
 import zmqcy
 from zmqcy.cli import signals
+from zmqcy.cli.formats import printable
 
 COMMANDS = {  # command: its module
     "info": "info",
@@ -85,12 +86,12 @@ def run() -> Any:
     except (click.ClickException, OSError, zmqcy.NotDone) as error:
         if _debugging():
             raise
-        click.echo(f"zmqcy: {_words(error)}", err=True)
+        click.echo(f"zmqcy: {printable(_words(error))}", err=True)
         return 1
     except Exception as error:
         if _debugging():
             raise
-        click.echo(f"zmqcy: {type(error).__name__}: {error} (--debug shows where)", err=True)
+        click.echo(f"zmqcy: {type(error).__name__}: {printable(str(error))} (--debug shows where)", err=True)
         return 1
 
 

@@ -62,23 +62,29 @@ class Plan:
         return min(run.held for run in self.runs)
 
 
+def said(value: object) -> str:
+    """Return what the other end says for a line of ours."""
+    return " ".join(str(value)[:200].split())
+
+
 def read_plan(message: bytes, work: str) -> Plan:
     """Return the plan of a first message, or say what is wrong with it."""
     try:
         found = json.loads(message)
         version = found.pop(GREETING)
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         raise Broken(f"what has connected is no `zmqcy bench {work} --remote`: it sent {len(message)} bytes") from None
     if version != VERSION:
-        raise Broken(f"the other end says version {version!r} of the bench, this is {VERSION}: install the same zmqcy")
+        text = f"the other end says version {said(version)} of the bench, this is {VERSION}: install the same zmqcy"
+        raise Broken(text)
     if found.get("work") != work:
-        raise Broken(f"the other end does `bench {found.get('work')}`, this is `bench {work}`")
+        raise Broken(f"the other end does `bench {said(found.get('work'))}`, this is `bench {work}`")
     try:
         runs = [Run(int(run["size"]), int(run["count"]), int(run["batch"])) for run in found["runs"]]
         plan = Plan(work, runs, int(found["rounds"]), dict(found["machine"]))
         if not runs or plan.rounds < 1 or any(run.size < 0 or run.count < 1 or run.batch < 1 for run in runs):
             raise ValueError
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError):
         raise Broken("the other end sent a plan that makes no sense: install the same zmqcy") from None
     return plan
 
@@ -302,10 +308,10 @@ def greeted(reply: bytes, url: str) -> None:
     try:
         found = json.loads(reply)
         version, error = found[GREETING], found.get("error")
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         found, version, error = {}, None, None
     if error:
-        raise Broken(f"{url}: {error}")
+        raise Broken(f"{url}: {said(error)}")
     # An echo gives our own plan back.
     if version != VERSION or "runs" in found:
         raise Broken(f"what listens at {url} is no `zmqcy bench latency --local`")

@@ -120,6 +120,31 @@ def read(name: str, multipart: bool) -> Iterator[list[Message]]:
             number += len(lines)
 
 
+def printable(text: str) -> str:
+    """Return a text without characters that a terminal obeys, or does not show: they are escaped, but for line breaks.
+
+    A peer may have sent them.
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() or each in "\n\t" else _escaped(each) for each in text)
+
+
+def _escaped(character: str) -> str:
+    number = ord(character)
+    if 0xDC80 <= number <= 0xDCFF:  # of a byte that is no text
+        number -= 0xDC00
+    return f"\\x{number:02x}" if number < 0x100 else character.encode("unicode-escape", "replace").decode()
+
+
+def to_json(value: Any) -> str:
+    """Return a value as JSON in one line, in which what a terminal would obey is escaped."""
+    text = json.dumps(value, ensure_ascii=False)
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else json.dumps(each)[1:-1].replace("\x7f", "\\u007f") for each in text)
+
+
 def _frame(part: bytes, more: bool) -> bytes:
     long = len(part) > 255
     return bytes([MORE * more | LONG * long]) + len(part).to_bytes(8 if long else 1, "big") + part
@@ -128,10 +153,11 @@ def _frame(part: bytes, more: bool) -> bytes:
 def writer(name: str, multipart: bool) -> Callable[[Iterable[Message]], None]:
     """Return the function that writes messages to stdout in a format."""
     file = stdout()
+    shown = file.isatty() and name != "raw"
 
     def encode(message: Message) -> bytes:
         if name == "json":
-            return json.dumps([_as_json(part) for part in message], ensure_ascii=False).encode() + b"\n"
+            return to_json([_as_json(part) for part in message]).encode() + b"\n"
         if name == "raw":
             return b"".join(message)
         if name == "frames":
@@ -139,7 +165,8 @@ def writer(name: str, multipart: bool) -> Callable[[Iterable[Message]], None]:
         return (b"\t" if multipart else b"\n").join(message) + b"\n"
 
     def write(messages: Iterable[Message]) -> None:
-        file.write(b"".join(map(encode, messages)))
+        data = b"".join(map(encode, messages))
+        file.write(printable(data.decode("utf-8", "surrogateescape")).encode() if shown else data)
         file.flush()
 
     return write

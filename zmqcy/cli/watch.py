@@ -1,16 +1,15 @@
 """``zmqcy watch``: what happens to the connections of a socket."""
 
 import json
-import re
 import time
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import click
 from click.shell_completion import CompletionItem
 
 import zmqcy
+from zmqcy.auth import Certificate
 from zmqcy.cli import formats, signals
 from zmqcy.cli.messages import bind_option, endpoints_argument, quiet_option, ready, timeout_option
 from zmqcy.cli.sockets import Failure, opened, within
@@ -59,7 +58,7 @@ class Key(click.ParamType):  # type: ignore[type-arg, unused-ignore]
                 return str(value).encode()
         except (ValueError, zmqcy.ZMQError):
             pass
-        self.fail(f"{value!r} is no key of 40 characters in Z85", param, ctx)
+        self.fail(f"these {len(value)} characters are no key of 40 characters in Z85", param, ctx)  # it may be a secret
 
 
 def curve_options(server: bytes | None, path: str | None) -> dict[str, Any]:
@@ -71,11 +70,13 @@ def curve_options(server: bytes | None, path: str | None) -> dict[str, Any]:
     if path is None:
         public, secret = zmqcy.curve_keypair()
     else:
-        found = re.search(r'secret-key\s*=\s*"([^"]{40})"', Path(path).read_text("utf-8", "replace"))
-        if found is None:
+        try:
+            found = Certificate.load(path)
+        except ValueError:
+            found = None
+        if found is None or found.secret is None:
             raise Failure(f"{path}: no file with a secret key, as `zmqcy curve-keygen --file` writes it")
-        secret = found[1].encode()
-        public = zmqcy.curve_public(secret)
+        public, secret = found.public, found.secret
     return {"curve_serverkey": server, "curve_publickey": public, "curve_secretkey": secret}
 
 
