@@ -288,13 +288,47 @@ def test_clients_that_go_leave_no_trace(server, capfd):
 
 def test_there_are_only_so_many_clients(server, monkeypatch):
     monkeypatch.setattr(web, "CLIENTS", 3)
-    waiting = [connected(server) for _ in range(3)]
-    until(lambda: len(threads()) == 4)
+    watching = [events(server) for _ in range(3)]
+    for each in watching:
+        next(each)
     assert ask(server, "GET", "/health").status == 503
-    waiting.pop().close()
+    watching.pop().close()
     until(lambda: ask(server, "GET", "/health").status == 200)
-    for each in waiting:
+    for each in watching:
         each.close()
+
+
+def test_who_asks_for_nothing_makes_room(server, monkeypatch):
+    monkeypatch.setattr(web, "CLIENTS", 3)
+    idle = [connected(server) for _ in range(5)]
+    for each in idle[:2]:
+        each.settimeout(LIMIT)
+        with suppress(ConnectionResetError):
+            assert each.recv(1) == b""  # sent away, who came first first
+    for _ in range(10):
+        assert ask(server, "GET", "/health").status == 200
+    for each in idle:
+        each.close()
+
+
+def test_a_page_of_another_site_reads_nothing(server):
+    """A name that leads to 127.0.0.1 is enough for a browser to ask in the name of that page."""
+    for path in ("/", "/health", "/metrics", "/events", "/else"):
+        for host in ("evil.example", "evil.example:9100", "127.0.0.1.evil.example", "[::1"):
+            assert ask(server, "GET", path, {"Host": host}).status == 403
+    for host in ("localhost", "127.0.0.1:9100", "[::1]", sockets.gethostname(), ""):
+        assert ask(server, "GET", "/health", {"Host": host}).status == 200
+
+
+def test_the_log_has_nothing_that_a_terminal_obeys(server, caplog):
+    caplog.set_level("DEBUG", "zmqcy.web")
+    with connected(server) as connection:
+        connection.sendall(b"GET /\x1b]0;x\x07\x9b HTTP/1.0\r\n\r\n")
+        while connection.recv(1000):
+            pass
+    until(lambda: "HTTP/1.0" in caplog.text)
+    assert r"GET /\x1b]0;x\x07\x9b HTTP/1.0" in caplog.text
+    assert all(each.getMessage().isprintable() for each in caplog.records)
 
 
 def test_there_are_only_so_many_who_watch(device, monkeypatch):

@@ -40,7 +40,8 @@ def serve(device, address, *, name, token=None, registry=None):
     ``GET /`` is the page, ``/metrics`` what Prometheus scrapes, ``/events`` the numbers once a second as server-sent
     events. ``/health`` has the state as JSON: with 200 while the device runs or is paused, else with 503. ``POST
     /pause`` and ``/resume`` with ``Authorization: Bearer TOKEN`` steer the device. All but these anybody may read who
-    reaches the address, without encryption: serve on 127.0.0.1, or where only those who may see it come.
+    reaches the address, without encryption: serve on 127.0.0.1, or where only those who may see it come. A request over
+    the loopback interface must name this machine as its ``Host``, so that no page of another site can read it.
 
     The page shows peers and events of a device that is watched, and otherwise says that this one is not.
 
@@ -168,6 +169,11 @@ class _HTTPServer(ThreadingMixIn, HTTPServer):
         request.settimeout(TIMEOUT)
         with self.changed:
             full = len(self.clients) >= CLIENTS
+            waiting = next((each for each, deadline in self.clients.items() if deadline is not None), None)
+            if full and waiting is not None:  # who came first, and has not asked for anything yet
+                self._cut(waiting)
+                del self.clients[waiting]
+                full = False
             if not full:
                 self.clients[request] = time.monotonic() + TIMEOUT
         if full:
@@ -198,7 +204,8 @@ class _HTTPServer(ThreadingMixIn, HTTPServer):
     def received(self, request):
         """Have a client no longer under the deadline of its request."""
         with self.changed:
-            self.clients[request] = None
+            if request in self.clients:
+                self.clients[request] = None
 
     def _cut(self, request):
         with suppress(OSError):
@@ -206,7 +213,7 @@ class _HTTPServer(ThreadingMixIn, HTTPServer):
 
     def _forget(self, request):
         with self.changed:
-            del self.clients[request]
+            self.clients.pop(request, None)
             self.changed.notify_all()
 
     def send_away(self):
@@ -288,6 +295,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.received(self.request)
         path = self.path.partition("?")[0]
+        host = self.headers.get("Host")
+        if host and self._is_local() and not _is_own(host, self.server.host):
+            return self._answer(403, f"This is not {host:.80}.")  # a name that a page of others has led here
         if path == "/":
             page, policy = _load_page()
             self._answer(200, page, "text/html; charset=utf-8", policy)
@@ -305,6 +315,11 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer(404, "There are /, /metrics, /health and /events, and for POST /pause and /resume.")
 
     do_HEAD = do_GET
+
+    def _is_local(self):
+        """Tell whether the client is a program of this machine, which may be a browser that shows any page."""
+        place = ipaddress.ip_address(self.request.getsockname()[0].partition("%")[0])
+        return (getattr(place, "ipv4_mapped", None) or place).is_loopback
 
     def do_POST(self):
         path = self.path.partition("?")[0]
@@ -394,7 +409,8 @@ class _Handler(BaseHTTPRequestHandler):
         return "zmqcy"
 
     def log_message(self, text, *arguments):
-        _log.debug(text, *arguments)
+        # The request may have what a terminal obeys.
+        _log.debug("%s", "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in text % arguments))
 
 
 def _is_own(host, given):
