@@ -1278,6 +1278,8 @@ cdef class BaseSocket:
         else:
             if type(value) is int:
                 pass
+            elif isinstance(value, (str, bytes)) and may_be_secret(number):
+                raise TypeError(f"{call}: {option_name(number)} must be an int, not {shown(number, value)}")
             elif kind == c'd':
                 value = round_up(to_milliseconds(value, f"{call} {option_name(number)}"))
             if type(value) is int and INT_MIN <= value <= INT_MAX:
@@ -1392,10 +1394,15 @@ cdef bint can_be_killed() noexcept:
 
 cdef str shown(int number, object value):
     """Return a value for an error's text; a secret is not shown."""
-    name = option_name(number)
-    if isinstance(value, (int, float)) or not ("secret" in name or "password" in name):
+    if not may_be_secret(number) or kinds[number] == c"b" and isinstance(value, int):
         return f"{value!r:.80}"
     return f"({len(value)} secret characters)" if isinstance(value, (str, bytes)) else type(value).__name__
+
+
+cdef bint may_be_secret(int number):
+    """Tell whether a value may be a key or a password, if only by mistake for another option."""
+    name = option_name(number)
+    return "key" in name or "password" in name or name in ("curve_server", "plain_server")
 
 
 cdef class SocketProperty(Property):
