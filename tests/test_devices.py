@@ -1305,3 +1305,26 @@ def test_what_is_no_authentication(rules, error, text):
     with pytest.raises(error, match=text) as caught:
         Device((zmqcy.PULL, zmqcy.PUSH), ANY, ANY, authentication=rules)
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_configuration_with_a_secret_is_for_its_owner(tmp_path):
+    pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    path = tmp_path / "device.toml"
+    for secret in (
+        "[front.options]\nplain_password = 'hunter2'",
+        "[front.options]\ncurve_secretkey = 12345678",
+        "[authentication.plain]\nfriend = 'hunter2'",
+    ):
+        path.write_text(f"kind = 'QUEUE'\nfront.endpoints = '{ANY}'\nback.endpoints = '{ANY}'\n{secret}\n")
+        path.chmod(0o644)
+        with pytest.raises(
+            PermissionError, match=r"others can open \w+ of this file \(mode 0644\): chmod 600"
+        ) as caught:
+            Device.from_config(path)
+        assert caught.value.filename == str(path)
+        path.chmod(0o600)
+        if "12345678" in secret:
+            with pytest.raises(TypeError, match=r"curve_secretkey must be a string of 40 characters, not int$"):
+                Device.from_config(path)
+        else:
+            Device.from_config(path)

@@ -1024,6 +1024,11 @@ def _read_config(path):
             table = tomllib.load(file)
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
+        secret = _secret_of(table)
+        if secret is not None:
+            from zmqcy.auth import _refuse_readable
+
+            _refuse_readable(file, name, f"{secret} of this file")
     _check_keys(
         name,
         "",
@@ -1073,6 +1078,16 @@ def _read_config(path):
     except (TypeError, ValueError) as error:
         raise type(error)(str(error).replace("Device", name, 1).replace("capture_type", "capture.type")) from None
     return arguments
+
+
+def _secret_of(table):
+    """Return the name of something secret that a configuration has, or None."""
+    for key, value in table.items():
+        if "secret" in key or "password" in key or (key == "plain" and isinstance(value, dict)):
+            return key
+        if isinstance(value, dict) and (found := _secret_of(value)) is not None:
+            return found
+    return None
 
 
 def _check_keys(name, prefix, table, required, optional):
