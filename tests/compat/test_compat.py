@@ -685,6 +685,15 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.parametrize("server", ["-oProxyCommand=x", "user@-oProxyCommand=x", "user@-oProxyCommand=x:22", "@-V"])
+def test_a_server_of_a_tunnel_is_no_option(server):
+    from zmqcy.compat import ssh
+
+    for call in (ssh.try_passwordless_ssh, lambda server, _: ssh.open_tunnel("tcp://there:5555", server)):
+        with pytest.raises(ValueError, match="is no name of a server"):
+            call(server, None)
+
+
 def test_tunnels_say_what_ssh_says():
     from zmqcy.compat import ssh
 

@@ -38,7 +38,7 @@ def select_random_ports(n: int) -> list[int]:
 
 def _ssh(server: str, keyfile: str | None, *options: str) -> list[str]:
     host, _, port = server.rpartition(":") if server.rpartition(":")[2].isdigit() else (server, "", "")
-    if host.startswith("-"):
+    if host.startswith("-") or host.rpartition("@")[2].startswith("-"):
         raise ValueError(f"ssh: {server!r} is no name of a server")
     command = ["ssh", "-o", "BatchMode=yes", *options]
     command += ["-i", keyfile] if keyfile else []
