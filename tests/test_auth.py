@@ -536,8 +536,12 @@ def test_the_table_has_these_rows():
         lambda socket: [setattr(socket, "zap_domain", "d"), socket.serve_curve(SERVER)],
         lambda socket: [setattr(socket, *each) for each in
                         {"curve_server": True, "curve_secretkey": SERVER.secret, "zap_domain": "d"}.items()],
+        pytest.param(
+            lambda socket: [setattr(socket, "zap_domain", "d"), setattr(socket, "gssapi_server", True)],
+            marks=pytest.mark.skipif(not zmqcy.has("gssapi"), reason="this libzmq has no GSSAPI"),
+        ),
     ],
-    ids=["null", "serve_curve", "domain last", "domain first", "options"],
+    ids=["null", "serve_curve", "domain last", "domain first", "options", "gssapi"],
 )  # fmt: skip
 def test_what_expects_a_handler_is_refused_without_one(ctx, socket, secure, attach):
     late = socket(zmqcy.PULL)
@@ -946,13 +950,18 @@ def test_the_context_ends_first(end):
         authenticator.start()
 
 
-def test_a_program_that_does_not_stop_it_ends(run):
-    run("""
+@pytest.mark.parametrize("stops", [False, True])
+def test_a_program_that_leaves_the_handler_alone_ends(run, stops):
+    code = f"""
         import zmqcy
         from zmqcy.auth import Authenticator
-        Authenticator(null=True).start()
+        authenticator = Authenticator(null=True)
+        authenticator.start()
         socket = zmqcy.Context.instance().socket(zmqcy.PULL)
-    """)
+        if {stops}:
+            authenticator.stop()
+    """
+    assert run(code).stderr == ""
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")

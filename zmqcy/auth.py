@@ -770,7 +770,7 @@ class _Gate:
                     await asyncio.sleep(0.1)
                 continue
             task = self.loop.create_task(self.answer(parts))
-            self.deciding[task] = self.handler
+            self.deciding[task] = None
             task.add_done_callback(self.deciding.pop)
 
     async def answer(self, parts):
@@ -799,7 +799,7 @@ class _Gate:
     async def decide(self, request):
         import asyncio
 
-        handler = self.handler
+        handler = self.deciding[asyncio.current_task()] = self.handler
         if handler is not None:
             try:
                 return await handler._judge(request)
@@ -832,8 +832,9 @@ class _Gate:
             with suppress(TimeoutError):
                 ended.result(0.1)
                 break
-        if self.socket.closed:
+        if self.socket.closed:  # the context has ended
             self.thread.join()
+            tasks.close()
 
     async def cancel(self, tasks, handler=None):
         import asyncio
