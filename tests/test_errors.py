@@ -485,7 +485,15 @@ def test_z85_decode_of_wrong_character(place, character):
     text = "HelloWorld"[:place] + character + "HelloWorld"[place + 1 :]
     with pytest.raises(ValueError, match="z85_decode") as caught:
         zmqcy.z85_decode(text)
-    assert repr(text) in str(caught.value)
+    assert f"these {len(text)} characters are not Z85" in str(caught.value)
+
+
+def test_what_may_be_a_key_is_not_shown():
+    for call in (zmqcy.curve_public, zmqcy.z85_decode, zmqcy.z85_encode):
+        for value in ("hunter2", "hunter2\0" * 5, "hunter2~" * 5, b"hunter2~" * 5 + b"x", ["hunter2"], {"hunter2"}):
+            with pytest.raises((TypeError, ValueError), match=call.__name__) as caught:
+                call(value)
+            assert "hunter2" not in str(caught.value)
 
 
 @rows("text", ["%nSc1", "#####", "Hello#####"])

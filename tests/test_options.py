@@ -885,7 +885,7 @@ def test_string_forms_are_for_strings(socket):
     with pytest.raises(TypeError, match=r"^getsockopt_string: .*(linger|17|LINGER)"):
         push.getsockopt_string(zmqcy.LINGER)
     for value in (b"bytes", 1, None):
-        with pytest.raises(TypeError, match=re.escape(f"setsockopt_string: a str is required, not {value!r}")):
+        with pytest.raises(TypeError, match=f"setsockopt_string: a str is required, not {type(value).__name__}$"):
             push.setsockopt_string(zmqcy.ROUTING_ID, value)
 
 

@@ -151,13 +151,14 @@ cdef int slice_of(nsec deadline) noexcept nogil:
 
 
 cdef bytes c_string(object text, str call, str name):
-    """Encode a string for libzmq, which ends it at its first NUL."""
+    """Encode a string for libzmq, which ends it at its first NUL. A key is not shown."""
+    cdef bint is_key = call.startswith(("curve_", "z85_"))
     if isinstance(text, str):
         text = text.encode()
     elif not isinstance(text, bytes):
-        raise TypeError(f"{call}: {name} must be a str, not {text!r:.80}")
+        raise TypeError(f"{call}: {name} must be a str, not {type(text).__name__ if is_key else f'{text!r:.80}'}")
     if b"\0" in text:
-        raise ValueError(f"{call}: {name} has a NUL character: {text!r:.80}")
+        raise ValueError(f"{call}: {name} has a NUL character" + ("" if is_key else f": {text!r:.80}"))
     return text
 
 
@@ -317,6 +318,8 @@ def z85_encode(data):
     ValueError
         The length is no multiple of 4.
     """
+    if not PyObject_CheckBuffer(data):  # it may be a key, and is not shown
+        raise TypeError(f"z85_encode: a bytes-like object is required, not {type(data).__name__}")
     cdef bytes source = bytes(to_buffer(data, "z85_encode", None))
     cdef size_t size = len(source)
     if size % 4:
@@ -353,5 +356,5 @@ def z85_decode(text):
         return b""
     cdef bytearray data = bytearray(size * 4 // 5)
     if zmq_z85_decode(<uint8_t *> <char *> data, source) is NULL:
-        raise errors.InvalidArgument(EINVAL, "not Z85", call="z85_decode", detail=repr(text))
+        raise errors.InvalidArgument(EINVAL, f"these {size} characters are not Z85", call="z85_decode")
     return bytes(data)

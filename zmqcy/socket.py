@@ -465,7 +465,7 @@ class BaseSocket(_base.BaseSocket):
             `value` is no str.
         """
         if not isinstance(value, str):
-            raise TypeError(f"setsockopt_string: a str is required, not {value!r}")
+            raise TypeError(f"setsockopt_string: a str is required, not {type(value).__name__}")
         self.setsockopt(option, value.encode(encoding))
 
     get_string = getsockopt_string
@@ -796,7 +796,10 @@ def _key(call, name, key):
 
 def _pair(call, keys):
     """Return the two keys of a pair or certificate in Z85."""
-    public, secret = keys if isinstance(keys, (tuple, list)) else (keys.public, keys.secret)
+    pair = tuple(keys) if isinstance(keys, (tuple, list)) else (getattr(keys, "public", None), keys)
+    if len(pair) != 2 or pair[0] is None:
+        raise TypeError(f"{call}: a public and a secret key are required, or a Certificate, not {type(keys).__name__}")
+    public, secret = pair[0], getattr(pair[1], "secret", pair[1])
     public, secret = _key(call, "the public key", public), _key(call, "the secret key", secret)
     if _library.curve_public(secret) != public:
         raise ValueError(f"{call}: the keys are no pair: the public key is not that of the secret one")
