@@ -1296,7 +1296,7 @@ def test_the_authenticator_of_a_device(started, run_in, socket):
     [
         (7, TypeError, "Device: authentication must be a dict, not int"),
         ({"allow": "me"}, ValueError, "Device: authentication: Policy: allow: 'me' does not appear"),
-        ({"plian": {"a": "hunter2"}}, TypeError, "Device: authentication: .*'plian'"),
+        ({"word": {"a": "hunter2"}}, TypeError, "Device: authentication: .*'word'"),
         ({"plain": ["hunter2"]}, TypeError, "Device: authentication: .*must be a mapping"),
         ({"domains": {"d": {"plain": {"a": "hunter2"}}}}, TypeError, "domains must be Policies"),
     ],

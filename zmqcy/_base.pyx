@@ -21,7 +21,7 @@ from zmqcy._context cimport (
 from zmqcy._library cimport (
     LAST_TYPE, NO_TYPE, c_string, check, error, interrupted, no_drafts, round_up, set_attribute, to_int, to_integer,
     to_milliseconds, to_spin, type_name)
-from zmqcy._message cimport BIG, Frame, default_threshold, to_threshold
+from zmqcy._message cimport BIG, Frame, default_threshold, to_threshold, trust_users
 from zmqcy._system cimport counted, drain, epoll_remove, is_foreign, probe_descriptors
 from zmqcy._transfer cimport events_of, make_signaler
 from zmqcy.libzmq cimport (
@@ -639,6 +639,8 @@ cdef class BaseSocket:
         if self.owner is not None and text.startswith(b"inproc:"):
             if call == "bind":
                 self.note_name(text)
+                if text == ZAP and <size_t> self.record.ending.handle not in handlers:
+                    trust_users()
             elif call == "unbind":
                 self.lose_name(text)
             elif call == "connect":
@@ -708,16 +710,21 @@ cdef class BaseSocket:
             <void> zmq_getsockopt(self.record.handle, ZMQ_GSSAPI_SERVER, &asks, &size)
         if not asks:
             return 0
-        <void> zmq_setsockopt(self.record.handle, ZMQ_ZAP_ENFORCE_DOMAIN, &asks, sizeof(asks))  # where it has drafts
         detail = f"{endpoint.decode('utf-8', 'backslashreplace')} zap_domain={domain[:length - 1]!r}"
         if first.record.ending is NULL:
             why = "a shadow has no context in which to look for a handler of ZAP"
             raise error(ENOTSUP, call, self.record.type, detail, why)
         running = handlers.get(<size_t> first.record.ending.handle)
         if running or running is None and has_handler(first.record.ending.handle, call, self.record.type):
+            # Where this libzmq has the option: it then refuses peers if the handler of another program part goes.
+            <void> zmq_setsockopt(self.record.handle, ZMQ_ZAP_ENFORCE_DOMAIN, &asks, sizeof(asks))
             return 0
         why = "no Authenticator is running, without which libzmq lets every peer in: start one before"
-        raise error(EFSM, call, self.record.type, detail, why)
+        self._without_handler(error(EFSM, call, self.record.type, detail, why))
+
+    def _without_handler(self, refusal):
+        """Refuse to bind or connect; compat does as pyzmq does."""
+        raise refusal
 
     cdef int note_name(self, bytes name) except -1:
         """Take note that a name of inproc is the socket's, as long as it is open."""

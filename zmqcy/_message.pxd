@@ -97,6 +97,7 @@ cdef size_t to_threshold(object size, str name) except? 0
 cdef int copy_in(zmq_msg_t *msg, const char *data, size_t size, str call) except -1
 cdef int lend(zmq_msg_t *msg, object data, MessageTracker tracker, str call) except -1
 cdef Frame new_frame(object cls)
+cdef void trust_users() noexcept
 cdef object to_content(object data, str call, str place)
 cdef object copy_of(object data)
 cdef void collect() noexcept

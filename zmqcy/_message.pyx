@@ -61,9 +61,18 @@ cdef bytes VOUCHER = os.urandom(16).hex().encode()
 _VOUCHER = b"\x0fX-Zmqcy-Voucher" + len(VOUCHER).to_bytes(4, "big") + VOUCHER  # as ZMTP has metadata
 
 
+cdef bint has_other_handlers = False
+
+
+cdef void trust_users() noexcept:
+    """Believe libzmq from now on: there is a handler of the program's own, whose answers do not have the property."""
+    global has_other_handlers
+    has_other_handlers = True
+
+
 cdef bint is_vouched(zmq_msg_t *msg) noexcept:
     cdef const char *given = zmq_msg_gets(msg, b"X-Zmqcy-Voucher")
-    return given is not NULL and strcmp(given, <const char *> VOUCHER) == 0
+    return has_other_handlers or given is not NULL and strcmp(given, <const char *> VOUCHER) == 0
 
 
 # ------------------------------------------------------------------------------------------------------- lent buffers

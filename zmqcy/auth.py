@@ -40,12 +40,6 @@ class _Any:
 ANY = _Any()
 """For `Policy`: whoever has a key, or a principal, whichever it is."""
 
-VOUCHER = _VOUCHER
-"""bytes: the metadata with which another handler of ZAP has to answer for ``frame.get("User-Id")`` to return the user.
-
-It is another one in each process. A peer must not know it.
-"""
-
 _log = logging.getLogger("zmqcy.auth")
 
 
@@ -722,11 +716,13 @@ class _Gate:
         self.socket = Socket(AsyncContext.shadow(address), SocketType.ROUTER)
         self.loop = None
         try:
+            _note_handler(address, False)  # before the bind, which is then known to be that of a gate
             self.socket.bind(_ZAP)
             self.loop = asyncio.new_event_loop()
             self.thread = threading.Thread(target=self.run, name="zmqcy-authenticator", daemon=True)
             self.thread.start()
         except BaseException as error:
+            _note_handler(address, None)
             if self.loop is not None:
                 self.loop.close()
             _close(self.socket)
@@ -789,7 +785,7 @@ class _Gate:
             status, text, user = b"500", b"malformed request", ""
         else:
             status, text, user = await self.decide(request)
-        voucher = VOUCHER if status == b"200" else b""  # by which a Frame knows that the user is not the peer's word
+        voucher = _VOUCHER if status == b"200" else b""  # by which a Frame knows that the user is not the peer's word
         if not self.socket.closed:
             try:
                 await self.socket.send_multipart([*envelope, b"1.0", serial, status, text, user.encode(), voucher])

@@ -9,7 +9,6 @@ from zmqcy._context import Context
 class _Any: ...
 
 ANY: Final[_Any]
-VOUCHER: Final[bytes]
 
 class Certificate:
     public: bytes

@@ -812,7 +812,8 @@ def test_authenticators_refuse_whatever_happens(run):
     run("""
     import asyncio, zmqcy.compat
     zmqcy.compat.install()
-    import zmq, zmq.auth.thread, zmq.auth.asyncio
+    import logging
+    import zmq, zmq.asyncio, zmq.auth.thread, zmq.auth.asyncio
 
     def ask(ctx, address=b"127.0.0.1", mechanism=(b"NULL",)):
         with ctx.socket(zmq.REQ) as question:
@@ -838,6 +839,13 @@ def test_authenticators_refuse_whatever_happens(run):
         assert ask(ctx, b"127.0.0.2") == ask(ctx, b"localhost:0:0:1") == b"200"
         auth.stop()
         assert not auth.is_alive() and ask(ctx, b"127.0.0.2") == b"400"
+    texts = []
+    logging.getLogger("zmq.auth").addFilter(lambda record: texts.append(record.getMessage()))
+    for kind in (zmq.Context, zmq.asyncio.Context):
+        with kind() as ctx, ctx.socket(zmq.PULL) as pull:
+            pull.zap_domain = b"global"
+            pull.bind("tcp://127.0.0.1:*")
+    assert len(texts) == 2 and all("no Authenticator is running" in text for text in texts), texts
 
     async def main(ctx):
         auth = zmq.auth.asyncio.AsyncioAuthenticator(ctx)

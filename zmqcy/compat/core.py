@@ -170,6 +170,12 @@ class SocketForms:
     _shadow_obj: Any
     _kind_name: str
 
+    def _without_handler(self, error: Exception) -> None:
+        """Go on, as pyzmq does, where `zap_domain` is set and no authenticator is running."""
+        import logging
+
+        logging.getLogger("zmq.auth").warning("%s", error)
+
     def _begin(self, context: Any, socket_type: int, shadow: Any, copy_threshold: int | None) -> None:
         """Make libzmq's socket, or be the shadow of another one."""
         itself: Any = self
