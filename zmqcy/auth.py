@@ -844,7 +844,7 @@ class _Gate:
 
 
 _gates = {}  # by the address of the context
-_gates_lock = threading.Lock()
+_gates_lock = threading.RLock()
 
 
 def _admit(handler):
@@ -868,7 +868,7 @@ def _taken():
 def _forget_gates():
     """Begin anew in a forked child, where the gates have no threads."""
     global _gates_lock
-    _gates_lock = threading.Lock()
+    _gates_lock = threading.RLock()
     _gates.clear()
 
 
