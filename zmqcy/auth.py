@@ -789,6 +789,8 @@ class _Gate:
         if not self.socket.closed:
             try:
                 await self.socket.send_multipart([*envelope, b"1.0", serial, status, text, user.encode(), voucher])
+            except ContextTerminated:
+                pass
             except ZMQError as error:
                 _log.error("the answer was not sent: %s", error)
 
