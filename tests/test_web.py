@@ -300,6 +300,7 @@ def test_there_are_only_so_many_clients(server, monkeypatch):
 
 def test_who_asks_for_nothing_makes_room(server, monkeypatch):
     monkeypatch.setattr(web, "CLIENTS", 3)
+    monkeypatch.setattr(web, "TIMEOUT", 10 * LIMIT)  # which is not what sends them away
     idle = [connected(server) for _ in range(5)]
     for each in idle[:2]:
         each.settimeout(LIMIT)
