@@ -113,6 +113,60 @@ def shadows_and_copies(ctx):
     return all(each.underlying == ctx.underlying for each in contexts)
 
 
+def the_context_of_a_shadow(ctx):
+    class Wrapper(zmq.Socket):
+        def __init__(self, socket):
+            super().__init__(shadow=socket.underlying)
+            self.context = socket.context
+
+    push = ctx.socket(zmq.PUSH)
+    wrapper = Wrapper(push)
+    found = [wrapper.context is ctx, zmq.Socket(push).context is ctx, zmq.Socket(shadow=push.underlying).context]
+    wrapper.context = None
+    return [*found, wrapper.context, push.context is ctx]
+
+
+def methods_are_replaced(ctx):
+    """Of one instance: by a mock, by a wrapper, and back."""
+    from unittest import mock
+
+    import zmq.asyncio
+
+    asynchronous = zmq.asyncio.Context(ctx)
+    sockets = [ctx.socket(zmq.PUSH), asynchronous.socket(zmq.PUSH)]
+    found = []
+    for owner, name in ((sockets[0], "send"), (sockets[1], "send_multipart"), (ctx, "socket"), (asynchronous, "term")):
+        before = getattr(owner, name)
+        with mock.patch.object(owner, name, return_value="mocked"):
+            found.append(getattr(owner, name)(b"x"))
+        assert getattr(owner, name) == before
+        setattr(owner, name, lambda *arguments, before=before: before.__name__)
+        found.append(getattr(owner, name)(b"x"))
+        delattr(owner, name)
+        assert getattr(owner, name) == before
+    made.append(sockets[1])
+    return found
+
+
+def closed_sockets_in_a_poller(ctx):
+    """The others are polled."""
+    closed, last = ctx.socket(zmq.SUB), ctx.socket(zmq.SUB)
+    pull, push = pair(ctx)
+    poller = zmq.Poller()
+    for socket in (closed, last, pull):
+        poller.register(socket, zmq.POLLIN)
+    closed.close()
+    push.send(b"x")
+    pull.poll(5000)
+    found = [pull in dict(poller.poll(5000)), closed in poller, len(poller.sockets)]
+    poller.modify(closed, zmq.POLLOUT)
+    poller.unregister(closed)
+    found += [closed in poller, len(poller.sockets)]
+    last.close()
+    poller.register(closed, zmq.POLLIN)
+    return [*found, len(poller.sockets), pull in dict(poller.poll(5000))]
+
+
 def the_class_of_the_sockets_of_one_context(ctx):
     import zmq.asyncio
 
@@ -658,6 +712,40 @@ def futures_on_tornado(ctx):
         poller.register(pull, zmq.POLLIN)
         found = [int(events) for _, events in await poller.poll(5000)]
         return [*found, repr(await pull.recv())]
+
+    return IOLoop(make_current=False).run_sync(main)
+
+
+def coroutines_of_tornado(ctx):
+    """`yield` of what is done at once, of what is not, of several, of a failure, with a time limit."""
+    import datetime
+
+    from tornado import gen
+    from tornado.ioloop import IOLoop
+    from zmq.eventloop.future import Context
+
+    @gen.coroutine
+    def main():
+        pull, push = pair(Context(ctx))
+        yield push.send(b"1")
+        found = [(yield pull.recv())]
+        IOLoop.current().call_later(0.01, push.send, b"2")
+        found.append((yield pull.recv()))
+        waiting = [pull.recv_string(), pull.recv_multipart()]
+        push.send(b"3")
+        push.send_multipart([b"4", b"5"])
+        found.append((yield waiting))
+        failing = pull.recv_json()
+        push.send(b"no JSON")
+        try:
+            yield failing
+        except ValueError:
+            found.append("ValueError")
+        try:
+            yield gen.with_timeout(datetime.timedelta(milliseconds=10), pull.recv())
+        except gen.TimeoutError:
+            found.append("TimeoutError")
+        return [repr(each) for each in found]
 
     return IOLoop(make_current=False).run_sync(main)
 

@@ -335,6 +335,62 @@ def test_a_cancelled_receive_takes_nothing(run):
     """)
 
 
+def test_a_closed_socket_does_not_end_the_poll_of_the_others(run):
+    """It is closed before, and while the poll waits; in a poller of asyncio, in `select` and `zmq_poll`."""
+    run("""
+    import asyncio, zmqcy.compat
+    zmqcy.compat.install()
+    import zmq, zmq.asyncio
+
+    async def main(ctx):
+        pull, push, closed = (ctx.socket(kind) for kind in (zmq.PULL, zmq.PUSH, zmq.PULL))
+        pull.bind("inproc://others")
+        push.connect("inproc://others")
+        poller = zmq.asyncio.Poller()
+        poller.register(closed, zmq.POLLIN)
+        poller.register(pull, zmq.POLLIN)
+        assert await poller.poll(10) == []
+        waiting = poller.poll(20_000)
+        await asyncio.sleep(0)
+        closed.close()
+        await asyncio.sleep(0.01)
+        assert not waiting.done()
+        await push.send(b"x")
+        assert await waiting == await poller.poll(20_000) == [(pull, zmq.POLLIN)]
+        assert zmq.select([closed, pull], [closed], [], 20) == ([pull], [], [])
+        assert zmq.zmq_poll([(closed, zmq.POLLIN), (pull, zmq.POLLIN)], 20_000) == [(pull, zmq.POLLIN)]
+        assert zmq.zmq_poll([(closed, zmq.POLLIN)], 10) == []
+
+    with zmq.asyncio.Context() as ctx:
+        asyncio.run(main(ctx))
+    """)
+
+
+def test_a_name_is_bound_to_by_any_libzmq(run):
+    """Before 4.3.5 libzmq's bind takes addresses only."""
+    run("""
+    import zmqcy.compat
+    zmqcy.compat.install()
+    import zmq
+    with zmq.Context() as ctx, ctx.socket(zmq.PULL) as pull, ctx.socket(zmq.PUSH) as push:
+        port = pull.bind_to_random_port("tcp://localhost")
+        assert pull.last_endpoint == b"tcp://127.0.0.1:%d" % port
+        push.connect(f"tcp://localhost:{port}")
+        push.send(b"x")
+        assert pull.recv() == b"x"
+        pull.unbind(f"tcp://localhost:{port}")
+        pull.ipv6 = True
+        with pull.bind("tcp://localhost:*"):
+            assert pull.last_endpoint.startswith(b"tcp://[::")
+        try:
+            pull.bind("tcp://no-such-host.invalid:5555")
+        except zmq.ZMQError as error:
+            assert "tcp://no-such-host.invalid:5555" in str(error)
+        else:
+            raise AssertionError
+    """)
+
+
 def test_green_sockets_heed_their_timeouts(run):
     """Where pyzmq's do not. The other greenlets run meanwhile, and what comes in time is taken."""
     pytest.importorskip("gevent")

@@ -66,7 +66,7 @@ TREE: dict[str, tuple[str, ...]] = {
     "zmq.sugar.attrsettr": ("zmqcy.compat.core: AttributeSetter",),
     "zmq.sugar.context": _CONTEXT,
     "zmq.sugar.frame": _FRAMES,
-    "zmq.sugar.poll": ("zmqcy.compat.core: Poller", "zmqcy: select POLLIN POLLOUT POLLERR"),
+    "zmq.sugar.poll": ("zmqcy.compat.core: Poller select", "zmqcy: POLLIN POLLOUT POLLERR"),
     "zmq.sugar.socket": _SOCKET,
     "zmq.sugar.stopwatch": ("zmqcy.compat.core: Stopwatch",),
     "zmq.sugar.tracker": ("zmqcy.compat.core: MessageTracker _FINISHED_TRACKER",),

@@ -9,6 +9,7 @@ pyzmq every call begins its operation, whether its result is awaited or not, and
 
 import asyncio
 import pickle
+import sys
 import warnings
 from collections.abc import Callable, Iterable
 from errno import ENOTSOCK
@@ -16,6 +17,7 @@ from typing import Any
 
 import zmqcy
 import zmqcy.asyncio
+from zmqcy import _aio
 from zmqcy.compat import core
 from zmqcy.compat.utils import dumps, loads
 
@@ -65,6 +67,19 @@ def _then(operation: Any, convert: Callable[[Any], Any], cancel_at_close: bool =
     return future
 
 
+def _teach_tornado() -> None:
+    """Let `yield` in a coroutine of tornado take operations: it wants futures of asyncio, and asks this for others."""
+    gen = sys.modules.get("tornado.gen")
+    if gen is not None:
+        for kind in (_aio.Operation, _aio.Done):
+            gen.convert_yielded.register(kind, _as_future)
+        Socket._taught = True
+
+
+def _as_future(operation: Any) -> Any:
+    return _then(operation, lambda result: result)
+
+
 @core.with_options
 class Socket(core.SocketForms, zmqcy.asyncio.Socket):
     """A socket for coroutines, with the methods and options of pyzmq's.
@@ -83,8 +98,9 @@ class Socket(core.SocketForms, zmqcy.asyncio.Socket):
         From how many bytes on `bytes` are lent to libzmq instead of copied.
     """
 
-    __slots__ = ("_kind_name", "_shadow_obj")
+    __slots__ = ("_given_context", "_kind_name", "_own", "_shadow_obj")
     _keen = True  # programs for pyzmq send without awaiting it
+    _taught = False  # whether tornado knows what its operations are
 
     def __init__(
         self,
@@ -97,6 +113,8 @@ class Socket(core.SocketForms, zmqcy.asyncio.Socket):
         copy_threshold: int | None = None,
     ) -> None:
         self._begin(context, socket_type, shadow or _from_socket or 0, copy_threshold)
+        if not Socket._taught:
+            _teach_tornado()
 
     @classmethod
     def from_socket(cls, socket: Any, io_loop: Any = None) -> Any:
@@ -189,4 +207,14 @@ class Poller(core.Poller, zmqcy.asyncio.Poller):
 
     def poll(self, timeout: float | None = -1) -> Any:
         """Return a future of the list of those that are ready, after some milliseconds at most."""
-        return asyncio.ensure_future(super().poll(timeout))  # begins now, as in pyzmq
+        return asyncio.ensure_future(self._poll(timeout))  # begins now, as in pyzmq
+
+    async def _poll(self, timeout: float | None) -> Any:
+        clock = asyncio.get_running_loop().time
+        deadline = None if timeout is None or timeout < 0 else clock() + timeout / 1000
+        while True:
+            try:
+                return await zmqcy.asyncio.Poller.poll(self, timeout)
+            except zmqcy.ZMQError as error:
+                self._drop_closed(error)
+            timeout = None if deadline is None else max(0, deadline - clock()) * 1000

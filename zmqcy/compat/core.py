@@ -10,9 +10,9 @@ import warnings
 from abc import ABCMeta
 from collections.abc import Callable, Iterable
 from enum import Enum, IntFlag
-from errno import EMSGSIZE, ENAMETOOLONG
+from errno import EMSGSIZE, ENAMETOOLONG, ENODEV, ENOENT, ENOTSOCK
 from types import GenericAlias
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
 
 import zmqcy
@@ -159,7 +159,61 @@ def _name_of(instance: Any) -> str:
     return f"{places.get(module, module)}.{name}"
 
 
-class SocketForms:
+class Replaceable:
+    """Instances whose methods can be replaced, as by a mock or a wrapper.
+
+    They have no `__dict__`, with which every call of a method would look there first. One of which a method was
+    replaced becomes of a class that looks into `_own`.
+    """
+
+    __slots__ = ()
+    _own: dict[str, Any]
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        try:
+            super().__setattr__(name, value)
+        except AttributeError:
+            if not hasattr(type(self), name) or hasattr(_unbound(type(self), name), "__set__"):
+                raise
+            if not hasattr(type(self), "_is_replaced"):
+                self._own = {}
+                super().__setattr__("__class__", _replacing(type(self)))
+            self._own[name] = value
+
+    if TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Options by their names in capitals are made from the table."""
+
+
+def _unbound(cls: type, name: str) -> Any:
+    """Return what a class, or one that it descends from, has under a name, unbound."""
+    return next(vars(each)[name] for each in cls.__mro__ if name in vars(each))
+
+
+def _replacing(cls: Any) -> Any:
+    """Return the class for instances of which a method was replaced."""
+    made = vars(cls).get("_for_replaced")
+    if made is None:
+        names = {"__slots__": (), "__module__": cls.__module__, "__qualname__": cls.__qualname__, "_is_replaced": True}
+        names |= {"__getattribute__": _get_replaced, "__delattr__": _restore}
+        made = cls._for_replaced = type(cls)(cls.__name__, (cls,), names)
+    return made
+
+
+def _get_replaced(self: Any, name: str) -> Any:
+    own = object.__getattribute__(self, "_own")
+    return own[name] if name in own else object.__getattribute__(self, name)
+
+
+def _restore(self: Any, name: str) -> None:
+    if name in self._own:
+        del self._own[name]
+    else:
+        object.__delattr__(self, name)
+
+
+class SocketForms(Replaceable):
     """What the plain and the asynchronous Socket share: how they are made, and older names."""
 
     __slots__ = ()
@@ -206,13 +260,18 @@ class SocketForms:
 
     @property
     def context(self) -> Any:
-        """Context: that of the socket; a shadow has that of what it shadows, or None of an address."""
+        """Context: that of the socket; a shadow has that of what it shadows, or None of an address.
+
+        It may be set, as wrappers of a shadow do; the socket itself stays with its context.
+        """
+        if hasattr(self, "_given_context"):
+            return self._given_context
         origin = self._shadow_obj
         return _base.BaseSocket.context.__get__(self) if origin is None else getattr(origin, "context", None)
 
     @context.setter
     def context(self, context: Any) -> None:
-        raise AttributeError("context: a socket stays with its context")
+        self._given_context = context
 
     def getsockopt(self, option: int) -> Any:
         """Read an option, as bytes or a number."""
@@ -245,11 +304,23 @@ class SocketForms:
     def connect(self, addr: str) -> Bound:
         return self._attach("connect", "disconnect", addr)
 
+    def unbind(self, addr: str) -> None:
+        itself: Any = self
+        try:
+            super().unbind(addr)  # type: ignore[misc]
+        except zmqcy.ZMQError as error:
+            if error.errno not in (ENODEV, ENOENT) or (numeric := _numeric(addr, self.ipv6)) is None:
+                raise
+            _base.BaseSocket.unbind(itself, numeric)
+
     def _attach(self, call: str, undo: str, addr: Any) -> Bound:
         itself: Any = self
         try:
             getattr(_base.BaseSocket, call)(itself, addr)
         except zmqcy.ZMQError as error:
+            if call == "bind" and error.errno == ENODEV and (numeric := _numeric(addr, self.ipv6)) is not None:
+                _base.BaseSocket.bind(itself, numeric)
+                return Bound(itself, undo, self.last_endpoint.decode())
             if error.errno == ENAMETOOLONG:
                 text = f"the path of ipc may have {zmqcy.IPC_PATH_MAX_LEN} bytes (IPC_PATH_MAX_LEN)"
                 raise zmqcy.ZMQError(ENAMETOOLONG, text, call=call, detail=str(addr)) from None
@@ -276,6 +347,23 @@ class SocketForms:
     def getsockopt_unicode(self, option: int, encoding: str = "utf-8") -> str:
         text: str = self.getsockopt_string(option, encoding)
         return text
+
+
+def _numeric(addr: Any, ipv6: Any) -> str | None:
+    """Return an endpoint of tcp with the address of its host, for libzmq before 4.3.5, whose `bind` takes no names."""
+    import socket
+
+    text = addr.decode() if isinstance(addr, bytes) else addr
+    host, _, port = text.removeprefix("tcp://").rpartition(":")
+    if not text.startswith("tcp://") or not host:
+        return None
+    try:
+        family, flags = (socket.AF_INET6, socket.AI_V4MAPPED) if ipv6 else (socket.AF_INET, 0)
+        found = socket.getaddrinfo(host, None, family, socket.SOCK_STREAM, 0, flags)
+    except (OSError, UnicodeError):
+        return None
+    address = found[0][4][0]
+    return f"tcp://[{address}]:{port}" if ipv6 else f"tcp://{address}:{port}"
 
 
 _NUMBERS = {option.number for option in SOCKET_OPTIONS}
@@ -327,7 +415,7 @@ class Socket(SocketForms, zmqcy.Socket, metaclass=ABCMeta):
         From how many bytes on `bytes` are lent to libzmq instead of copied.
     """
 
-    __slots__ = ("_kind_name", "_shadow_obj")
+    __slots__ = ("_given_context", "_kind_name", "_own", "_shadow_obj")
     __hash__ = zmqcy.Socket.__hash__
 
     def __init__(
@@ -412,7 +500,7 @@ class _SocketClass:
         del instance._own_class
 
 
-class Context(zmqcy.Context):
+class Context(Replaceable, zmqcy.Context):
     """A context as pyzmq has it.
 
     Parameters
@@ -423,7 +511,7 @@ class Context(zmqcy.Context):
         A context to shadow, or its address.
     """
 
-    __slots__ = ("_own_class", "_shadow")  # no `__dict__`: a name that is no option is refused
+    __slots__ = ("_own", "_own_class", "_shadow")  # no `__dict__`: a name that is no option is refused
     _socket_class: Any = _SocketClass(Socket)
     _instance: Any = None
     _instance_pid: int | None = None
@@ -571,23 +659,67 @@ _UNITS = {0: "", 3: "k", 6: "M", 9: "G"}
 
 
 class Poller(zmqcy.Poller):
-    """Wait for several sockets or descriptors. What has a `fileno()` is polled, and given back, as that number."""
+    """Wait for several sockets or descriptors. What has a `fileno()` is polled, and given back, as that number.
+
+    A socket that was closed stays registered, and is not polled.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._closed: dict[int, tuple[Any, int]] = {}  # by id: the closed sockets, each with its flags
 
     def register(self, socket: Any, flags: int = 3) -> None:
         what = _number_of(socket)
-        if flags:
+        if not flags:
+            if what in self:
+                self.unregister(what)
+        elif _is_closed(what):
+            self._closed[id(what)] = what, flags
+        else:
             super().register(what, flags)
-        elif what in self:
-            super().unregister(what)
 
     def modify(self, socket: Any, flags: int = 3) -> None:
-        super().modify(_number_of(socket), flags)
+        if id(socket) in self._closed:
+            self._closed[id(socket)] = socket, flags
+        else:
+            super().modify(_number_of(socket), flags)
 
     def unregister(self, socket: Any) -> None:
-        super().unregister(_number_of(socket))
+        if self._closed.pop(id(socket), None) is None:
+            super().unregister(_number_of(socket))
 
     def __contains__(self, socket: Any) -> bool:
-        return super().__contains__(_number_of(socket))
+        return id(socket) in self._closed or super().__contains__(_number_of(socket))
+
+    def __len__(self) -> int:
+        return super().__len__() + len(self._closed)
+
+    @property
+    def sockets(self) -> list[tuple[Any, int]]:
+        """list of tuple: what is registered, each with its flags."""
+        return [*super().sockets, *self._closed.values()]
+
+    def poll(self, timeout: float | None = None) -> Any:
+        deadline = None if timeout is None or timeout < 0 else time.monotonic() + timeout / 1000
+        while True:
+            try:
+                return super().poll(timeout)
+            except zmqcy.ZMQError as error:
+                self._drop_closed(error)
+            timeout = None if deadline is None else max(0, deadline - time.monotonic()) * 1000
+
+    def _drop_closed(self, error: zmqcy.ZMQError) -> None:
+        """Poll the closed sockets no longer. Raise the error if it is another one."""
+        closed = [each for each in super().sockets if _is_closed(each[0])]
+        if error.errno != ENOTSOCK or not closed:
+            raise error
+        for socket, flags in closed:
+            super().unregister(socket)
+            self._closed[id(socket)] = socket, flags
+
+
+def _is_closed(what: Any) -> bool:
+    return isinstance(what, _base.BaseSocket) and what.closed
 
 
 def _number_of(what: Any) -> Any:
@@ -652,7 +784,29 @@ def zmq_poll(sockets: Iterable[tuple[Any, int]], timeout: float = -1) -> list[tu
     poller = Poller()
     for what, flags in sockets:
         poller.register(what, flags)
-    return poller.poll(timeout)
+    ready: list[tuple[Any, int]] = poller.poll(timeout)
+    return ready
+
+
+def select(
+    rlist: Iterable[Any], wlist: Iterable[Any], xlist: Iterable[Any], timeout: float | None = None
+) -> tuple[list[Any], list[Any], list[Any]]:
+    """Wait, for some seconds at most, until one of some sockets or descriptors is ready; closed ones never are.
+
+    Parameters
+    ----------
+    rlist, wlist, xlist : iterable
+        What is to be readable, writable, or to have an error.
+    timeout : float, optional
+        Seconds; by default for ever.
+
+    Returns
+    -------
+    tuple of list
+        The ready ones of each.
+    """
+    readers, writers, others = ([each for each in every if not _is_closed(each)] for every in (rlist, wlist, xlist))
+    return zmqcy.select(readers, writers, others, timeout)
 
 
 class Stopwatch:
@@ -705,5 +859,6 @@ __all__ = [
     "get_library_dirs",
     "pyzmq_version",
     "pyzmq_version_info",
+    "select",
     "zmq_poll",
 ]  # fmt: skip

@@ -78,6 +78,8 @@ class Socket(core.Socket):
         As `zmq.Socket` takes them.
     """
 
+    __setattr__: Any = _base.BaseSocket.__setattr__  # it is in the path of messages
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._waiters: dict[Waiter, int] = {}  # each with the events that it waits for
