@@ -1,4 +1,4 @@
-"""For the builds of Cython projects that cimport zmqcy: where its declarations are, and which libzmq to link with."""
+"""For the builds of other projects: where zmqcy's declarations are, which libzmq to link with, hooks of PyInstaller."""
 
 import os
 
@@ -36,3 +36,8 @@ def get_library():
     except (AttributeError, OSError):
         return None
     return os.path.realpath(os.fsdecode(ctypes.string_at(place[0]))) if place[0] else None
+
+
+def _get_hook_dirs():
+    """Return the folder of the hooks for PyInstaller, which calls this by an entry point."""
+    return [os.path.join(os.path.dirname(os.path.abspath(__file__)), "_pyinstaller")]
