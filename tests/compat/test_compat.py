@@ -3,7 +3,10 @@
 import ast
 import importlib.util
 import json
+import logging
+import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -11,9 +14,10 @@ from pathlib import Path
 import pytest
 from rows import rows
 
-from zmqcy import compat
+import zmqcy
 
 PROGRAM = Path(__file__).with_name("behaviours.py")
+NAMES = Path(__file__).parents[2] / "tools" / "compare_names.py"
 BEHAVIOURS = [
     node.name
     for node in ast.parse(PROGRAM.read_text()).body
@@ -50,40 +54,34 @@ def test_behaviour(ours, theirs, name):
         assert found == theirs[name]
 
 
-def test_every_name_of_pyzmq_is_there(run):
-    """All that `dir(zmq)` of pyzmq lists, and what its modules say that they export."""
-    if importlib.util.find_spec("zmq") is None:
-        pytest.skip("pyzmq is not installed")
-    modules = [name for name in compat.TREE if ".green" not in name]
-    theirs = run(
-        """
-        import importlib, json, sys, warnings
-        warnings.simplefilter("ignore")
-        names = {}
-        for name in json.loads(sys.argv[1]):
-            try:
-                module = importlib.import_module(name)
-            except ImportError:
-                continue
-            names[name] = dir(module) if name == "zmq" else list(getattr(module, "__all__", ()))
-        print(json.dumps(names))
-        """,
-        json.dumps(modules),
-    ).stdout
-    missing = run(
-        """
-        import importlib, json, sys, zmqcy.compat
-        zmqcy.compat.install()
-        missing = []
-        for module, names in json.loads(sys.argv[1]).items():
-            missing += [f"{module}.{name}" for name in names if not hasattr(importlib.import_module(module), name)]
-        print(json.dumps(missing))
-        """,
-        theirs,
-    ).stdout
-    own = {"Enum", "IntEnum", "IntFlag", "annotations", "os", "sys", "contextmanager", "_typing", "_libs_on_path"}
-    own |= {"__annotations__", "__builtins__", "__cached__", "__file__"}
-    assert [name for name in json.loads(missing) if name.rpartition(".")[2] not in own] == []
+def test_every_name_of_each_module_is_there_or_has_a_reason():
+    """All that `dir` lists of any module of pyzmq."""
+    for name in ("zmq", "tornado", "gevent"):
+        if importlib.util.find_spec(name) is None:
+            pytest.skip(f"{name} is not installed")
+    done = subprocess.run([sys.executable, NAMES], capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
+
+
+def test_names_that_come_by_imports_of_pyzmq(run):
+    pytest.importorskip("tornado")
+    run("""
+    import asyncio, errno, os, zmqcy.compat
+    zmqcy.compat.install()
+    import zmq
+    assert zmq.error.EINTR == errno.EINTR and zmq.os is os and zmq.sugar.socket.zmq is zmq
+    assert os.path.isdir(os.path.dirname(zmq.__file__)) and os.path.isfile(zmq.__file__)
+    from zmq import asyncio as of_zmq
+    assert of_zmq is zmq.asyncio is not asyncio and of_zmq.asyncio is asyncio
+    from zmq.eventloop import ioloop
+    from zmq.eventloop.ioloop import *
+    import tornado.ioloop
+    assert {name for name in dir(tornado.ioloop) if name[0] != "_"} <= set(dir(ioloop))
+    assert PeriodicCallback is ioloop.PeriodicCallback is tornado.ioloop.PeriodicCallback
+    assert ioloop.TimeoutError is tornado.ioloop.TimeoutError
+    import zmq.ssh, zmq.devices
+    assert zmq.ssh.tunnel.tunnel_connection and zmq.devices.basedevice.BackgroundDevice
+    """)
 
 
 def test_every_module_of_the_tree_can_be_imported(run):
@@ -171,9 +169,9 @@ def test_what_pyzmq_has_and_compat_lacks_says_where_to_ask(run):
     run("""
     import zmqcy.compat
     zmqcy.compat.install()
-    import zmq, zmq.utils.interop, zmq.backend
+    import zmq, zmq.utils.z85, zmq.backend
 
-    for module, name in ((zmq.utils.interop, "Any"), (zmq.backend, "select_backend"), (zmq, "_libs_on_path")):
+    for module, name in ((zmq.utils.z85, "_85s"), (zmq.backend, "select_backend"), (zmq, "_libs_on_path")):
         assert not hasattr(module, name)
         try:
             getattr(module, name)
@@ -189,7 +187,7 @@ def test_what_pyzmq_has_and_compat_lacks_says_where_to_ask(run):
             assert statement.split()[-1] in str(error)
         else:
             raise AssertionError(statement)
-    for module in ("zmq.backend.cffi", "zmq.backend.cython", "zmq.tests"):
+    for module in ("zmq.backend.cffi", "zmq.ssh.forward", "zmq.tests"):
         try:
             __import__(module)
         except ModuleNotFoundError as error:
@@ -305,6 +303,197 @@ def test_a_program_fails_as_it_would(tmp_path, why, by_module):
 def test_run_without_a_program():
     done = subprocess.run([sys.executable, "-m", "zmqcy.compat"], capture_output=True, text=True, timeout=30)
     assert done.returncode == 1 and "python -m zmqcy.compat [--tuned] program.py" in done.stderr
+
+
+PROGRAM_WITH_CHILDREN = """
+import os, subprocess, sys
+import zmq
+code = "import sys, zmq, zmqcy; print(zmq.Socket.__module__, 'seen' in sys.modules, zmqcy.compat._tuned)"
+for options in ([], ["-m", "child"]):
+    print(subprocess.check_output([sys.executable, *(options or ["-c", code])], text=True).strip())
+"""
+
+
+@pytest.mark.parametrize("tuned", [False, True])
+def test_what_a_program_starts_has_it_too(tmp_path, tuned):
+    """Where nothing was enabled in the environment; and a sitecustomize of the environment is heeded."""
+    (tmp_path / "program.py").write_text(PROGRAM_WITH_CHILDREN)
+    (tmp_path / "child.py").write_text("import zmq\nprint(zmq.Socket.__module__)\n")
+    (tmp_path / "sitecustomize.py").write_text("import sys\nsys.modules['seen'] = sys\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])}
+    command = [sys.executable, "-m", "zmqcy.compat", *["--tuned"][:tuned], "program.py"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=30)
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert done.stdout == f"zmqcy.compat.core True {tuned}\nzmqcy.compat.core\n"
+
+
+def test_modules_that_python_runs():
+    """`python -m zmq.curve_keygen` and `python -m zmq.log`, which prints what a PUBHandler publishes."""
+    command = [sys.executable, "-m", "zmqcy.compat", "-m"]
+    keys = json.loads(subprocess.check_output([*command, "zmq.curve_keygen", "--json"], timeout=30))
+    assert len(keys["public"]) == len(keys["secret"]) == 40
+    again = subprocess.check_output([*command, "zmq.curve_keygen", "--secret", keys["secret"]], timeout=30, text=True)
+    assert again.split("\n")[1] == keys["public"]
+    with zmqcy.Context() as ctx, ctx.socket(zmqcy.XPUB, linger=0) as pub:
+        pub.bind("tcp://127.0.0.1:*")
+        options = ["--topic", "root.", "--align", "--color", "--timestamp", pub.last_endpoint]
+        with subprocess.Popen([*command, "zmq.log", *options], stdout=subprocess.PIPE, text=True) as watching:
+            assert pub.recv(timeout=30_000) == b"\1root."
+            pub.send_multipart([b"root.INFO.topic", "a text: é\n".encode()])
+            line = watching.stdout.readline()
+            assert line.endswith(" \033[97mroot.INFO.topic | a text: é\033[0m\n")
+            watching.send_signal(signal.SIGINT)
+            assert watching.wait(30) == 0
+
+
+def test_exit_waits_for_a_second_at_most(run):
+    """Without a word, where pyzmq does not wait at all; a program that wants to wait longer says so before or after."""
+    done = run("""
+    import warnings
+    warnings.simplefilter("ignore", ResourceWarning)
+    import zmqcy, zmqcy.compat
+    zmqcy.compat.install()
+    import zmq
+    assert zmqcy.exit_linger == 1000
+    ctx = zmq.Context()
+    socket = ctx.socket(zmq.REQ)
+    socket.connect("tcp://127.0.0.1:1")
+    socket.send(b"to nobody")
+    """)
+    assert done.stderr == ""
+    run("""
+    import zmqcy
+    zmqcy.exit_linger = 5
+    import zmqcy.compat
+    zmqcy.compat.install()
+    assert zmqcy.exit_linger == 5
+    """)
+
+
+def test_a_stream_drops_what_cannot_be_sent(run):
+    """And goes on with the next message; the log says so once."""
+    pytest.importorskip("tornado")
+    run("""
+    import asyncio, logging, zmqcy.compat
+    zmqcy.compat.install()
+    import zmq
+    from zmq.eventloop.zmqstream import ZMQStream
+
+    records = []
+
+    class Keep(logging.Handler):
+        def emit(self, record):
+            records.append(record.getMessage())
+
+    logging.getLogger("tornado.general").addHandler(Keep())
+
+    async def main():
+        with zmq.Context() as ctx:
+            pull, push = ZMQStream(ctx.socket(zmq.PULL)), ZMQStream(ctx.socket(zmq.PUSH))
+            pull.bind("inproc://drops")
+            push.connect("inproc://drops")
+            received, done = [], asyncio.Event()
+            pull.on_recv(lambda message: (received.append(message), message == [b"last"] and done.set()))
+            for message in ([b"first"], ["text"], [b"a", 5], [b"last"]):
+                push.send_multipart(message)
+            await asyncio.wait_for(done.wait(), 20)
+            assert received == [[b"first"], [b"last"]] and not push.sending()
+            push.send_multipart([None])
+            push.flush()
+            pull.close()
+            push.close()
+        assert len(records) == 3 and "dropped: ['text']" in records[0], records
+
+    asyncio.run(main())
+    """)
+
+
+def test_a_handler_leaves_the_record_to_others_as_it_was(run):
+    """It publishes from any thread, also by an asynchronous socket; a forked child drops, and says so once."""
+    run("""
+    import logging, os, threading, warnings, zmqcy.compat
+    zmqcy.compat.install()
+    import zmq, zmq.asyncio
+    from zmq.log.handlers import PUBHandler
+
+    texts = []
+
+    class Keep(logging.Handler):
+        def emit(self, record):
+            texts.append(record.getMessage())
+
+    log = logging.getLogger("handlers")
+    log.setLevel(1)
+    log.propagate = False
+    with zmq.Context() as ctx:
+        sub = ctx.socket(zmq.SUB)
+        sub.rcvtimeo = 20_000
+        sub.subscribe(b"")
+        handlers = []
+        for number, context in enumerate((ctx, zmq.asyncio.Context(ctx))):
+            pub = context.socket(zmq.PUB)
+            pub.bind(f"inproc://log{number}")
+            sub.connect(f"inproc://log{number}")
+            handlers.append(PUBHandler(pub))
+            log.addHandler(handlers[-1])
+        log.addHandler(Keep())
+
+        def speak():
+            log.info("listening on [::1]:80")
+            log.info("topic::%s", "text")
+
+        thread = threading.Thread(target=speak)
+        thread.start()
+        thread.join()
+        received = [sub.recv_multipart() for _ in range(4)]
+        assert sorted(received) == 2 * [[b"INFO.listening on [", b"1]:80\\n"]] + 2 * [[b"INFO.topic", b"text\\n"]]
+        assert texts == ["listening on [::1]:80", "topic::text"]
+        child = os.fork()
+        if child == 0:
+            with warnings.catch_warnings(record=True) as given:
+                warnings.simplefilter("always")
+                speak()
+            said = [str(each.message) for each in given if each.category is RuntimeWarning]
+            os._exit(0 if len(said) == 2 and "PUBHandler" in said[0] else 1)
+        assert os.waitpid(child, 0)[1] == 0
+        for handler in handlers:
+            handler.socket.close(0)
+        sub.close(0)
+    """)
+
+
+def test_a_topic_logger_names_its_caller():
+    from zmqcy.compat.log import TopicLogger
+
+    log, places = TopicLogger("topics"), []
+
+    class Keep(logging.Handler):
+        def emit(self, record):
+            places.append((record.filename, record.funcName, record.getMessage()))
+
+    log.addHandler(Keep())
+    log.info("topic", "%d", 1)
+    log.log(logging.ERROR, "topic", "2")
+    (lambda: log.warning("topic", "3", stacklevel=2))()
+    try:
+        raise ValueError
+    except ValueError:
+        log.exception("topic", "4")
+    here = ("test_compat.py", "test_a_topic_logger_names_its_caller")
+    assert places == [(*here, f"topic::{number}") for number in range(1, 5)]
+
+
+def test_ssh_that_does_not_answer_is_given_up(tmp_path, monkeypatch):
+    from zmqcy.compat import ssh
+
+    fake = tmp_path / "ssh"
+    fake.write_text("#!/bin/sh\nexec sleep 100\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr(ssh, "CONNECT_TIMEOUT", 0.1)
+    assert not ssh.try_passwordless_ssh("u@silent", None)
+    with pytest.raises(RuntimeError, match="tunnel to u@silent: no login within"):
+        ssh.open_tunnel("tcp://there:5555", "u@silent")
 
 
 def test_a_cancelled_receive_takes_nothing(run):
@@ -811,7 +1000,7 @@ def test_frames_are_those_of_pyzmq(run):
 def test_authenticators(run, tmp_path, kind):
     run(
         """
-        import asyncio, sys, zmqcy.compat
+        import asyncio, logging, sys, zmqcy.compat
         zmqcy.compat.install()
         import zmq, zmq.asyncio, zmq.auth, zmq.auth.thread, zmq.auth.asyncio, zmq.utils.monitor
 
@@ -840,7 +1029,10 @@ def test_authenticators(run, tmp_path, kind):
             assert zmq.auth.load_certificates(folder) == {keys[0]: True}
             ctx = zmq.asyncio.Context()
             kinds = {"thread": zmq.auth.thread.ThreadAuthenticator, "asyncio": zmq.auth.asyncio.AsyncioAuthenticator}
-            auth = kinds[kind](ctx)
+            auth, said = kinds[kind](ctx), []
+            auth.log.setLevel(1)
+            auth.log.addHandler(logging.Handler())
+            auth.log.handlers[0].emit = lambda record: said.append(record.getMessage().split()[0])
             auth.start()
             found = [await enters(ctx, server, keys)]
             auth.configure_curve(location=folder)
@@ -855,6 +1047,7 @@ def test_authenticators(run, tmp_path, kind):
             found += [await enters(ctx, server, keys)]
             auth.stop()
             ctx.term()
+            assert said == [{True: "ALLOWED", False: "DENIED"}[each] for each in found]
             return found
 
         assert asyncio.run(main(*sys.argv[1:])) == [False, True, False, False, True, True, False]

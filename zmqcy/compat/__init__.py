@@ -6,39 +6,54 @@
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from threading import Lock
-from types import ModuleType
-from typing import Any, NoReturn
+from types import CodeType, ModuleType
+from typing import Any
+
+import zmqcy
 
 PYZMQ = (27, 3, 0)
 
 _CORE = ("zmqcy.compat.core", "zmqcy.constants", "zmqcy")
 _DEVICES = ("zmqcy.compat.devices",)
-_IOLOOP = ("zmqcy.compat.eventloop: IOLoop ZMQIOLoop install",)
+_IOLOOP = ("zmqcy.compat.eventloop: IOLoop PeriodicCallback ZMQIOLoop install",)
 _STREAM = ("zmqcy.compat.eventloop: ZMQStream gen_log",)
 _FUTURE = ("zmqcy.compat.asyncio: Context Socket Poller CancelledError",)
-_TUNNEL = ("zmqcy.compat.ssh",)
-_FRAMES = ("zmqcy.compat.core: Frame Message",)
-_CONTEXT = ("zmqcy.compat.core: Context SyncContext Socket SyncSocket", "zmqcy: ZMQError", "zmqcy.constants")
-_SOCKET = ("zmqcy.compat.core: Context Socket SyncSocket Poller DEFAULT_PROTOCOL", "zmqcy: ZMQError ZMQBindError")
+_TUNNEL = ("zmqcy.compat.ssh: _try_passwordless_openssh", "zmqcy.compat.ssh")
+_FRAMES = ("zmqcy.compat.core: Frame Message FrameBase",)
+_CONTEXT = (
+    "zmqcy.compat.core: Context SyncContext Socket SyncSocket ContextBase OptValT",
+    "zmqcy: ZMQError",
+    "zmqcy.constants",
+)
+_SOCKET = (
+    "zmqcy.compat.core: Context Socket SyncSocket SocketBase Poller DEFAULT_PROTOCOL",
+    "zmqcy: ZMQError ZMQBindError",
+)
 _MONITOR = ("zmqcy.monitor: parse_monitor_message recv_monitor_message",)
 _CERTS = "zmqcy.compat.auth: create_certificates load_certificate load_certificates"
 _GREEN = "zmqcy.compat.green: Context Socket Poller _Context _Socket _Poller device"
 
 TREE: dict[str, tuple[str, ...]] = {
     "zmq": _CORE,
-    "zmq.asyncio": ("zmqcy.compat.asyncio: Context Socket Poller ZMQEventLoop install",),
+    "zmq._future": ("zmqcy.compat.asyncio: _AsyncSocket _AsyncPoller",),
+    "zmq._typing": (),
+    "zmq.asyncio": ("zmqcy.compat.asyncio: Context Socket Poller ZMQEventLoop ProactorSelectorThreadWarning install",),
     "zmq.auth": ("zmqcy.compat.auth: Authenticator CURVE_ALLOW_ANY", _CERTS),
     "zmq.auth.asyncio": ("zmqcy.compat.auth: AsyncioAuthenticator Authenticator",),
     "zmq.auth.base": ("zmqcy.compat.auth: Authenticator CURVE_ALLOW_ANY VERSION",),
-    "zmq.auth.certs": (_CERTS,),
+    "zmq.auth.certs": (f"{_CERTS} _write_key_file _cert_public_banner _cert_secret_banner",),
     "zmq.auth.ioloop": ("zmqcy.compat.auth: IOLoopAuthenticator",),
     "zmq.auth.thread": ("zmqcy.compat.auth: ThreadAuthenticator Authenticator",),
     "zmq.backend": _CORE,
+    "zmq.backend.cython": _CORE,
+    "zmq.backend.cython._zmq": _CORE,
     "zmq.constants": ("zmqcy.compat.core: Event HWM _OptType", "zmqcy.constants"),
+    "zmq.curve_keygen": ("zmqcy.compat.utils: _main",),
     "zmq.decorators": ("zmqcy.compat.decorators: context socket",),
     "zmq.devices": _DEVICES,
     "zmq.devices.basedevice": _DEVICES,
@@ -46,7 +61,10 @@ TREE: dict[str, tuple[str, ...]] = {
     "zmq.devices.monitoredqueuedevice": _DEVICES,
     "zmq.devices.proxydevice": _DEVICES,
     "zmq.devices.proxysteerabledevice": _DEVICES,
-    "zmq.error": ("zmqcy.compat.core: ZMQVersionError DraftFDWarning", "zmqcy.errors"),
+    "zmq.error": (
+        "zmqcy.compat.core: ZMQVersionError DraftFDWarning _check_rc _check_version",
+        "zmqcy.errors",
+    ),
     "zmq.eventloop": _IOLOOP,
     "zmq.eventloop.future": _FUTURE,
     "zmq.eventloop.ioloop": _IOLOOP,
@@ -59,6 +77,7 @@ TREE: dict[str, tuple[str, ...]] = {
     "zmq.green.eventloop.zmqstream": _STREAM,
     "zmq.green.poll": (_GREEN,),
     "zmq.log": (),
+    "zmq.log.__main__": ("zmqcy.compat.log: main",),
     "zmq.log.handlers": ("zmqcy.compat.log: PUBHandler TopicLogger TOPIC_DELIM",),
     "zmq.ssh": _TUNNEL,
     "zmq.ssh.tunnel": _TUNNEL,
@@ -76,7 +95,7 @@ TREE: dict[str, tuple[str, ...]] = {
         "zmqcy.compat.core: __version__ __revision__ VERSION_MAJOR VERSION_MINOR VERSION_PATCH VERSION_EXTRA",
     ),
     "zmq.utils": (),
-    "zmq.utils.garbage": ("zmqcy.compat.utils: GarbageCollector gc",),
+    "zmq.utils.garbage": ("zmqcy.compat.utils: GarbageCollector GarbageCollectorThread gc",),
     "zmq.utils.interop": ("zmqcy.compat.utils: cast_int_addr",),
     "zmq.utils.jsonapi": ("zmqcy.compat.utils: dumps loads jsonmod",),
     "zmq.utils.monitor": _MONITOR,
@@ -91,12 +110,29 @@ Where two have a name the first counts.
 
 LOADED = {
     "zmq": ("zmq.backend", "zmq.constants", "zmq.error", "zmq.sugar", "zmq.utils"),
+    "zmq.asyncio": ("zmq._future",),
     "zmq.auth": ("zmq.auth.base", "zmq.auth.certs"),
+    "zmq.backend": ("zmq.backend.cython",),
+    "zmq.backend.cython": ("zmq.backend.cython._zmq",),
     "zmq.devices": tuple(name for name in TREE if name.startswith("zmq.devices.")),
+    "zmq.eventloop": ("zmq.eventloop.ioloop",),
+    "zmq.eventloop.future": ("zmq._future",),
+    "zmq.green": ("zmq.green.core", "zmq.green.device", "zmq.green.poll"),
+    "zmq.green.eventloop": ("zmq.green.eventloop.ioloop",),
+    "zmq.ssh": ("zmq.ssh.tunnel",),
     "zmq.sugar": tuple(name for name in TREE if name.startswith("zmq.sugar.")),
     "zmq.utils": ("zmq.utils.interop", "zmq.utils.jsonapi", "zmq.utils.z85"),
 }
 """The submodules that are there after the import of a module, as with pyzmq."""
+
+RUN = {"zmq.curve_keygen": "_main", "zmq.log.__main__": "main"}
+"""The modules that ``python -m`` runs, each with the function that does it."""
+
+EXIT_LINGER = 1000
+"""Milliseconds that the end of a process which runs on compat waits for unsent messages, unless it sets another time.
+
+pyzmq ends at once, and drops them, where something still refers to the context.
+"""
 
 _tuned = False  # whether the contexts that are made from now on are
 _lock = Lock()
@@ -139,6 +175,8 @@ def install(tuned: bool | None = None) -> None:
             )
         if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
             sys.meta_path.insert(0, _Finder())
+            if zmqcy.exit_linger == 10_000:
+                zmqcy.exit_linger = EXIT_LINGER
         if tuned is None:
             tuned = _tuned or os.environ.get("ZMQCY_AS_ZMQ") == "tuned"
         _tuned = tuned
@@ -150,11 +188,21 @@ class _Module(ModuleType):
             setattr(sys.modules["zmqcy"], name, value)
         super().__setattr__(name, value)
 
-    def __getattr__(self, name: str) -> NoReturn:
+    def __getattr__(self, name: str) -> Any:
+        if name != "__path__":
+            from zmqcy.compat.imports import find
+
+            with suppress(LookupError, AttributeError, ImportError):
+                return find(self.__name__, name)
         text = f"zmqcy.compat has no {self.__name__}.{name}; docs/from-pyzmq.md lists what it leaves out, and why"
         if not name.startswith("__"):
             text += ". If a program needs it, ask for it in an issue of zmqcy"
         raise AttributeError(text, name=name, obj=self)
+
+    def __dir__(self) -> list[str]:
+        from zmqcy.compat.imports import names_of
+
+        return sorted({*vars(self), *names_of(self.__name__)})
 
 
 class _Finder(MetaPathFinder, Loader):
@@ -177,10 +225,16 @@ class _Finder(MetaPathFinder, Loader):
         for home, public in reversed(homes_of(module.__name__)):
             source = import_module(home)
             names |= {name: getattr(source, name) for name in public}
+        homes = [import_module(home) for home, _ in homes_of(module.__name__)]
+        module.__file__ = getattr(homes[0] if homes else sys.modules[__name__], "__file__", None)
         names["__all__"] = [name for name in names if name[0] != "_"]
         vars(module).update(names)
         for name in LOADED.get(module.__name__, ()):
             import_module(name)
+
+    def get_code(self, name: str) -> CodeType:
+        """Return what ``python -m`` runs of a module."""
+        return compile(f"from {name} import {RUN[name]}; {RUN[name]}()" if name in RUN else "", name, "exec")
 
 
 def homes_of(module: str) -> list[tuple[str, list[str]]]:

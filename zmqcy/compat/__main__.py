@@ -3,7 +3,7 @@
 python -m zmqcy.compat [--tuned] program.py [argument...]
 python -m zmqcy.compat [--tuned] -m module [argument...]
 
-With --tuned its contexts are those of zmqcy.Context(tuned=True), and so are those of the processes that it starts.
+The Python processes that it starts have it too. With --tuned the contexts are those of zmqcy.Context(tuned=True).
 """
 
 import os
@@ -12,6 +12,8 @@ import sys
 from types import TracebackType
 
 from zmqcy.compat import install
+
+_SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_site")  # of the sitecustomize for them
 
 
 def main() -> None:
@@ -29,9 +31,12 @@ def main() -> None:
         path = os.path.abspath(arguments[0])
         print(f"{sys.executable}: can't open file {path!r}: [Errno 2] No such file or directory", file=sys.stderr)
         sys.exit(2)
-    # For the processes that it starts, where `zmqcy compat enable` was run; it may be one of another's itself.
+    # For the processes that it starts; it may be one of another's itself.
     if tuned or os.environ.get("ZMQCY_AS_ZMQ") != "tuned":
         os.environ["ZMQCY_AS_ZMQ"] = "tuned" if tuned else "1"
+    folders = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if _SITE not in folders:
+        os.environ["PYTHONPATH"] = os.pathsep.join([_SITE, *filter(None, folders)])
     install()
     sys.argv = arguments
     try:

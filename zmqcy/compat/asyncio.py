@@ -25,6 +25,10 @@ ZMQEventLoop = asyncio.SelectorEventLoop
 CancelledError = asyncio.CancelledError
 
 
+class ProactorSelectorThreadWarning(RuntimeWarning):
+    """A warning that pyzmq has for loops of Windows. It is never given here."""
+
+
 def install() -> None:
     """Do nothing: any event loop of asyncio will do."""
     warnings.warn("zmq.asyncio.install does nothing, and is not needed", DeprecationWarning, stacklevel=2)
@@ -218,3 +222,6 @@ class Poller(core.Poller, zmqcy.asyncio.Poller):
             except zmqcy.ZMQError as error:
                 self._drop_closed(error)
             timeout = None if deadline is None else max(0, deadline - clock()) * 1000
+
+
+_AsyncSocket, _AsyncPoller = Socket, Poller

@@ -13,6 +13,7 @@ import logging
 import os
 import warnings
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 import zmqcy.auth
@@ -105,6 +106,46 @@ def load_certificates(directory: _Path = ".") -> dict[bytes, bool]:
     return {load_certificate(file)[0]: True for file in files}
 
 
+_cert_public_banner = "#   Made on {0} by zmqcy\n#   ZeroMQ CURVE public certificate\n\n"
+_cert_secret_banner = "#   Made on {0} by zmqcy\n#   ZeroMQ CURVE secret certificate: give it to nobody\n\n"
+
+
+def _write_key_file(
+    key_filename: _Path,
+    banner: str,
+    public_key: str | bytes,
+    secret_key: str | bytes | None = None,
+    metadata: Mapping[Any, Any] | None = None,
+    encoding: str = "utf-8",
+) -> None:
+    """Write a certificate, as programs do that derive keys of their own. Only its owner can open one with a secret key.
+
+    Parameters
+    ----------
+    key_filename : str or path-like
+        The file.
+    banner : str
+        What it begins with, ``{0}`` being the time.
+    public_key, secret_key : str or bytes
+        The keys.
+    metadata : mapping, optional
+        What is to be known about the owner.
+    encoding : str, default "utf-8"
+        That of keys and metadata which are bytes.
+    """
+
+    def text(value: Any) -> str:
+        return value.decode(encoding) if isinstance(value, bytes) else str(value)
+
+    lines = ["metadata", *(f"    {text(name)} = {text(value)}" for name, value in (metadata or {}).items()), "curve"]
+    lines.append(f'    public-key = "{text(public_key)}"')
+    if secret_key:
+        lines.append(f'    secret-key = "{text(secret_key)}"')
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC
+    with open(os.open(key_filename, flags, 0o600 if secret_key else 0o666), "w", encoding="utf-8") as file:
+        file.write(banner.format(datetime.now()) + "\n".join([*lines, ""]))
+
+
 # ------------------------------------------------------------------------------------------------------ authenticators
 
 
@@ -132,9 +173,9 @@ class _Handler(zmqcy.auth.Authenticator):
         where = f"{request.mechanism} from {request.address}, domain {request.domain!r}"
         user, reason = await self._owner._decide(request)
         if user is None:
-            self._log.warning("refused %s: %s", where, reason)
+            self._log.warning("DENIED %s: %s", where, reason)
             return b"400", reason.encode(), ""
-        self._log.debug("let in %s: %r", where, user)
+        self._log.debug("ALLOWED %s: %r", where, user)
         return b"200", b"OK", user
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from zmqcy.compat import TREE, homes_of
+from zmqcy.compat.imports import names_of
 
 OTHERWISE = {
     "zmq.asyncio.install": "does nothing: any event loop will do",
@@ -83,6 +84,11 @@ def _what_of(name: str) -> str | None:
     if name in OTHERWISE:
         return f"{name} {OTHERWISE[name]}"
     if attribute in ALWAYS or attribute == "*" or any(attribute in public for _, public in homes_of(module)):
+        return None
+    try:
+        if attribute in names_of(module):
+            return None
+    except ImportError:  # of tornado, all of which one of pyzmq's modules passes on
         return None
     return f"zmqcy.compat has no {name}"
 

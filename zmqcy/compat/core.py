@@ -22,6 +22,7 @@ from zmqcy.compat import PYZMQ, pyzmq_version, pyzmq_version_info
 from zmqcy.compat.utils import dumps, loads
 from zmqcy.constants import SocketOption, SocketType
 from zmqcy.context import _instances_lock
+from zmqcy.errors import CLASSES
 from zmqcy.options import ALIASES, CONTEXT_OPTIONS, SOCKET_OPTIONS
 from zmqcy.socket import Endpoint
 
@@ -37,10 +38,9 @@ POLLIN = int(zmqcy.POLLIN)
 HWM = 1  # which libzmq has not known since its version 3
 
 
-_EVENTS = {name: int(value) for name, value in constants.Event.__members__.items() if name != "ALL_V1"}
+_EVENTS = {name: int(value) for name, value in constants.Event.__members__.items()}
 _EVENTS |= {f"PROTOCOL_ERROR_{each.name}": int(each) for each in constants.ProtocolError}
 Event = IntFlag("Event", _EVENTS, module=__name__)  # type: ignore[misc]  # pyzmq has both in one
-Event.ALL_V1 = Event.ALL  # type: ignore[attr-defined]
 
 
 class AttributeSetter:
@@ -55,6 +55,21 @@ class ZMQVersionError(NotImplementedError):
         self.msg = msg
         self.min_version = min_version
         self.version = zmqcy.zmq_version()
+
+
+def _check_version(min_version_info: tuple[int, ...], msg: str = "Feature") -> None:
+    """Raise ZMQVersionError if this libzmq is too old."""
+    if zmqcy.zmq_version_info() < min_version_info:
+        raise ZMQVersionError(".".join(map(str, min_version_info)), msg)
+
+
+def _check_rc(rc: int, errno: int | None = None, error_without_errno: bool = True) -> None:
+    """Raise the exception of an errno if a call of libzmq has returned -1."""
+    if rc != -1:
+        return
+    errno = zmqcy.zmq_errno() if errno is None else errno
+    if errno or error_without_errno:
+        raise CLASSES.get(errno, zmqcy.ZMQError)(errno)
 
 
 class DraftFDWarning(RuntimeWarning):
@@ -478,7 +493,7 @@ class Socket(SocketForms, zmqcy.Socket, metaclass=ABCMeta):
 
 
 Socket._kind = Socket  # type: ignore[attr-defined]
-SyncSocket = Socket
+SyncSocket = SocketBase = Socket
 
 
 # ------------------------------------------------------------------------------------------------------------- contexts
@@ -589,7 +604,8 @@ class Context(Replaceable, zmqcy.Context):
         return socket
 
 
-SyncContext = Context
+SyncContext = ContextBase = Context
+OptValT = str | bytes | int
 
 for _option in (*SOCKET_OPTIONS, *CONTEXT_OPTIONS):
     if hasattr(zmqcy.Context, _option.name):
@@ -654,7 +670,7 @@ class Frame(zmqcy.Frame):
         return f"<zmq.Frame({bytes(self.buffer[:12])!r}...{size // 10**unit}{_UNITS[unit]}B)>"
 
 
-Message = Frame
+Message = FrameBase = Frame
 _UNITS = {0: "", 3: "k", 6: "M", 9: "G"}
 
 

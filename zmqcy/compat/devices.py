@@ -14,9 +14,10 @@ from zmqcy.constants import DeviceType, SocketType
 from zmqcy.errors import ETERM
 
 __all__ = [
-    "Device", "DeviceType", "MonitoredQueue", "ProcessDevice", "ProcessMonitoredQueue", "ProcessProxy",
-    "ProcessProxySteerable", "Proxy", "ProxySteerable", "ThreadDevice", "ThreadMonitoredQueue", "ThreadProxy",
-    "ThreadProxySteerable", "monitored_queue", "proxy",
+    "BackgroundDevice", "Device", "DeviceType", "MonitoredQueue", "MonitoredQueueBase", "ProcessDevice",
+    "ProcessMonitoredQueue", "ProcessProxy", "ProcessProxySteerable", "Proxy", "ProxyBase", "ProxySteerable",
+    "ProxySteerableBase", "ThreadDevice", "ThreadMonitoredQueue", "ThreadProxy", "ThreadProxySteerable",
+    "monitored_queue", "proxy",
 ]  # fmt: skip
 
 proxy = zmqcy.proxy
@@ -186,7 +187,7 @@ class Device:
             time.sleep(0.001)
 
 
-class _Background(Device):
+class BackgroundDevice(Device):
     """A device that runs beside its caller."""
 
     _launch_class: Any
@@ -202,13 +203,13 @@ class _Background(Device):
         self.launcher.join(timeout)
 
 
-class ThreadDevice(_Background):
+class ThreadDevice(BackgroundDevice):
     """A device in a thread, with the context of the process."""
 
     _launch_class = Thread
 
 
-class ProcessDevice(_Background):
+class ProcessDevice(BackgroundDevice):
     """A device in a process, with a context of its own."""
 
     _launch_class = Process
@@ -216,14 +217,14 @@ class ProcessDevice(_Background):
 
 
 @_with_side("mon")
-class _ProxyBase(Device):
+class ProxyBase(Device):
     def __init__(self, in_type: int, out_type: int, mon_type: int = SocketType.PUB) -> None:
         super().__init__(in_type=in_type, out_type=out_type)
         self.mon_type = mon_type
         self._sides["mon"] = _Side(mon_type)
 
 
-class Proxy(_ProxyBase):
+class Proxy(ProxyBase):
     """A device with a socket that gets a copy of each message.
 
     Parameters
@@ -235,16 +236,16 @@ class Proxy(_ProxyBase):
     """
 
 
-class ThreadProxy(_ProxyBase, ThreadDevice):
+class ThreadProxy(ProxyBase, ThreadDevice):
     """Proxy in a thread."""
 
 
-class ProcessProxy(_ProxyBase, ProcessDevice):
+class ProcessProxy(ProxyBase, ProcessDevice):
     """Proxy in a process."""
 
 
 @_with_side("ctrl")
-class _SteerableBase(_ProxyBase):
+class ProxySteerableBase(ProxyBase):
     def __init__(
         self, in_type: int, out_type: int, mon_type: int = SocketType.PUB, ctrl_type: int | None = None
     ) -> None:
@@ -257,7 +258,7 @@ class _SteerableBase(_ProxyBase):
         zmqcy.proxy_steerable(*self._setup_sockets())
 
 
-class ProxySteerable(_SteerableBase):
+class ProxySteerable(ProxySteerableBase):
     """Proxy with a socket that takes PAUSE, RESUME, TERMINATE and STATISTICS.
 
     Parameters
@@ -269,15 +270,15 @@ class ProxySteerable(_SteerableBase):
     """
 
 
-class ThreadProxySteerable(_SteerableBase, ThreadProxy):
+class ThreadProxySteerable(ProxySteerableBase, ThreadProxy):
     """ProxySteerable in a thread."""
 
 
-class ProcessProxySteerable(_SteerableBase, ProcessProxy):
+class ProcessProxySteerable(ProxySteerableBase, ProcessProxy):
     """ProxySteerable in a process."""
 
 
-class _MonitoredQueueBase(_ProxyBase):
+class MonitoredQueueBase(ProxyBase):
     def __init__(
         self,
         in_type: int,
@@ -294,7 +295,7 @@ class _MonitoredQueueBase(_ProxyBase):
         monitored_queue(first, second, third, *self._prefixes)
 
 
-class MonitoredQueue(_MonitoredQueueBase, Proxy):
+class MonitoredQueue(MonitoredQueueBase, Proxy):
     """`monitored_queue` as a device.
 
     Parameters
@@ -306,9 +307,9 @@ class MonitoredQueue(_MonitoredQueueBase, Proxy):
     """
 
 
-class ThreadMonitoredQueue(_MonitoredQueueBase, ThreadProxy):
+class ThreadMonitoredQueue(MonitoredQueueBase, ThreadProxy):
     """MonitoredQueue in a thread."""
 
 
-class ProcessMonitoredQueue(_MonitoredQueueBase, ProcessProxy):
+class ProcessMonitoredQueue(MonitoredQueueBase, ProcessProxy):
     """MonitoredQueue in a process."""

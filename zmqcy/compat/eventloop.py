@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from tornado.ioloop import IOLoop
+from tornado.ioloop import IOLoop, PeriodicCallback  # noqa: F401  # which programs import from zmq.eventloop.ioloop
 from tornado.log import gen_log
 
 import zmqcy
@@ -293,8 +293,8 @@ class ZMQStream:
             status = self.socket.send_multipart(parts, flags, copy, track, **others)
         except zmqcy.Again:
             return False
-        except zmqcy.ZMQError:
-            gen_log.exception("ZMQStream: a message could not be sent")
+        except Exception:  # it would stay the first one, and fail for ever
+            gen_log.exception("ZMQStream: a message could not be sent, and is dropped: %.200r", parts)
             self._queue.popleft()
             return True
         self._queue.popleft()

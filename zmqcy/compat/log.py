@@ -1,10 +1,13 @@
 """`zmq.log.handlers`: records of `logging` as messages of a PUB socket, with their level as the topic."""
 
 import logging
+import warnings
+from copy import copy
 from typing import Any
 
+import zmqcy
 from zmqcy._base import BaseSocket
-from zmqcy.compat.core import Context
+from zmqcy.compat.core import Context, Socket
 from zmqcy.constants import SocketType
 
 TOPIC_DELIM = "::"
@@ -15,6 +18,9 @@ _WITH_PLACE = "%(levelname)s %(filename)s:%(lineno)d - %(message)s"
 
 class PUBHandler(logging.Handler):
     """Publish records; the topic is ``root_topic.LEVEL.topic``, the topic being what stands before `TOPIC_DELIM`.
+
+    It may be used in any thread. The records of a forked child, which cannot use the socket, are not published; a
+    warning says so once.
 
     Parameters
     ----------
@@ -28,6 +34,8 @@ class PUBHandler(logging.Handler):
 
     ctx: Any
     socket: Any
+    _plain: Any = None  # a shadow of an asynchronous socket
+    _forked = False  # a record could not be published for the socket is the parent's
 
     def __init__(self, interface_or_socket: Any, context: Any = None, root_topic: str | bytes = "") -> None:
         super().__init__()
@@ -42,6 +50,8 @@ class PUBHandler(logging.Handler):
         if isinstance(interface_or_socket, BaseSocket):
             self.socket = interface_or_socket
             self.ctx = self.socket.context
+            if not isinstance(self.socket, zmqcy.Socket):  # an asynchronous one sends in its loop alone
+                self._plain = Socket.shadow(self.socket)
         else:
             self.ctx = context or Context()
             self.socket = self.ctx.socket(SocketType.PUB)
@@ -68,10 +78,17 @@ class PUBHandler(logging.Handler):
         try:
             topic, divider, text = str(record.msg).partition(TOPIC_DELIM)
             if divider:
+                record = copy(record)  # other handlers have the text as it was logged
                 record.msg = text
             topics = [self.root_topic, record.levelname, topic if divider else ""]
             message = self.format(record)
-            self.socket.send_multipart([".".join(filter(None, topics)).encode(), message.encode()])
+            plain = self._plain or self.socket
+            plain.send_multipart([".".join(filter(None, topics)).encode(), message.encode()])
+        except zmqcy.ForkedError:
+            if not self._forked:
+                self._forked = True
+                text = "PUBHandler: the socket is of the process that this one was forked from; records are dropped"
+                warnings.warn(text, RuntimeWarning, stacklevel=2)
         except Exception:
             self.handleError(record)
 
@@ -81,12 +98,56 @@ class TopicLogger(logging.Logger):
 
     def log(self, level: int, topic: str, msg: str, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
         """Log a message under a topic."""
+        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # the file and line are those of the caller
         super().log(level, f"{topic}{TOPIC_DELIM}{msg}", *args, **kwargs)
 
 
 def _at(level: int) -> Any:
-    return lambda self, topic, msg, *args, **kwargs: self.log(level, topic, msg, *args, **kwargs)
+    def call(self: TopicLogger, topic: str, msg: str, *args: Any, **kwargs: Any) -> None:
+        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1
+        self.log(level, topic, msg, *args, **kwargs)
+
+    return call
 
 
 for _name in ("debug", "info", "warning", "warn", "error", "critical", "fatal"):
     setattr(TopicLogger, _name, _at(getattr(logging, _name.upper())))
+
+
+# ---- python -m zmq.log
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print what a PUBHandler publishes, until Ctrl-C."""
+    import argparse
+    import time
+
+    parser = argparse.ArgumentParser("python -m zmq.log", description="Print what a PUBHandler publishes.")
+    parser.add_argument("zmq_pub_url", help="the endpoint of the PUB socket")
+    parser.add_argument("-t", "--topic", default="", help="print messages whose topic begins so")
+    parser.add_argument("--timestamp", action="store_true", help="print the time in front")
+    parser.add_argument("--separator", default=" | ", help="what stands between topic and message")
+    parser.add_argument("--dateformat", default="%Y-%m-%d %H:%M", help="how --timestamp writes the time")
+    parser.add_argument("--align", action="store_true", help="fill topics up to the longest one")
+    parser.add_argument("--color", action="store_true", help="colour messages by their level")
+    chosen = parser.parse_args(arguments)
+    width = 0
+    with Context() as context, context.socket(SocketType.SUB) as sub:
+        sub.linger = 0
+        sub.subscribe(chosen.topic)
+        sub.connect(chosen.zmq_pub_url)
+        try:
+            while True:
+                topic, message = (part.decode(errors="replace").strip() for part in sub.recv_multipart()[:2])
+                level = next((each for each in topic.split(".") if each in _COLOURS), None) if chosen.color else None
+                colour, plain = (_COLOURS[level], _PLAIN) if level else ("", "")
+                width = max(width, len(topic)) if chosen.align else 0
+                when = f"{time.strftime(chosen.dateformat)} " if chosen.timestamp else ""
+                line = f"{when}{colour}{topic:{width}}{chosen.separator}{message}{plain}"
+                print(line, flush=True)
+        except KeyboardInterrupt:
+            pass
+
+
+_COLOURS = {"DEBUG": "\033[96m", "INFO": "\033[97m", "WARNING": "\033[33m", "ERROR": "\033[91m", "CRITICAL": "\033[91m"}
+_PLAIN = "\033[0m"

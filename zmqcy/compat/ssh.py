@@ -8,6 +8,8 @@ import subprocess
 from typing import Any
 
 __all__ = [
+    "MaxRetryExceeded",
+    "SSHException",
     "open_tunnel",
     "openssh_tunnel",
     "paramiko_tunnel",
@@ -16,6 +18,18 @@ __all__ = [
     "try_passwordless_ssh",
     "tunnel_connection",
 ]  # fmt: skip
+
+
+CONNECT_TIMEOUT = 10
+"""Seconds that ssh waits for a server that does not answer. A login may take three times as long."""
+
+
+class SSHException(Exception):
+    """What paramiko raises. It is never raised here."""
+
+
+class MaxRetryExceeded(Exception):
+    """What pyzmq raises where a password was refused. It is never raised here."""
 
 
 def select_random_ports(n: int) -> list[int]:
@@ -40,13 +54,13 @@ def _ssh(server: str, keyfile: str | None, *options: str) -> list[str]:
     host, _, port = server.rpartition(":") if server.rpartition(":")[2].isdigit() else (server, "", "")
     if host.startswith("-") or host.rpartition("@")[2].startswith("-"):
         raise ValueError(f"ssh: {server!r} is no name of a server")
-    command = ["ssh", "-o", "BatchMode=yes", *options]
+    command = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_TIMEOUT}", *options]
     command += ["-i", keyfile] if keyfile else []
     return [*command, "-p", port, host] if port else [*command, host]
 
 
 def try_passwordless_ssh(server: str, keyfile: str | None, paramiko: bool | None = None) -> bool:
-    """Return whether one can log in without a password.
+    """Return whether one can log in without a password. It takes half a minute at most.
 
     Parameters
     ----------
@@ -57,8 +71,17 @@ def try_passwordless_ssh(server: str, keyfile: str | None, paramiko: bool | None
     paramiko : bool, optional
         Not used.
     """
-    done = subprocess.run([*_ssh(server, keyfile), "true"], stdin=subprocess.DEVNULL, capture_output=True)
+    command = [*_ssh(server, keyfile), "true"]
+    try:
+        done = subprocess.run(
+            command, stdin=subprocess.DEVNULL, capture_output=True, timeout=3 * CONNECT_TIMEOUT, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return False
     return done.returncode == 0
+
+
+_try_passwordless_openssh = try_passwordless_ssh
 
 
 def openssh_tunnel(
@@ -97,7 +120,7 @@ def openssh_tunnel(
     NotImplementedError
         A password was given.
     RuntimeError
-        ssh failed; what it said is in the text.
+        ssh failed, and what it said is in the text; or it had not logged in after half a minute.
     """
     if password is not None:
         raise NotImplementedError("openssh_tunnel: no passwords here; use a key, or an agent")
@@ -109,7 +132,11 @@ def openssh_tunnel(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
     ) as process:
-        process.wait()
+        try:
+            process.wait(3 * CONNECT_TIMEOUT)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise RuntimeError(f"tunnel to {server}: no login within {3 * CONNECT_TIMEOUT} s") from None
         if process.returncode:
             said = process.stderr.read().decode(errors="replace").strip() if process.stderr else ""
             raise RuntimeError(f"tunnel to {server}: {said or f'ssh ended with {process.returncode}'}")

@@ -2,6 +2,7 @@
 
 import builtins
 import json
+from threading import Thread
 from typing import Any
 
 import zmqcy
@@ -81,6 +82,26 @@ def decode(z85bytes: Any) -> builtins.bytes:
     return zmqcy.z85_decode(z85bytes)
 
 
+# ---- python -m zmq.curve_keygen
+
+
+def _main() -> None:
+    """Print a new pair of CURVE keys, or the public key of a secret one."""
+    import argparse
+
+    parser = argparse.ArgumentParser("python -m zmq.curve_keygen", description="Make a pair of CURVE keys.")
+    parser.add_argument("--json", action="store_true", help="print them as JSON")
+    parser.add_argument("--secret", help="a secret key, to print its public key")
+    chosen = parser.parse_args()
+    public, secret = zmqcy.curve_keypair()
+    if chosen.secret:
+        public, secret = zmqcy.curve_public(chosen.secret.encode()), chosen.secret.encode()
+    if chosen.json:
+        print(json.dumps({"public": public.decode(), "secret": secret.decode()}, indent=1))
+    else:
+        print(f"== CURVE PUBLIC KEY ==\n{public.decode()}\n\n== CURVE SECRET KEY ==\n{secret.decode()}")
+
+
 # ---- interop
 
 
@@ -117,6 +138,10 @@ class GarbageCollector:
 
     def stop(self) -> None:
         """Do nothing."""
+
+
+class GarbageCollectorThread(Thread):
+    """The thread of pyzmq's GarbageCollector. It is never started here."""
 
 
 gc = GarbageCollector()

@@ -1,0 +1,22 @@
+"""Makes `import zmq` mean zmqcy in the processes that a program under ``python -m zmqcy.compat`` starts.
+
+That command puts this folder into their PYTHONPATH, and Python imports this file as it starts.
+"""
+
+import os
+import sys
+from contextlib import suppress
+from importlib import import_module
+
+_here = os.path.dirname(os.path.abspath(__file__))
+sys.path[:] = [folder for folder in sys.path if os.path.abspath(folder) != _here]
+if os.environ.get("ZMQCY_AS_ZMQ") in ("1", "tuned"):
+    try:
+        from zmqcy.compat import install
+    except ImportError:  # another Python, without zmqcy
+        pass
+    else:
+        install()
+del sys.modules[__name__]
+with suppress(ImportError):
+    import_module(__name__)  # that of the environment, which this one hides
