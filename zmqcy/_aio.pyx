@@ -435,6 +435,17 @@ cdef inline void unlink(Node *node) noexcept:
         node.previous = node.following = NULL
 
 
+cdef list operations_of(Node *ring):
+    cdef list found = []
+    cdef Node *node = ring.following
+    while node is not ring:
+        operation = operation_at(node)
+        if operation is not None:
+            found.append(operation)
+        node = node.following
+    return found
+
+
 cdef Operation operation_at(Node *node):
     """Return the operation at a place, or None: it is about to leave it. Comes within the socket's critical section."""
     return alive(node.owner, node.reference)
@@ -955,6 +966,11 @@ cdef class Socket(BaseSocket):
         return (
             self.receivers.following is &self.receivers and self.senders.following is &self.senders
             and self.polls.following is &self.polls)
+
+    @critical_section
+    def _waiting(self):
+        """Return the operations that wait to receive, and for events."""
+        return operations_of(&self.receivers) + operations_of(&self.polls)
 
     cdef object begin(self, Operation operation, object timeout, bint yielding):
         """Put an operation that cannot end now at the end of its queue."""

@@ -359,11 +359,16 @@ cdef nsec deadline_of(BaseSocket socket, object timeout, int option, str call) e
 
 cdef object put_tracked(BaseSocket socket, list parts, int flags, object copy, object track, object timeout, str call):
     """Send one message, in one part or several, and return its tracker if there shall be one."""
-    cdef MessageTracker tracker = new_tracker() if track else None
+    cdef object found = None
+    cdef MessageTracker tracker = None
+    if copy is False and socket.frames is not None:  # zmqcy.compat
+        found = socket._tracker_without_copy(parts, track)
+    if track and found is None:
+        found = tracker = new_tracker()
     put_parts(socket, parts, None, flags, copy, tracker, timeout, call)
     if tracker is not None:
         tracker.seal()
-    return tracker
+    return found
 
 
 cdef list to_message(object parts, str call):

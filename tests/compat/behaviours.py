@@ -148,6 +148,38 @@ def methods_are_replaced(ctx):
     return found
 
 
+def trackers_without_copies(ctx):
+    pull, push = pair(ctx)
+    found = [push.send(b"short", copy=False, track=True) is zmq._FINISHED_TRACKER]
+    frame = zmq.Frame(b"again", copy=False, track=True)
+    trackers = [push.send(frame, copy=False), push.send(frame, copy=False, track=True)]
+    found += [tracker is frame.tracker for tracker in trackers]
+    found += [pull.recv().decode() for _ in range(3)]
+    found += [tracker.done for tracker in trackers]
+    try:
+        push.send(zmq.Frame(b"not tracked"), copy=False, track=True)
+    except ValueError:
+        found.append("ValueError")
+    return found
+
+
+def receives_that_wait(ctx):
+    import zmq.asyncio
+
+    async def main():
+        pull, _ = pair(zmq.asyncio.Context(ctx))
+        found = [len(pull._recv_futures), pull._get_loop() is asyncio.get_running_loop()]
+        waiting = [asyncio.ensure_future(pull.recv()), asyncio.ensure_future(pull.poll(5000))]
+        await asyncio.sleep(0)
+        found.append(len(pull._recv_futures))
+        for each in waiting:
+            each.cancel()
+        await asyncio.sleep(0.1)
+        return [*found, len(pull._recv_futures)]
+
+    return asyncio.run(main())
+
+
 def closed_sockets_in_a_poller(ctx):
     """The others are polled."""
     closed, last = ctx.socket(zmq.SUB), ctx.socket(zmq.SUB)

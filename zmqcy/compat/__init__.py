@@ -231,6 +231,7 @@ class _Finder(MetaPathFinder, Loader):
         vars(module).update(names)
         for name in LOADED.get(module.__name__, ()):
             import_module(name)
+        vars(module).update(names)  # `device` of zmq.green is the function, not the module
 
     def get_code(self, name: str) -> CodeType:
         """Return what ``python -m`` runs of a module."""

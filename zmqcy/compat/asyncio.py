@@ -129,6 +129,19 @@ class Socket(core.SocketForms, zmqcy.asyncio.Socket):
     def _shadow_sock(self) -> Any:
         return core.Socket.shadow(self)
 
+    @property
+    def _recv_futures(self) -> Any:
+        return self._waiting()
+
+    def _get_loop(self) -> Any:
+        """Return the running event loop. If it is one of tornado, ``close(all_fds=True)`` of that closes the socket."""
+        loop = asyncio.get_running_loop()
+        tornado = sys.modules.get("tornado.ioloop")
+        ioloop = tornado.IOLoop.current(instance=False) if tornado is not None else None
+        if ioloop is not None and self.fileno() not in ioloop.handlers:
+            ioloop.add_handler(self, lambda *_: None, 0)  # it is zmqcy that watches the descriptor
+        return loop
+
     def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> Any:
         """Receive into a buffer what fits of a part, drop the rest, and return a future of the size of the part."""
         target = core.target_of(buffer, nbytes)

@@ -38,7 +38,8 @@ POLLIN = int(zmqcy.POLLIN)
 HWM = 1  # which libzmq has not known since its version 3
 
 
-_EVENTS = {name: int(value) for name, value in constants.Event.__members__.items()}
+_EVENTS = {"ALL_V1": int(constants.Event.ALL_V1)}  # first: the name by which it is shown
+_EVENTS |= {name: int(value) for name, value in constants.Event.__members__.items()}
 _EVENTS |= {f"PROTOCOL_ERROR_{each.name}": int(each) for each in constants.ProtocolError}
 Event = IntFlag("Event", _EVENTS, module=__name__)  # type: ignore[misc]  # pyzmq has both in one
 
@@ -437,6 +438,20 @@ class Socket(SocketForms, zmqcy.Socket, metaclass=ABCMeta):
         self, ctx_or_socket: Any = None, socket_type: int = 0, *, shadow: Any = 0, copy_threshold: int | None = None
     ) -> None:
         self._begin(ctx_or_socket, socket_type, shadow, copy_threshold)
+
+    def _tracker_without_copy(self, parts: list[Any], track: Any) -> Any:
+        """Return the tracker of a message that is sent with ``copy=False``, or None: a new one, if it is tracked.
+
+        A Frame has its own. Short bytes are copied all the same, and done at once.
+        """
+        last = parts[-1]
+        if track and any(isinstance(part, zmqcy.Frame) and part.tracker is None for part in parts):
+            raise ValueError("send: a Frame is not tracked: make it with track=True")
+        if isinstance(last, zmqcy.Frame) and (len(parts) == 1 or not track):
+            return last.tracker
+        if track and all(isinstance(part, bytes) and len(part) < self.copy_threshold for part in parts):
+            return _FINISHED_TRACKER
+        return None
 
     def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> int:
         """Receive into a buffer what fits of a part, drop the rest, and return the size of the part."""

@@ -89,7 +89,7 @@ def _main() -> None:
     """Print a new pair of CURVE keys, or the public key of a secret one."""
     import argparse
 
-    parser = argparse.ArgumentParser("python -m zmq.curve_keygen", description="Make a pair of CURVE keys.")
+    parser = argparse.ArgumentParser("python3 -m zmq.curve_keygen", description="Make a pair of CURVE keys.")
     parser.add_argument("--json", action="store_true", help="print them as JSON")
     parser.add_argument("--secret", help="a secret key, to print its public key")
     chosen = parser.parse_args()
