@@ -1,0 +1,7 @@
+# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.
+from zmqcy.compat.asyncio import Context as Context
+from zmqcy.compat.asyncio import Poller as Poller
+from zmqcy.compat.asyncio import ProactorSelectorThreadWarning as ProactorSelectorThreadWarning
+from zmqcy.compat.asyncio import Socket as Socket
+from zmqcy.compat.asyncio import ZMQEventLoop as ZMQEventLoop
+from zmqcy.compat.asyncio import install as install

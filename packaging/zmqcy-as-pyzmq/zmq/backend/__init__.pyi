@@ -1,0 +1,3 @@
+# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.
+from zmq import *
+from zmq.backend import cython as cython

@@ -1,0 +1,20 @@
+# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.
+from zmqcy.compat.devices import BackgroundDevice as BackgroundDevice
+from zmqcy.compat.devices import Device as Device
+from zmqcy.compat.devices import DeviceType as DeviceType
+from zmqcy.compat.devices import MonitoredQueue as MonitoredQueue
+from zmqcy.compat.devices import MonitoredQueueBase as MonitoredQueueBase
+from zmqcy.compat.devices import ProcessDevice as ProcessDevice
+from zmqcy.compat.devices import ProcessMonitoredQueue as ProcessMonitoredQueue
+from zmqcy.compat.devices import ProcessProxy as ProcessProxy
+from zmqcy.compat.devices import ProcessProxySteerable as ProcessProxySteerable
+from zmqcy.compat.devices import Proxy as Proxy
+from zmqcy.compat.devices import ProxyBase as ProxyBase
+from zmqcy.compat.devices import ProxySteerable as ProxySteerable
+from zmqcy.compat.devices import ProxySteerableBase as ProxySteerableBase
+from zmqcy.compat.devices import ThreadDevice as ThreadDevice
+from zmqcy.compat.devices import ThreadMonitoredQueue as ThreadMonitoredQueue
+from zmqcy.compat.devices import ThreadProxy as ThreadProxy
+from zmqcy.compat.devices import ThreadProxySteerable as ThreadProxySteerable
+from zmqcy.compat.devices import monitored_queue as monitored_queue
+from zmqcy.compat.devices import proxy as proxy

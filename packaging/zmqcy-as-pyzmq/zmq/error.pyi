@@ -1,0 +1,27 @@
+# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.
+from zmqcy.compat.core import DraftFDWarning as DraftFDWarning
+from zmqcy.compat.core import ZMQVersionError as ZMQVersionError
+from zmqcy.compat.core import _check_rc as _check_rc
+from zmqcy.compat.core import _check_version as _check_version
+from zmqcy.errors import Again as Again
+from zmqcy.errors import CLASSES as CLASSES
+from zmqcy.errors import ContextTerminated as ContextTerminated
+from zmqcy.errors import EFSM as EFSM
+from zmqcy.errors import EMTHREAD as EMTHREAD
+from zmqcy.errors import ENOCOMPATPROTO as ENOCOMPATPROTO
+from zmqcy.errors import ETERM as ETERM
+from zmqcy.errors import ForkedError as ForkedError
+from zmqcy.errors import HAUSNUMERO as HAUSNUMERO
+from zmqcy.errors import HostUnreachable as HostUnreachable
+from zmqcy.errors import IncompatibleProtocol as IncompatibleProtocol
+from zmqcy.errors import InterruptedSystemCall as InterruptedSystemCall
+from zmqcy.errors import InvalidArgument as InvalidArgument
+from zmqcy.errors import NoIOThread as NoIOThread
+from zmqcy.errors import NotDone as NotDone
+from zmqcy.errors import NotSupported as NotSupported
+from zmqcy.errors import SocketInUse as SocketInUse
+from zmqcy.errors import StateError as StateError
+from zmqcy.errors import TimedOut as TimedOut
+from zmqcy.errors import ZMQBaseError as ZMQBaseError
+from zmqcy.errors import ZMQBindError as ZMQBindError
+from zmqcy.errors import ZMQError as ZMQError

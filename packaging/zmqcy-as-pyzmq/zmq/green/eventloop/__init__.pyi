@@ -1,0 +1,6 @@
+# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.
+from zmqcy.compat.eventloop import IOLoop as IOLoop
+from zmqcy.compat.eventloop import PeriodicCallback as PeriodicCallback
+from zmqcy.compat.eventloop import ZMQIOLoop as ZMQIOLoop
+from zmqcy.compat.eventloop import install as install
+from zmq.green.eventloop import ioloop as ioloop

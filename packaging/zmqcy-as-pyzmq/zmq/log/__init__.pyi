@@ -1,0 +1,1 @@
+# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.

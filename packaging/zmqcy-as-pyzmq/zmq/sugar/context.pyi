@@ -1,0 +1,9 @@
+# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.
+from zmqcy.constants import *
+from zmqcy.compat.core import Context as Context
+from zmqcy.compat.core import ContextBase as ContextBase
+from zmqcy.compat.core import OptValT as OptValT
+from zmqcy.compat.core import Socket as Socket
+from zmqcy.compat.core import SyncContext as SyncContext
+from zmqcy.compat.core import SyncSocket as SyncSocket
+from zmqcy import ZMQError as ZMQError

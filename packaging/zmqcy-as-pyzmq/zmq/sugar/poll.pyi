@@ -1,0 +1,6 @@
+# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.
+from zmqcy.compat.core import Poller as Poller
+from zmqcy.compat.core import select as select
+from zmqcy import POLLERR as POLLERR
+from zmqcy import POLLIN as POLLIN
+from zmqcy import POLLOUT as POLLOUT

@@ -1,0 +1,9 @@
+# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.
+from zmqcy.compat.core import Context as Context
+from zmqcy.compat.core import DEFAULT_PROTOCOL as DEFAULT_PROTOCOL
+from zmqcy.compat.core import Poller as Poller
+from zmqcy.compat.core import Socket as Socket
+from zmqcy.compat.core import SocketBase as SocketBase
+from zmqcy.compat.core import SyncSocket as SyncSocket
+from zmqcy import ZMQBindError as ZMQBindError
+from zmqcy import ZMQError as ZMQError

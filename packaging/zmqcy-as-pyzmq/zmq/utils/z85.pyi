@@ -1,0 +1,5 @@
+# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.
+from zmqcy.compat.utils import Z85CHARS as Z85CHARS
+from zmqcy.compat.utils import Z85MAP as Z85MAP
+from zmqcy.compat.utils import decode as decode
+from zmqcy.compat.utils import encode as encode

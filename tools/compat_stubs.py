@@ -1,0 +1,51 @@
+"""Write the stubs of `zmq` on zmqcy.compat for type checkers: packaging/zmqcy-as-pyzmq/zmq/**/*.pyi.
+
+Each module of the tree gets one that takes its names from where they live. Run it after a change of the tree.
+"""
+
+from pathlib import Path
+
+from zmqcy.compat import LOADED, TREE, homes_of
+
+FOLDER = Path(__file__).resolve().parent.parent / "packaging" / "zmqcy-as-pyzmq" / "zmq"
+HEAD = "# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.\n"
+
+
+def stub_of(module: str) -> str:
+    """Return the text of the stub of a module."""
+    lines: list[str] = []
+    seen: set[str] = set()
+    shared = module != "zmq" and set(TREE["zmq"]) <= set(TREE[module])
+    for home, names in homes_of(module):
+        fresh = sorted(name for name in names if name not in seen)
+        seen.update(fresh)
+        if shared and home in TREE["zmq"]:
+            continue
+        if module != "zmq" and home == "zmqcy.constants":
+            lines.insert(0, f"from {home} import *")
+        else:
+            lines += [f"from {home} import {name} as {name}" for name in fresh]
+    if shared:
+        lines.insert(0, "from zmq import *")
+    for name in LOADED.get(module, ()):
+        parent, _, child = name.rpartition(".")
+        if parent == module and child not in seen:
+            lines.append(f"from {parent} import {child} as {child}")
+    return HEAD + "".join(f"{line}\n" for line in lines)
+
+
+def stubs() -> dict[Path, str]:
+    """Return the text of each stub by its file."""
+    found = {}
+    for module in TREE:
+        is_package = module == "zmq" or any(each.startswith(f"{module}.") for each in TREE)
+        path = FOLDER.joinpath(*module.split(".")[1:])
+        found[path / "__init__.pyi" if is_package else path.with_suffix(".pyi")] = stub_of(module)
+    return found
+
+
+if __name__ == "__main__":
+    for path, text in stubs().items():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    (FOLDER / "py.typed").touch()
