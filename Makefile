@@ -93,8 +93,9 @@ programs: build .venv/.test  ## run programs written for pyzmq on zmqcy; write d
 pyzmq-shim: .venv/.ready  ## build the package that is called pyzmq and is zmqcy
 	$(BIN)/python -m pip wheel -q --no-build-isolation --no-deps -w dist packaging/zmqcy-as-pyzmq
 
-stubs: build  ## write the stubs of options and constants from their tables
+stubs: build  ## write the stubs of options, constants and `zmq` on compat from their tables
 	$(BIN)/python tools/stubs.py
+	$(BIN)/python tools/compat_stubs.py
 
 interop: build .venv/.test .venv/.bench  ## let zmqcy talk to other implementations; write docs/interop.md
 	tools/interop.sh

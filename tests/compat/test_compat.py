@@ -63,6 +63,11 @@ def test_every_name_of_each_module_is_there_or_has_a_reason():
     assert (done.stdout, done.stderr, done.returncode) == ("", "", 0)
 
 
+def test_names_that_are_left_out_are_on_the_page():
+    table = subprocess.check_output([sys.executable, NAMES, "--markdown"], text=True, timeout=60)
+    assert table in NAMES.parents[1].joinpath("docs", "from-pyzmq.md").read_text(), "compare_names.py --markdown"
+
+
 def test_names_that_come_by_imports_of_pyzmq(run):
     pytest.importorskip("tornado")
     run("""
