@@ -17,6 +17,7 @@ if os.environ.get("ZMQCY_AS_ZMQ") in ("1", "tuned"):
         pass
     else:
         install()
-del sys.modules[__name__]
+_this = sys.modules.pop(__name__)
 with suppress(ImportError):
     import_module(__name__)  # that of the environment, which this one hides
+sys.modules.setdefault(__name__, _this)
