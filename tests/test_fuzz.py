@@ -44,12 +44,7 @@ def test_what_is_of_c_is_neither_pickled_nor_copied(make):
             way(make())
 
 
-OPERATION = pytest.mark.xfail(reason="an operation whose loop and socket were closed has no loop", strict=False)
-
-
-@pytest.mark.parametrize(
-    "state", [pytest.param(each, marks=OPERATION) if each == "loop closed" else each for each in STATES]
-)
+@pytest.mark.parametrize("state", STATES)
 def test_every_method_in_every_state_gives_a_value_or_an_exception(state):
     done = subprocess.run(
         [sys.executable, Path(__file__).parent / "states.py", state],

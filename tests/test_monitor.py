@@ -18,7 +18,7 @@ from anyio import create_task_group
 
 import zmqcy
 from zmqcy import Event
-from zmqcy.monitor import _peer, parse_monitor_message, recv_monitor_message
+from zmqcy.monitor import _ends, parse_monitor_message, recv_monitor_message
 
 LIMIT = 10_000  # ms that an event may take
 
@@ -815,7 +815,7 @@ def test_a_descriptor_that_has_passed_to_a_file_is_no_peer_and_is_not_kept(tmp_p
     path = tmp_path / "file"
     with path.open("wb") as file:
         for _ in range(5):
-            assert _peer(file.fileno(), "1", True) is None
+            assert _ends(file.fileno(), "1", True) == (None, None)
         assert sum(os.path.samestat(path.stat(), found) for found in stats_of_descriptors()) == 1
 
 

@@ -21,7 +21,10 @@ _SUB_INTERPRETER = (
 
 def _is_sub_interpreter():
     try:
-        interpreters = __import__("_interpreters" if _sys.version_info >= (3, 13) else "_xxsubinterpreters")
+        if _sys.version_info >= (3, 13):
+            import _interpreters as interpreters
+        else:
+            import _xxsubinterpreters as interpreters
     except ImportError:  # this Python has none
         return False
     return interpreters.get_current() != interpreters.get_main()

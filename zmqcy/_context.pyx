@@ -259,12 +259,14 @@ cdef Ending *new_ending(void *handle, Context owner) except NULL:
 
 cdef Context context_with(void *handle):
     """Return the context that has a handle, and is no shadow of another one of ours. None: it is not known."""
-    cdef Ending *ending
+    cdef Ending *ending = NULL
+    cdef Ending *each
     lock_lists()
-    ending = endings
-    while ending is not NULL and (
-            ending.handle is not handle or has_finished(ending) or ending.foreign and ending.owner is NULL):
-        ending = ending.next
+    each = endings
+    while each is not NULL and (ending is NULL or ending.foreign):
+        if each.handle is handle and not has_finished(each) and not (each.foreign and each.owner is NULL):
+            ending = each
+        each = each.next
     found = None if ending is NULL else alive(ending.owner, ending.reference)
     unlock_lists()
     if ending is not NULL and found is None:
@@ -513,8 +515,8 @@ cdef class Context:
         return self
 
     @critical_section
-    def _adopt(self, address):
-        """Be a shadow."""
+    def _adopt(self, address, keeping=True):
+        """Be a shadow. One that is not `keeping` a context of ours alive sees it end as it sees the end of a foreign one."""
         cdef Context original
         cdef void *handle = NULL
         if isinstance(address, Context):
@@ -524,7 +526,7 @@ cdef class Context:
             if not isinstance(address, int) or address <= 0:
                 raise TypeError(f"shadow: the address of a context is a positive int, not {address!r}")
             handle = <void *> <size_t> address
-            original = context_with(handle)
+            original = context_with(handle) if keeping else None
         if self.ending is not NULL:
             raise RuntimeError("Context: already initialised")
         if original is not None:

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Mapping
 from contextlib import suppress
-from errno import EADDRINUSE
+from errno import EADDRINUSE, ENOTSOCK
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ from zmqcy.asyncio import Context as AsyncContext
 from zmqcy.asyncio import Socket
 from zmqcy.constants import SocketType
 from zmqcy.context import Context
-from zmqcy.errors import EFSM, ContextTerminated, StateError, ZMQError
+from zmqcy.errors import EFSM, ETERM, ContextTerminated, StateError, ZMQError
 from zmqcy.socket import _ZAP, _key, _pair
 
 
@@ -713,7 +713,7 @@ class _Gate:
         self.deciding = {}  # the handlers, by the task
         # Of a context of its own, and made by the address: the end of the other context wakes the thread, which closes
         # the socket, and a context that is dropped is not kept alive.
-        self.socket = Socket(AsyncContext.shadow(address), SocketType.ROUTER)
+        self.socket = Socket(AsyncContext._weak_shadow(address), SocketType.ROUTER)
         self.loop = None
         try:
             _note_handler(address, False)  # before the bind, which is then known to be that of a gate
@@ -758,12 +758,12 @@ class _Gate:
         while not self.socket.closed:
             try:
                 parts = await self.socket.recv_multipart()
-            except ContextTerminated:
-                break
             except Exception as error:
-                if not self.socket.closed:  # whatever it is, the next receive may do better
-                    _log.error("the handler continues after %s: %s", type(error).__name__, error)
-                    await asyncio.sleep(0.1)
+                if isinstance(error, ZMQError) and error.errno in (ENOTSOCK, ETERM):  # the context ends
+                    break
+                # Whatever it is, the next receive may do better.
+                _log.error("the handler continues after %s: %s", type(error).__name__, error)
+                await asyncio.sleep(0.1)
                 continue
             task = self.loop.create_task(self.answer(parts))
             self.deciding[task] = None

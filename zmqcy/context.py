@@ -117,6 +117,14 @@ class Context(_context.Context):
         self._defaults = {}
         return self
 
+    @classmethod
+    def _weak_shadow(cls, address):
+        """Return a shadow that does not keep its context alive."""
+        self = cls.__new__(cls)
+        self._adopt(address, keeping=False)
+        self._defaults = {}
+        return self
+
     def _tune(self):
         if has("draft") and zmq_version_info() >= (4, 3, 3):  # which first had the two options
             self._defaults.update(dict.fromkeys(_BATCH_SIZES, _TUNED))

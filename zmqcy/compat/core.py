@@ -191,10 +191,9 @@ class Replaceable:
         except AttributeError:
             if not hasattr(type(self), name) or hasattr(_unbound(type(self), name), "__set__"):
                 raise
+            self._own = _own_of(self) | {name: value}
             if not hasattr(type(self), "_is_replaced"):
-                self._own = {}
                 super().__setattr__("__class__", _replacing(type(self)))
-            self._own[name] = value
 
     if TYPE_CHECKING:
 
@@ -217,13 +216,21 @@ def _replacing(cls: Any) -> Any:
     return made
 
 
+def _own_of(self: Any) -> Any:
+    """Return what was replaced in an instance; nothing in one that the class of another one has made."""
+    try:
+        return object.__getattribute__(self, "_own")
+    except AttributeError:
+        return {}
+
+
 def _get_replaced(self: Any, name: str) -> Any:
-    own = object.__getattribute__(self, "_own")
+    own = _own_of(self)
     return own[name] if name in own else object.__getattribute__(self, name)
 
 
 def _restore(self: Any, name: str) -> None:
-    if name in self._own:
+    if name in _own_of(self):
         del self._own[name]
     else:
         object.__delattr__(self, name)
