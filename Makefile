@@ -10,7 +10,9 @@
 # LIMIT=1             percent that a call may grow by (2)
 
 BIN := .venv/bin
-PARALLEL = -n $(or $(WORKERS),auto) --dist loadfile --no-loadscope-reorder
+CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
+# Tests wait half of their time: two workers per core.
+PARALLEL = -n $(or $(WORKERS),$(shell echo $$((2 * $(CORES))))) --dist loadfile --no-loadscope-reorder
 TO_SHIP := $(if $(LIBZMQ),--libzmq $(LIBZMQ)) $(if $(LIBSODIUM),--libsodium $(LIBSODIUM))
 
 help:  ## list the targets

@@ -238,8 +238,8 @@ async def test_pollers_that_wait_for_the_same_socket_sleep(flavour, near, outsid
     async with anyio.create_task_group() as group:
         for poller in pollers:
             poller.register(pull, zmqcy.POLLIN)
-            group.start_soon(poller.poll, 50)
-    assert sum(poller.begun for poller in pollers) < 20
+            group.start_soon(poller.poll, 200)
+    assert sum(poller.begun for poller in pollers) < 100  # uvloop's clock is coarse
 
 
 @pytest.fixture
@@ -271,8 +271,8 @@ async def test_poller_sleeps_while_nothing_that_is_polled_for_is_there(flavour, 
     assert urgent[0].recv(1, system_sockets.MSG_PEEK)
     poller = type("", (Counting, flavour.Poller), {})()
     poller.register(urgent[0], flags)
-    assert await poller.poll(50) == []
-    assert poller.begun < 5
+    assert await poller.poll(200) == []
+    assert poller.begun < 100  # in thousands, where it does not sleep; uvloop's clock is coarse
     async with anyio.create_task_group() as group:
         task = Task(group, poller.poll)
         await turns(20)

@@ -365,7 +365,7 @@ class Dropped(Ended):
 Histories.TestCase.settings = settings(
     max_examples=150, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
 )
-TestHistories = Histories.TestCase
+TestHistories = pytest.mark.slow(Histories.TestCase)
 
 
 async def within(count, call, *arguments):
@@ -433,6 +433,7 @@ def test_cancelled_sends_and_receives_of_anyio(backend, sends, receives):
     anyio.run(main, backend=backend)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_many_tasks_of_anyio_share_a_socket(backend):
     """They wake each other and are cancelled at any checkpoint; each message arrives once, those of one in order."""
@@ -574,6 +575,7 @@ def test_30_000_waits_leave_nothing(pair_of, work):
     asyncio.run(main())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_waits_of_anyio_leave_nothing(pair_of, backend):
     a, _ = pair_of(zmqcy.anyio)

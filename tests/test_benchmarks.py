@@ -25,6 +25,8 @@ import report  # noqa: E402
 
 import zmqcy  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 FILES = (
     "throughput", "latency", "poll", "peers", "device", "service", "calls", "memory", "asyncio", "compat", "kernel",
 )  # fmt: skip

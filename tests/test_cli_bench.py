@@ -17,6 +17,8 @@ from rows import rows
 import zmqcy
 
 pytest.importorskip("click", reason="the extra [cli] is not installed")
+
+pytestmark = pytest.mark.slow
 COMMAND = [sys.executable, "-m", "zmqcy"]
 LIMIT = 50  # seconds until a command that hangs fails the test
 ANY = "tcp://127.0.0.1:*"

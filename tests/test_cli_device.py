@@ -28,6 +28,8 @@ from zmqcy.devices import Device
 pytest.importorskip("click", reason="the extra [cli] is not installed")
 from test_cli import ANY, COMMAND, LIMIT, cli, closed, fails
 
+pytestmark = pytest.mark.slow
+
 ENDS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 

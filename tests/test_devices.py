@@ -216,6 +216,7 @@ def test_a_message_in_hand_is_in_and_not_out(started, socket):
 # ---- pause and resume
 
 
+@pytest.mark.slow
 def test_pause_under_load(run_in, started, peers):
     """For a second nothing is taken, the sender is held up by its high-water mark, and then nothing is missing."""
     device = started(zmqcy.STREAMER, ANY, ANY, front_options=NARROW, back_options=NARROW)
@@ -255,6 +256,7 @@ def test_pause_under_load(run_in, started, peers):
     until(lambda: device.statistics().front_to_back.messages_out == 3000)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="no /proc")
 def test_pause_under_load_takes_no_memory(make, socket):
     """For five seconds; the load is all that senders can bring, and then it goes on."""

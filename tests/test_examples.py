@@ -17,6 +17,8 @@ import pytest
 
 import zmqcy
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 LIMIT = 45  # seconds that an example may take
 ANY_PORT = "tcp://127.0.0.1:*"

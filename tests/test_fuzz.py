@@ -44,7 +44,9 @@ def test_what_is_of_c_is_neither_pickled_nor_copied(make):
             way(make())
 
 
-@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize(
+    "state", [each if each == "closed" else pytest.param(each, marks=pytest.mark.slow) for each in STATES]
+)
 def test_every_method_in_every_state_gives_a_value_or_an_exception(state):
     done = subprocess.run(
         [sys.executable, Path(__file__).parent / "states.py", state],

@@ -15,12 +15,14 @@ import zmqcy
 ROOT = Path(__file__).resolve().parent.parent
 EXAMPLE = ROOT / "examples" / "cython_hook"
 pytest.importorskip("Cython", reason="a hook is built by Cython")
+pytestmark = pytest.mark.slow
 
 RULES = """
 from libc.errno cimport EAGAIN, EINTR, EPERM
 from libc.string cimport memcpy
 from zmqcy cimport DROP, FORWARD, Direction, Hook
 from zmqcy.libzmq cimport zmq_msg_close, zmq_msg_data, zmq_msg_init_size, zmq_msg_size, zmq_msg_t
+
 
 cdef int replace(zmq_msg_t *part, const char *data, size_t size) noexcept nogil:
     zmq_msg_close(part)

@@ -8,6 +8,8 @@ from memory import limited, resident
 
 import zmqcy
 
+pytestmark = pytest.mark.slow
+
 MEGABYTE = b"m" * 1_000_000
 
 

@@ -21,6 +21,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 import zmqcy
 
+pytestmark = pytest.mark.slow
+
 LIMIT = 10_000  # ms in which what is on its way must have come
 THREADS = [ThreadPoolExecutor(1) for _ in range(3)]
 PATIENCE = {"now": {"flags": zmqcy.DONTWAIT}, "zero": {"timeout": 0}, "soon": {"timeout": 1}, "option": {}}

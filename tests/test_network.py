@@ -23,7 +23,7 @@ from zmqcy import Event
 
 SECONDS = 60 if "ZMQCY_LONG" in os.environ else 1.5  # of each storm
 LIMIT = 10_000
-pytestmark = pytest.mark.timeout(60 + SECONDS)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(60 + SECONDS)]
 QUICK = {"reconnect_ivl": 1, "linger": 0}
 HEARTBEATS = {"heartbeat_ivl": 50, "heartbeat_timeout": 200, "heartbeat_ttl": 300}
 

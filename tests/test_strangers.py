@@ -15,6 +15,8 @@ from wire import closed_by_peer, command, frame, greeting, handshake, opened, re
 
 import zmqcy
 
+pytestmark = pytest.mark.slow
+
 LONG = "ZMQCY_LONG" in os.environ
 SMALL = 32 << 20  # bytes that strangers may cost
 VERSIONS = ["1.0", "2.0", "3.0", "3.1"]

@@ -338,7 +338,7 @@ def test_modules_that_python_runs():
     command = [sys.executable, "-m", "zmqcy.compat", "-m"]
     keys = json.loads(subprocess.check_output([*command, "zmq.curve_keygen", "--json"], timeout=30))
     assert len(keys["public"]) == len(keys["secret"]) == 40
-    again = subprocess.check_output([*command, "zmq.curve_keygen", "--secret", keys["secret"]], timeout=30, text=True)
+    again = subprocess.check_output([*command, "zmq.curve_keygen", f"--secret={keys['secret']}"], timeout=30, text=True)
     assert again.split("\n")[1] == keys["public"]
     with zmqcy.Context() as ctx, ctx.socket(zmqcy.XPUB, linger=0) as pub:
         pub.bind("tcp://127.0.0.1:*")
