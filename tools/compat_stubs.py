@@ -8,6 +8,8 @@ from pathlib import Path
 from zmqcy.compat import LOADED, TREE, homes_of
 
 FOLDER = Path(__file__).resolve().parent.parent / "packaging" / "zmqcy-as-pyzmq" / "zmq"
+# Names that `import *` brings too, with another type.
+OVERRIDDEN = {("zmq.constants", "Event"), ("zmq.green", "device")}
 HEAD = "# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.\n"
 
 
@@ -24,7 +26,9 @@ def stub_of(module: str) -> str:
         if module != "zmq" and home == "zmqcy.constants":
             lines.insert(0, f"from {home} import *")
         else:
-            lines += [f"from {home} import {name} as {name}" for name in fresh]
+            for name in fresh:
+                ignore = "  # type: ignore[assignment]" if (module, name) in OVERRIDDEN else ""
+                lines.append(f"from {home} import {name} as {name}{ignore}")
     if shared:
         lines.insert(0, "from zmq import *")
     for name in LOADED.get(module, ()):

@@ -107,7 +107,7 @@ cdef struct SocketRecord:
     bint eager             # its last waits were short: it pays to try
     bint asked             # something was sent since the last receive: an answer may come soon
     bint answers_soon      # the last answer did
-    int begun              # ZMQ_SNDMORE: the last part of a message is still to be sent; LOST: its peer has disconnected
+    int begun              # ZMQ_SNDMORE: the last part of a message is still to be sent. LOST: the peer disconnected
     unsigned int turns     # receives after a send, of which every so many finds out whether that is still so
     int state
     long inside            # how many threads are in libzmq, without the GIL: BUSY lasts until the GIL is back

@@ -516,7 +516,7 @@ cdef class Context:
 
     @critical_section
     def _adopt(self, address, keeping=True):
-        """Be a shadow. One that is not `keeping` a context of ours alive sees it end as it sees the end of a foreign one."""
+        """Be a shadow. One that is not `keeping` a context of ours alive treats it like a foreign one."""
         cdef Context original
         cdef void *handle = NULL
         if isinstance(address, Context):

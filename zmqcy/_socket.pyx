@@ -25,8 +25,8 @@ from zmqcy._message cimport (
 from zmqcy._system cimport now, nsec, swap
 from zmqcy._transfer cimport LOST, Batch, Catch, Part, catch_more, caught, make_room, receive, transmit, wait_for
 from zmqcy.libzmq cimport (
-    ENOTSUP, ZMQ_DGRAM, ZMQ_DONTWAIT, ZMQ_PEER, ZMQ_RADIO, ZMQ_RCVTIMEO, ZMQ_SERVER, ZMQ_SNDMORE, ZMQ_SNDTIMEO, ZMQ_XSUB,
-    zmq_errno as last_errno, zmq_getsockopt, zmq_msg_close, zmq_msg_data, zmq_msg_init, zmq_msg_more, zmq_msg_move,
+    ENOTSUP, ZMQ_DGRAM, ZMQ_DONTWAIT, ZMQ_PEER, ZMQ_RADIO, ZMQ_RCVTIMEO, ZMQ_SERVER, ZMQ_SNDMORE, ZMQ_SNDTIMEO,
+    ZMQ_XSUB, zmq_errno as last_errno, zmq_getsockopt, zmq_msg_close, zmq_msg_data, zmq_msg_init, zmq_msg_more, zmq_msg_move,
     zmq_msg_recv, zmq_msg_size, zmq_msg_t, zmq_poller_destroy)
 
 from zmqcy import errors
@@ -122,8 +122,8 @@ cdef object lost(BaseSocket socket, str call):
     socket.record.begun = 0
     return error(
         EHOSTUNREACH, call, socket.record.type, None,
-        "the peer disconnected in the middle of the message, of which nothing is delivered: send it again from its first "
-        "part, or with send_multipart, which does so itself")
+        "the peer disconnected in the middle of the message, and nothing of it is delivered: send it again from its "
+        "first part, or use send_multipart, which does that itself")
 
 
 cdef int check_parts(BaseSocket socket, list parts, list ends, int flags, str call) except -1:

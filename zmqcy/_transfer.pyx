@@ -175,8 +175,8 @@ cdef void lose(SocketRecord *record, Py_ssize_t left) noexcept nogil:
 cdef int give_message(SocketRecord *record, Batch *batch) noexcept nogil:
     """Send the next message without waiting, whole or not at all. Return 0 or an errno; with EAGAIN none of it went.
 
-    Only its first part may have no room; a later one meets EAGAIN where the peer that got the first has gone. Where that
-    was sent by an earlier call, the message is LOST: EHOSTUNREACH.
+    Only its first part may have no room; a later one meets EAGAIN where the peer that got the first has disconnected.
+    Where an earlier call sent the first part, the message is LOST: EHOSTUNREACH.
     """
     cdef Py_ssize_t first = batch.following, i = first, end
     cdef uint64_t size = 0

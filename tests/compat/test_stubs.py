@@ -59,6 +59,8 @@ def test_mypy_knows_the_names_of_compat(tmp_path):
     environment = {**os.environ, "MYPYPATH": os.pathsep.join([str(STUBS), str(ROOT)])}
     command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "accepted.py", "refused.py"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=170)
-    assert [line.split(":")[:2] for line in done.stdout.splitlines() if ": error" in line] == [
+    lines = [line for line in done.stdout.splitlines() if ": error" in line]
+    # What mypy says of the package itself is for its own settings, and no program sees it where zmqcy is installed.
+    assert [line.split(":")[:2] for line in lines if not line.startswith(str(ROOT / "zmqcy"))] == [
         ["refused.py", "2"], ["refused.py", "3"]
     ], done.stdout  # fmt: skip

@@ -1,5 +1,5 @@
 # Written by tools/compat_stubs.py: where the names of this module live in zmqcy.
 from zmqcy.constants import *
-from zmqcy.compat.core import Event as Event
+from zmqcy.compat.core import Event as Event  # type: ignore[assignment]
 from zmqcy.compat.core import HWM as HWM
 from zmqcy.compat.core import _OptType as _OptType

@@ -6,6 +6,6 @@ from zmqcy.compat.green import Socket as Socket
 from zmqcy.compat.green import _Context as _Context
 from zmqcy.compat.green import _Poller as _Poller
 from zmqcy.compat.green import _Socket as _Socket
-from zmqcy.compat.green import device as device
+from zmqcy.compat.green import device as device  # type: ignore[assignment]
 from zmq.green import core as core
 from zmq.green import poll as poll
