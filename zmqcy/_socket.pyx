@@ -26,8 +26,8 @@ from zmqcy._system cimport now, nsec, swap
 from zmqcy._transfer cimport LOST, Batch, Catch, Part, catch_more, caught, make_room, receive, transmit, wait_for
 from zmqcy.libzmq cimport (
     ENOTSUP, ZMQ_DGRAM, ZMQ_DONTWAIT, ZMQ_PEER, ZMQ_RADIO, ZMQ_RCVTIMEO, ZMQ_SERVER, ZMQ_SNDMORE, ZMQ_SNDTIMEO,
-    ZMQ_XSUB, zmq_errno as last_errno, zmq_getsockopt, zmq_msg_close, zmq_msg_data, zmq_msg_init, zmq_msg_more, zmq_msg_move,
-    zmq_msg_recv, zmq_msg_size, zmq_msg_t, zmq_poller_destroy)
+    ZMQ_XSUB, zmq_errno as last_errno, zmq_getsockopt, zmq_msg_close, zmq_msg_data, zmq_msg_init, zmq_msg_more,
+    zmq_msg_move, zmq_msg_recv, zmq_msg_size, zmq_msg_t, zmq_poller_destroy)
 
 from zmqcy import errors
 
