@@ -70,7 +70,7 @@ sanitize: .venv/.test-all  ## run the tests with sanitizers and valgrind (QUICK=
 	$(BIN)/python tools/instrumented.py valgrind $(if $(QUICK),--quick)
 
 coverage: .venv/.test-all  ## show the lines of the extension modules that no test reaches
-	$(BIN)/python tools/instrumented.py coverage
+	$(BIN)/python tools/instrumented.py coverage $(PARALLEL)
 
 wheel: .venv/.wheel  ## build a wheel with its own libzmq into wheelhouse/, and try it; FULL=1: with all the tests
 	$(if $(LIBZMQ),TOOLS="cmake g++ make $(if $(LIBSODIUM),,libsodium)" tools/setup.sh)
