@@ -86,7 +86,7 @@ lists = NULL
 
 
 cdef PyObject *reference_to(PyObject *owner) except? NULL:
-    """Return what `alive` needs beside the object."""
+    """Return what `alive` needs in addition to the object."""
     if not FREE_THREADED:
         return NULL
     reference = weakref.ref(<object> owner)

@@ -55,8 +55,8 @@ cdef enum:
 
 # ------------------------------------------------------------------------------------------- who vouches for a user
 
-# A peer may name itself any "User-Id" in its own metadata. The answers of an Authenticator have a property beside the
-# user that no peer knows, and that libzmq prefers to the one of the peer, as it does with the user.
+# A peer may name itself any "User-Id" in its own metadata. The answers of an Authenticator have a second property,
+# which no peer knows, and that libzmq prefers to the one of the peer, as it does with the user.
 cdef bytes VOUCHER = os.urandom(16).hex().encode()
 _VOUCHER = b"\x0fX-Zmqcy-Voucher" + len(VOUCHER).to_bytes(4, "big") + VOUCHER  # as ZMTP has metadata
 

@@ -697,7 +697,7 @@ _UNITS = {0: "", 3: "k", 6: "M", 9: "G"}
 
 
 class Poller(zmqcy.Poller):
-    """Wait for several sockets or descriptors. What has a `fileno()` is polled, and given back, as that number.
+    """Wait for several sockets or file descriptors. An object with a `fileno()` is polled and returned as that number.
 
     A socket that was closed stays registered, and is not polled.
     """
@@ -734,7 +734,7 @@ class Poller(zmqcy.Poller):
 
     @property
     def sockets(self) -> list[tuple[Any, int]]:
-        """list of tuple: what is registered, each with its flags."""
+        """list of tuple: the registered sockets and file descriptors, each with its flags."""
         return [*super().sockets, *self._closed.values()]
 
     def poll(self, timeout: float | None = None) -> Any:
