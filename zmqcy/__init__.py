@@ -57,6 +57,8 @@ from zmqcy._library import (
     curve_keypair,
     curve_public,
     has,
+    pyzmq_version,
+    pyzmq_version_info,
     strerror,
     z85_decode,
     z85_encode,
@@ -94,6 +96,8 @@ __version__ = "0.1.0"
 exit_linger = 10_000
 """Milliseconds that the end of the process waits for messages of sockets whose linger was never set; -1: for ever."""
 
+_library.settings = globals()
+
 
 def __getattr__(name):
     from importlib import import_module
@@ -123,7 +127,5 @@ _ELSEWHERE = {  # what is loaded on first use: its module, and its name there
     "error": ("zmqcy.errors", None),
     "get_include": ("zmqcy.building", "get_include"),
     "get_library": ("zmqcy.building", "get_library"),
-    "pyzmq_version": ("zmqcy.compat", "pyzmq_version"),
-    "pyzmq_version_info": ("zmqcy.compat", "pyzmq_version_info"),
 }
 _PUBLIC = [name for name, value in globals().items() if name[0] != "_" and not hasattr(value, "__spec__")]

@@ -5,6 +5,8 @@ from zmqcy import errors as error  # noqa: F401
 from zmqcy._library import curve_keypair as curve_keypair
 from zmqcy._library import curve_public as curve_public
 from zmqcy._library import has as has
+from zmqcy._library import pyzmq_version as pyzmq_version
+from zmqcy._library import pyzmq_version_info as pyzmq_version_info
 from zmqcy._library import strerror as strerror
 from zmqcy._library import z85_decode as z85_decode
 from zmqcy._library import z85_encode as z85_encode
@@ -21,8 +23,6 @@ from zmqcy._proxy import proxy as proxy
 from zmqcy._proxy import proxy_steerable as proxy_steerable
 from zmqcy.building import get_include as get_include
 from zmqcy.building import get_library as get_library
-from zmqcy.compat import pyzmq_version as pyzmq_version
-from zmqcy.compat import pyzmq_version_info as pyzmq_version_info
 from zmqcy.constants import *  # noqa: F403  # as __getattr__ does
 from zmqcy.context import Context as Context
 from zmqcy.errors import Again as Again

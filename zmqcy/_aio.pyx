@@ -23,16 +23,15 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.errno cimport ENOTSOCK
 
-from zmqcy._base cimport BaseSocket, enter, forget
+from zmqcy._base cimport BaseSocket, enter, events_of, forget
 from zmqcy._context cimport (
     BUSY, CLOSED, FORKED, FREE_THREADED, HELD, WATCHED, alive, insert, lock_lists, remove, unlock_lists)
 from zmqcy._library cimport EXPIRED, FOREVER, deadline_after, error, interrupted, to_flags, to_int
 from zmqcy._message cimport Frame, MessageTracker, new_tracker, size_of, start_of, to_content
-from zmqcy._socket cimport (
+from zmqcy._core cimport (
     ONE_EACH, PROBE, QUIET, deadline_of, fetch, fetch_into, fetch_multipart_into, gather, put_parts, put_quickly,
     to_addressed, to_message, to_messages, to_room, to_target, to_targets, would_block)
 from zmqcy._system cimport drain, now, nsec, yield_processor
-from zmqcy._transfer cimport events_of
 from zmqcy.libzmq cimport (
     ZMQ_DONTWAIT, ZMQ_EVENT_MONITOR_STOPPED, ZMQ_LINGER, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_RCVTIMEO,
     ZMQ_SNDTIMEO, zmq_socket_monitor)
@@ -205,7 +204,7 @@ cdef class Loop:
         try:
             self.selector.add_reader(fd, self._ready, fd)
         except NotImplementedError:
-            from zmqcy.asyncio import Watcher
+            from zmqcy._watcher import Watcher
             self.selector = Watcher(self.loop)
             self.selector.add_reader(fd, self._ready, fd)
         self.readers[fd] = [callback]

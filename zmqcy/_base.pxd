@@ -4,7 +4,7 @@ from cpython.object cimport PyObject
 from libc.stdint cimport int64_t
 
 from zmqcy._context cimport BUSY, CLOSED, FORKED, SHADOW, WATCHED, Context, Signaler, SocketRecord, Watch
-from zmqcy.libzmq cimport zmq_msg_t
+from zmqcy.libzmq cimport ZMQ_EVENTS, zmq_errno as last_errno, zmq_getsockopt, zmq_msg_t
 
 
 cdef class BaseSocket:
@@ -72,6 +72,7 @@ cdef enum:
 
 
 cdef str long_group(str what)
+cdef int make_signaler(Signaler *signaler, void *handle) noexcept nogil
 cdef void forget(SocketRecord *record) noexcept
 cdef int open_signaler(Signaler *signaler, BaseSocket socket, str call) except -1
 cdef void close_signaler(Signaler *signaler, SocketRecord *record) noexcept
@@ -81,4 +82,12 @@ cdef inline int enter(BaseSocket socket, str call) except -1:
     # The one check before each call: not closed, not in another thread's hands, not inherited by fork.
     if socket.record.state & (BUSY | CLOSED | FORKED | SHADOW | WATCHED):
         return socket.enter_slowly(call)
+    return 0
+
+
+cdef inline int events_of(void *handle, int *events) noexcept nogil:
+    # Read ZMQ_EVENTS, which also makes libzmq look at its commands now. Return 0 or an errno.
+    cdef size_t size = sizeof(int)
+    if zmq_getsockopt(handle, ZMQ_EVENTS, events, &size) < 0:
+        return last_errno()
     return 0

@@ -23,14 +23,14 @@ from zmqcy._library cimport (
     to_milliseconds, to_spin, type_name)
 from zmqcy._message cimport BIG, Frame, default_threshold, to_threshold, trust_users
 from zmqcy._system cimport counted, drain, epoll_remove, is_foreign, probe_descriptors
-from zmqcy._transfer cimport events_of, make_signaler
 from zmqcy.libzmq cimport (
     EFSM, ENOTSUP, ETERM, ZMQ_DEALER, ZMQ_DGRAM, ZMQ_DISH, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER,
-    ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_PUB, ZMQ_PUSH, ZMQ_RADIO, ZMQ_RCVMORE, ZMQ_REP, ZMQ_ROUTER, ZMQ_SERVER,
-    ZMQ_STREAM, ZMQ_TYPE, ZMQ_XSUB, zmq_bind, zmq_close, zmq_connect, zmq_connect_peer, zmq_ctx_get, zmq_disconnect,
-    zmq_disconnect_peer, zmq_errno as last_errno, zmq_fd_t, zmq_getsockopt, zmq_has, zmq_join, zmq_leave, zmq_msg_close,
-    zmq_msg_init, zmq_msg_more, zmq_msg_t, zmq_poller_destroy, zmq_setsockopt, zmq_socket, zmq_socket_monitor,
-    zmq_socket_monitor_pipes_stats, zmq_socket_monitor_versioned, zmq_unbind, zmq_version)
+    ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUB, ZMQ_PUSH, ZMQ_RADIO, ZMQ_RCVMORE, ZMQ_REP, ZMQ_ROUTER,
+    ZMQ_SERVER, ZMQ_STREAM, ZMQ_TYPE, ZMQ_XSUB, zmq_bind, zmq_close, zmq_connect, zmq_connect_peer, zmq_ctx_get,
+    zmq_disconnect, zmq_disconnect_peer, zmq_errno as last_errno, zmq_fd_t, zmq_getsockopt, zmq_has, zmq_join,
+    zmq_leave, zmq_msg_close, zmq_msg_init, zmq_msg_more, zmq_msg_t, zmq_poller_add, zmq_poller_destroy, zmq_poller_fd,
+    zmq_poller_new, zmq_setsockopt, zmq_socket, zmq_socket_monitor, zmq_socket_monitor_pipes_stats,
+    zmq_socket_monitor_versioned, zmq_unbind, zmq_version)
 
 from zmqcy import errors
 from zmqcy.options import SOCKET_OPTIONS
@@ -152,6 +152,27 @@ cdef void silence(SocketRecord *record) noexcept:
         link = link.following
     unlock_lists()
     close_signaler(&record.signaler, record)
+
+
+cdef int make_signaler(Signaler *signaler, void *handle) noexcept nogil:
+    """Have a descriptor that tells of a thread-safe socket what comes from now on. Return 0 or an errno."""
+    cdef void *poller
+    cdef zmq_fd_t fd = 0
+    cdef int number
+    if <void *> zmq_poller_new is NULL or <void *> zmq_poller_fd is NULL:
+        return ENOTSUP
+    poller = zmq_poller_new()
+    if (
+        poller is NULL or zmq_poller_add(poller, handle, NULL, <short> (ZMQ_POLLIN | ZMQ_POLLOUT)) < 0
+        or zmq_poller_fd(poller, &fd) < 0
+    ):
+        number = last_errno()
+        if poller is not NULL:
+            <void> zmq_poller_destroy(&poller)
+        return number
+    signaler.poller = poller
+    signaler.fd = <int> fd
+    return 0
 
 
 cdef int open_signaler(Signaler *signaler, BaseSocket socket, str call) except -1:

@@ -22,10 +22,9 @@ from zmqcy.libzmq cimport (
     zmq_getsockopt, zmq_poller_destroy, zmq_setsockopt, zmq_socket)
 
 import atexit
-import sys
 import weakref
 
-from zmqcy import errors
+from zmqcy import _library, errors
 from zmqcy.options import CONTEXT_OPTIONS
 
 cdef extern from *:
@@ -401,7 +400,7 @@ cdef void note_last(SocketRecord *record) noexcept:
 def read_exit_linger():
     """Take note of `zmqcy.exit_linger`, while there is still a Python to read it."""
     global exit_linger
-    limit = to_milliseconds(getattr(sys.modules.get("zmqcy"), "exit_linger", 10000), "exit_linger")
+    limit = to_milliseconds(_library.settings.get("exit_linger", 10000), "exit_linger")
     exit_linger = FOREVER if limit == FOREVER else <nsec> (min(limit, 1e12) * 1000000)
 
 

@@ -17,6 +17,10 @@ cdef extern from "Python.h":
     int PyObject_GenericSetAttr(object self, object name, object value) except -1
 
 
+settings = {}
+"""The names of the package, in which a program sets `exit_linger` and `COPY_THRESHOLD`."""
+
+
 # --------------------------------------------------------------------------------------------------------------- errors
 
 cdef object error(int number, str call, int socket_type, str detail=None, str text=None):
@@ -234,6 +238,19 @@ DRAFT_API = zmq_version_info() >= (4, 2) and zmq_has(b"draft") != 0
 def zmq_version():
     """Return the version of the libzmq that is loaded, as ``'4.3.5'``."""
     return ".".join(map(str, zmq_version_info()))
+
+
+PYZMQ = (27, 3, 0)
+
+
+def pyzmq_version():
+    """Return the version of pyzmq whose names these are, as ``'27.3.0'``."""
+    return ".".join(map(str, PYZMQ))
+
+
+def pyzmq_version_info():
+    """Return the version of pyzmq whose names these are as three ints."""
+    return PYZMQ
 
 
 def has(capability):

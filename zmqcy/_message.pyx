@@ -28,8 +28,8 @@ from zmqcy.libzmq cimport (
 
 import atexit
 import os
-import sys
 
+from zmqcy import _library
 from zmqcy.errors import NotDone
 
 cdef extern from "Python.h":
@@ -382,7 +382,7 @@ cdef MessageTracker new_tracker():
 
 cdef size_t default_threshold() except? 0:
     """Return `zmqcy.COPY_THRESHOLD`, as the user has it now."""
-    return to_threshold(getattr(sys.modules.get("zmqcy"), "COPY_THRESHOLD", COPY_THRESHOLD), "COPY_THRESHOLD")
+    return to_threshold(_library.settings.get("COPY_THRESHOLD", COPY_THRESHOLD), "COPY_THRESHOLD")
 
 
 cdef size_t to_threshold(object size, str name) except? 0:

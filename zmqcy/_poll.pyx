@@ -25,7 +25,7 @@ from zmqcy._base cimport BaseSocket, close_signaler, open_signaler
 from zmqcy._system cimport (
     POLLIN, POLLOUT, POLLPRI, close_descriptor, drain, epoll_add, epoll_event, epoll_look, epoll_open, epoll_owner,
     epoll_remove, nsec, pollfd)
-from zmqcy._transfer cimport sleep_on
+from zmqcy._core cimport sleep_on
 from zmqcy.libzmq cimport ENOTSUP, ZMQ_POLLERR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_POLLPRI
 
 cdef enum:

@@ -18,9 +18,9 @@ from libc.string cimport memcmp, memcpy, memset
 from zmqcy._context cimport BUSY, HELD, come_out, go_inside
 from zmqcy._library cimport NO_TYPE, SLICE, error, interrupted, to_buffer, to_int, type_name
 from zmqcy._message cimport copy_in, lend, size_of, start_of, take
-from zmqcy._base cimport BaseSocket, enter
+from zmqcy._base cimport BaseSocket, enter, events_of
 from zmqcy._system cimport POLLIN, count_up, counted, now, nsec, pollfd
-from zmqcy._transfer cimport events_of, sleep_on, take_back
+from zmqcy._core cimport sleep_on, take_back
 from zmqcy.libzmq cimport (
     ENOTSUP, ZMQ_DEALER, ZMQ_DONTWAIT, ZMQ_IO_THREADS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUB, ZMQ_PULL, ZMQ_PUSH,
     ZMQ_QUEUE, ZMQ_REP, ZMQ_REQ, ZMQ_SNDMORE, ZMQ_STREAM, ZMQ_STREAMER, ZMQ_SUB, ZMQ_XPUB, ZMQ_XSUB, zmq_close,

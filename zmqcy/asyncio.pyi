@@ -1,4 +1,3 @@
-from asyncio import AbstractEventLoop
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -21,8 +20,3 @@ class Poller(_poll.Poller):
     async def poll(  # type: ignore[override]
         self, timeout: float | timedelta | None = None
     ) -> list[tuple[_Pollable, int]]: ...
-
-class Watcher:
-    def __init__(self, loop: AbstractEventLoop) -> None: ...
-    def add_reader(self, fd: int, callback: Callable[..., object], *arguments: object) -> None: ...
-    def remove_reader(self, fd: int) -> bool: ...

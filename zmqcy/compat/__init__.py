@@ -16,8 +16,6 @@ from typing import Any
 
 import zmqcy
 
-PYZMQ = (27, 3, 0)
-
 _CORE = ("zmqcy.compat.core", "zmqcy.constants", "zmqcy")
 _DEVICES = ("zmqcy.compat.devices",)
 _IOLOOP = ("zmqcy.compat.eventloop: IOLoop PeriodicCallback ZMQIOLoop install",)
@@ -90,8 +88,7 @@ TREE: dict[str, tuple[str, ...]] = {
     "zmq.sugar.stopwatch": ("zmqcy.compat.core: Stopwatch",),
     "zmq.sugar.tracker": ("zmqcy.compat.core: MessageTracker _FINISHED_TRACKER",),
     "zmq.sugar.version": (
-        "zmqcy.compat: pyzmq_version pyzmq_version_info",
-        "zmqcy: zmq_version zmq_version_info",
+        "zmqcy: pyzmq_version pyzmq_version_info zmq_version zmq_version_info",
         "zmqcy.compat.core: __version__ __revision__ VERSION_MAJOR VERSION_MINOR VERSION_PATCH VERSION_EXTRA",
     ),
     "zmq.utils": (),
@@ -136,16 +133,6 @@ pyzmq ends at once, and drops them, where something still refers to the context.
 
 _tuned = False  # whether the contexts that are made from now on are
 _lock = Lock()
-
-
-def pyzmq_version() -> str:
-    """Return the version of pyzmq whose names these are, as ``'27.3.0'``."""
-    return ".".join(map(str, PYZMQ))
-
-
-def pyzmq_version_info() -> tuple[int, int, int]:
-    """Return the version of pyzmq whose names these are as three ints."""
-    return PYZMQ
 
 
 def install(tuned: bool | None = None) -> None:

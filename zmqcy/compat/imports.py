@@ -88,7 +88,7 @@ NAMES = {
         "zmq.constants._OptType zmq.sugar.attrsettr.AttributeSetter zmq.utils.interop.cast_int_addr zmq.utils.jsonapi"
     ),
     "zmq.sugar.tracker": "annotations Final threading.Event time zmq.Frame zmq.NotDone",
-    "zmq.sugar.version": "annotations cast re re.Match version_info=zmqcy.compat.PYZMQ",
+    "zmq.sugar.version": "annotations cast re re.Match version_info=zmqcy._library.PYZMQ",
     "zmq.utils.garbage": (
         "annotations Final NamedTuple atexit os.getpid struct threading.Event threading.Lock threading.Thread "
         "warnings zmq"

@@ -1,0 +1,146 @@
+# The path of a message, for the other extension modules, which inline the first attempts. None instead of a message,
+# and 0 instead of a number, say with QUIET and PROBE that it would wait.
+
+from libc.errno cimport EAGAIN
+
+from zmqcy._base cimport ASK, BaseSocket, enter
+from zmqcy._context cimport HELD, SocketRecord
+from zmqcy._message cimport Frame, MessageTracker, new_frame
+from zmqcy._system cimport nsec, pollfd
+from zmqcy.libzmq cimport (
+    ZMQ_DONTWAIT, ZMQ_SNDMORE, zmq_errno as last_errno, zmq_msg_init, zmq_msg_more, zmq_msg_recv, zmq_msg_size,
+    zmq_msg_t, zmq_send)
+
+
+cdef enum:
+    # Flags in addition to ZMQ_DONTWAIT:
+    QUIET = 1 << 30  # return instead of raising Again
+    PROBE = 1 << 29  # the same, and do not count it: the caller waits
+    NOT_TRIED = -1   # instead of an errno: a receive is not worth trying before the GIL is released
+    LOST = -1        # what was sent of a message is dropped, and so is the part that was to be sent
+
+
+cdef struct Part:
+    # A part that is to be sent: bytes to be copied or, where `message` is not NULL, a message that was made of them.
+    const char *data
+    size_t size
+    zmq_msg_t *message
+    int flags              # ZMQ_SNDMORE or 0
+    bint last              # of those that go together or not at all
+
+
+cdef struct Batch:
+    Part *parts
+    Py_ssize_t count       # of parts
+    Py_ssize_t following   # the first part that has not been sent
+    Py_ssize_t sent        # messages, or runs of parts that go together
+
+
+cdef struct Catch:
+    # Parts that were received, and how many are wanted.
+    zmq_msg_t *parts
+    Py_ssize_t count
+    Py_ssize_t room
+    bint grown             # `parts` was allocated
+    bint more              # of the same message follow
+    bint parted            # some message has several parts
+    Py_ssize_t taken       # since the beginning: parts or, if `whole`, messages
+    Py_ssize_t limit
+    bint whole
+
+
+cdef int sleep_on(
+    pollfd *items, unsigned long count, int milliseconds, nsec spin, bint *eager, SocketRecord *record,
+    int wanted) noexcept nogil
+cdef int wait_on(SocketRecord *record, short wanted, nsec deadline) noexcept nogil
+cdef int wait_for(SocketRecord *record, short wanted, nsec deadline) noexcept nogil
+cdef int take_back(void *handle, int type, Py_ssize_t left) noexcept nogil
+cdef void lose(SocketRecord *record, Py_ssize_t left) noexcept nogil
+cdef int transmit(SocketRecord *record, Batch *batch, nsec deadline) noexcept nogil
+cdef int receive(SocketRecord *record, zmq_msg_t *msg, nsec deadline) noexcept nogil
+cdef int make_room(Catch *haul, Py_ssize_t room) noexcept nogil
+cdef int catch_more(void *handle, Catch *haul) noexcept nogil
+
+
+cdef inline void caught(Catch *haul) noexcept nogil:
+    # Count the part that was just received.
+    haul.more = zmq_msg_more(&haul.parts[haul.count])
+    haul.parted |= haul.more
+    haul.taken += not haul.whole or not haul.more
+    haul.count += 1
+
+
+cdef Frame to_addressed(BaseSocket socket, object data, object routing_id, object group, object copy, str call)
+cdef list to_message(object parts, str call)
+cdef list to_messages(object messages, bint nested, object flags, str call, list ends)
+cdef list ONE_EACH  # the ends of messages of one part
+cdef Py_ssize_t put_parts(
+    BaseSocket socket, list parts, list ends, int flags, object copy, MessageTracker tracker, object timeout,
+    str call) except -1
+cdef int would_block(BaseSocket socket, int flags, nsec waited, str call) except -1
+cdef nsec deadline_of(BaseSocket socket, object timeout, int option, str call) except -2
+
+cdef object to_target(object buffer, str call, object place)
+cdef list to_targets(object buffers, str call)
+cdef size_t to_room(object target, object nbytes, str call) except? 0
+cdef object fetch_into(BaseSocket socket, object target, size_t room, int flags, object timeout, str call)
+cdef list fetch_multipart_into(BaseSocket socket, list targets, int flags, object timeout, str call)
+cdef list gather(
+    BaseSocket socket, Py_ssize_t limit, bint whole, bint nested, bint framed, int flags, object timeout, str call)
+cdef int complete(
+    BaseSocket socket, Batch *batch, zmq_msg_t *msg, int flags, object timeout, str call, int number) except -1
+cdef int carry_out(BaseSocket socket, Batch *batch, zmq_msg_t *msg, short wanted, nsec deadline) noexcept
+cdef object put_tracked(BaseSocket socket, list parts, int flags, object copy, object track, object timeout, str call)
+cdef object put_many(BaseSocket socket, object messages, bint nested, object flags, object timeout, str call)
+cdef object keep(BaseSocket socket, zmq_msg_t *msg, str call)
+
+
+cdef inline bint put_quickly(BaseSocket socket, const char *data, size_t size, int flags) noexcept:
+    # Send one part that is short at once, if that can be. Comes after `enter`.
+    if size >= socket.quick_size:
+        return False
+    if zmq_send(socket.record.handle, data, size, flags & ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0:
+        if socket.record.begun and last_errno() == EAGAIN:
+            lose(&socket.record, flags & ZMQ_SNDMORE != 0)
+        return False
+    socket.record.asked = True
+    socket.record.begun = flags & ZMQ_SNDMORE
+    socket.record.stats.bytes_sent += size
+    socket.record.stats.messages_sent += not flags & ZMQ_SNDMORE
+    return True
+
+
+cdef inline void count_in(SocketRecord *record, size_t size, bint more) noexcept:
+    record.stats.bytes_received += size
+    record.stats.messages_received += not more
+
+
+cdef inline int get(BaseSocket socket, zmq_msg_t *msg, int flags, object timeout, str call) except -1:
+    # Receive one part into an initialised message. Return 1, or 0 where it would wait and the flags have QUIET.
+    enter(socket, call)
+    if socket.record.state & HELD:
+        socket.unhold(msg)
+        return 1
+    socket.held_more = ASK
+    if socket.record.asked and socket.record.answers_soon and not flags & ZMQ_DONTWAIT:
+        socket.record.turns += 1
+        if socket.record.turns % 32:
+            return complete(socket, NULL, msg, flags, timeout, call, NOT_TRIED)
+    if zmq_msg_recv(msg, socket.record.handle, ZMQ_DONTWAIT) >= 0:
+        socket.record.asked = socket.record.answers_soon = False
+        return 1
+    return complete(socket, NULL, msg, flags, timeout, call, last_errno())
+
+
+cdef inline object fetch(BaseSocket socket, int flags, object copy, object timeout, str call):
+    # Receive one part as bytes or, without `copy`, as a Frame. None: it would wait, and the flags have QUIET.
+    cdef zmq_msg_t msg
+    cdef Frame frame
+    if copy is not True and not copy:
+        frame = new_frame(socket.frames)
+        if not get(socket, &frame.msg, flags, timeout, call):
+            return None
+        count_in(&socket.record, zmq_msg_size(&frame.msg), zmq_msg_more(&frame.msg))
+        return frame
+    <void> zmq_msg_init(&msg)
+    return keep(socket, &msg, call) if get(socket, &msg, flags, timeout, call) else None

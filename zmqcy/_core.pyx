@@ -1,0 +1,873 @@
+"""The path of a message: how sockets send, receive and wait.
+
+A call meets one check (`enter`), tries with ZMQ_DONTWAIT while it holds the GIL, and only where libzmq says EAGAIN and
+the caller may wait does it release the GIL and go on. The first attempts stand in `_core.pxd`, for other modules to
+inline. What moves messages without the GIL comes first here. It knows nothing of Python: a function returns 0 or an
+errno; EAGAIN says that the time is up, EINTR that the caller is to look for signals and to call again.
+
+Asynchronous sockets use the same functions and wait in their own way: with PROBE a function says that it would wait.
+"""
+
+from cython cimport critical_section
+from cpython.buffer cimport PyObject_CheckBuffer
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.list cimport PyList_GET_ITEM
+from cpython.memoryview cimport PyMemoryView_GET_BUFFER
+from libc.errno cimport EAGAIN, EHOSTUNREACH, EINTR, EINVAL, EMSGSIZE, ENOMEM, errno
+from libc.stdint cimport uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, memset
+
+from zmqcy._base cimport MOST_OF_DATAGRAM_GROUP, BaseSocket, enter, events_of, long_group, make_signaler
+from zmqcy._context cimport BUSY, CLOSED, HELD, SocketRecord, Stats, come_out, go_inside
+from zmqcy._library cimport (
+    EXPIRED, FOREVER, check, deadline_after, error, interrupted, remaining, slice_of, to_flags, type_name)
+from zmqcy._message cimport (
+    BIG, Frame, MessageTracker, collect, copy_bytes, copy_in, copy_of, lend, new_frame, new_tracker, size_of, start_of,
+    take, to_content)
+from zmqcy._system cimport POLLIN, count_up, drain, now, nsec, poll, pollfd, swap, yield_processor
+from zmqcy.libzmq cimport (
+    ENOTSUP, ZMQ_DEALER, ZMQ_DGRAM, ZMQ_DONTWAIT, ZMQ_PEER, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUSH, ZMQ_RADIO,
+    ZMQ_RCVTIMEO, ZMQ_REQ, ZMQ_SERVER, ZMQ_SNDMORE, ZMQ_SNDTIMEO, ZMQ_XSUB, zmq_errno as last_errno, zmq_getsockopt,
+    zmq_msg_close, zmq_msg_copy, zmq_msg_data, zmq_msg_init, zmq_msg_more, zmq_msg_move, zmq_msg_recv, zmq_msg_send,
+    zmq_msg_size, zmq_msg_t, zmq_poller_destroy, zmq_send)
+
+from zmqcy import errors
+
+cdef enum:
+    SIGNAL_CHECK = 100000000  # nanoseconds
+    SHORT_WAIT = 4        # times the spin: a wait that was no longer makes the next one try first
+    FEW = 8               # parts for which there is room on the stack
+    SOME = 128            # messages of a batch up to which the GIL is kept: to get it back would cost more
+    MOST_DATAGRAM = 8192  # bytes that libzmq has room for
+    CHUNK = 1024          # messages received before they are made objects: the GIL changes hands so often
+
+
+ONE_EACH = []
+
+
+# ------------------------------------------------------------------------------------------- moving and waiting, in C
+
+cdef int sleep_on(
+        pollfd *items, unsigned long count, int milliseconds, nsec spin, bint *eager, SocketRecord *record,
+        int wanted) noexcept nogil:
+    """Wait as poll() does, with a time of 0 or more; `record`: for some of the events of one socket.
+
+    Where the last wait was short, it is tried for a while before the thread sleeps, for to be woken costs more than
+    that; `sched_yield` lets libzmq's own threads run meanwhile. Of a single socket the events are read then, which the
+    call that waits would do next.
+    """
+    cdef nsec start, limit, spent = 0
+    cdef int rc, events
+    if spin == 0:
+        return poll(items, count, milliseconds)
+    start = now()
+    limit = min(spin, <nsec> milliseconds * 1000000) if eager[0] else 0
+    while spent < limit:
+        yield_processor()
+        if record is NULL:
+            rc = poll(items, count, 0)
+            if rc:
+                return rc
+        elif events_of(record.handle, &events) or events & wanted:
+            return 1
+        spent = now() - start
+    rc = poll(items, count, max(0, milliseconds - <int> (spent // 1000000)))
+    eager[0] = now() - start < SHORT_WAIT * spin
+    return rc
+
+
+cdef int wait_on(SocketRecord *record, short wanted, nsec deadline) noexcept nogil:
+    """Wait until the socket may have changed. Return 0, EAGAIN at the deadline, EINTR (look for signals), or an errno.
+
+    The descriptor is edge-triggered: only who has just seen the operation fail, after libzmq had looked at its
+    commands, may wait on it. In a thread-safe socket each thread that waits has a descriptor of its own, in its own
+    `record`: if two shared one, the first could take the news from the second, which would sleep on a message.
+    """
+    cdef pollfd item
+    cdef nsec spin
+    cdef int rc, left = slice_of(deadline)
+    if left == 0:
+        return EAGAIN
+    count_up(&record.stats.waits, 1)
+    if record.fd >= 0:
+        item.fd = record.fd
+        item.events = POLLIN
+        # Who waits for an answer may spin. Who waits for room, or for what streams in, leaves the processor to those
+        # who make it: to spin there costs up to a fifth of the throughput.
+        spin = record.spin if record.asked and wanted & ZMQ_POLLIN else 0
+        rc = sleep_on(&item, 1, left, spin, &record.eager, record, wanted)
+        if rc < 0:
+            return errno
+    elif record.signaler.poller is NULL:  # what came before there is one has told nobody
+        return make_signaler(&record.signaler, record.handle)
+    else:
+        item.fd = record.signaler.fd
+        item.events = POLLIN
+        rc = poll(&item, 1, left)
+        if rc < 0:
+            return errno
+        if rc:
+            drain(item.fd)
+    if rc == 0:
+        return EAGAIN if remaining(deadline) == 0 else EINTR
+    return 0
+
+
+cdef int wait_for(SocketRecord *record, short wanted, nsec deadline) noexcept nogil:
+    """Wait as `wait_on` does, after some events were not there."""
+    cdef int events = 0
+    cdef int number = wait_on(record, wanted, deadline)
+    if number == 0 and record.fd < 0:
+        number = events_of(record.handle, &events)
+        if number == 0 and not events & wanted:
+            number = wait_on(record, wanted, deadline)
+    return number
+
+
+cdef int give_part(void *handle, Part *part, bint alone) noexcept nogil:
+    """Send a part without waiting. Return 0 or an errno."""
+    cdef zmq_msg_t copy
+    cdef int number = 0
+    if part.message is NULL:
+        if zmq_send(handle, part.data, part.size, part.flags | ZMQ_DONTWAIT) < 0:
+            number = last_errno()
+    elif alone:
+        if zmq_msg_send(part.message, handle, part.flags | ZMQ_DONTWAIT) < 0:
+            number = last_errno()
+    else:  # the message may have to be sent again
+        <void> zmq_msg_init(&copy)
+        if zmq_msg_copy(&copy, part.message) < 0:
+            return last_errno()
+        if zmq_msg_send(&copy, handle, part.flags | ZMQ_DONTWAIT) < 0:
+            number = last_errno()
+            <void> zmq_msg_close(&copy)
+    return number
+
+
+cdef int take_back(void *handle, int type_number, Py_ssize_t left) noexcept nogil:
+    """Return EAGAIN once a message can be sent anew whose peer went away after its first parts; 0 if it counts as sent.
+
+    libzmq has dropped those parts. PUSH, DEALER and REQ also drop the rest of it, which must be handed to them; a REQ
+    socket then awaits the reply to such a message, as when the peer goes a moment later.
+    """
+    if type_number == ZMQ_PUSH or type_number == ZMQ_DEALER or type_number == ZMQ_REQ:
+        while left > 0:
+            if zmq_send(handle, b"", 0, ZMQ_DONTWAIT | (ZMQ_SNDMORE if left > 1 else 0)) >= 0:
+                left -= 1
+            elif last_errno() != EINTR:
+                return last_errno()
+    return 0 if type_number == ZMQ_REQ else EAGAIN
+
+
+cdef void lose(SocketRecord *record, Py_ssize_t left) noexcept nogil:
+    """Note that a message is lost whose first parts were sent by earlier calls; `left` parts of it were to come.
+
+    A part that is not the first meets EAGAIN only where the peer that got the first has disconnected.
+    """
+    <void> take_back(record.handle, record.type, left)
+    record.begun = LOST
+
+
+cdef int give_message(SocketRecord *record, Batch *batch) noexcept nogil:
+    """Send the next message without waiting, whole or not at all. Return 0 or an errno; with EAGAIN none of it went.
+
+    Only its first part may have no room; a later one meets EAGAIN where the peer that got the first has disconnected.
+    Where an earlier call sent the first part, the message is LOST: EHOSTUNREACH.
+    """
+    cdef Py_ssize_t first = batch.following, i = first, end
+    cdef uint64_t size = 0
+    cdef int number, events
+    if record.type == ZMQ_DGRAM:  # without a peer libzmq closes the message, and zmq_send aborts
+        number = events_of(record.handle, &events)
+        if number or not events & ZMQ_POLLOUT:
+            return number or EAGAIN
+    while True:
+        number = give_part(record.handle, &batch.parts[i], batch.parts[first].last)
+        if number == 0:
+            size += batch.parts[i].size
+            i += 1
+            if batch.parts[i - 1].last:
+                break
+        elif i == first and not record.begun or number != EAGAIN and number != EINTR:
+            return number
+        elif number == EAGAIN:
+            end = i + 1
+            while not batch.parts[end - 1].last:
+                end += 1
+            if record.begun:
+                lose(record, end - 1 - i + (batch.parts[end - 1].flags != 0))
+                return EHOSTUNREACH
+            number = take_back(record.handle, record.type, end - 1 - i)
+            if number == 0:
+                i = end
+                break
+            if number != EAGAIN:
+                return number
+            i = first
+            size = 0
+    batch.following = i
+    batch.sent += 1
+    record.asked = True
+    record.begun = batch.parts[i - 1].flags
+    count_up(&record.stats.bytes_sent, size)
+    if not batch.parts[i - 1].flags:
+        count_up(&record.stats.messages_sent, 1)
+    return 0
+
+
+cdef int transmit(SocketRecord *record, Batch *batch, nsec deadline) noexcept nogil:
+    """Send messages, waiting until the deadline. Return 0, EAGAIN, EINTR, or another errno; `batch` says what went."""
+    cdef nsec check = 0
+    cdef int number, events
+    while batch.following < batch.count:
+        if batch.sent % 16 == 15:
+            if check == 0:
+                check = now() + SIGNAL_CHECK
+            elif now() > check:  # a long one looks for signals though it need not wait
+                return EINTR
+        number = give_message(record, batch)
+        if number == EAGAIN:
+            # A send without waiting looks at libzmq's commands only once a millisecond or so: room that the peer has
+            # made since then is not seen until ZMQ_EVENTS is read.
+            number = events_of(record.handle, &events)
+            if number == 0:
+                number = give_message(record, batch)
+            if number == EAGAIN:
+                number = wait_on(record, ZMQ_POLLOUT, deadline)
+        if number:
+            return number
+    return 0
+
+
+cdef int receive(SocketRecord *record, zmq_msg_t *msg, nsec deadline) noexcept nogil:
+    """Receive a message, waiting until the deadline. Return 0, EAGAIN, EINTR, or another errno; then none was taken."""
+    cdef int number
+    if record.asked and record.answers_soon:  # libzmq's thread, which has the request, needs the processor more
+        yield_processor()
+    while True:
+        if zmq_msg_recv(msg, record.handle, ZMQ_DONTWAIT) >= 0:
+            record.asked = False
+            return 0
+        number = last_errno()
+        if number == EAGAIN:
+            number = wait_on(record, ZMQ_POLLIN, deadline)
+            record.answers_soon = record.asked and record.eager
+        if number:
+            return number
+
+
+cdef int make_room(Catch *haul, Py_ssize_t room) noexcept nogil:
+    """Have room for so many parts. Return 0 or ENOMEM."""
+    cdef zmq_msg_t *parts = <zmq_msg_t *> malloc(room * sizeof(zmq_msg_t))
+    if parts is NULL:
+        return ENOMEM
+    memcpy(parts, haul.parts, haul.count * sizeof(zmq_msg_t))  # libzmq moves messages by value too
+    if haul.grown:
+        free(haul.parts)
+    haul.parts = parts
+    haul.room = room
+    haul.grown = True
+    return 0
+
+
+cdef int catch_more(void *handle, Catch *haul) noexcept nogil:
+    """Receive what is there, until it is enough or, at the end of a message, there is no more room.
+
+    Return 0, or the errno that ended it: EAGAIN where nothing is left.
+    """
+    while haul.more or haul.taken < haul.limit:
+        if haul.count == haul.room:
+            if not haul.more:
+                return 0
+            if make_room(haul, 2 * haul.room):
+                return ENOMEM
+        <void> zmq_msg_init(&haul.parts[haul.count])
+        while zmq_msg_recv(&haul.parts[haul.count], handle, ZMQ_DONTWAIT) < 0:
+            if last_errno() != EINTR or not haul.more:
+                return last_errno()
+        caught(haul)
+    return 0
+
+
+# -------------------------------------------------------------------------------------------------------------- batches
+
+cdef void unload(Batch *batch) noexcept:
+    """Let go of the messages that were made for a batch."""
+    cdef Py_ssize_t i
+    for i in range(batch.count):
+        if batch.parts[i].message is not NULL:
+            <void> zmq_msg_close(batch.parts[i].message)
+            free(batch.parts[i].message)
+
+
+cdef list to_list(object items, str call, str name):
+    if type(items) is not list and type(items) is not tuple:
+        if isinstance(items, (bytes, str, bytearray, memoryview, Frame)):
+            raise TypeError(f"{call}: {name} must be a list of buffers, not one: {items!r:.80}")
+        try:
+            items = iter(items)
+        except TypeError:
+            raise TypeError(f"{call}: {name} must be an iterable of buffers, not {items!r:.80}") from None
+    return list(items)
+
+
+cdef list to_contents(object items, str call, str name, str place):
+    """Return the buffers of an iterable in a list of our own, each as bytes, a Frame or a memoryview."""
+    cdef list contents = to_list(items, call, name)
+    cdef Py_ssize_t i
+    for i in range(len(contents)):
+        if type(contents[i]) is not bytes:
+            contents[i] = to_content(contents[i], call, f"{place} {i}")
+    return contents
+
+
+# -------------------------------------------------------------------------------------------------------------- sending
+
+cdef Py_ssize_t put_parts(
+        BaseSocket socket, list parts, list ends, int flags, object copy, MessageTracker tracker, object timeout,
+        str call) except -1:
+    """Send parts: as one message or, where `ends` has the number of parts of each, as several.
+
+    Return how many messages went: fewer where it would wait but may not, 0 only with QUIET. What is raised then
+    has `sent`, if there may be several.
+    """
+    cdef Part[FEW] few
+    cdef Batch batch
+    cdef int number
+    batch.parts = few
+    batch.count = batch.following = batch.sent = 0
+    collect()  # which may run any code
+    try:
+        enter(socket, call)
+        if socket.record.begun == LOST:
+            raise lost(socket, call)
+        if len(parts) > FEW:
+            batch.parts = <Part *> malloc(len(parts) * sizeof(Part))
+            if batch.parts is NULL:
+                raise MemoryError(call)
+        if socket.checked or not socket.record.exclusive:
+            check_parts(socket, parts, ends, flags, call)
+        load(socket, &batch, parts, ends, flags & ZMQ_SNDMORE, copy, tracker, call)
+        enter(socket, call)  # the GIL was let go for big copies
+        if batch.count <= SOME:
+            number = transmit(&socket.record, &batch, EXPIRED)
+        else:
+            number = carry_out(socket, &batch, NULL, 0, EXPIRED)
+        if number:
+            complete(socket, &batch, NULL, flags, timeout, call, number)
+        return batch.sent
+    except BaseException as exception:
+        if ends is not None:
+            exception.sent = batch.sent
+        raise
+    finally:
+        unload(&batch)
+        if batch.parts is not few:
+            free(batch.parts)
+
+
+cdef object lost(BaseSocket socket, str call):
+    """Return the error for a message that is LOST: the next part that is sent begins another one."""
+    socket.record.begun = 0
+    return error(
+        EHOSTUNREACH, call, socket.record.type, None,
+        "the peer disconnected in the middle of the message, and nothing of it is delivered: send it again from its "
+        "first part, or use send_multipart, which does that itself")
+
+
+cdef int check_parts(BaseSocket socket, list parts, list ends, int flags, str call) except -1:
+    """Refuse messages that do not go with the socket, or into a datagram: libzmq would go wrong on them."""
+    cdef int type_number = socket.record.type
+    cdef bint several = socket.record.begun or flags & ZMQ_SNDMORE
+    cdef list sizes = [len(parts)] if ends is None else [1] * len(parts) if ends is ONE_EACH else ends
+    if socket.datagram or not socket.record.exclusive:
+        check_counts(socket, parts, sizes, flags, call)
+    elif (several or max(sizes) > 1) and socket.conflates():
+        raise error(
+            EINVAL, call, type_number, f"{max(sizes)} parts{', SNDMORE' if flags & ZMQ_SNDMORE else ''}",
+            "a socket with conflate keeps the last part alone, not the whole message: send one part, or do not set "
+            "conflate")
+    elif type_number == ZMQ_XSUB and not socket.only_first:
+        i = 0
+        for count in sizes:
+            for _ in range(count):
+                if (several or count > 1) and is_command(parts[i]):
+                    raise error(
+                        EINVAL, call, type_number, f"part {i}",
+                        "a part of a message of several parts begins with a byte 0 or 1, which libzmq takes for a "
+                        "subscription: begin the part with another byte, or set only_first_subscribe here and on the "
+                        "XPUB")
+                i += 1
+            several = False
+    return 0
+
+
+cdef bint is_command(object data) except -1:
+    cdef zmq_msg_t *msg
+    if isinstance(data, Frame):
+        msg = &(<Frame> data).msg
+        return zmq_msg_size(msg) != 0 and (<unsigned char *> zmq_msg_data(msg))[0] <= 1
+    return size_of(data) != 0 and (<unsigned char> start_of(data)[0]) <= 1
+
+
+cdef int check_counts(BaseSocket socket, list parts, list sizes, int flags, str call) except -1:
+    """Refuse messages of more or fewer parts than the type of the socket has, or too long for a datagram."""
+    cdef int type_number = socket.record.type
+    cdef int most = 2 if type_number == ZMQ_DGRAM else 1
+    cdef size_t size
+    for count in sizes:
+        if count != most or flags & ZMQ_SNDMORE:
+            text = (
+                "a message has two parts, the address of the peer and the content: see send_multipart" if most == 2
+                else "a message of this type of socket has one part only")
+            raise error(EINVAL, call, type_number, f"{count} parts{', SNDMORE' if flags & ZMQ_SNDMORE else ''}", text)
+    if socket.datagram:
+        for i in range(most - 1, len(parts), most):
+            data = parts[i]
+            size = (<Frame> data).size() if isinstance(data, Frame) else size_of(data)
+            if type_number == ZMQ_RADIO:
+                group = (<Frame> data).group.encode("utf-8", "surrogateescape") if isinstance(data, Frame) else b""
+                if len(group) > MOST_OF_DATAGRAM_GROUP:
+                    raise error(EINVAL, call, type_number, f"group={group!r:.80}", long_group("the name of a group"))
+                size += 1 + len(group)
+            if size > MOST_DATAGRAM:
+                raise error(EMSGSIZE, call, type_number, f"{size} bytes into a datagram of {MOST_DATAGRAM}")
+    return 0
+
+
+cdef Frame to_addressed(BaseSocket socket, object data, object routing_id, object group, object copy, str call):
+    """Make a message for one peer of a SERVER or PEER, or for a group of a RADIO."""
+    cdef Frame frame = new_frame(Frame)
+    cdef zmq_msg_t msg
+    cdef int type_number = socket.record.type
+    data = to_content(data, call, None)
+    if isinstance(data, Frame):
+        (<Frame> data).share(&msg, copy is not None and copy, call)
+    elif copy is None and (type(data) is not bytes or size_of(data) < socket.threshold) or copy:
+        copy_in(&msg, start_of(data), size_of(data), call)
+    else:
+        lend(&msg, data, None, call)
+        frame.lent = True
+    <void> zmq_msg_move(&frame.msg, &msg)
+    if routing_id is not None:
+        frame.set_routing_id(routing_id, call)
+        if type_number != ZMQ_SERVER and type_number != ZMQ_PEER:
+            raise error(ENOTSUP, call, type_number, "routing_id", "only SERVER and PEER sockets send by routing_id")
+    if group is not None:
+        frame.set_group(group, call)
+        if type_number != ZMQ_RADIO:
+            raise error(ENOTSUP, call, type_number, "group", "only RADIO sockets send to a group")
+    return frame
+
+
+cdef int load(
+        BaseSocket socket, Batch *batch, list parts, list ends, int flags, object copy, MessageTracker tracker,
+        str call) except -1:
+    """Describe parts for `transmit`: which are copied when they are sent, and which are messages already."""
+    cdef Py_ssize_t i, left = 0, message = 0
+    cdef bint lent, chosen = copy is not None, copied = chosen and copy, tracked = tracker is not None
+    cdef Part *part
+    cdef object data
+    for i in range(len(parts)):
+        data = <object> PyList_GET_ITEM(parts, i)
+        part = &batch.parts[i]
+        part.message = NULL
+        batch.count = i + 1
+        if left == 0:
+            left = len(parts) if ends is None else 1 if ends is ONE_EACH else ends[message]
+            message += 1
+        left -= 1
+        part.last = left == 0
+        part.flags = ZMQ_SNDMORE if left else flags
+        if type(data) is bytes:
+            part.data = PyBytes_AS_STRING(data)
+            part.size = PyBytes_GET_SIZE(data)
+            # Nobody sees whether short bytes are copied.
+            lent = not copied and (part.size >= socket.threshold or tracked)
+        elif isinstance(data, Frame):
+            part.size = (<Frame> data).size()
+            prepare(socket, part, data, copied, tracker, call)
+            continue
+        else:
+            part.data = start_of(data)
+            part.size = size_of(data)
+            lent = chosen and not copied
+        if lent or tracked or part.size >= BIG:
+            prepare(socket, part, data, not lent, tracker, call)
+    return 0
+
+
+cdef int prepare(
+        BaseSocket socket, Part *part, object data, bint copied, MessageTracker tracker, str call) except -1:
+    """Make the message of a part: a copy, or of the memory of its buffer or frame."""
+    cdef zmq_msg_t *msg = <zmq_msg_t *> malloc(sizeof(zmq_msg_t))
+    if msg is NULL:
+        raise MemoryError(call)
+    try:
+        if isinstance(data, Frame) and tracker is None:
+            (<Frame> data).share(msg, copied, call)
+        elif isinstance(data, Frame):
+            with critical_section(data):
+                lend(msg, (<Frame> data).lendable(copied), tracker, call)
+                (<Frame> data).address(msg, call)
+        elif tracker is not None:
+            lend(msg, copy_of(data) if copied else data, tracker, call)
+        elif copied:
+            copy_in(msg, part.data, part.size, call)
+        else:
+            lend(msg, data, None, call)
+    except BaseException:
+        free(msg)
+        raise
+    part.message = msg
+    return 0
+
+
+cdef int complete(
+        BaseSocket socket, Batch *batch, zmq_msg_t *msg, int flags, object timeout, str call, int number) except -1:
+    """Go on after a first attempt to send or receive, that ended with an errno: wait where that is allowed.
+
+    Return 1, or 0 for QUIET and where some messages of a batch went; where it raises no part of the message in
+    turn was sent or taken.
+    """
+    cdef nsec deadline = EXPIRED
+    cdef nsec start = 0
+    if number in (EAGAIN, EINTR, NOT_TRIED) and not flags & ZMQ_DONTWAIT:
+        deadline = deadline_of(socket, timeout, ZMQ_RCVTIMEO if batch is NULL else ZMQ_SNDTIMEO, call)
+        start = now()
+    while number:
+        if number == EAGAIN:
+            if deadline == EXPIRED or remaining(deadline) == 0:
+                return would_block(socket, flags | QUIET if batch is not NULL and batch.sent else flags, start, call)
+        elif number != NOT_TRIED and not interrupted(number):
+            raise lost(socket, call) if socket.record.begun == LOST else error(number, call, socket.record.type)
+        enter(socket, call)  # a signal handler may have closed the socket
+        number = carry_out(socket, batch, msg, 0, deadline)
+    return 1
+
+
+cdef int carry_out(BaseSocket socket, Batch *batch, zmq_msg_t *msg, short wanted, nsec deadline) noexcept:
+    """Send, receive or, with neither, wait for events, without the GIL. Return 0 or an errno."""
+    cdef SocketRecord own
+    cdef SocketRecord *record = &socket.record
+    cdef int number
+    if not record.exclusive:  # other threads count meanwhile
+        own = record[0]
+        memset(&own.stats, 0, sizeof(Stats))
+        own.signaler.poller = NULL
+        record = &own
+    go_inside(&socket.record)
+    with nogil:
+        if batch is not NULL:
+            number = transmit(record, batch, deadline)
+        elif msg is not NULL:
+            number = receive(record, msg, deadline)
+        else:
+            number = wait_for(record, wanted, deadline)
+        if record is &own:
+            if own.signaler.poller is not NULL:
+                <void> zmq_poller_destroy(&own.signaler.poller)
+        come_out(&socket.record)
+    socket.record.state &= ~BUSY
+    if record is &own:
+        add_stats(&socket.record.stats, &own.stats)
+    return number
+
+
+cdef void add_stats(Stats *sum, const Stats *stats) noexcept:
+    sum.messages_sent += stats.messages_sent
+    sum.bytes_sent += stats.bytes_sent
+    sum.messages_received += stats.messages_received
+    sum.bytes_received += stats.bytes_received
+    sum.waits += stats.waits
+    sum.would_blocks += stats.would_blocks
+
+
+cdef int would_block(BaseSocket socket, int flags, nsec waited, str call) except -1:
+    if flags & PROBE:
+        return 0
+    socket.record.stats.would_blocks += 1
+    if flags & QUIET:
+        return 0
+    if waited:
+        raise errors.TimedOut(
+            EAGAIN, call=call, detail=f"after {(now() - waited) // 1000000} ms",
+            socket_type=type_name(socket.record.type))
+    raise error(EAGAIN, call, socket.record.type)
+
+
+cdef nsec deadline_of(BaseSocket socket, object timeout, int option, str call) except -2:
+    """Return when a call's own timeout ends or, where it has none, the socket's."""
+    cdef int milliseconds = FOREVER
+    cdef size_t size = sizeof(int)
+    if timeout is not None:
+        return deadline_after(timeout, call)
+    check(zmq_getsockopt(socket.record.handle, option, &milliseconds, &size), call, socket.record.type, None)
+    return deadline_after(milliseconds, call)
+
+
+cdef object put_tracked(BaseSocket socket, list parts, int flags, object copy, object track, object timeout, str call):
+    """Send one message, in one part or several, and return its tracker if there shall be one."""
+    cdef object found = None
+    cdef MessageTracker tracker = None
+    if copy is False and socket.frames is not None:  # zmqcy.compat
+        found = socket._tracker_without_copy(parts, track)
+    if track and found is None:
+        found = tracker = new_tracker()
+    put_parts(socket, parts, None, flags, copy, tracker, timeout, call)
+    if tracker is not None:
+        tracker.seal()
+    return found
+
+
+cdef list to_message(object parts, str call):
+    cdef list contents = to_contents(parts, call, "parts", "part")
+    if not contents:
+        raise ValueError(f"{call}: a message has one part at least")
+    return contents
+
+
+cdef list to_messages(object messages, bint nested, object flags, str call, list ends):
+    """Return the parts of many messages one after the other and, if `nested`, in `ends` how many each has."""
+    cdef list parts
+    if to_flags(flags, call) & ZMQ_SNDMORE:
+        raise ValueError(f"{call}: SNDMORE cannot be among the flags: the messages are whole")
+    if not nested:
+        return to_contents(messages, call, "messages", "message")
+    parts = []
+    for i, message in enumerate(to_list(messages, call, "messages")):
+        message = to_contents(message, call, f"message {i}", f"message {i}, part")
+        if not message:
+            raise ValueError(f"{call}: message {i} has no parts")
+        parts += message
+        ends.append(len(message))
+    return parts
+
+
+cdef object put_many(BaseSocket socket, object messages, bint nested, object flags, object timeout, str call):
+    cdef list ends = [] if nested else ONE_EACH
+    try:
+        parts = to_messages(messages, nested, flags, call, ends)
+        if not parts:
+            socket.current_events(call)  # or it is closed, or its context has ended
+            return 0
+    except BaseException as exception:
+        exception.sent = 0
+        raise
+    return put_parts(socket, parts, ends, to_flags(flags, call), None, None, timeout, call)
+
+
+# ------------------------------------------------------------------------------------------------------------ receiving
+
+cdef void *spare = NULL  # room for CHUNK parts, for whoever receives a batch next
+
+
+cdef void borrow_room(Catch *haul) noexcept:
+    """Have room for a batch; where there is no memory for it the messages come by the few."""
+    cdef zmq_msg_t *parts = <zmq_msg_t *> swap(&spare, NULL)
+    if parts is NULL:
+        make_room(haul, CHUNK)
+        return
+    memcpy(parts, haul.parts, haul.count * sizeof(zmq_msg_t))
+    haul.parts = parts
+    haul.room = CHUNK
+    haul.grown = True
+
+
+cdef void give_back_room(Catch *haul) noexcept:
+    free(swap(&spare, haul.parts) if haul.room == CHUNK else haul.parts)
+
+
+cdef object to_target(object buffer, str call, object place):
+    """Return a memoryview of a buffer that can be written to."""
+    where = call if place is None else f"{call}: buffer {place}"
+    if not PyObject_CheckBuffer(buffer):
+        raise TypeError(f"{where}: a writable buffer is required, not {buffer!r:.80}")
+    view = memoryview(buffer)
+    if view.readonly or not view.c_contiguous:
+        fault = "read-only" if view.readonly else "not contiguous"
+        raise BufferError(f"{where}: the buffer is {fault}: {buffer!r:.80}")
+    return view
+
+
+cdef object keep(BaseSocket socket, zmq_msg_t *msg, str call):
+    """Make bytes of a part that was received, and close it; where there is no memory, it waits."""
+    cdef size_t size = zmq_msg_size(msg)
+    data = take(msg, size)
+    if data is None:
+        socket.hold(msg, 1)
+        raise MemoryError(f"{call}: no memory for {size} bytes; the message waits")
+    count_in(&socket.record, size, zmq_msg_more(msg))
+    <void> zmq_msg_close(msg)
+    return data
+
+
+cdef object fetch_into(BaseSocket socket, object target, size_t room, int flags, object timeout, str call):
+    """Receive one part into so many bytes of a memoryview, and return its size, or None as `fetch` does."""
+    cdef zmq_msg_t msg
+    cdef size_t size
+    <void> zmq_msg_init(&msg)
+    if not get(socket, &msg, flags, timeout, call):
+        return None
+    size = zmq_msg_size(&msg)
+    if size > room:
+        socket.hold(&msg, 1)
+        raise error(EMSGSIZE, call, socket.record.type, f"a message of {size} bytes into a buffer of {room}")
+    copy_bytes(PyMemoryView_GET_BUFFER(target).buf, zmq_msg_data(&msg), size)
+    count_in(&socket.record, size, zmq_msg_more(&msg))
+    <void> zmq_msg_close(&msg)
+    return size
+
+
+cdef size_t to_room(object target, object nbytes, str call) except? 0:
+    """Return how much of a memoryview may be used."""
+    cdef Py_ssize_t size = PyMemoryView_GET_BUFFER(target).len
+    if not isinstance(nbytes, int) or not 0 <= nbytes <= size:
+        raise ValueError(f"{call}: nbytes must be an int from 0 to {size}, not {nbytes!r}")
+    return nbytes or size
+
+
+cdef list gather(
+        BaseSocket socket, Py_ssize_t limit, bint whole, bint nested, bint framed, int flags, object timeout, str call):
+    """Receive the first message, waiting for it, and what is there after it.
+
+    To a number of parts or, if `whole`, of messages; it never ends within a message. The list has the parts or, if
+    `nested`, a list of parts for each message.
+    """
+    cdef zmq_msg_t[FEW] few
+    cdef Catch haul
+    cdef list result = []
+    cdef Py_ssize_t tail
+    cdef int number
+    haul.parts = few
+    haul.room = FEW
+    haul.grown = False
+    haul.limit = limit
+    haul.whole = whole
+    haul.count = haul.taken = haul.more = haul.parted = 0
+    <void> zmq_msg_init(few)
+    if not get(socket, few, flags, timeout, call):
+        return None
+    caught(&haul)
+    socket.record.state |= socket.record.exclusive  # nobody may take a part of ours while a big one is copied
+    try:
+        if limit > FEW:
+            borrow_room(&haul)
+        while True:
+            number = catch_held(socket, &haul)
+            if number == 0 and not (socket.record.state & HELD):
+                socket.held_more = ASK
+                if limit > SOME:
+                    go_inside(&socket.record)
+                    with nogil:
+                        number = catch_more(socket.record.handle, &haul)
+                        come_out(&socket.record)
+                else:
+                    number = catch_more(socket.record.handle, &haul)
+            if number and haul.more:
+                tail = haul.count - 1
+                while tail and zmq_msg_more(&haul.parts[tail - 1]):
+                    tail -= 1
+                socket.hold(&haul.parts[tail], haul.count - tail)
+                haul.count = tail
+                if not tail and not result:
+                    raise error(number, call, socket.record.type)
+            if not unpack(socket, &haul, result, nested, framed, call) or number or haul.taken >= limit:
+                return result
+            if socket.record.state & CLOSED:  # by another thread, which may be in a thread-safe type
+                return result
+    finally:
+        socket.record.state &= ~BUSY
+        if haul.grown:
+            give_back_room(&haul)
+
+
+cdef int catch_held(BaseSocket socket, Catch *haul) noexcept:
+    """Take of the parts that are held what is wanted. Return 0 or ENOMEM."""
+    while socket.record.state & HELD and (haul.more or haul.taken < haul.limit):
+        if haul.count == haul.room and make_room(haul, 2 * haul.room):
+            return ENOMEM
+        socket.unhold(&haul.parts[haul.count])
+        caught(haul)
+    return 0
+
+
+cdef bint unpack(BaseSocket socket, Catch *haul, list result, bint nested, bint framed, str call) except -1:
+    """Add what was caught to a list. Return whether that was all; where memory ends, the rest waits."""
+    cdef Py_ssize_t i, first = 0, made = len(result)
+    cdef size_t size
+    cdef uint64_t total = 0
+    cdef list message = result
+    cdef object item
+    try:
+        for i in range(haul.count):
+            if nested and i == first:
+                message = []
+            size = zmq_msg_size(&haul.parts[i])
+            item = new_frame(socket.frames) if framed else take(&haul.parts[i], size)
+            if item is None:
+                raise MemoryError(f"{call}: no memory for {size} bytes; the message waits")
+            message.append(item)
+            total += size
+            if haul.parted and i + 1 < haul.count and zmq_msg_more(&haul.parts[i]):
+                continue
+            if nested:
+                result.append(message)
+            while first <= i:  # the message is whole: it may go
+                if framed:
+                    memcpy(
+                        &(<Frame> message[len(message) - 1 - i + first]).msg, &haul.parts[first], sizeof(zmq_msg_t))
+                else:
+                    <void> zmq_msg_close(&haul.parts[first])
+                first += 1
+            count_in(&socket.record, total, False)
+            total = 0
+            made = len(result)
+    except MemoryError:
+        del result[made:]
+        socket.hold(&haul.parts[first], haul.count - first)
+        haul.count = 0
+        if not result:
+            raise
+        return False
+    haul.count = 0
+    return True
+
+
+cdef list to_targets(object buffers, str call):
+    return [to_target(buffer, call, i) for i, buffer in enumerate(to_list(buffers, call, "buffers"))]
+
+
+cdef list fetch_multipart_into(BaseSocket socket, list targets, int flags, object timeout, str call):
+    """Receive a message into memoryviews, and return the size of each part, or None as `fetch` does."""
+    cdef list frames = gather(socket, 1, True, False, True, flags, timeout, call)
+    cdef list sizes
+    cdef Py_ssize_t i
+    cdef str detail = None
+    if frames is None:
+        return None
+    sizes = [zmq_msg_size(&(<Frame> frame).msg) for frame in frames]
+    if len(frames) > len(targets):
+        detail = f"a message of {len(frames)} parts into {len(targets)} buffers"
+    for i in range(min(len(frames), len(targets))):
+        if sizes[i] > PyMemoryView_GET_BUFFER(targets[i]).len:
+            detail = f"part {i} of {sizes[i]} bytes into a buffer of {PyMemoryView_GET_BUFFER(targets[i]).len}"
+            break
+    if detail:
+        hold_frames(socket, frames)
+        socket.record.stats.messages_received -= 1
+        socket.record.stats.bytes_received -= <uint64_t> sum(sizes)
+        raise error(EMSGSIZE, call, socket.record.type, detail)
+    for i in range(len(frames)):
+        copy_bytes(PyMemoryView_GET_BUFFER(targets[i]).buf, zmq_msg_data(&(<Frame> frames[i]).msg), sizes[i])
+    return sizes
+
+
+cdef int hold_frames(BaseSocket socket, list frames) except -1:
+    """Keep the parts of frames that nobody else has for the next receive."""
+    cdef Frame frame
+    for frame in reversed(frames):
+        socket.hold(&frame.msg, 1)
+        <void> zmq_msg_init(&frame.msg)
+    return 0
