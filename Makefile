@@ -54,14 +54,14 @@ bench-guard: .venv/.ready  ## compare with a commit by instructions a call, whic
 	$(BIN)/python benchmarks/guard.py $(BASE) $(if $(LIMIT),--limit $(LIMIT))
 
 soak: build .venv/.test  ## put all patterns under load for long, with random faults; writes build/soak.html
-	$(BIN)/python tests/soak.py --minutes $(or $(MINUTES),10)
+	$(BIN)/python tests/kit/soak.py --minutes $(or $(MINUTES),10)
 
 fuzz: build .venv/.test  ## call everything with anything, and let strangers send anything
-	$(BIN)/python tests/fuzz_calls.py $(or $(SECONDS),60)
-	$(BIN)/python tests/fuzz_wire.py $(or $(SECONDS),60)
+	$(BIN)/python tests/kit/fuzz_calls.py $(or $(SECONDS),60)
+	$(BIN)/python tests/kit/fuzz_wire.py $(or $(SECONDS),60)
 
 faults: build .venv/.test .venv/.bench  ## run programs that go wrong on zmqcy and pyzmq; write docs/reliability.md
-	$(if $(LONG),ZMQCY_LONG=1) $(BIN)/python tests/faults/run.py
+	$(if $(LONG),ZMQCY_LONG=1) $(BIN)/python tests/reliability/faults/run.py
 
 sanitize: .venv/.test-all  ## run the tests with sanitizers and valgrind (QUICK=1: those of memory and threads alone)
 	command -v valgrind >/dev/null || TOOLS=valgrind tools/setup.sh
@@ -90,7 +90,7 @@ peer-suite: build .venv/.test  ## run the tests of pyzmq on zmqcy.compat, and on
 	$(BIN)/python tools/peer_suite.py --failed
 
 programs: build .venv/.test  ## run programs written for pyzmq on zmqcy; write docs/programs.md
-	$(BIN)/python tests/programs/run.py $(ARGS)
+	$(BIN)/python tests/compat/programs/run.py $(ARGS)
 
 pyzmq-shim: .venv/.ready  ## build the package that is called pyzmq and is zmqcy
 	$(BIN)/python -m pip wheel -q --no-build-isolation --no-deps -w dist packaging/zmqcy-as-pyzmq
@@ -101,7 +101,7 @@ stubs: build  ## write the stubs of options, constants and `zmq` on compat from 
 
 interop: build .venv/.test .venv/.bench  ## let zmqcy talk to other implementations; write docs/interop.md
 	tools/interop.sh
-	$(BIN)/python tests/interop/matrix.py; ZMQCY_INTEROP=1 $(BIN)/python -m pytest tests/test_interop.py
+	$(BIN)/python tests/project/interop/matrix.py; ZMQCY_INTEROP=1 $(BIN)/python -m pytest tests/project/test_interop.py
 
 docs: build .venv/.test .venv/.docs  ## make the site, docs/_build/index.html; a warning is an error
 	$(BIN)/python -m sphinx -EW --keep-going -q -b html docs docs/_build

@@ -34,7 +34,7 @@ THREADED = [
 ]
 CORE = [
     *("drafts", "options", "constants", "errors", "context", "socket", "frames", "poll", "batches", "stats", "threads"),
-    *("signals", "fork", "aio", "aio_poll", "compat/tuned"),
+    *("signals", "fork", "aio", "aio_poll", "tuned"),
 ]
 TESTS = {  # those of memory that changes hands, and of threads; all of them where none is named
     "address": [],
@@ -61,15 +61,8 @@ def leave(status, leave=os._exit):
 os._exit = leave
 """
 WITHOUT = [  # what says nothing about the extension modules
-    f"--ignore=tests/{name}.py"
-    for name in (
-        "test_benchmarks",
-        "test_build",
-        "test_examples",
-        "test_guard",
-        "test_network_benchmark",
-        "test_readme",
-    )
+    f"--ignore=tests/project/test_{topic}.py"
+    for topic in ("benchmarks", "build", "examples", "guard", "network_benchmark", "readme")
 ]
 SANITIZED = [
     # what measures memory or processor time, or waits for so many seconds, which are others under a sanitizer
@@ -132,9 +125,11 @@ def folder(kind: str) -> Path:
     return place
 
 
-def test_file(name: str) -> str:
-    folder, _, topic = name.rpartition("/")
-    return str(Path("tests", folder, f"test_{topic}.py"))
+def in_its_folder(test: str) -> str:
+    """Return the name of a file of tests, or of a test in one, with the file's folder before it."""
+    name, colons, rest = test.partition("::")
+    [path] = ROOT.glob(f"tests/*/{name}")
+    return f"{path.relative_to(ROOT)}{colons}{rest}"
 
 
 def library(name: str) -> str:
@@ -217,8 +212,9 @@ def main() -> int:
         program = "import sys, zmqcy; zmqcy.has('draft') or sys.exit('this libzmq has no drafts')"
         subprocess.run([sys.executable, "-c", program], cwd=place, env=environment(kind, place), check=True)
     if not any((place / each.partition("::")[0]).exists() for each in arguments):  # none is a test: all of them
-        arguments += [test_file(name) for name in (QUICK if options.quick else TESTS)[kind]] or WITHOUT
-    arguments += [f"--deselect=tests/{name}" for name in UNFIT[kind]]
+        topics = (QUICK if options.quick else TESTS)[kind]
+        arguments += [in_its_folder(f"test_{topic}.py") for topic in topics] or WITHOUT
+    arguments += [f"--deselect={in_its_folder(test)}" for test in UNFIT[kind]]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=600", *arguments]
     if kind == "thread":
         # Its shadow memory wants addresses that are not at random, and a fork beside threads it does not bear.

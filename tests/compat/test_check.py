@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 
 pytest.importorskip("click")
 pytest.importorskip("rich")
@@ -95,7 +96,7 @@ def environment(tmp_path):
         pytest.skip("environments look otherwise on Windows")
     paths = [path for path in sys.path if path and Path(path).is_dir()]
     [site] = (tmp_path / "venv").glob("lib/python*/site-packages")
-    (site / "a_shared.pth").write_text("\n".join([str(Path(__file__).resolve().parents[2]), *paths]))
+    (site / "a_shared.pth").write_text("\n".join([str(ROOT), *paths]))
     return str(python)
 
 

@@ -12,12 +12,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from paths import ROOT
 from rows import rows
 
 import zmqcy
 
 PROGRAM = Path(__file__).with_name("behaviours.py")
-NAMES = Path(__file__).parents[2] / "tools" / "compare_names.py"
+NAMES = ROOT / "tools" / "compare_names.py"
 BEHAVIOURS = [
     node.name
     for node in ast.parse(PROGRAM.read_text()).body
@@ -65,7 +66,7 @@ def test_every_name_of_each_module_is_there_or_has_a_reason():
 
 def test_names_that_are_left_out_are_on_the_page():
     table = subprocess.check_output([sys.executable, NAMES, "--markdown"], text=True, timeout=60)
-    assert table in NAMES.parents[1].joinpath("docs", "from-pyzmq.md").read_text(), "compare_names.py --markdown"
+    assert table in ROOT.joinpath("docs", "from-pyzmq.md").read_text(), "compare_names.py --markdown"
 
 
 def test_names_that_come_by_imports_of_pyzmq(run):

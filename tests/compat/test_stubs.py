@@ -4,11 +4,10 @@ import importlib.util
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from paths import ROOT
 
-ROOT = Path(__file__).parents[2]
 STUBS = ROOT / "packaging" / "zmqcy-as-pyzmq"
 
 ACCEPTED = """

@@ -1,0 +1,31 @@
+"""Pollers with many sockets: what `tests/core/test_poll.py` and the processes that it starts ask of them."""
+
+import itertools
+from contextlib import suppress
+from pathlib import Path
+
+import zmqcy
+
+
+def crowd(poller, ctx, count=20):
+    """Register idle sockets and poll, so that they and what was registered before stand in the poller's epoll set."""
+    idle = [ctx.socket(zmqcy.PULL, linger=0) for _ in range(count)]
+    for each in idle:
+        poller.register(each, zmqcy.POLLIN)
+    poller.poll(0)
+    poller.poll(0)
+    return idle
+
+
+def epoll_sets():
+    """Return the descriptors in each epoll set of this process."""
+    found = []
+    for info in Path("/proc/self/fdinfo").iterdir():
+        with suppress(OSError):  # the descriptor of the directory itself, and what libzmq's threads close meanwhile
+            found.append([int(line.split()[1]) for line in info.read_text().splitlines() if line.startswith("tfd:")])
+    return found
+
+
+def in_epoll_sets():
+    """Return the descriptors in all epoll sets of this process, each as often as it is in one."""
+    return list(itertools.chain(*epoll_sets()))

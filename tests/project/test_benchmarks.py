@@ -1,0 +1,558 @@
+"""The benchmarks: their arithmetic, what is cut off, each work over real sockets, the report, and the plan."""
+
+import importlib
+import importlib.util
+import json
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from paths import ROOT
+from rows import rows
+
+BENCHMARKS = ROOT / "benchmarks"
+sys.path.insert(0, str(BENCHMARKS))
+
+import bench_asyncio  # noqa: E402
+import bench_compat  # noqa: E402
+import bench_device  # noqa: E402
+import bench_kernel  # noqa: E402
+import bench_memory  # noqa: E402
+import bench_service  # noqa: E402
+import bench_wheel  # noqa: E402
+import common  # noqa: E402
+import report  # noqa: E402
+
+import zmqcy  # noqa: E402
+
+pytestmark = pytest.mark.slow
+
+FILES = (
+    "throughput", "latency", "poll", "peers", "device", "service", "calls", "memory", "asyncio", "compat", "kernel",
+)  # fmt: skip
+TINY = {"seconds": 0.005}
+
+
+# ---- arithmetic
+
+
+def test_summary():
+    ours, theirs = common.summary({"zmqcy": [10, 30, 20], "C": [20, 10, 40]})
+    assert (theirs["median"], theirs["min"], theirs["max"]) == (20, 10, 40)
+    assert (theirs["ratio"], theirs["ratio_min"], theirs["ratio_max"]) == (1, 0.5, 3)
+    assert (ours["ratio"], ours["ratio_min"], ours["ratio_max"]) == (1, 1, 1)
+
+
+def test_summary_where_less_is_better():
+    _, theirs = common.summary({"zmqcy": [10, 30, 20], "C": [20, 10, 50]}, less=True)
+    assert theirs["ratio"] == 1
+    assert theirs["ratio_min"] == pytest.approx(1 / 3)
+    assert theirs["ratio_max"] == pytest.approx(2.5)
+
+
+@rows("rates", [{"C": [1, 2, 3]}, {"zmqcy": [0, 0], "C": [1, 2]}])
+def test_no_ratio_without_a_figure_of_ours(rates):
+    assert not any("ratio" in row for row in common.summary(rates))
+
+
+def test_turns_begin_with_another_one_each_time_and_the_first_round_warms_up():
+    calls = []
+    runs = {name: lambda n=name: calls.append(n) or len(calls) for name in "abc"}
+    assert common.in_turns("turns", runs, 2) == {"a": [6, 8], "b": [4, 9], "c": [5, 7]}
+    assert "".join(calls) == "abcbcacab"
+
+
+@rows(("size", "text"), [(8, "8 B"), (1024, "1 KB"), (1 << 24, "16 MB")])
+def test_label_of_bytes(size, text):
+    assert common.label(size, "bytes") == text
+
+
+def test_label_of_others():
+    assert common.label(1000, "sockets") == "1,000 sockets"
+    assert common.label(1, "sockets") == "1 socket"
+
+
+# ---- what is cut off
+
+
+def hanging():
+    with common.Process([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        hanging.process = process.process
+        return process.line(limit=0.3)
+
+
+def dying():
+    with common.Process([sys.executable, "-c", "print(1); raise SystemExit('why it died')"]) as process:
+        return process.line() + process.line()
+
+
+def test_what_hangs_or_dies_is_cut_off_and_reported(capsys):
+    runs = {"zmqcy": lambda: {"rate": 2.0}, "hangs": hanging, "dies": dying}
+    failed = {}
+    values = common.in_turns("some", runs, 2, failed)
+    assert values == {"zmqcy": [{"rate": 2.0}] * 2}
+    assert failed == {"hangs": "hung: nothing for 0.3 s", "dies": "why it died"}
+    assert hanging.process.poll() is not None
+    assert "some: hangs is cut off: hung" in capsys.readouterr().out
+    table = common.Table("group", 8, "a second", {name: name for name in runs}).filled(values, failed)
+    assert [row.get("cut") for row in table["rows"]] == [None, "hung: nothing for 0.3 s", "why it died"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("transport", "loop"), [("inproc", ""), ("ipc", "asyncio"), ("tcp", "")])
+def test_what_loses_messages_is_reported(transport, loop, tmp_path, monkeypatch):
+    """A rival that is real but for one message, which it does not send."""
+    script = tmp_path / "lossy.py"
+    script.write_text(
+        textwrap.dedent(f"""
+        import asyncio
+        import sys
+        sys.path.insert(0, {str(BENCHMARKS)!r})
+        import peer
+        make = peer.make
+
+        class Lossy:
+            def __init__(self, socket):
+                self.socket = socket
+            def __getattr__(self, name):
+                return getattr(self.socket, name)
+            def send(self, data):
+                if data != peer.NUMBER.pack(70):
+                    return self.socket.send(data)
+                return asyncio.sleep(0) if {loop!r} else None
+
+        peer.make = lambda *arguments: Lossy(make(*arguments))
+        peer.main(*sys.argv[1:])
+        """)
+    )
+    monkeypatch.setattr(common, "rivals", lambda name: {name: [sys.executable, str(script), "zmqcy"]})
+    missing = common.missing.__wrapped__
+    assert missing("lossy", transport, count=70, loop=loop) == ""
+    assert missing("lossy", transport, count=100, loop=loop).startswith("loses messages: ")
+
+
+def test_why_an_other_end_fails():
+    zmqcy = common.rivals("zmqcy")["zmqcy"]
+    with pytest.raises(common.Failed, match="KeyError: 'no such work'"):
+        common.between(zmqcy, zmqcy, ("pull", "no such work"), "tcp://127.0.0.1:*")
+
+
+# ---- works
+
+
+def installed(name):
+    if not importlib.util.find_spec(common.LIBRARIES.get(name, "sys")):
+        pytest.skip(f"{name} is not installed")
+    return common.rivals(name)[name]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("transport", "mode"),
+    [("inproc", "single"), ("ipc", "batch"), ("tcp", "multipart"), ("inproc", "views"), ("tcp", "single")],
+)
+def test_throughput(transport, mode):
+    plan = {"mode": mode, "size": 100, "batch": 10, **TINY}
+    measured = common.over(transport, installed("zmqcy"), ("pull", "push"), **plan)
+    assert measured["rate"] > 0
+    assert measured["count"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["single", "batch"])
+def test_nothing_is_missing(mode):
+    for transport in common.TRANSPORTS:
+        assert common.missing("zmqcy", transport, mode, 1000) == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("transport", "mode"), [("inproc", "single"), ("ipc", "blocking"), ("tcp", "single")])
+def test_latency(transport, mode):
+    measured = common.over(transport, installed("zmqcy"), ("rep", "req"), mode=mode, **TINY)
+    assert 0 < measured["p50"] <= measured["p99"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["C", "pyzmq", "pyomq", "pynng", *common.CONTEXT])
+def test_rivals(name):
+    transport = "ipc" if name == "multiprocessing.Pipe" else "tcp"
+    for works in ("pull", "push"), ("rep", "req"):
+        assert common.over(transport, installed(name), works, **TINY)["rate"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["zmqcy", "C"])
+@pytest.mark.parametrize("works", [("pull", "push"), ("pub", "sub")])
+def test_many_peers(name, works):
+    command = installed(name)
+    assert common.between(command, command, works, "tcp://127.0.0.1:*", peers=20, **TINY)["rate"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "works", "count"),
+    [
+        ("zmqcy", ("pull", "push"), 1),
+        ("zmqcy", ("rep", "req"), 100),
+        ("C", ("pull", "push"), 100),
+        ("C", ("rep", "req"), 1),
+    ],
+)
+def test_a_count_of_messages(name, works, count):
+    command = installed(name)
+    assert common.two(command, command, works, "tcp://127.0.0.1:*", 8, count) > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["zmqcy", "C"])
+@pytest.mark.parametrize("work", ["poll", "wake"])
+def test_poll(name, work):
+    assert common.alone(installed(name), work, ".", peers=20, **TINY)["rate"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("work", "works"), [("streamer", ("pull", "push")), ("queue", ("rep", "req"))])
+def test_devices(work, works):
+    assert bench_device.through(installed("zmqcy"), work, installed("C"), works, **TINY)["rate"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("captured", [False, True])
+@pytest.mark.parametrize("mode", ["thread", "process"])
+def test_devices_as_services(mode, captured):
+    assert bench_service.run_work(installed("zmqcy"), "service", 8, 0.005, mode, captured)["rate"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("metrics", [False, True])
+def test_a_device_of_the_command(metrics):
+    pytest.importorskip("zmqcy.cli.device")
+    assert bench_service.run_command(8, 0.005, metrics)["rate"] > 0
+
+
+@pytest.mark.slow
+def test_a_device_in_c_with_capture():
+    assert bench_service.run_work(installed("C"), "streamer", 8, 0.005, captured=True)["rate"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["single", "hook", "filter"])
+def test_devices_with_filters(mode):
+    if mode == "hook":
+        pytest.importorskip("Cython", reason="a hook is built by Cython")
+    works = ("pull", "push")
+    assert bench_device.through(installed("zmqcy"), "streamer", installed("C"), works, mode, **TINY)["rate"] > 0
+
+
+@pytest.mark.slow
+@rows("work", ["pair", "parts", "empty", "get", "set"])
+def test_calls_in_c(work):
+    assert common.alone(installed("C"), work, ".", **TINY)["rate"] > 0
+
+
+@pytest.mark.slow
+def test_calls_by_pyperf():
+    pytest.importorskip("pyperf")
+    import bench_calls
+
+    assert set(bench_calls.by_pyperf("zmqcy")) == set(bench_calls.CALLS)
+
+
+# ---- what says ``import zmq``
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [common.COMPAT, "pyzmq"])
+def test_the_same_script_on_compat_and_on_pyzmq(name):
+    command = installed(name)
+    assert common.missing(name, "tcp", count=1000) == common.missing(name, "tcp", count=1000, loop="asyncio") == ""
+    for plan in {}, {"mode": "multipart"}, {"loop": "asyncio"}:
+        assert common.over("tcp", command, ("pull", "push"), **plan, **TINY)["rate"] > 0
+    assert common.over("tcp", command, ("rep", "req"), **TINY)["rate"] > 0
+
+
+@pytest.mark.slow
+def test_the_same_script_tuned(tmp_path, monkeypatch):
+    """The zmqcy that is tested stands for that of a wheel, if need be; without either nothing is measured."""
+    monkeypatch.setattr(bench_wheel, "wheel_python", lambda: python_of_the_wheel(tmp_path))
+    options = common.argparse.Namespace(**TINY)
+    for mode in ("single", "multipart"):
+        [cell] = bench_compat.tuned(mode, 1024, options)
+        for run in cell.runs.values():
+            assert run()["rate"] > 0
+    monkeypatch.setattr(bench_compat, "missing", lambda *_, command, **__: "tuned" if "--tuned" in command else "not")
+    for name, run in cell.runs.items():
+        with pytest.raises(common.Failed, match="^tuned$" if name == "zmqcy" else "^not$"):
+            run()
+    monkeypatch.setattr(bench_wheel, "wheel_python", str)
+    assert zmqcy.has("draft") or bench_compat.tuned("single", 1024, options) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("trips", [False, True])
+@pytest.mark.parametrize(("framework", "needs"), bench_compat.FRAMEWORKS.items())
+def test_frameworks_on_compat_and_on_pyzmq(framework, needs, trips):
+    pytest.importorskip(needs)
+    runs = bench_compat.framework(framework, trips, 8, common.argparse.Namespace(**TINY)).runs
+    assert common.COMPAT in runs
+    for run in runs.values():
+        assert run()["rate"] > 0
+
+
+# ---- works in an event loop
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def loop(request):
+    return pytest.importorskip(request.param) and request.param
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("transport", "mode", "loop"),
+    [
+        ("inproc", "single", "asyncio"),
+        ("inproc", "batch", "uvloop"),
+        ("tcp", "single", "uvloop"),
+        ("tcp", "batch", "asyncio"),
+    ],
+    indirect=["loop"],
+)
+def test_throughput_of_tasks(transport, mode, loop):
+    assert common.missing("zmqcy", transport, mode, 1000, loop) == ""
+    plan = {"mode": mode, "size": 100, "batch": 10, "loop": loop, **TINY}
+    assert common.over(transport, installed("zmqcy"), ("pull", "push"), **plan)["rate"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "loop"),
+    [
+        ("pyzmq", "asyncio"),
+        ("pyzmq", "uvloop"),
+        ("pyomq", "asyncio"),
+        ("pynng", "asyncio"),
+        ("asyncio streams", "uvloop"),
+    ],
+    indirect=["loop"],
+)
+def test_rivals_in_a_loop(name, loop):
+    command = installed(name)
+    assert common.missing(name, "tcp", count=1000, loop=loop) == ""
+    assert common.over("tcp", command, ("pull", "push"), loop=loop, **TINY)["rate"] > 0
+    assert common.alone(command, "rep+req", "@tcp://127.0.0.1:*", loop=loop, **TINY)["rate"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["zmqcy", "pyzmq", "pyomq", "asyncio streams"])
+@pytest.mark.parametrize(("flight", "loop"), [(1, "asyncio"), (20, "uvloop")], indirect=["loop"])
+def test_requests_in_flight(name, flight, loop):
+    works = ("rep" if name == "asyncio streams" else "router", "dealer")
+    assert common.over("tcp", installed(name), works, flight=flight, loop=loop, **TINY)["rate"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("peers", "loop"), [(1, "uvloop"), (20, "asyncio")], indirect=["loop"])
+def test_many_sockets_in_a_loop(peers, loop):
+    measured = common.alone(installed("zmqcy"), "many", ".", peers=peers, loop=loop, **TINY)
+    assert all(measured[metric] > 0 for _, metric, _ in bench_asyncio.MANY)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", [*bench_asyncio.LATE, "alone"])
+def test_how_late_a_task_is(mode, loop):
+    measured = common.alone(installed("zmqcy"), "beside", ".", mode=mode, loop=loop, seconds=0.05)
+    assert measured["sleep_p50"] <= measured["sleep_p99"]
+    assert 0 < measured["soon_p50"] <= measured["soon_p99"]
+
+
+@pytest.mark.slow
+def test_what_leaves_others_no_turn_is_reported():
+    with pytest.raises(common.Failed, match="the other task had no turn"):
+        common.alone(installed("pyzmq"), "beside", ".", loop="asyncio", seconds=0.05)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["single", "batch"])
+def test_plain_sockets_in_one_thread(mode):
+    assert common.alone(installed("zmqcy"), "inline", ".", mode=mode, batch=10, **TINY)["rate"] > 0
+
+
+def test_imports_are_compiled_before_they_are_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    package = tmp_path / "some_package"
+    package.mkdir()
+    source = package / "__init__.py"
+    source.write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(common, "LIBRARIES", {"some": "some_package", "other": "not_there"})
+    common.compiled()
+    assert Path(importlib.util.cache_from_source(str(source))).is_file()
+
+
+@pytest.mark.slow
+def test_imports_are_measured():
+    options = common.settled(quick=True)
+    for name, run in bench_asyncio.imports(options).runs.items():
+        if name.startswith("zmqcy"):
+            assert run()["ms"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the CPU time of another process is read from /proc")
+def test_sockets_that_wait(monkeypatch):
+    monkeypatch.setattr(bench_memory, "IDLE", 0.05)
+    runs = bench_asyncio.waiting(common.settled(quick=True)).runs
+    assert [run()["share"] >= 0 for run in runs.values()] == [True]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory of another process is read from /proc")
+def test_memory_and_idle(monkeypatch):
+    monkeypatch.setattr(bench_memory, "IDLE", 0.05)
+    zmqcy = installed("zmqcy")
+    measured = common.between(zmqcy, zmqcy, ("pull", "push"), "tcp://127.0.0.1:*", size=20, count=1000, seconds=1000)
+    assert measured["count"] == 1000
+    assert measured.keys() >= {"cpu", "grown", "peak", "grown_beside", "peak_beside"}
+    assert bench_memory.idle_recv(zmqcy)["share"] >= 0
+    assert bench_memory.idle_device(zmqcy)["share"] >= 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("side", ["zmqcy", "pyzmq"])
+def test_a_kernel(side):
+    pytest.importorskip("ipykernel")
+    measured = bench_kernel.run(side, 0.005)
+    assert 0 < measured["p50"] <= measured["p99"] and measured["rate"] > 0
+
+
+# ---- the wheel
+
+
+def python_of_the_wheel(tmp_path):
+    """Return a Python that has the zmqcy that is tested, whatever PYTHONPATH says."""
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={Path(zmqcy.__file__).parent.parent} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    return str(python)
+
+
+def test_the_wheel_beside_its_rivals(tmp_path, monkeypatch):
+    """The zmqcy that is tested stands for that of a wheel; where its libzmq has no drafts nothing is tuned."""
+    python = python_of_the_wheel(tmp_path)
+    monkeypatch.setattr(bench_wheel, "wheel_python", lambda: python)
+    monkeypatch.setattr(bench_wheel, "RIVALS", ("C",))
+    options = common.settled(True)
+    options.seconds = 0.02
+    for cell in (bench_wheel.by_size(1024, options), bench_wheel.round_trips(8, options)):
+        values = common.in_turns(cell.title, cell.runs, 1, failed := {}, warm=0)
+        assert not failed
+        assert {"zmqcy", "zmqcy untuned", "C"} <= set(values)
+        for table in cell.tables:
+            assert {row["rival"] for row in table.filled(values, failed)["rows"]} == set(table.of)
+
+
+def test_without_a_wheel_that_has_drafts_nothing_is_measured(tmp_path, monkeypatch, capsys):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 4.3.4\n")
+    python.chmod(0o755)
+    monkeypatch.setenv("ZMQCY_WHEEL_PYTHON", str(python))
+    bench_wheel.wheel_python.cache_clear()
+    assert bench_wheel.cells(common.settled(True)) == []
+    assert "has no drafts" in " ".join(capsys.readouterr().out.split())
+    bench_wheel.wheel_python.cache_clear()
+
+
+# ---- the plan
+
+
+@pytest.mark.parametrize(("quick", "most"), [(True, 5 * 60), (False, 45 * 60)])
+def test_the_plan_fits_and_has_the_figures_to_reach(quick, most, monkeypatch):
+    monkeypatch.setattr(common, "installed", lambda name: True)
+    monkeypatch.setattr(bench_wheel, "wheel_python", lambda: sys.executable)
+    options = common.settled(quick)
+    cells = [cell for name in FILES for cell in importlib.import_module(f"bench_{name}").cells(options)]
+    assert common.planned(cells, options) < most
+    cells += (of_the_wheel := bench_wheel.cells(options))  # which is measured only where there is one
+    assert common.planned(of_the_wheel, options) < most / 4
+    tables = {table.title: table for cell in cells for table in cell.tables}
+    assert len(tables) == sum(len(cell.tables) for cell in cells)
+    for _, _, title, rival in report.FIGURES:
+        assert (rival or "zmqcy") in tables[title].of
+    assert all({"zmqcy", "pyzmq", "pyomq"} <= tables[title].of.keys() for _, title in report.OVERVIEW)
+    for cell in cells:
+        assert all(run in cell.runs for table in cell.tables for run in table.of.values() if cell.title != "calls")
+
+
+# ---- the report
+
+
+@pytest.fixture
+def results(tmp_path, monkeypatch):
+    """A folder with the results of a small run: two points of a curve, a rival that was cut off, and plain rows."""
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    monkeypatch.setattr(report, "RESULTS", tmp_path)
+    tables = {}
+    for size, theirs in ((8, 4.0), (1024, 1.0)):
+        table = common.Table("throughput over tcp, batch", size, "messages/s", {"zmqcy": "a", "C": "b", "pynng": "c"})
+        values = {"a": [{"rate": 2.0}] * 3, "b": [{"rate": theirs}] * 3}
+        tables[table.title] = table.filled(values, {"c": "hung: nothing for 10 s"})
+    common.save("throughput", tables)
+    common.save("network", {"two hosts": common.summary({"zmqcy": [1.0, 2.0], "C": [1.0, 2.0]})})
+    return tmp_path
+
+
+def test_what_the_json_tells(results):
+    machine = json.loads((results / "throughput.json").read_text())["machine"]
+    assert machine.keys() >= {"cpu", "cores", "python", "system", "zmqcy", "libzmq", "commit", "changed since", "time"}
+
+
+def test_figures_losses_and_who_was_cut_off(results):
+    runs = report.load()
+    assert ["tcp 8 B batch beside C", "0.95", "0.50", "0.50", "0.50"] in report.figures(runs)
+    assert ["tcp 1 MB beside C that copies", "1.4", "not measured", "", ""] in report.figures(runs)
+    assert report.losses(runs) == [["throughput over tcp, batch", "8 B", "C", "0.50 (0.50 - 0.50)"]]
+    assert report.cut_off(runs)[0] == ["throughput over tcp, batch", "8 B", "pynng", "hung: nothing for 10 s"]
+
+
+def test_tables_are_shown(results, capsys):
+    for name, run in report.load().items():
+        for title, each in run["tables"].items():
+            common.show(f"{name}: {title}", each["unit"], each["rows"])
+    shown = capsys.readouterr().out
+    assert "two hosts" in shown
+    assert "hung: nothing for 10 s" in shown
+
+
+def test_the_page_and_the_docs(results, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib")
+    docs = tmp_path / "docs" / "performance.md"
+    docs.parent.mkdir()
+    docs.write_text(f"Before.\n\n{report.BEGIN}\nold\n{report.END}\nAfter.\n")
+    monkeypatch.setattr(report, "DOCS", docs)
+    report.report(docs=True)
+    page = (results / "index.html").read_text()
+    assert "<td>0.50 (0.50 - 0.50)</td>" in page
+    assert "hung: nothing for 10 s" in page
+    assert 'src="data:image/svg+xml;base64,' in page
+    text = docs.read_text()
+    assert text.startswith("Before.\n")
+    assert text.endswith("After.\n")
+    assert "old" not in text
+    [plot] = [line for line in text.splitlines() if line.startswith("![")]
+    assert (docs.parent / plot.split("(")[1].removesuffix(")")).is_file()
+
+
+def test_the_overview(results):
+    pytest.importorskip("matplotlib")
+    assert report.overview(report.load()) is None  # some of its tables are missing
+    rates = {"zmqcy": [3.0, 3.0], "pyomq": [2.0, 2.0], "pyzmq": [1.5, 1.5]}
+    common.save("throughput", {title: common.summary(rates) for _, title in report.OVERVIEW})
+    report.plots(report.load())
+    assert "svg" in report.overview(report.load()).read_text()
+
+
+def test_the_docs_have_the_place_for_a_run():
+    text = report.DOCS.read_text()
+    assert text.count(report.BEGIN) == text.count(report.END) == 1

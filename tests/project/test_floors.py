@@ -1,0 +1,48 @@
+"""Imports between the modules of C go down only."""
+
+import re
+
+from paths import ROOT
+
+SIDE_BY_SIDE = {"_socket", "_poll", "_proxy", "_aio"}
+TABLES = {"libzmq", "_system", "errors", "options", "stats", "_watcher"}
+
+
+def modules():
+    """The extension modules, from the ground up."""
+    text = (ROOT / "setup.py").read_text()
+    return re.findall(r'"(\w+)"', re.search(r"^MODULES = \[(.+?)\]", text, re.MULTILINE | re.DOTALL)[1])
+
+
+def imported(path):
+    """The names of zmqcy that a source imports or cimports, at any depth, with what it takes of the package itself."""
+    text = path.read_text()
+    names = set(re.findall(r"^\s*from zmqcy\.(\w+) c?import", text, re.MULTILINE))
+    for line in re.findall(r"^\s*from zmqcy c?import (.+)$", text, re.MULTILINE):
+        names |= set(re.findall(r"\w+", line))
+    return names | set(re.findall(r"\bzmqcy\.(\w+) c?import", text)) - {path.stem}
+
+
+def test_extension_modules_import_only_what_lies_below_them():
+    order = modules()
+    assert set(order) > SIDE_BY_SIDE
+    above = []
+    for name in order:
+        below = TABLES | set(order[: order.index(name)]) - (SIDE_BY_SIDE if name in SIDE_BY_SIDE else set())
+        for path in (ROOT / "zmqcy").glob(f"{name}.p[xy][xd]"):
+            above += [f"{path.name}: {each}" for each in imported(path) - below - {name}]
+    assert not above
+
+
+def test_extension_modules_do_not_look_into_the_package_above_them():
+    looks = [
+        path.name
+        for path in (ROOT / "zmqcy").glob("*.py[x]")
+        if re.search(r'modules[.\[(get]*"zmqcy', path.read_text())
+    ]
+    assert not looks
+
+
+def test_the_package_needs_no_compat():
+    assert not any("compat" in name for name in imported(ROOT / "zmqcy" / "__init__.py"))
+    assert '"zmqcy.compat' not in (ROOT / "zmqcy" / "__init__.py").read_text()
