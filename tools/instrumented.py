@@ -20,6 +20,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+POLLS = ["poll", "poll_crowds", "poll_descriptors", "poll_edges", "poll_errors", "select"]
 BUILD: dict[str, dict[str, str]] = {
     "drafts": {},
     "address": {"ZMQCY_SANITIZE": "address"},
@@ -28,12 +29,13 @@ BUILD: dict[str, dict[str, str]] = {
     "valgrind": {},
 }
 THREADED = [
-    *("threads", "device", "devices", "monitor", "poll", "stats", "lending", "frames", "batches", "context", "socket"),
+    *("threads", "device", "devices", "monitor", *POLLS, "stats", "lending", "frames", "batches", "context", "socket"),
     *("spin", "filter", "signals", "exit", "guarantees", "auth", "metrics"),
     *("aio", "aio_loops", "aio_futures", "aio_poll"),
 ]
 CORE = [
-    *("drafts", "options", "constants", "errors", "context", "socket", "frames", "poll", "batches", "stats", "threads"),
+    *("drafts", "options", "options_refused", "options_effects", "context_options", "constants", "errors", "context"),
+    *("socket", "frames", *POLLS, "batches", "stats", "threads"),
     *("signals", "fork", "aio", "aio_poll", "tuned"),
 ]
 TESTS = {  # those of memory that changes hands, and of threads; all of them where none is named
@@ -45,7 +47,7 @@ TESTS = {  # those of memory that changes hands, and of threads; all of them whe
 }
 QUICK = {  # in a minute or so each
     "drafts": ["drafts"],
-    "address": ["lending", "frames", "batches", "threads", "poll", "device"],
+    "address": ["lending", "frames", "batches", "threads", *POLLS, "device"],
     "thread": ["threads", "device"],
     "valgrind": ["frames"],
 }

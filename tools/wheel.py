@@ -23,7 +23,10 @@ ROOT = Path(__file__).resolve().parent.parent
 LIMIT = 4_000_000  # bytes of a wheel
 # What every Linux has (auditwheel leaves it out of wheels too), and what the loader itself brings.
 NOT_CARRIED = re.compile(r"(linux-vdso|ld-|libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s|libresolv)[-.]")
-SMOKE = ["library", "socket", "context", "poll", "batches", "frames", "lending", "aio", "device", "monitor", "auth"]
+SMOKE = [
+    "library", "socket", "context", "batches", "frames", "lending", "aio", "device", "monitor", "auth",
+    "poll", "poll_crowds", "poll_descriptors", "poll_edges", "poll_errors", "select",
+]  # fmt: skip
 # Tests of the repository, and not of a wheel.
 OF_THE_REPOSITORY = ["benchmarks", "build", "build_libzmq", "docs", "guard", "readme", "release", "typing", "wheel"]
 

@@ -208,8 +208,8 @@ def term_while_blocked(zmq):
     THREADS,
     "A poller is changed by one thread while another polls it, 300 times",
     "those that met the other thread raised SocketInUse",
-    "test_poll.py::test_poller_in_two_threads",
-    "test_poll.py::test_many_threads_on_one_poller",
+    "test_poll_errors.py::test_poller_in_two_threads",
+    "test_poll_errors.py::test_many_threads_on_one_poller",
 )
 def poller_changed(zmq):
     ctx = zmq.Context()
@@ -1431,7 +1431,7 @@ def no_memory(zmq):
     LIMITS,
     "A message longer than maxmsgsize",
     "the peer is cut off; the others go on",
-    "test_options.py::test_maxmsgsize",
+    "test_options_effects.py::test_maxmsgsize",
 )
 def maxmsgsize(zmq):
     ctx = zmq.Context()
@@ -1519,7 +1519,7 @@ def options_for_later(zmq):
     LIMITS,
     "A bind with use_fd, which is a file",
     "EINVAL",
-    "test_options.py::test_use_fd_of_what_does_not_listen",
+    "test_options_effects.py::test_use_fd_of_what_does_not_listen",
 )
 def file_for_a_listener(zmq):
     def bind():
