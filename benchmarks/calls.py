@@ -4,7 +4,7 @@ import os
 import time
 
 import pyperf
-from peer import library, pair_sockets
+from ends import library, pair_sockets
 
 
 def pair(a, b, zmq):

@@ -10,56 +10,30 @@ loop=asyncio or loop=uvloop the work is one of tasks.py; with tuned=1 the contex
 """
 
 import contextlib
-import importlib
 import itertools
 import os
-import struct
 import sys
 import threading
 import time
 from functools import partial
 from types import SimpleNamespace
 
-NUMBER = struct.Struct("=q")
-END = NUMBER.pack(-1)
-kept = []  # sockets, open until the process ends: the other end is not to fail while the parent still reads of it
-told, asked = sys.stdout, sys.stdin  # where endpoints are printed to and read from; a pipe between two threads
-
-
-def say(*words, file=None):
-    print(*words, file=file, flush=True)
-
-
-def make(zmq, ctx, kind, plan, **options):
-    socket = ctx.socket(getattr(zmq, kind))
-    kept.append(socket)
-    most = max(4, min(1000, (64 << 20) // plan.size))  # messages that a queue holds: 64 MB of large ones
-    for name, value in {"backlog": 4096, "sndhwm": most, "rcvhwm": most, **options}.items():
-        with contextlib.suppress(Exception):  # a library without that option does without
-            setattr(socket, name, value)
-    return socket
-
-
-def attach(socket, where):
-    if where[0] == ">":
-        socket.connect(where[1:])
-        return socket
-    socket.bind(where[1:])
-    endpoint = socket.last_endpoint
-    say(endpoint.decode().rstrip("\0") if isinstance(endpoint, bytes) else endpoint, file=told)
-    return socket
-
-
-def resolved(where):
-    return ">" + asked.readline().strip() if where == "-" else where
-
-
-def pair_sockets(zmq, ctx, number=0):
-    a, b = ctx.socket(zmq.PAIR), ctx.socket(zmq.PAIR)
-    a.bind(f"inproc://pair-{number}")
-    b.connect(f"inproc://pair-{number}")
-    return a, b
-
+import ends
+from ends import (
+    END,
+    NUMBER,
+    attach,
+    fail,
+    library,
+    make,
+    pair_sockets,
+    receiving,
+    resolved,
+    round_trips,
+    say,
+    say_missing,
+    sending,
+)
 
 # ---- the measured part
 
@@ -95,26 +69,6 @@ def measure(call, plan, messages=1, batches=False):
 
 
 # ---- works between two ends
-
-
-def sending(socket, plan):
-    """Return what sends in the mode of the plan, and what it is called with for some bytes."""
-    if plan.mode == "batch":
-        return socket.send_many, lambda data: [data] * plan.batch
-    if plan.mode == "multipart":
-        return socket.send_multipart, lambda data: [data] * 3
-    if plan.mode == "views" and plan.library in ("zmq", "pyomq"):  # zmqcy needs not be told
-        return partial(socket.send, copy=False), lambda data: data
-    return socket.send, lambda data: data
-
-
-def receiving(socket, plan):
-    """Return what receives in the mode of the plan."""
-    if plan.mode == "batch":
-        return partial(socket.recv_many, plan.batch)
-    if plan.mode == "multipart":
-        return socket.recv_multipart
-    return partial(socket.recv, 0, False) if plan.mode == "views" else socket.recv
 
 
 def push(zmq, ctx, plan):
@@ -187,12 +141,6 @@ def req(zmq, ctx, plan):
     round_trips(times, now - start)
 
 
-def round_trips(times, elapsed):
-    times.sort()
-    p50, p99 = (times[int(len(times) * part)] * 1e6 for part in (0.5, 0.99))
-    say(f"rate={len(times) / elapsed:.3f} count={len(times)} p50={p50:.4f} p99={p99:.4f}")
-
-
 def rep(zmq, ctx, plan):
     socket = attach(make(zmq, ctx, "REP", plan), plan.where)
     send, recv = socket.send, socket.recv
@@ -222,10 +170,6 @@ def check(zmq, ctx, plan):
             break
         wanted += 1
     say_missing(plan, wanted, message)
-
-
-def say_missing(plan, wanted, last):
-    say(f"missing={plan.count - wanted if last == END else plan.count}")  # out of order, or twice: none counts
 
 
 # ---- works between two ends, by ZMQStream of pyzmq on tornado
@@ -386,25 +330,11 @@ def wake(zmq, ctx, plan):
 # ---- which one
 
 
-def library(name):
-    if name not in ("pynng", "Pipe"):
-        return importlib.import_module(name)
-    import others
-
-    return others.LIBRARIES[name]()
-
-
 def run(call, *arguments):
     try:
         call(*arguments)
     except BaseException as error:
         fail(error)
-
-
-def fail(error):
-    """End the process, also from a thread or a task; the parent reads why."""
-    print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
-    os._exit(1)
 
 
 def end_with_stdin():
@@ -414,7 +344,6 @@ def end_with_stdin():
 
 
 def main(name, work, where, *words):
-    global told, asked
     sender = None
     if work == "threads":
         work, sender, *words = where, *words
@@ -455,8 +384,8 @@ def main(name, work, where, *words):
     watcher = threading.Thread(target=end_with_stdin, daemon=True)
     watcher.start()
     if sender:
-        ends = os.pipe()
-        asked, told = os.fdopen(ends[0]), os.fdopen(ends[1], "w")
+        reader, writer = os.pipe()
+        ends.asked, ends.told = os.fdopen(reader), os.fdopen(writer, "w")
 
         def second():
             other = SimpleNamespace(**{**vars(plan), "where": resolved("-")})

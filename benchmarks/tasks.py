@@ -17,7 +17,7 @@ import importlib
 import time
 
 import others
-from peer import END, NUMBER, attach, fail, kept, make, pair_sockets, receiving, round_trips, say, say_missing, sending
+from ends import END, NUMBER, attach, fail, kept, make, pair_sockets, receiving, round_trips, say, say_missing, sending
 
 SOCKETS = {  # what the works between two ends use
     "push": "PUSH",

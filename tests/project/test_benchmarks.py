@@ -109,8 +109,8 @@ def test_what_loses_messages_is_reported(transport, loop, tmp_path, monkeypatch)
         import asyncio
         import sys
         sys.path.insert(0, {str(BENCHMARKS)!r})
-        import peer
-        make = peer.make
+        import ends
+        make = ends.make
 
         class Lossy:
             def __init__(self, socket):
@@ -118,11 +118,12 @@ def test_what_loses_messages_is_reported(transport, loop, tmp_path, monkeypatch)
             def __getattr__(self, name):
                 return getattr(self.socket, name)
             def send(self, data):
-                if data != peer.NUMBER.pack(70):
+                if data != ends.NUMBER.pack(70):
                     return self.socket.send(data)
                 return asyncio.sleep(0) if {loop!r} else None
 
-        peer.make = lambda *arguments: Lossy(make(*arguments))
+        ends.make = lambda *arguments: Lossy(make(*arguments))
+        import peer
         peer.main(*sys.argv[1:])
         """)
     )

@@ -1,7 +1,9 @@
-"""Imports between the modules of C go down only."""
+"""Imports between the modules of C go down only, and no two files import each other."""
 
 import re
+from graphlib import TopologicalSorter
 
+import pytest
 from paths import ROOT
 
 SIDE_BY_SIDE = {"_socket", "_poll", "_proxy", "_aio"}
@@ -46,3 +48,13 @@ def test_extension_modules_do_not_look_into_the_package_above_them():
 def test_the_package_needs_no_compat():
     assert not any("compat" in name for name in imported(ROOT / "zmqcy" / "__init__.py"))
     assert '"zmqcy.compat' not in (ROOT / "zmqcy" / "__init__.py").read_text()
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "tests", "tools"])
+def test_no_files_import_each_other(folder):
+    files = {path.stem: path.read_text() for path in (ROOT / folder).rglob("*.py")}
+    graph = {
+        name: files.keys() & set(re.findall(r"^\s*(?:from|import) (\w+)", text, re.MULTILINE)) - {name}
+        for name, text in files.items()
+    }
+    TopologicalSorter(graph).prepare()  # which raises CycleError, and names the files
