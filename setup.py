@@ -24,7 +24,19 @@ from setuptools import Extension, setup
 
 STAMP = Path("build", "settings")
 PROCESSES = os.cpu_count() or 1
-MODULES = ["_library", "_message", "_context", "_base", "_core", "_socket", "_poll", "_proxy", "_aio"]
+MODULES = [
+    "_library",
+    "_message",
+    "_context",
+    "_base",
+    "_core",
+    "_socket",
+    "_poll",
+    "_proxy",
+    "_loop",
+    "_operations",
+    "_aio",
+]
 MINIMUM = "4.2"
 MISSING = f"""
 libzmq {MINIMUM} or newer, with its header, was not found ({{reason}}). Install it:

@@ -6,7 +6,7 @@ otherwise it waits in the queue of its socket. Cancelled, or out of time, before
 
 from functools import partial
 
-from zmqcy import _aio, _poll
+from zmqcy import _aio, _loop, _poll
 from zmqcy._library import to_seconds
 from zmqcy.context import AsyncContext
 from zmqcy.socket import AsyncSocket
@@ -108,7 +108,7 @@ class Poller(_poll.Poller):
             return ready
         while not ready and seconds != 0:
             changed = loop.create_future()
-            tell = partial(_aio.call_soon, loop, partial(_settle, changed))
+            tell = partial(_loop.call_soon, loop, partial(_settle, changed))
             sockets, descriptors = self._begin_wait(tell)
             waits = []
             try:
@@ -139,7 +139,7 @@ async def _first(loop, changed, readers, writers, seconds):
     timer = None if seconds is None else loop.call_later(seconds, lambda: changed.done() or changed.set_result(False))
     try:
         for fd in readers:
-            watched.append(_aio.watch(fd, settle))
+            watched.append(_loop.watch(fd, settle))
         for fd in writers:
             loop.add_writer(fd, settle)
         return await changed
@@ -147,6 +147,6 @@ async def _first(loop, changed, readers, writers, seconds):
         if timer is not None:
             timer.cancel()
         for each in watched:
-            _aio.unwatch(each)
+            _loop.unwatch(each)
         for fd in writers:
             loop.remove_writer(fd)

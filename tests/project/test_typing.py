@@ -14,6 +14,8 @@ import pytest
 from paths import ROOT
 
 import zmqcy.asyncio
+from zmqcy._loop import Done
+from zmqcy._operations import Operation
 
 REJECTED = ROOT / "tests" / "project" / "typing" / "rejected.py"
 
@@ -126,7 +128,7 @@ def test_asyncio_takes_operations_for_futures():
 
 def test_futures_have_what_those_of_asyncio_have():
     public = {name for name in vars(asyncio.Future) if name[0] != "_"} - {"set_result", "set_exception"}
-    for kind in (zmqcy._aio.Done, zmqcy._aio.Operation):
+    for kind in (Done, Operation):
         assert public - set(dir(kind)) == set()
 
 

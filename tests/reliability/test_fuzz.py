@@ -24,7 +24,7 @@ def test_any_argument_of_any_call_gives_a_result_or_an_exception(seed):
     assert failed is None, failed
 
 
-EXTENSIONS = ["_library", "_context", "_message", "_base", "_socket", "_poll", "_proxy", "_aio"]
+EXTENSIONS = ["_library", "_context", "_message", "_base", "_socket", "_poll", "_proxy", "_loop", "_operations", "_aio"]
 
 
 @rows("name", EXTENSIONS)

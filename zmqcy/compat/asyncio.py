@@ -17,7 +17,7 @@ from typing import Any
 
 import zmqcy
 import zmqcy.asyncio
-from zmqcy import _aio
+from zmqcy import _loop, _operations
 from zmqcy.compat import core
 from zmqcy.compat.utils import dumps, loads
 
@@ -75,7 +75,7 @@ def _teach_tornado() -> None:
     """Let `yield` in a coroutine of tornado take operations: it wants futures of asyncio, and asks this for others."""
     gen = sys.modules.get("tornado.gen")
     if gen is not None:
-        for kind in (_aio.Operation, _aio.Done):
+        for kind in (_operations.Operation, _loop.Done):
             gen.convert_yielded.register(kind, _as_future)
         Socket._taught = True
 

@@ -1,11 +1,29 @@
-# Private to `_aio`: what its objects have.
+# Operations and their queues, for the calls that begin them.
 
 from cpython.object cimport PyObject
 
 from zmqcy._base cimport BaseSocket
 from zmqcy._context cimport Watch
+from zmqcy._loop cimport Loop
 from zmqcy._message cimport MessageTracker
 from zmqcy._system cimport nsec
+
+cdef extern from "Python.h":
+    PyObject *PyThreadState_GetDict() noexcept
+    PyObject *PyDict_GetItem(PyObject *dictionary, object key) noexcept
+
+cdef enum:
+    # What an operation does.
+    SEND = 1
+    RECEIVE = 2       # one part
+    RECEIVE_INTO = 3
+    GATHER = 4        # whole messages, or many
+    GATHER_INTO = 5
+    POLL = 6
+
+cdef enum:
+    FEW = 32            # operations after which it is worth asking for the time, and whether the loop has turned since
+    FOREIGN_MOST = 128  # that may follow on each other where to turn is the subclass's own doing
 
 
 cdef struct Node:
@@ -16,34 +34,9 @@ cdef struct Node:
     PyObject *reference    # to it; NULL with a GIL
 
 
-cdef class Loop:
-    # An event loop of asyncio, and how much its sockets have done since it turned.
-    cdef object __weakref__
-    cdef readonly object loop
-    cdef object selector   # what watches descriptors: the loop or, where it cannot, a thread of ours
-    cdef object sign       # of its running, in the state of its thread
-    cdef int count
-    cdef nsec began
-    cdef bint armed
-    cdef set attended      # weak references to the sockets whose events are read though nobody waits
-    cdef bint ticking      # and the timer for that runs
-
-    cdef bint long_run(self) except -1
-    cdef dict readers      # by descriptor: lists of functions
-
-    cdef int add_reader(self, int fd, object callback) except -1
-    cdef int remove_reader(self, int fd, object callback) except -1
-    cdef int attend(self, Socket socket) except -1
-
-
-cdef class Done:
-    cdef object value
-    cdef Loop loop
-
-
 cdef class Waker:
     cdef Node *operation   # its place; NULL once that is gone
-    cdef Socket socket
+    cdef QueuedSocket socket
     cdef Loop loop
     cdef object callback   # of the task; None: it does not wait, or was woken
     cdef object context
@@ -55,7 +48,7 @@ cdef class Waker:
 
 cdef class Operation:
     cdef object __weakref__
-    cdef Socket socket
+    cdef QueuedSocket socket
     cdef Loop loop         # in which it was made; None: it is none of asyncio
     cdef Node node
     cdef int kind
@@ -101,7 +94,7 @@ cdef class Operation:
     cdef object exception_of(self)
 
 
-cdef class Socket(BaseSocket):
+cdef class QueuedSocket(BaseSocket):
     cdef Loop loop
     cdef Loop attendant    # which reads its events now and then
     cdef object schedule   # without a Loop: what has a function called soon
@@ -148,3 +141,36 @@ cdef class Socket(BaseSocket):
     cdef int stop_watching(self) except -1
     cdef int abandon(self) except -1
     cdef int sweep_soon(self) except -1
+    cdef object await_events(self, int wanted, object timeout, bint yielding)
+    cdef object next_of(self, object operation)
+
+
+cdef inline PyObject *sign_of_loop() noexcept:
+    # What asyncio leaves in the thread's state while a loop runs there, and nobody else: a look at it costs a tenth of
+    # asking asyncio, which before Python 3.12 makes a system call. NULL where this asyncio leaves none.
+    cdef PyObject *state = PyThreadState_GetDict()
+    return NULL if state is NULL else PyDict_GetItem(state, "__asyncio_running_event_loop__")
+
+
+cdef inline int arrive(QueuedSocket socket, str call) except -1:
+    # The check before each operation: it is in the running loop, which is the socket's.
+    cdef Loop loop = socket.loop
+    cdef PyObject *sign
+    if loop is not None:
+        sign = sign_of_loop()
+        if sign is not NULL and sign is <PyObject *> loop.sign:
+            return 0
+    return 0 if socket.foreign else socket.arrive_slowly(call)
+
+
+cdef inline bint due(QueuedSocket socket) except -1:
+    # Tell whether the loop is to turn before the next operation.
+    cdef Loop loop = socket.loop
+    if loop is None:
+        socket.count += 1
+        if socket.count < FOREIGN_MOST:
+            return False
+        socket.count = 0
+        return True
+    loop.count += 1
+    return loop.count >= FEW and loop.long_run()

@@ -1,0 +1,1071 @@
+"""Operations that wait, and the sockets in whose queues they do.
+
+What must wait is an `Operation`, a future, in a queue of its socket. The descriptor of the socket is edge-triggered: it
+tells that something has happened since somebody looked last. So whoever operates on the socket, an option read
+included, makes `look` run afterwards (the socket is WATCHED as long as anybody waits), and `look` reads ZMQ_EVENTS and
+lets the head of each queue go on.
+
+Nothing is taken from a socket for somebody who may be gone when it arrives. A task that awaits an operation is only
+woken; the message is taken in the step in which the task goes on, so that a task that was cancelled meanwhile, or timed
+out, has taken nothing. An operation that is used as a future instead (`gather`, `wait`, callbacks) is carried out by
+`look`, and keeps its result; once it has one, it cannot be cancelled. One that nobody refers to any more leaves its
+queue, and has done nothing.
+
+Where an answer is likely to come soon, a socket that waits has itself looked at in each turn of the loop for as long as
+its `spin` says, which keeps the thread awake: to be woken costs more than a round trip.
+"""
+
+cimport cython
+from cython cimport critical_section
+from cpython.object cimport PyObject
+from cpython.ref cimport Py_INCREF, Py_XDECREF
+from libc.errno cimport ENOTSOCK
+
+from zmqcy._base cimport BaseSocket, enter, events_of, forget
+from zmqcy._context cimport (
+    BUSY, CLOSED, FORKED, FREE_THREADED, HELD, WATCHED, alive, insert, lock_lists, remove, unlock_lists)
+from zmqcy._core cimport (
+    ONE_EACH, PROBE, deadline_of, fetch, fetch_into, fetch_multipart_into, gather, put_parts, to_messages,
+    would_block)
+from zmqcy._library cimport EXPIRED, FOREVER, deadline_after, error, interrupted, to_flags
+from zmqcy._loop cimport (
+    PYGEN_NEXT, PYGEN_RETURN, Done, Loop, call_soon, current_loop, define_future, event_loop, finished, loop_of)
+from zmqcy._message cimport MessageTracker, new_tracker
+from zmqcy._system cimport drain, now, nsec, yield_processor
+from zmqcy.libzmq cimport (
+    ZMQ_DONTWAIT, ZMQ_EVENT_MONITOR_STOPPED, ZMQ_LINGER, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_RCVTIMEO,
+    ZMQ_SNDTIMEO, zmq_socket_monitor)
+
+import weakref
+
+from zmqcy import errors
+
+cdef extern from "Python.h":
+    void PyErr_SetObject(object type, object value) noexcept
+    void PyErr_WriteUnraisable(object where) noexcept
+
+cdef enum:
+    # The states of an operation.
+    PENDING = 0
+    FINISHED = 1
+    FAILED = 2
+    CANCELLED = 3
+
+cdef enum:
+    # What has become of who was served.
+    TRIED = 1
+    GONE = 2
+
+cdef enum:
+    TURNS = 64         # looks at a socket in a turn of the loop
+    FUTILE = 3         # looks after which it is of no use: the events say what is not so
+    SHORT_WAIT = 4     # times the spin: a wait that was no longer makes the next one spin
+    LONGEST_LEAVE = 1  # seconds that another thread waits for the loop to let go of a socket
+
+cdef double RETRY = 0.001  # seconds, doubled each time
+cdef double LONGEST_RETRY = 0.064
+
+
+cdef object to_exception(object type, object value):
+    if isinstance(type, BaseException):
+        return type
+    return value if isinstance(value, BaseException) else type() if value is None else type(value)
+
+
+# ------------------------------------------------------------------------------------------------------ what must wait
+
+@cython.final
+cdef class Waker:
+    """The future that a task waits for: that it is the turn of its operation. It has no result."""
+
+    @property
+    def _asyncio_future_blocking(self):
+        return self.blocking
+
+    @_asyncio_future_blocking.setter
+    def _asyncio_future_blocking(self, blocking):
+        self.blocking = blocking
+
+    def get_loop(self):
+        return event_loop(self.loop)
+
+    def done(self):
+        return self.callback is None
+
+    def cancelled(self):
+        return self.cancelled_by is not None
+
+    def add_done_callback(self, fn, /, *, context=None):
+        self.callback = fn
+        self.context = context
+
+    def cancel(self, msg=None):
+        if self.callback is None:
+            return False
+        self.cancelled_by = (msg,)
+        with critical_section(self.socket):
+            operation = None if self.operation is NULL else operation_at(self.operation)
+            if operation is not None:
+                (<Operation> operation).settle(CANCELLED, msg)
+            self.wake(False)
+        return True
+
+    def result(self):
+        if self.cancelled_by is not None:
+            raise cancelled_error(self.cancelled_by[0])
+
+    cdef int wake(self, bint at_once) except -1:
+        """Let the task go on: soon or, where no other task is in its step, at once, which saves a turn."""
+        with critical_section(self.socket):
+            callback, context = self.callback, self.context
+            self.callback = self.context = None
+        if callback is None:
+            pass
+        elif at_once and context is not None:
+            context.run(callback, self)
+        else:
+            event_loop(self.loop).call_soon(callback, self, context=context)
+        return 0
+
+
+cdef object cancelled_error(object message):
+    from asyncio import CancelledError
+    return CancelledError() if message is None else CancelledError(message)
+
+
+cdef inline void append(Node *queue, Node *node) noexcept:
+    node.previous = queue.previous
+    node.following = queue
+    queue.previous.following = node
+    queue.previous = node
+
+
+cdef inline void unlink(Node *node) noexcept:
+    if node.following is not NULL:
+        node.previous.following = node.following
+        node.following.previous = node.previous
+        node.previous = node.following = NULL
+
+
+cdef list operations_of(Node *ring):
+    cdef list found = []
+    cdef Node *node = ring.following
+    while node is not ring:
+        operation = operation_at(node)
+        if operation is not None:
+            found.append(operation)
+        node = node.following
+    return found
+
+
+cdef Operation operation_at(Node *node):
+    """Return the operation at a place, or None: it is about to leave it. Comes within the socket's critical section."""
+    return alive(node.owner, node.reference)
+
+
+def _expire(reference):
+    operation = reference()
+    if operation is not None:
+        operation._expire()
+
+
+def _try_unless_awaited(reference):
+    """Go on, after a turn of the loop, with what is used as a future: no task will."""
+    cdef Operation operation = reference()
+    if operation is None:
+        return
+    with critical_section(operation.socket):
+        if operation.state == PENDING and operation.yielding and not operation.awaited:
+            operation.go_on(operation.node.previous.owner is NULL)
+
+
+@cython.final
+@cython.no_gc_clear  # its node is in the socket, which it keeps until it has left the queue
+cdef class Operation:  # without a list of free ones: Python calls no __del__ where one was called before
+    """A future for what has to wait in a socket's queue. Cancelling it before it is done takes and sends nothing.
+
+    Attributes
+    ----------
+    sent : int
+        How many messages of a batch have gone so far.
+    """
+
+    def __dealloc__(self):
+        if self.socket is not None:
+            with critical_section(self.socket):
+                if self.waker is not None and type(self.waker) is Waker:
+                    (<Waker> self.waker).operation = NULL
+                if self.state == PENDING:
+                    try:
+                        self.leave(CANCELLED)
+                    except Exception:  # the interpreter ends, and has taken the loop or the methods of the types away
+                        pass
+        Py_XDECREF(self.node.reference)
+
+    def __del__(self):
+        if self.state == FAILED and not self.noticed and self.loop is not None:
+            self.noticed = True
+            self.loop.loop.call_exception_handler({
+                "message": f"{self.call}: the exception of the operation was never retrieved",
+                "exception": self.value, "future": self})
+
+    cdef object attempt(self):
+        """Try without waiting. Return the result in a tuple, or None: it would wait."""
+        cdef int flags = self.flags | ZMQ_DONTWAIT | PROBE
+        cdef Py_ssize_t sent, count
+        cdef object value
+        if self.kind == POLL:
+            value = self.socket.current_events(self.call) & self.flags
+            return (value,) if value else None
+        if self.kind != SEND:
+            value = receive_as(
+                self.socket, self.kind, flags, self.copy, self.call, self.limit, self.whole, self.nested, self.target)
+            return None if value is None else (value,)
+        sent = put_parts(self.socket, self.parts, self.ends, flags, self.copy, self.tracker, None, self.call)
+        if sent == 0:
+            return None
+        self.sent += sent
+        if self.ends is None:
+            if self.tracker is not None:
+                self.tracker.seal()
+            return (self.tracker,)
+        count = sent if self.ends is ONE_EACH else sum(self.ends[:sent])
+        if count == len(self.parts):
+            return (self.sent,)
+        del self.parts[:count]
+        if self.ends is not ONE_EACH:
+            del self.ends[:sent]
+        return None
+
+    cdef int go_on(self, bint first) except -1:
+        """Try, if it is the first in its queue. End where that ends it; otherwise wait on, if it may."""
+        cdef object result = None
+        try:
+            if first:
+                result = self.attempt()
+            if result is not None:
+                self.settle(FINISHED, result[0])
+            elif self.expired:
+                self.give_up()
+            elif self.yielding:
+                self.yielding = False
+                self.wait()
+        except Exception as exception:
+            self.settle(FAILED, exception)
+        return 0
+
+    cdef int wait(self) except -1:
+        """Begin to wait in the queue: start the timer, and have the descriptor watched."""
+        cdef QueuedSocket socket = self.socket
+        cdef nsec deadline = EXPIRED
+        if self.kind == POLL:
+            deadline = deadline_after(self.timeout, self.call)
+        elif not self.flags & ZMQ_DONTWAIT:
+            deadline = deadline_of(
+                socket, self.timeout, ZMQ_SNDTIMEO if self.kind == SEND else ZMQ_RCVTIMEO, self.call)
+        self.start = 0 if self.flags & ZMQ_DONTWAIT else now()
+        if deadline == EXPIRED:
+            return self.give_up()
+        if deadline != FOREVER:
+            self.seconds = max(0, deadline - now()) / 1e9
+            if self.loop is not None:
+                self.timer = self.loop.loop.call_later(self.seconds, _expire, weakref.ref(self))
+        socket.record.stats.waits += 1
+        socket.start_watching()
+        self.hopeful = self.kind != SEND and socket.record.asked
+        if self.hopeful and socket.record.eager:
+            socket.spin_soon()
+        return 0
+
+    cdef int give_up(self) except -1:
+        """End because the time is up, or no time was given."""
+        if self.kind == POLL:
+            return self.settle(FINISHED, 0)
+        if self.sent:
+            return self.settle(FINISHED, self.sent)
+        would_block(self.socket, 0, self.start, self.call)
+
+    def _expire(self):
+        with critical_section(self.socket):
+            self.expired = True
+            if self.state == PENDING and not self.woken:  # or its task has still to try
+                self.go_on(False)
+
+    cdef int leave(self, int state) except -1:
+        """Leave the queue, and let the next one have its turn."""
+        cdef QueuedSocket socket = self.socket
+        self.state = state
+        if self.hopeful:
+            socket.record.eager = now() - self.start < SHORT_WAIT * socket.record.spin
+        unlink(&self.node)
+        if self.timer is not None:
+            self.timer.cancel()
+            self.timer = None
+        if socket.looking:
+            pass
+        elif socket.idle():
+            socket.sweep_soon()
+        elif self.woken or self.yielding:  # a look may have passed over those behind it
+            socket.soon()
+        return 0
+
+    cdef int settle(self, int state, object value) except -1:
+        """End: leave the queue, and tell who waits for it."""
+        cdef list callbacks = self.callbacks
+        if state == FAILED and self.counted:
+            value.sent = self.sent + getattr(value, "sent", 0)
+        self.value = value
+        self.leave(state)
+        self.parts = self.ends = None
+        self.target = None
+        if self.waker is not None:
+            if type(self.waker) is Waker:
+                (<Waker> self.waker).wake(False)
+            else:
+                self.waker()
+        self.socket.kept.discard(self)
+        if callbacks is not None:
+            self.callbacks = None
+            for callback, context in callbacks:
+                event_loop(self.loop).call_soon(callback, self, context=context)
+        return 0
+
+    cdef bint step(self) except -1:
+        """Go on in the task that awaits it. Return whether it has ended."""
+        if self.state == PENDING and self.woken:
+            self.woken = False
+            self.go_on(self.node.previous.owner is NULL)
+        return self.state != PENDING
+
+    cdef object outcome(self):
+        if self.state == FINISHED:
+            return self.value
+        if self.state == CANCELLED:
+            raise self._make_cancelled_error()
+        raise self.exception_of()
+
+    cdef object exception_of(self):
+        self.noticed = True
+        if self.ends_loop and isinstance(self.value, errors.ContextTerminated):
+            return StopAsyncIteration()
+        return self.value
+
+    # ---- as a future
+
+    @property
+    def _asyncio_future_blocking(self):
+        return False
+
+    @_asyncio_future_blocking.setter
+    def _asyncio_future_blocking(self, blocking):
+        pass
+
+    def done(self):
+        """Tell whether it has ended."""
+        return self.state != PENDING
+
+    def cancelled(self):
+        """Tell whether it was cancelled."""
+        return self.state == CANCELLED
+
+    def cancel(self, msg=None):
+        """Cancel it, unless it has ended. Return whether that was so: then nothing was taken or sent.
+
+        Of a batch, `sent` messages have gone.
+        """
+        with critical_section(self.socket):
+            if self.state != PENDING:
+                return False
+            self.settle(CANCELLED, msg)
+            return True
+
+    @property
+    def _cancel_message(self):
+        return self.value if self.state == CANCELLED else None
+
+    def _make_cancelled_error(self):  # which asyncio.gather asks for
+        exception = cancelled_error(self._cancel_message)
+        if self.counted:
+            exception.sent = self.sent
+        return exception
+
+    def result(self):
+        """Return the result, or raise what it failed by."""
+        if self.state == PENDING:
+            from asyncio import InvalidStateError
+            raise InvalidStateError(f"{self.call}: the operation has not ended")
+        return self.outcome()
+
+    def exception(self):
+        """Return what it failed by, or None."""
+        if self.state == FAILED:
+            return self.exception_of()
+        self.result()
+
+    def get_loop(self):
+        """Return the event loop in which it waits."""
+        return event_loop(self.loop)
+
+    def add_done_callback(self, fn, /, *, context=None):
+        """Have a function called by the loop, with this object, when it has ended."""
+        loop = event_loop(self.loop)
+        if context is None:
+            from contextvars import copy_context
+            context = copy_context()
+        with critical_section(self.socket):
+            if self.state != PENDING:
+                loop.call_soon(fn, self, context=context)
+                return
+            if self.callbacks is None:
+                self.callbacks = []
+                self.socket.kept.add(self)
+            self.callbacks.append((fn, context))
+
+    def remove_done_callback(self, fn, /):
+        """Take a function back. Return how many times it was there."""
+        with critical_section(self.socket):
+            if self.callbacks is None:
+                return 0
+            kept = [each for each in self.callbacks if each[0] != fn]
+            removed = len(self.callbacks) - len(kept)
+            self.callbacks = kept or None
+            if not kept and not (self.socket.keen and self.kind == SEND):
+                self.socket.kept.discard(self)
+            return removed
+
+    def __await__(self):
+        if self.awaited and self.state == PENDING:  # by a task that is to take the result itself
+            future = event_loop(self.loop).create_future()
+            self.add_done_callback(lambda operation: copy_outcome(operation, future))
+            return future.__await__()
+        self.awaited = True
+        return self
+
+    def __iter__(self):
+        return self.__await__()
+
+    def __next__(self):
+        raise NotImplementedError  # see define_future
+
+    def throw(self, type, value=None, traceback=None):
+        """Take note that the task that awaits it is cancelled, or ends otherwise."""
+        exception = to_exception(type, value)
+        if self.counted:
+            exception.sent = self.sent
+        self.close()
+        raise exception
+
+    def close(self):
+        """Take note that the task that awaits it has gone."""
+        with critical_section(self.socket):
+            self.noticed = True
+            if self.state == PENDING:
+                self.settle(CANCELLED, None)
+
+    def __repr__(self):
+        state = ("pending", "done", "failed", "cancelled")[self.state]
+        return f"<Operation {self.call} {state}>"
+
+    # ---- for other kinds of loops, whose tasks wait in their own way
+
+    def _wait_by(self, waker):
+        """Have a function called when it is the turn of the operation, or when it has ended."""
+        with critical_section(self.socket):
+            self.awaited = True
+            self.waker = waker
+            if self.woken:
+                waker()
+
+    def _step(self, bint turned=False):
+        """Go on in the task that waits for it. Return whether it has ended. `turned`: as it was asked to."""
+        with critical_section(self.socket):
+            self.woken |= turned
+            return self.step()
+
+    @property
+    def _yielding(self):
+        return self.yielding
+
+
+cdef int send_to_operation(PyObject *itself, PyObject *value, PyObject **result) except -1:
+    cdef Operation operation = <Operation> itself
+    cdef object given
+    cdef Waker waker
+    cdef int how = PYGEN_NEXT
+    with critical_section(operation.socket):
+        if operation.step():
+            given = operation.outcome()
+            how = PYGEN_RETURN
+        elif operation.yielding:
+            operation.woken = True
+            given = None  # the task goes on in the next turn of the loop
+        else:
+            waker = operation.waker
+            if waker is None:
+                waker = Waker.__new__(Waker)
+                waker.loop = operation.loop
+                waker.socket = operation.socket
+                waker.operation = &operation.node
+                operation.waker = waker
+            if waker.blocking:  # a task takes note; who iterates in C would get it without end, deaf to signals
+                raise RuntimeError(f"{operation.call}: await is to be used with it")
+            waker.blocking = True
+            given = waker
+    Py_INCREF(given)
+    result[0] = <PyObject *> given
+    return how
+
+
+cdef int copy_outcome(Operation operation, object future) except -1:
+    if future.done():
+        pass
+    elif operation.state == FINISHED:
+        future.set_result(operation.value)
+    elif operation.state == CANCELLED:
+        future.cancel()
+    else:
+        future.set_exception(operation.exception_of())
+    return 0
+
+
+define_future(Operation, send_to_operation)
+define_future(Waker, NULL)
+
+
+# -------------------------------------------------------------------------------------------------------- the sockets
+
+cdef object receive_as(
+        BaseSocket socket, int kind, int flags, object copy, str call, Py_ssize_t limit, bint whole, bint nested,
+        object target):
+    """Receive what one of the kinds of receiving says."""
+    if kind == RECEIVE:
+        return fetch(socket, flags, copy, None, call)
+    if kind == RECEIVE_INTO:
+        return fetch_into(socket, target, limit, flags, None, call)
+    if kind == GATHER_INTO:
+        return fetch_multipart_into(socket, target, flags, None, call)
+    return gather(socket, limit, whole, nested, not copy, flags, None, call)
+
+
+cdef inline Node *queue_of(QueuedSocket socket, int kind) noexcept:
+    return &socket.senders if kind == SEND else &socket.polls if kind == POLL else &socket.receivers
+
+
+cdef void touched(object socket) noexcept:
+    """Take note that somebody is about to operate on a socket that is waited for."""
+    if not (<QueuedSocket> socket).looking and not (<QueuedSocket> socket).idle():
+        (<QueuedSocket> socket).soon()
+
+
+@cython.no_gc_clear  # what it watches must be there until it is taken out
+cdef class QueuedSocket(BaseSocket):
+    """The asynchronous side of a socket: its queues, and who watches its descriptor."""
+
+    def __cinit__(self):
+        self.receivers.previous = self.receivers.following = &self.receivers
+        self.senders.previous = self.senders.following = &self.senders
+        self.polls.previous = self.polls.following = &self.polls
+        self.watch.tell = self.watch_of_origin.tell = touched
+        self.watch.epoll = self.watch_of_origin.epoll = -1
+        self.watch.of_socket.owner = &self.watch
+        self.watch_of_origin.of_socket.owner = &self.watch_of_origin
+        self.watch.listener = self.watch_of_origin.listener = <PyObject *> self
+        self.kept = set()
+        self.patience = RETRY
+        self.foreign = type(self)._foreign
+        self.keen = type(self)._keen
+
+    _foreign = False
+    _keen = False
+
+    def __dealloc__(self):
+        lock_lists()
+        remove(&self.watch.of_socket)
+        remove(&self.watch_of_origin.of_socket)
+        unlock_lists()
+
+    cdef int arrive_slowly(self, str call) except -1:
+        cdef PyObject *sign
+        running = current_loop()
+        if running is None:
+            raise RuntimeError(f"{call}: no event loop runs in this thread; it is for coroutines")
+        if self.loop is None or running is not self.loop.loop:
+            if self.loop is not None:
+                if not self.loop.loop.is_closed():
+                    raise RuntimeError(f"{call}: the socket belongs to another event loop, which is not closed")
+                self.abandon()
+            self.loop = loop_of(running)
+        sign = sign_of_loop()
+        if sign is not NULL:
+            self.loop.sign = <object> sign
+        if self.networked:
+            self.attend()
+        return 0
+
+    cdef int attend(self) except -1:
+        cdef object running = None if self.is_shadow else self._event_loop()
+        if running is not None and (self.attendant is None or self.attendant.loop is not running):
+            self.attendant = loop_of(running)
+            self.attendant.attend(self)
+        return 0
+
+    def _attended_by(self, Loop loop):
+        """Read the events, unless the descriptor is watched. Return whether that loop is to go on with it."""
+        with critical_section(self):
+            if self.attendant is not loop or self.record.state & (CLOSED | FORKED):
+                return False
+            if self.idle():
+                self.catch_up()
+            return True
+
+    def _event_loop(self):
+        """Return what has a `call_later` in the event loop that runs in this thread; None: none runs."""
+        return current_loop()
+
+    cdef int abandon(self) except -1:
+        """Forget who waits in a loop that was closed."""
+        self.loop = None
+        self.watching = self.look_due = self.sweep_due = self.spinning = False
+        for operation in list(self.kept):
+            (<Operation> operation).callbacks = None
+        self.kept.clear()
+        self.end_all(0, None)
+        return 0
+
+    cdef object failed(self, Exception exception):
+        """Return a future with an exception or, where the running loop has none for this socket, raise it."""
+        if self.foreign or self.loop is None or current_loop() is not self.loop.loop:
+            raise exception
+        future = self.loop.loop.create_future()
+        future.set_exception(exception)
+        return future
+
+    # ---- waiting
+
+    cdef bint idle(self) noexcept:
+        return (
+            self.receivers.following is &self.receivers and self.senders.following is &self.senders
+            and self.polls.following is &self.polls)
+
+    @critical_section
+    def _waiting(self):
+        """Return the operations that wait to receive, and for events."""
+        return operations_of(&self.receivers) + operations_of(&self.polls)
+
+    cdef object begin(self, Operation operation, object timeout, bint yielding):
+        """Put an operation that cannot end now at the end of its queue."""
+        operation.socket = self
+        operation.loop = self.loop
+        operation.timeout = timeout
+        operation.yielding = yielding
+        operation.node.owner = <PyObject *> operation
+        if FREE_THREADED:
+            reference = weakref.ref(operation)
+            Py_INCREF(reference)
+            operation.node.reference = <PyObject *> reference
+        operation.awaited = self.foreign
+        if not yielding:
+            operation.wait()
+        if operation.state == PENDING:
+            append(queue_of(self, operation.kind), &operation.node)
+            if self.keen and operation.kind == SEND:
+                self.kept.add(operation)
+            if yielding and not self.foreign:
+                self.loop.loop.call_soon(_try_unless_awaited, weakref.ref(operation))
+        return operation
+
+    cdef int start_watching(self) except -1:
+        self.descriptor("fileno")
+        if self.watch.of_socket.place is NULL:
+            self.watch.reference = self.watch_of_origin.reference = self.record.reference
+            lock_lists()
+            insert(&self.watch.of_socket, &self.record.watches)
+            if isinstance(self.origin, BaseSocket):
+                insert(&self.watch_of_origin.of_socket, &(<BaseSocket> self.origin).record.watches)
+            unlock_lists()
+        self.mark()
+        if not self.watching and not self.foreign:
+            self.loop.add_reader(self.descriptor("fileno"), self._ready)
+            self.watching = True
+        return 0
+
+    cdef void mark(self) noexcept:
+        """Have every operation on the socket noticed."""
+        self.record.state |= WATCHED
+        if self.watch_of_origin.of_socket.place is not NULL:
+            with critical_section(self.origin):
+                (<BaseSocket> self.origin).record.state |= WATCHED
+
+    cdef int stop_watching(self) except -1:
+        if self.watching:
+            self.watching = False
+            self.loop.remove_reader(self.descriptor("fileno"), self._ready)
+        return 0
+
+    cdef int sweep_soon(self) except -1:
+        """Have the descriptor watched no longer, unless somebody waits again by then."""
+        if self.watching and not self.sweep_due and not self.loop.loop.is_closed():
+            self.sweep_due = True
+            call_soon(self.loop.loop, self._sweep)
+        return 0
+
+    @critical_section
+    def _sweep(self):
+        self.sweep_due = False
+        if self.idle():
+            self.stop_watching()
+
+    cdef int soon(self) except -1:
+        """Look at the socket in the next turn of the loop."""
+        if self.look_due:
+            pass
+        elif self.schedule is not None:
+            self.look_due = True
+            try:
+                self.schedule(self._look)
+            except RuntimeError:  # that loop has ended
+                self.look_due = False
+        elif self.loop is not None:
+            self.look_due = True
+            call_soon(self.loop.loop, self._look)
+        return 0
+
+    cdef int spin_soon(self) except -1:
+        """Look at the socket in each turn of the loop for a while: the answer to what was sent may come."""
+        if self.record.spin == 0 or self.loop is None:
+            return 0
+        self.spin_until = now() + self.record.spin
+        if not self.spinning:
+            self.spinning = True
+            self.loop.loop.call_soon(self._spin)
+        return 0
+
+    def _spin(self):
+        with critical_section(self):
+            self.spinning = False
+        self.look()
+        with critical_section(self):
+            if not self.spinning and not self.idle() and now() < self.spin_until:
+                yield_processor()
+                self.spinning = True
+                self.loop.loop.call_soon(self._spin)
+
+    def _look(self):
+        with critical_section(self):
+            self.look_due = False
+        self.look()
+
+    def _ready(self):
+        self.look()
+
+    cdef bint look_once(self, int *turns, int *events) except -1:
+        """Read the events for those who wait. Return whether there is somebody to go on."""
+        cdef int number
+        events[0] = 0
+        if self.idle() or self.record.state & (CLOSED | FORKED):
+            return False
+        turns[0] += 1
+        if self.record.state & BUSY or turns[0] > TURNS:  # another thread is in it; others are to have their turn
+            self.soon()
+            return False
+        if self.record.state & WATCHED:  # pollers, too, are to know that it was looked at
+            forget(&self.record)
+        if self.record.signaler.poller is not NULL:
+            drain(self.record.signaler.fd)
+        number = events_of(self.record.handle, events)
+        if interrupted(number):
+            return self.look_once(turns, events)
+        if number:
+            self.end_all(number, None)
+            return False
+        if self.record.state & HELD:
+            events[0] |= ZMQ_POLLIN
+        return True
+
+    cdef int look(self) except -1:
+        """Let those go on that can, and take note of what has ended all of them.
+
+        A task that goes on at once runs code of its own here: not within the critical section of the socket.
+        """
+        cdef int events = 0, turns = 0, futile = 0, served
+        cdef bint going
+        with critical_section(self):
+            if self.looking:
+                return 0
+            self.looking = True
+        try:
+            while True:
+                with critical_section(self):
+                    going = self.look_once(&turns, &events)
+                    served = self.serve_polls(events) if going else 0
+                if not going:
+                    break
+                if events & ZMQ_POLLIN:
+                    served |= self.serve(&self.receivers)
+                if events & ZMQ_POLLOUT:
+                    served |= self.serve(&self.senders)
+                if served & GONE:
+                    futile = 0
+                    self.patience = RETRY
+                elif served == 0:
+                    break
+                else:  # what was tried in vain may have changed what the others wait for
+                    futile += 1
+                    if futile == FUTILE:  # a ROUTER that must not drop is always ready, and has no room for this peer
+                        self.patience = min(2 * self.patience, LONGEST_RETRY)
+                        if self.loop is not None:
+                            self.loop.loop.call_later(self.patience, self._look)
+                        break
+        except BaseException:
+            self.soon()  # for the others
+            raise
+        finally:
+            with critical_section(self):
+                self.looking = False
+                if self.idle():
+                    self.sweep_soon()
+                else:
+                    self.mark()
+        return 0
+
+    cdef int serve(self, Node *queue) except -1:
+        """Let the first of a queue go on. Return whether it has GONE, or was TRIED in vain."""
+        cdef Operation operation
+        cdef Waker waker = None
+        with critical_section(self):
+            if queue.following is queue:
+                return 0
+            operation = operation_at(queue.following)
+            if operation is None:
+                self.soon()
+                return 0
+            if operation.woken or operation.yielding:
+                return 0
+            if operation.waker is None or operation.callbacks is not None:
+                operation.go_on(True)
+            else:
+                operation.woken = True
+                if type(operation.waker) is not Waker:
+                    operation.waker()
+                    return 0
+                waker = operation.waker
+        if waker is not None:
+            waker.wake(True)
+        with critical_section(self):
+            if waker is not None and operation.woken:  # its task was cancelled, and leaves the queue in its next step
+                return 0
+            return TRIED if operation.state == PENDING else GONE
+
+    cdef int serve_polls(self, int events) except -1:
+        """End the polls that wanted one of these events."""
+        cdef Operation operation
+        cdef Node *node = self.polls.following
+        while node is not &self.polls:
+            operation = operation_at(node)
+            node = node.following
+            if operation is not None and events & operation.flags:
+                operation.settle(FINISHED, events & operation.flags)
+        return 0
+
+    cdef int end_all(self, int number, str text) except -1:
+        """End all that wait, with an error; 0: they are cancelled, and nobody is told."""
+        cdef Operation operation
+        cdef Node *queue
+        for kind in (RECEIVE, SEND, POLL):
+            queue = queue_of(self, kind)
+            while queue.following is not queue:
+                operation = operation_at(queue.following)
+                if operation is None:
+                    unlink(queue.following)
+                elif number:
+                    operation.settle(FAILED, error(number, operation.call, self.record.type, None, text))
+                else:
+                    operation.leave(CANCELLED)
+        return 0
+
+    cdef void closing(self) noexcept:
+        cdef object loop = None if self.loop is None else self.loop.loop
+        try:
+            self._leave()
+            if loop is not None and loop.is_closed():
+                self.abandon()
+            elif loop is not None and loop.is_running() and current_loop() is not loop:
+                if self.watching or not self.idle():
+                    self.leave_from_outside(loop)
+            self._let_go()
+        except Exception as exception:
+            PyErr_SetObject(type(exception), exception)
+            PyErr_WriteUnraisable(self)
+
+    @critical_section
+    def _end_of(self, cls, linger):
+        """Close the socket. Return one of a class that receives a message once it has sent what it owes, or None."""
+        cdef QueuedSocket end
+        cdef bytes endpoint
+        # Over inproc all is with the peer at once; but it has to take note of the end, which it may never do.
+        if self.is_shadow or not self.networked or self.record.state & (CLOSED | FORKED):
+            self.close(linger)
+            return None
+        try:
+            if linger is not None:
+                self.set_option(ZMQ_LINGER, linger, "close")
+        except errors.ContextTerminated:
+            self.close()
+            return None
+        endpoint = f"inproc://zmqcy.end.{<size_t> self.record.handle}.{now()}".encode()
+        try:
+            enter(self, "close")
+            end = cls(self.owner, ZMQ_PAIR)
+            if zmq_socket_monitor(self.record.handle, endpoint, ZMQ_EVENT_MONITOR_STOPPED) < 0:
+                end.close(0)
+                end = None
+            else:
+                self.note_name(endpoint)
+                end.connect(endpoint.decode())
+        except errors.ZMQError:  # the context has ended, or has no more sockets
+            end = None
+        self.close()
+        return end
+
+    # ---- for other kinds of loops
+
+    @critical_section
+    def _take_home(self, schedule, Operation operation):
+        """Have a function of the loop, which may be called from any thread, call `_look` soon."""
+        cdef Node node = operation.node
+        unlink(&operation.node)
+        others = not self.idle()
+        if node.following is not NULL:
+            operation.node = node
+            node.previous.following = node.following.previous = &operation.node
+        if others and self.schedule is not None:
+            raise RuntimeError(f"{operation.call}: the socket is waited for in another event loop")
+        self.schedule = schedule
+        self.look_due = False
+        if self.networked:
+            self.attend()
+
+    @critical_section
+    def _wake_another(self, Operation operation):
+        """Wake somebody else who waits, who is to watch the descriptor now."""
+        cdef Node *queue
+        cdef Node *node
+        cdef Operation other
+        for kind in (RECEIVE, SEND, POLL):
+            queue = queue_of(self, kind)
+            node = queue.following
+            while node is not queue:
+                other = operation_at(node)
+                if other is not None and other is not operation and other.waker is not None:
+                    other.waker()
+                    return
+                node = node.following
+
+    @critical_section
+    def _let_go(self):
+        """End who waits, and have the descriptor watched no longer: it will be closed."""
+        self.end_all(ENOTSOCK, "the socket was closed")
+        self.stop_watching()
+
+    cdef int leave_from_outside(self, object loop) except -1:
+        """Let the loop, which runs in another thread, let go of the socket first."""
+        from threading import Event
+        left = Event()
+
+        def leave():
+            self._let_go()
+            left.set()
+
+        loop.call_soon_threadsafe(leave)
+        left.wait(LONGEST_LEAVE)
+        return 0
+
+    # ---- operations
+
+    cdef object put(
+            self, list parts, list ends, object flags, object copy, object track, object timeout, str call,
+            bint yielding):
+        cdef Operation operation
+        cdef MessageTracker tracker = new_tracker() if track else None
+        cdef object result
+        operation = Operation.__new__(Operation)
+        operation.kind = SEND
+        operation.call = call
+        operation.flags = to_flags(flags, call)
+        operation.parts = parts
+        operation.ends = ends
+        operation.counted = ends is not None
+        operation.copy = copy
+        operation.tracker = tracker
+        try:
+            if not yielding and self.senders.following is &self.senders:
+                operation.socket = self
+                result = operation.attempt()
+                if result is not None:
+                    operation.state = FINISHED
+                    return finished(self.loop, result[0])
+            return self.begin(operation, timeout, yielding)
+        except BaseException as exception:
+            operation.state = FAILED
+            operation.noticed = True
+            if ends is not None:
+                exception.sent = operation.sent + getattr(exception, "sent", 0)
+            raise
+
+    cdef object put_many(self, object messages, bint nested, object flags, object timeout, str call):
+        cdef list ends = [] if nested else ONE_EACH
+        try:
+            arrive(self, call)
+            try:
+                parts = to_messages(messages, nested, flags, call, ends)
+                if not parts:
+                    self.current_events(call)  # or it is closed, or its context has ended
+                    return finished(self.loop, 0)
+            except Exception as exception:
+                exception.sent = 0
+                raise
+            return self.put(parts, ends, flags, None, False, timeout, call, due(self))
+        except Exception as exception:
+            return self.failed(exception)
+
+    cdef object take(
+            self, int kind, object flags, object copy, object timeout, str call, Py_ssize_t limit=1, bint whole=True,
+            bint nested=False, object target=None):
+        """Receive what is there, or begin to wait for it."""
+        cdef object result
+        cdef int f = to_flags(flags, call)
+        cdef bint yielding = due(self)
+        if not yielding and self.receivers.following is &self.receivers:
+            result = receive_as(self, kind, f | ZMQ_DONTWAIT | PROBE, copy, call, limit, whole, nested, target)
+            if result is not None:
+                return finished(self.loop, result)
+        return self.await_message(kind, f, copy, timeout, call, limit, whole, nested, target, yielding)
+
+    cdef object await_message(
+            self, int kind, int flags, object copy, object timeout, str call, Py_ssize_t limit, bint whole,
+            bint nested, object target, bint yielding):
+        cdef Operation operation = Operation.__new__(Operation)
+        operation.kind = kind
+        operation.call = call
+        operation.flags = flags
+        operation.copy = copy
+        operation.limit = limit
+        operation.whole = whole
+        operation.nested = nested
+        operation.target = target
+        return self.begin(operation, timeout, yielding)
+
+    cdef object await_events(self, int wanted, object timeout, bint yielding):
+        cdef Operation operation = Operation.__new__(Operation)
+        operation.kind = POLL
+        operation.call = "poll"
+        operation.flags = wanted
+        return self.begin(operation, timeout, yielding)
+
+    cdef object next_of(self, object operation):
+        """Return what `async for` awaits, of a receive: the end of the context is the end of the loop."""
+        if type(operation) is Operation:
+            (<Operation> operation).ends_loop = True
+        elif type(operation) is not Done and isinstance(operation.exception(), errors.ContextTerminated):
+            return self.failed(StopAsyncIteration())
+        return operation
