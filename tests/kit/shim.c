@@ -1,5 +1,6 @@
 /* Preloaded, it makes calls of zmqcy's own modules fail on demand: shim_arm says which, after how many, with what errno.
- * Or has something done before one of them, which then is made: shim_before.
+ * Or has something done before one of them, which then is made: shim_before, and shim_signal for a signal.
+ * While shim_counting is 1, calls_NAME counts the calls of each function.
  *
  * Only calls that come from an extension module of zmqcy count, for libzmq itself aborts where malloc gives nothing.
  */
@@ -8,6 +9,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -33,39 +35,61 @@ void shim_arm(const char *name, long after, long times, int error) {
     strncpy(armed.name, name, sizeof armed.name - 1);
 }
 
-void shim_before(const char *name, long after, void (*call)(void)) {
-    shim_arm("", after, 1, 0);
+static void arm_before(const char *name, long after, void (*call)(void), int error) {
+    shim_arm("", after, 1, error);
     armed.before = call;
     __sync_synchronize();
     strncpy(armed.name, name, sizeof armed.name - 1);
 }
 
+void shim_before(const char *name, long after, void (*call)(void)) { arm_before(name, after, call, 0); }
+
+static int signal_number;
+static void strike(void) { raise(signal_number); }
+
+/* A signal comes before the call, which then fails if there is an errno. In a callback of Python its own handler would
+ * run at once, and not in the call that is tested. */
+void shim_signal(const char *name, long after, int number, int error) {
+    signal_number = number;
+    arm_before(name, after, strike, error);
+}
+
+long shim_counting;
 long shim_calls(void) { return armed.calls; }
 long shim_failed(void) { return armed.failed; }
 
-static int fails(const char *name, void *caller) {
+static int is_ours(void *caller) {
     Dl_info info;
+    return dladdr(caller, &info) && info.dli_fname && strstr(info.dli_fname, "zmqcy/_");
+}
+
+static int fails(const char *name, void *caller) {
     long call;
-    if (!armed.name[0] || strcmp(name, armed.name)) return 0;
-    if (!dladdr(caller, &info) || !info.dli_fname || !strstr(info.dli_fname, "zmqcy/_")) return 0;
+    int error;
+    if (!armed.name[0] || strcmp(name, armed.name) || !is_ours(caller)) return 0;
     call = __sync_fetch_and_add(&armed.calls, 1);
     if (call < armed.after || (armed.times >= 0 && call >= armed.after + armed.times)) return 0;
+    error = armed.error;
     if (armed.before) {
         armed.name[0] = 0;
-        armed.before();
-        return 0;
+        armed.before();  /* which may arm it again */
+        if (!error) return 0;
+    } else {
+        __sync_fetch_and_add(&armed.failed, 1);
     }
-    __sync_fetch_and_add(&armed.failed, 1);
-    errno = armed.error;
+    errno = error;
     return 1;
 }
 
 /* WRAP(what is returned, its value where the call fails, name, parameters, arguments) */
 #define WRAP(type, bad, name, parameters, arguments)                        \
+    long calls_##name;                                                      \
     type name parameters {                                                  \
         static type(*real) parameters;                                      \
+        void *caller = __builtin_return_address(0);                         \
         if (!real) real = (type(*) parameters) dlsym(RTLD_NEXT, #name);     \
-        if (fails(#name, __builtin_return_address(0))) return bad;          \
+        if (shim_counting && is_ours(caller)) __sync_fetch_and_add(&calls_##name, 1); \
+        if (fails(#name, caller)) return bad;                               \
         return real arguments;                                              \
     }
 

@@ -1,8 +1,10 @@
 """What becomes of calls of libzmq and of the system that fail: an error that says so, and nothing lost.
 
-shim.c, preloaded, makes the first, the second, ... call of a function fail in each step of faulty.py.
+shim.c, preloaded, makes the first, the second, ... call of a function fail in each step of faulty.py. It has a signal
+come before each call in interrupted.py, and counts the calls in counted.py.
 """
 
+import json
 import os
 import shutil
 import subprocess
@@ -12,6 +14,7 @@ import textwrap
 import pytest
 from memory import INSTRUMENTED
 from paths import KIT
+from rows import rows
 
 import zmqcy
 
@@ -69,13 +72,11 @@ def shim(tmp_path_factory):
     return target
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("function", "error"), FAILURES, ids=lambda each: each)
-def test_a_call_that_fails(shim, function, error):
-    import errno
-
+def run_with(shim, program, *arguments, text=None):
+    """Run a program of this folder with the shim, and return its output."""
     done = subprocess.run(
-        [sys.executable, "-X", "faulthandler", KIT / "faulty.py", function, str(getattr(errno, error))],
+        [sys.executable, "-W", "error", "-X", "faulthandler", KIT / program, *map(str, arguments)],
+        input=text,
         env={**os.environ, "LD_PRELOAD": str(shim)},
         capture_output=True,
         text=True,
@@ -83,34 +84,111 @@ def test_a_call_that_fails(shim, function, error):
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""
-    failed, _raised = map(int, done.stdout.split())
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("function", "error"), FAILURES, ids=lambda each: each)
+def test_a_call_that_fails(shim, function, error):
+    import errno
+
+    failed, _raised = map(int, run_with(shim, "faulty.py", function, getattr(errno, error)).split())
     assert failed >= FAILURES[function, error]
 
 
-@pytest.mark.parametrize(("options", "sends", "reads"), [("timeout=20", 5, 2), ("flags=zmqcy.DONTWAIT", 3, 1)])
-def test_how_often_a_send_that_finds_the_queue_full_calls_libzmq(run, shim, options, sends, reads):
-    run(
-        f"""
-        import ctypes, zmqcy
-        shim = ctypes.CDLL(None)
-        with zmqcy.Context() as ctx:
-            push, pull = ctx.socket(zmqcy.PUSH, linger=0, sndhwm=1), ctx.socket(zmqcy.PULL, rcvhwm=1)
-            push.bind("inproc://x")
-            pull.connect("inproc://x")
-            while push.try_send(b"x"):
-                pass
-            for name, most in ((b"zmq_send", {sends}), (b"zmq_getsockopt", {reads})):
-                shim.shim_arm(name, ctypes.c_long(1 << 30), ctypes.c_long(0), 0)
-                try:
-                    push.send(b"x", {options})
-                except zmqcy.Again:
-                    pass
-                else:
-                    raise AssertionError("there was room")
-                assert 1 <= shim.shim_calls() <= most, (name, shim.shim_calls())
-        """,
-        env={"LD_PRELOAD": str(shim)},
-    )
+MOST_CALLS = [  # state of the sockets, call: how often each function is called at most, and no other one
+    ("room", "push.send(b'x')", {"zmq_send": 1}),
+    ("room", "push.send(bytearray(b'x'))", {"zmq_send": 1}),
+    ("room", "push.send(BIG)", {"zmq_msg_send": 1, "zmq_msg_init_data": 1, "zmq_msg_copy": 1}),
+    ("room", "push.send(b'x', DONTWAIT)", {"zmq_send": 1}),
+    ("room", "push.send(b'x', timeout=20)", {"zmq_send": 1}),
+    ("room", "push.try_send(b'x')", {"zmq_send": 1}),
+    ("room", "push.send_multipart([b'1', b'2', b'3'])", {"zmq_send": 3}),
+    ("room", "push.send_many([b'x'] * 10)", {"zmq_send": 10}),
+    ("room", "push.send_multipart_many([[b'1', b'2']] * 5)", {"zmq_send": 10}),
+    ("room", "push.send(b'x', copy=False)", {"zmq_send": 1}),
+    ("room", "push.send(b'x', track=True)", {"zmq_msg_send": 1, "zmq_msg_init_data": 1, "zmq_msg_copy": 1}),
+    ("full", "push.send(b'x', timeout=20)", {"zmq_send": 5, "zmq_getsockopt": 2, "poll": 1}),
+    ("full", "push.send(b'x', DONTWAIT)", {"zmq_send": 3, "zmq_getsockopt": 1}),
+    ("full", "push.try_send(b'x')", {"zmq_send": 3, "zmq_getsockopt": 1}),
+    ("full", "push.send(BIG, timeout=20)",
+     {"zmq_msg_send": 4, "zmq_getsockopt": 2, "zmq_msg_init_data": 1, "zmq_msg_copy": 1, "poll": 1}),
+    ("full", "push.send(BIG, DONTWAIT)",
+     {"zmq_msg_send": 2, "zmq_getsockopt": 1, "zmq_msg_init_data": 1, "zmq_msg_copy": 1}),
+    ("full", "push.try_send(BIG)",
+     {"zmq_msg_send": 2, "zmq_getsockopt": 1, "zmq_msg_init_data": 1, "zmq_msg_copy": 1}),
+    ("full", "push.send_multipart([b'1', b'2', b'3'], timeout=20)", {"zmq_send": 4, "zmq_getsockopt": 2, "poll": 1}),
+    ("full", "push.send_multipart([b'1', b'2', b'3'], DONTWAIT)", {"zmq_send": 2, "zmq_getsockopt": 1}),
+    ("full", "push.send_many([b'x'] * 10, timeout=20)", {"zmq_send": 4, "zmq_getsockopt": 2, "poll": 1}),
+    ("full", "push.send_many([b'x'] * 10, flags=DONTWAIT)", {"zmq_send": 2, "zmq_getsockopt": 1}),
+    ("half full", "push.send_many([b'x'] * 10, timeout=20)", {"zmq_send": 6, "zmq_getsockopt": 2, "poll": 1}),
+    ("half full", "push.send_many([b'x'] * 10, flags=DONTWAIT)", {"zmq_send": 4, "zmq_getsockopt": 1}),
+    ("half full", "push.send_multipart_many([[b'1', b'2']] * 10, flags=DONTWAIT)",
+     {"zmq_send": 6, "zmq_getsockopt": 1}),
+    ("full, then not", "push.send(b'x')", {"zmq_send": 6, "zmq_getsockopt": 3, "poll": 1}),
+    ("full, then not", "push.send_multipart([b'1', b'2', b'3'])", {"zmq_send": 7, "zmq_getsockopt": 3, "poll": 1}),
+    ("three there", "pull.recv()", {"zmq_msg_recv": 1}),
+    ("three there", "pull.recv(copy=False)", {"zmq_msg_recv": 1}),
+    ("three there", "pull.recv(DONTWAIT)", {"zmq_msg_recv": 1}),
+    ("three there", "pull.try_recv()", {"zmq_msg_recv": 1}),
+    ("three there", "pull.recv_into(bytearray(9))", {"zmq_msg_recv": 1}),
+    ("three there", "pull.recv(timeout=20)", {"zmq_msg_recv": 1}),
+    ("three there", "pull.recv_multipart()", {"zmq_msg_recv": 1}),
+    ("three there", "pull.recv_many()", {"zmq_msg_recv": 4}),
+    ("three there", "pull.recv_many(3)", {"zmq_msg_recv": 3}),
+    ("three there", "pull.recv_multipart_many()", {"zmq_msg_recv": 4}),
+    ("one comes", "pull.recv()", {"zmq_msg_recv": 3, "zmq_getsockopt": 1, "poll": 1}),
+    ("one comes", "pull.recv_many()", {"zmq_msg_recv": 4, "zmq_getsockopt": 1, "poll": 1}),
+    ("one comes", "pull.recv_multipart()", {"zmq_msg_recv": 3, "zmq_getsockopt": 1, "poll": 1}),
+    ("one comes", "pull.recv(timeout=10_000)", {"zmq_msg_recv": 3, "poll": 1}),
+    ("one comes", "pull.poll()", {"zmq_getsockopt": 2, "poll": 1}),
+    ("room", "pull.recv(DONTWAIT)", {"zmq_msg_recv": 1}),
+    ("room", "pull.try_recv()", {"zmq_msg_recv": 1}),
+    ("room", "pull.recv(timeout=20)", {"zmq_msg_recv": 2, "poll": 1}),
+    ("room", "pull.recv_many(flags=DONTWAIT)", {"zmq_msg_recv": 1}),
+    ("room", "pull.recv_multipart(timeout=20)", {"zmq_msg_recv": 2, "poll": 1}),
+    ("room", "pull.poll(0)", {"zmq_getsockopt": 1}),
+    ("room", "pull.poll(20)", {"zmq_getsockopt": 2, "poll": 1}),
+    ("three there", "pull.poll()", {"zmq_getsockopt": 1}),
+    ("room", "push.poll(0, POLLOUT)", {"zmq_getsockopt": 1}),
+    ("room", "pull.events", {"zmq_getsockopt": 1}),
+    ("three there", "pull.rcvmore", {"zmq_getsockopt": 1}),
+    ("device", "proxy_steerable(pull, back, None, control)",
+     {"zmq_msg_send": 10, "zmq_msg_recv": 12, "zmq_getsockopt": 3}),
+    ("device, two parts each", "proxy_steerable(pull, back, None, control)",
+     {"zmq_msg_send": 20, "zmq_msg_recv": 22, "zmq_getsockopt": 3, "zmq_msg_copy": 20}),
+    ("room", "await push.send(b'x')", {"zmq_send": 1}),
+    ("room", "await push.send_many([b'x'] * 10)", {"zmq_send": 10}),
+    ("full", "await push.send(b'x', DONTWAIT)", {"zmq_send": 3, "zmq_getsockopt": 1}),
+    ("full", "await push.send(b'x', timeout=20)", {"zmq_send": 3, "zmq_getsockopt": 1}),
+    ("full, then not", "await push.send(b'x')", {"zmq_send": 4, "zmq_getsockopt": 3}),
+    ("three there", "await pull.recv()", {"zmq_msg_recv": 1}),
+    ("three there", "await pull.recv_many()", {"zmq_msg_recv": 4}),
+    ("one comes", "await pull.recv()", {"zmq_msg_recv": 2, "zmq_getsockopt": 2}),
+    ("one comes", "await pull.recv_multipart()", {"zmq_msg_recv": 2, "zmq_getsockopt": 2}),
+    ("room", "await pull.recv(timeout=20)", {"zmq_msg_recv": 1}),
+    ("room", "await pull.recv(DONTWAIT)", {"zmq_msg_recv": 1}),
+    ("three there", "pull.recv_multipart_into([bytearray(9)])", {"zmq_msg_recv": 1}),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def counts(shim):
+    """How often each call of the table has called each function."""
+    found = json.loads(run_with(shim, "counted.py", text=json.dumps([row[:2] for row in MOST_CALLS])))
+    return {(state, call): each for (state, call, _), each in zip(MOST_CALLS, found, strict=True)}
+
+
+@rows("state, call, most", MOST_CALLS)
+def test_how_often_a_call_calls_libzmq_and_the_system(counts, state, call, most):
+    found = {name: count for name, count in counts[state, call].items() if count}
+    assert found
+    assert all(count <= most.get(name, 0) for name, count in found.items()), found
+
+
+@pytest.mark.parametrize("handler", ["returns", "raises", "closes", "helps"])
+def test_a_signal_before_any_call_of_c_loses_and_repeats_nothing(shim, handler):
+    run_with(shim, "interrupted.py", handler)
 
 
 GOES = """
@@ -152,6 +230,46 @@ gone = []
 def parted(run, shim):
     """A function that runs code in which a peer can go in the middle of a message."""
     return lambda code: run(GOES + textwrap.dedent(code), env={"LD_PRELOAD": str(shim)})
+
+
+def test_a_message_whose_receive_fails_at_any_of_its_parts_waits_whole(parted):
+    parted("""
+        import errno
+        shim.shim_arm.argtypes = [ctypes.c_char_p, ctypes.c_long, ctypes.c_long, ctypes.c_int]
+        pull, push = ctx.socket(zmqcy.PULL), ctx.socket(zmqcy.PUSH)
+        pull.bind("inproc://x")
+        push.connect("inproc://x")
+        poller = zmqcy.Poller()
+        poller.register(pull, zmqcy.POLLIN)
+        message = [b"1", b"2", b"3", b"4"]
+        receives = [
+            pull.recv_multipart, lambda: pull.recv_multipart(copy=False), pull.recv_many, pull.recv_multipart_many,
+            lambda: pull.recv_many(1), lambda: pull.recv_multipart_into([bytearray(1)] * 4)]
+        fails = 0
+        for receive in receives:
+            for begun in (0, 1, 2):
+                for after in range(1, 4 - begun):
+                    push.send_multipart(message)
+                    push.send(b"next")
+                    assert [pull.recv() for _ in range(begun)] == message[:begun]
+                    shim.shim_arm(b"zmq_msg_recv", after, 1, errno.ENOMEM)
+                    try:
+                        receive()
+                    except (zmqcy.ZMQError, MemoryError):
+                        fails += 1
+                    shim.shim_arm(b"", 0, 0, 0)
+                    assert pull.rcvmore == (begun > 0)
+                    assert poller.poll(0) == [(pull, zmqcy.POLLIN)]
+                    assert pull.poll(0) == pull.events == zmqcy.POLLIN
+                    rest = [pull.recv()]
+                    while pull.rcvmore:
+                        rest.append(pull.recv())
+                    assert rest == message[begun:]
+                    assert pull.recv() == b"next"
+                    assert poller.poll(0) == []
+        assert fails == len(receives) * (3 + 2 + 1), fails
+        ctx.destroy()
+    """)
 
 
 @pytest.mark.parametrize("kind", ["PUSH", "DEALER"])
