@@ -1,0 +1,404 @@
+"""One handle in the hands of several objects: a socket, its shadows, and those of its context."""
+
+import contextlib
+import gc
+import threading
+import time
+import weakref
+
+import pytest
+from rows import rows
+from test_lifetimes import CONTEXTS, SHADOWS
+
+import zmqcy
+import zmqcy.asyncio
+
+LIMIT = 10  # seconds
+
+
+@pytest.fixture
+def within():
+    """A function that starts a call in a thread, and returns its outcome once another one finds it in the socket."""
+    threads = []
+
+    def start(socket, call, *arguments):
+        outcome = []
+
+        def run():
+            try:
+                outcome.append(call(*arguments))
+            except zmqcy.ZMQError as error:
+                outcome.append(error)
+
+        thread = threading.Thread(target=run)
+        threads.append(thread)
+        thread.start()
+        until(socket._is_busy)
+
+        def result():
+            thread.join(LIMIT)
+            return outcome[0]
+
+        return result
+
+    yield start
+    for each in threads:
+        each.join(LIMIT)
+        assert not each.is_alive()
+
+
+def until(condition):
+    deadline = time.monotonic() + LIMIT
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
+
+
+def holding(pull, push, parts):
+    """Have a socket keep a message that did not fit."""
+    push.send_multipart(parts)
+    with pytest.raises(zmqcy.ZMQError) as caught:
+        pull.recv_multipart_into([])
+    assert caught.value.errno == zmqcy.EMSGSIZE
+
+
+def check_works(socket, peer):
+    """Make the calls that look at a PULL, and receive."""
+    assert not socket.closed
+    assert "PULL" in repr(socket)
+    assert "closed" not in repr(socket)
+    assert socket.fileno() >= 0
+    assert socket.poll(0) == socket.events == 0
+    peer.send(b"seen")
+    assert socket.poll(0) == socket.events == zmqcy.POLLIN
+    assert zmqcy.select([socket], [], [], 0)[0] == [socket]
+    assert socket.recv() == b"seen"
+
+
+def check_closed(socket):
+    assert socket.closed
+    assert "closed" in repr(socket)
+    calls = [lambda: socket.events, socket.fileno, lambda: socket.linger]
+    if not isinstance(socket, zmqcy.asyncio.Socket):
+        calls += [lambda: socket.poll(0), socket.try_recv]
+    for call in calls:
+        with pytest.raises(zmqcy.ZMQError) as caught:
+            call()
+        assert caught.value.errno == zmqcy.ENOTSOCK
+    socket.close()
+
+
+# ---------------------------------------------------------------------------------------------- closed while it is used
+
+WAITS = {
+    "recv": lambda s: s.recv(),
+    "recv_multipart": lambda s: s.recv_multipart()[0],
+    "recv_many": lambda s: s.recv_many()[0],
+    "poll": lambda s: s.poll() and s.recv(),
+}
+
+
+@rows("wait", WAITS)
+@rows("where", ["the socket", "a shadow"])
+def test_nobody_closes_a_handle_that_a_thread_is_in(near, within, where, wait):
+    pull, push = near()
+    shadows = [*(make(pull) for make in SHADOWS.values()), zmqcy.asyncio.Socket.shadow(pull)]
+    result = within(pull, WAITS[wait], pull if where == "the socket" else shadows[3])
+    for each in [pull, *shadows]:
+        for close in (each.close, lambda each=each: each.close(linger=0)):
+            with pytest.raises(zmqcy.SocketInUse, match=r"^close \(PULL\): another thread is in a call"):
+                close()
+        assert not each.closed
+        assert "PULL" in repr(each)
+    push.send(b"unharmed")
+    assert result() == b"unharmed"
+    for each in [pull, *shadows[::3]]:
+        if type(each) is zmqcy.Socket:
+            check_works(each, push)
+    shadows[-1].close()
+    for each in [pull, *shadows]:
+        check_closed(each)
+
+
+def test_the_end_of_a_with_block_waits_for_no_thread_in_the_socket_of_a_shadow(near, within):
+    pull, push = near()
+    result = within(pull, pull.recv)
+    with pytest.raises(zmqcy.SocketInUse), zmqcy.Socket.shadow(pull):
+        pass
+    push.send(b"unharmed")
+    assert result() == b"unharmed"
+    check_works(pull, push)
+
+
+def test_a_shadow_that_goes_leaves_the_call_of_another_thread_alone(near, within):
+    pull, push = near()
+    for make in SHADOWS.values():
+        shadow = make(pull)
+        result = within(pull, pull.recv)
+        del shadow
+        gc.collect()
+        assert pull._is_busy()
+        push.send(b"x")
+        assert result() == b"x"
+    check_works(pull, push)
+
+
+# ---------------------------------------------------------------------------------------- two threads in one handle
+
+USES = {
+    "recv": lambda s: s.recv(zmqcy.DONTWAIT),
+    "try_recv": lambda s: s.try_recv(),
+    "recv_multipart": lambda s: s.recv_multipart(timeout=0),
+    "recv_into": lambda s: s.recv_into(bytearray(1), timeout=0),
+    "send": lambda s: s.send(b"", zmqcy.DONTWAIT),
+    "try_send": lambda s: s.try_send(b""),
+    "send_multipart": lambda s: s.send_multipart([b"a", b"b"], zmqcy.DONTWAIT),
+    "poll": lambda s: s.poll(0),
+    "events": lambda s: s.events,
+    "set": lambda s: setattr(s, "linger", 0),
+    "get": lambda s: s.linger,
+    "bind": lambda s: s.bind("inproc://other"),
+    "underlying": lambda s: s.underlying,
+    "fileno": lambda s: s.fileno(),
+    "shadow": lambda s: zmqcy.Socket.shadow(s),
+}
+PLACES = {
+    "the socket, then a shadow": lambda a: (a, zmqcy.Socket.shadow(a)),
+    "a shadow, then the socket": lambda a: (zmqcy.Socket.shadow(a), a),
+    "two shadows": lambda a: (zmqcy.Socket.shadow(a), zmqcy.Socket.shadow(a.underlying)),
+    "a shadow and its shadow": lambda a: (first := zmqcy.Socket.shadow(a), zmqcy.Socket.shadow(first)),
+}
+
+
+@pytest.mark.xfail(strict=True, reason="a socket and its shadows do not know of each other's threads")
+@rows("places", PLACES)
+def test_a_second_thread_is_refused_whichever_object_it_takes(near, within, places):
+    a, b = near(zmqcy.PAIR, zmqcy.PAIR)
+    first, second = PLACES[places](a)
+    result = within(a, first.recv)
+    allowed = []
+    for name, use in USES.items():
+        try:
+            with contextlib.suppress(zmqcy.Again):
+                use(second)
+            allowed.append(name)
+        except zmqcy.SocketInUse as error:
+            assert "another thread is in a call on this socket" in str(error)
+    b.send(b"unharmed")
+    got = result()
+    assert allowed == []
+    assert got == b"unharmed"
+    assert b.try_recv() is None
+
+
+# ----------------------------------------------------------------------------------------------- parts that wait
+
+
+def test_parts_that_wait_in_a_socket_come_once_whatever_its_shadow_takes(near):
+    pull, push = near()
+    shadow = zmqcy.Socket.shadow(pull)
+    holding(pull, push, [b"1", b"2"])
+    push.send(b"3")
+    assert pull.poll(0) == zmqcy.POLLIN
+    assert sorted([*pull.recv_multipart(), shadow.recv()]) == [b"1", b"2", b"3"]
+    assert pull.try_recv() is shadow.try_recv() is None
+    holding(shadow, push, [b"4", b"5"])
+    assert shadow.poll(0) == zmqcy.POLLIN
+    push.send(b"6")
+    assert sorted([pull.recv(), *shadow.recv_multipart()][:3]) == [b"4", b"5", b"6"]
+    assert pull.try_recv() is shadow.try_recv() is None
+
+
+@pytest.mark.xfail(strict=True, reason="parts that wait are kept by the object whose receive failed")
+@rows("places", PLACES)
+def test_parts_that_wait_are_those_of_all_objects_of_the_handle(near, places):
+    pull, push = near()
+    first, second = PLACES[places](pull)
+    holding(first, push, [b"1", b"2", b"3"])
+    push.send(b"next")
+    assert second.poll(0) == zmqcy.POLLIN
+    assert (second.recv(), second.rcvmore, first.rcvmore) == (b"1", True, True)
+    assert (first.recv(), first.rcvmore, second.rcvmore) == (b"2", True, True)
+    assert (second.recv(), second.rcvmore, first.rcvmore) == (b"3", False, False)
+    assert first.recv() == b"next"
+
+
+@pytest.mark.xfail(strict=True, reason="parts that wait are kept by the object whose receive failed")
+def test_parts_that_wait_outlive_the_shadow_whose_receive_failed(near):
+    pull, push = near()
+    shadow = zmqcy.Socket.shadow(pull)
+    holding(shadow, push, [b"1", b"2"])
+    del shadow
+    gc.collect()
+    assert pull.poll(0) == zmqcy.POLLIN
+    assert pull.recv_multipart() == [b"1", b"2"]
+
+
+# -------------------------------------------------------------------------------------------------- who goes first
+
+
+@rows("how", SHADOWS)
+def test_a_handle_lives_as_long_as_one_of_its_objects(near, how):
+    pull, push = near()
+    shadow = SHADOWS[how](pull)
+    gone = []
+    kept = [weakref.ref(each, lambda _, name=name: gone.append(name)) for name, each in [("a", pull), ("b", shadow)]]
+    del pull
+    gc.collect()
+    assert gone == []
+    check_works(shadow, push)
+    del shadow
+    gc.collect()
+    assert sorted(gone) == ["a", "b"]
+    del kept
+    until(lambda: push.poll(0, zmqcy.POLLOUT) == 0)  # its peer is closed
+
+
+@rows("how", SHADOWS)
+def test_a_shadow_that_goes_leaves_its_socket_as_it_is(near, how):
+    pull, push = near()
+    for _ in range(3):
+        shadow = SHADOWS[how](pull)
+        check_works(shadow, push)
+        gone = []
+        kept = weakref.ref(shadow, lambda _: gone.append(pull.poll(0)))  # noqa: B023
+        push.send(b"one")
+        del shadow
+        gc.collect()
+        assert gone == [zmqcy.POLLIN]
+        assert kept() is None
+        assert pull.recv() == b"one"
+        check_works(pull, push)
+    pull.close()
+
+
+def test_a_socket_and_a_shadow_that_refer_to_each_other_are_collected(ctx):
+    class Kept(zmqcy.Socket):
+        pass
+
+    for make in (Kept.shadow, lambda a: Kept.shadow(a.underlying), lambda a: Kept.shadow(Kept.shadow(a))):
+        pull = Kept(ctx, zmqcy.PULL)
+        shadow = make(pull)
+        pull.other, shadow.other = shadow, pull
+        reference = weakref.ref(shadow)
+        del pull, shadow
+        gc.collect()
+        assert reference() is None
+        assert ctx._open_sockets() == []
+
+
+GOING = """
+    import sys, weakref
+    import zmqcy, zmqcy.asyncio
+
+    class Kept(zmqcy.Socket):
+        pass
+
+    class Going:
+        def __init__(self, work):
+            self.work = work
+        def __del__(self):
+            self.work()
+
+    WORK = {
+        "repr": lambda: repr(origin()), "events": lambda: origin().events, "poll": lambda: origin().poll(0),
+        "close": lambda: origin().close(), "shadow": lambda: zmqcy.Socket.shadow(origin()),
+        "address": lambda: zmqcy.Socket.shadow(origin().underlying), "is busy": lambda: origin()._is_busy(),
+        "context": lambda: repr(context), "destroy": lambda: context.destroy(0),
+        "another": lambda: context.socket(zmqcy.PULL, linger=0).close(),
+    }
+    for name, work in WORK.items():
+        for how in ("attribute", "weak reference"):
+            for kept in (True, False):  # or the socket goes with its shadow
+                context = zmqcy.Context()
+                pull = context.socket(zmqcy.PULL)
+                origin = weakref.ref(pull)
+                shadow = Kept.shadow(pull)
+                done = []
+                def act():
+                    if origin() is not None or name in ("context", "destroy", "another"):
+                        work()
+                    done.append(name)
+                if how == "attribute":
+                    shadow.going = Going(act)
+                else:
+                    reference = weakref.ref(shadow, lambda _: act())
+                if not kept:
+                    del pull
+                del shadow
+                assert done == [name], (name, how, kept)
+                if kept:
+                    pull.close()
+                context.term(5000)
+    print("the end")
+"""
+
+
+def test_what_runs_while_a_shadow_goes_may_use_its_socket(run):
+    done = run(GOING, env={"PYTHONMALLOC": "debug", "PYTHONFAULTHANDLER": "1"})
+    assert (done.stdout, done.stderr) == ("the end\n", "")
+
+
+# ------------------------------------------------------------------------------------------------ the end of a context
+
+
+@rows("how", SHADOWS)
+def test_a_context_waits_until_a_shadow_has_closed_its_socket(how):
+    ctx = zmqcy.Context(linger=0)
+    shadow = SHADOWS[how](ctx.socket(zmqcy.PULL))
+    with pytest.raises(zmqcy.TimedOut, match="PULL"):
+        ctx.term(timeout=1)
+    for call in (shadow.recv, lambda: shadow.events, lambda: shadow.poll(0)):
+        with pytest.raises(zmqcy.ContextTerminated):
+            call()
+    assert not shadow.closed
+    shadow.close()
+    ctx.term(timeout=LIMIT * 1000)
+    check_closed(shadow)
+
+
+def test_a_context_waits_until_the_last_shadow_has_gone():
+    ctx = zmqcy.Context(linger=0)
+    shadow = zmqcy.Socket.shadow(zmqcy.Socket.shadow(ctx.socket(zmqcy.PULL)))
+    with pytest.raises(zmqcy.TimedOut):
+        ctx.term(timeout=1)
+    del shadow
+    gc.collect()
+    ctx.term(timeout=LIMIT * 1000)
+
+
+@rows("place", ["the socket", "a shadow"])
+@rows("how", CONTEXTS)
+def test_destroy_wakes_a_thread_in_a_socket_or_in_a_shadow(within, how, place):
+    ctx = zmqcy.Context(linger=0)
+    pull = ctx.socket(zmqcy.PULL)
+    objects = {"the socket": pull, "a shadow": zmqcy.Socket.shadow(zmqcy.Socket.shadow(pull))}
+    result = within(pull, objects[place].recv)
+    CONTEXTS[how](zmqcy.Context, ctx).destroy()
+    assert isinstance(result(), zmqcy.ContextTerminated)
+    assert ctx.closed
+    assert all(each.closed for each in objects.values())
+    for each in objects.values():
+        each.close()
+
+
+@rows("how", CONTEXTS)
+def test_the_last_of_a_context_and_its_shadows_ends_it(how):
+    ctx = zmqcy.Context(linger=0)
+    gone = []
+    reference = weakref.ref(ctx, lambda _: gone.append(True))
+    shadow = CONTEXTS[how](zmqcy.Context, ctx)
+    socket = shadow.socket(zmqcy.PUSH)
+    del ctx
+    gc.collect()
+    assert not gone
+    assert socket in shadow._open_sockets()
+    del shadow
+    gc.collect()
+    socket.bind("inproc://alive")
+    assert socket.poll(0, zmqcy.POLLOUT) == 0
+    assert not gone
+    del socket
+    gc.collect()
+    assert gone == [True]
+    assert reference() is None
