@@ -1,12 +1,17 @@
 """fork: the child exits as always, makes its own contexts, and touches none of its parent's sockets."""
 
+import contextlib
+import gc
 import multiprocessing
 import os
+import threading
+import time
 import warnings
 
 import pytest
 
 import zmqcy
+import zmqcy.asyncio
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
@@ -128,6 +133,115 @@ def test_the_child_of_a_program_with_open_sockets_exits_as_always(run):
         print("parent")
     """, env={"PYTHONWARNINGS": "ignore"}, timeout=30)  # fmt: skip
     assert done.stdout == "parent\n"
+
+
+SHADOWS = {
+    "of it": zmqcy.Socket.shadow,
+    "of its address": lambda a: zmqcy.Socket.shadow(a.underlying),
+    "of a shadow": lambda a: zmqcy.Socket.shadow(zmqcy.Socket.shadow(a)),
+    "asynchronous": zmqcy.asyncio.Socket.shadow,
+}
+SHADOW_CALLS = {
+    **{name: CALLS[name] for name in ("poll", "set", "get", "bind", "try_recv")},
+    "events": lambda a: a.events,
+    "fileno": lambda a: a.fileno(),
+    "underlying": lambda a: a.underlying,
+    "shadow": zmqcy.Socket.shadow,
+}
+CONTEXT_CALLS = {
+    "socket": lambda c: c.socket(zmqcy.PUSH),
+    "get": lambda c: c.io_threads,
+    "underlying": lambda c: c.underlying,
+    "shadow": zmqcy.Context.shadow,
+}
+
+
+def allowed_in(things, calls):
+    """Return the calls that are not refused."""
+    allowed = []
+    for how, thing in things.items():
+        for name, call in calls.items():
+            with contextlib.suppress(zmqcy.ForkedError):
+                if name not in ("poll", "try_recv") or not isinstance(thing, zmqcy.asyncio.Socket):
+                    call(thing)
+                    allowed.append((how, name))
+    return allowed
+
+
+def test_a_child_cannot_use_its_parent_s_shadows(near):
+    a, b = near(zmqcy.PAIR, zmqcy.PAIR)
+    shadows = {how: make(a) for how, make in SHADOWS.items()}
+    contexts = {"of it": zmqcy.Context.shadow(a.context), "of its address": zmqcy.Context.shadow(a.context.underlying)}
+
+    def child():
+        allowed = allowed_in({"itself": a, **shadows}, SHADOW_CALLS), allowed_in(contexts, CONTEXT_CALLS)
+        texts = [repr(each) for each in (a, *shadows.values(), *contexts.values())]
+        for each in shadows.values():
+            each.close()
+        for each in contexts.values():
+            each.term()
+            each.destroy()
+        closed = [each.closed for each in (*shadows.values(), *contexts.values())]
+        shadows.clear()
+        contexts.clear()
+        gc.collect()
+        return allowed, len(texts), all(closed)
+
+    assert in_child(child) == ("(([], []), 7, True)", 0)
+    for each in (a, *shadows.values()):
+        assert not each.closed
+    for how in ("of it", "of its address", "of a shadow"):
+        b.send(b"unharmed")
+        assert shadows[how].recv() == b"unharmed"
+    for each in contexts.values():
+        each.socket(zmqcy.PUSH).close()
+
+
+def test_a_child_that_is_forked_while_a_thread_is_in_a_shadow_can_exit(near):
+    a, b = near(zmqcy.PAIR, zmqcy.PAIR)
+    shadow, got = zmqcy.Socket.shadow(a), []
+    thread = threading.Thread(target=lambda: got.append(shadow.recv()))
+    thread.start()
+    deadline = time.monotonic() + 10
+    while not a._is_busy():
+        assert time.monotonic() < deadline
+
+    def child():
+        nonlocal a, shadow
+        allowed = allowed_in({"itself": a, "shadow": shadow}, SHADOW_CALLS)
+        shadow.close()
+        a.close()
+        a.context.destroy()
+        del a, shadow
+        gc.collect()
+        return allowed
+
+    assert in_child(child) == ("[]", 0)
+    b.send(b"unharmed")
+    thread.join(10)
+    assert got == [b"unharmed"]
+
+
+def test_the_child_of_a_program_with_shadows_exits_as_always(run):
+    done = run("""
+        import os, sys, zmqcy, zmqcy.asyncio
+        zmqcy.exit_linger = 60_000
+        c = zmqcy.Context()
+        s = c.socket(zmqcy.PUSH)
+        s.connect("tcp://127.0.0.1:1")
+        s.send(b"never")
+        kept = [zmqcy.Socket.shadow(s), zmqcy.Socket.shadow(s.underlying), zmqcy.asyncio.Socket.shadow(s)]
+        kept += [zmqcy.Socket.shadow(kept[0]), zmqcy.Context.shadow(c), zmqcy.Context.shadow(c.underlying)]
+        kept += [kept[-1].socket(zmqcy.PULL)]
+        child = os.fork()
+        if child == 0:
+            del s, c
+            sys.exit(5)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 5
+        kept[0].close(0)
+        print("parent")
+    """, env={"PYTHONWARNINGS": "ignore"}, timeout=30)  # fmt: skip
+    assert (done.stdout, done.stderr) == ("parent\n", "")
 
 
 def echo(endpoint):
