@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import threading
+import time
 from datetime import timedelta
 from errno import EMSGSIZE, ENOTSOCK
 
@@ -661,6 +662,84 @@ async def test_those_behind_a_cancelled_one_get_theirs(near, between):
             assert tasks[i].result == b"%d" % i
 
 
+async def test_a_message_goes_past_all_who_are_cancelled_by_the_one_before(near):
+    """Whoever goes on first cancels the next ones in its step, when it may be their turn already."""
+    pull, push = near()
+    tasks = []
+
+    async def receive(cancels=()):
+        message = await pull.recv()
+        for place in cancels:
+            tasks[place].cancel()
+        return message
+
+    async with anyio.create_task_group() as group:
+        for cancels in ((1, 2), (), (), ()):
+            tasks.append(await waiting(group, pull, receive, cancels))
+        await push.send_many([b"0", b"1"])
+        await until(lambda: sum(task.result is not None for task in tasks) == 2)
+        await turns()
+        group.cancel_scope.cancel()
+    assert tasks[0].result == b"0"
+    assert [task.result for task in tasks[1:] if task.result] == [b"1"]
+    assert await everything(pull, push) == []
+
+
+async def test_who_was_woken_for_a_message_that_a_shadow_has_taken_waits_on(near):
+    pull, push = near()
+    plain = zmqcy.Socket.shadow(pull)
+    async with anyio.create_task_group() as group:
+        tasks = [await waiting(group, pull, pull.recv) for _ in range(2)]
+        for i in range(3):
+            await push.send(b"taken %d" % i)
+            assert plain.recv() == b"taken %d" % i
+            await turns(i)
+        await turns()
+        assert not any(task.ended for task in tasks)
+        await push.send_many([b"0", b"1"])
+        await until(lambda: all(task.ended for task in tasks))
+    assert [task.result for task in tasks] == [b"0", b"1"]
+
+
+@pytest.mark.parametrize("between", range(4))
+async def test_the_time_ends_as_the_message_comes(near, between):
+    """The message is taken, or it is there for the next one; the one who waits behind gets what the first did not."""
+    pull, push = near()
+    async with anyio.create_task_group() as group:
+        first = await waiting(group, pull, pull.recv, timeout=5)
+        second = await waiting(group, pull, pull.recv)
+        await push.send(b"x")
+        end = time.monotonic() + 0.006
+        while time.monotonic() < end:  # the loop does not turn until both are so
+            pass
+        await turns(between)
+        await until(lambda: first.ended)
+        if first.result is None:
+            assert isinstance(first.error, zmqcy.Again)
+        else:
+            assert first.result == b"x"
+            await push.send(b"y")
+        await until(lambda: second.ended)
+        assert second.result == (b"x" if first.result is None else b"y")
+    assert await everything(pull, push) == []
+
+
+async def test_the_time_ends_as_there_is_room(narrow):
+    pull, push = narrow()
+    sent = fill(push)
+    async with anyio.create_task_group() as group:
+        first = await waiting(group, push, push.send, b"first", timeout=5)
+        second = await waiting(group, push, push.send, b"second")
+        got = whole(*[await pull.recv() for _ in sent])
+        end = time.monotonic() + 0.006
+        while time.monotonic() < end:
+            pass
+        await until(lambda: first.ended and second.ended)
+    got += await everything(pull, push)
+    assert isinstance(first.error, zmqcy.Again) or first.error is None
+    assert got == whole(*sent, *([b"first"] if first.error is None else []), b"second")
+
+
 async def test_first_come_first_served(near):
     pull, push = near()
     async with anyio.create_task_group() as group:
@@ -734,6 +813,27 @@ async def test_batch_that_fails_tells_what_went(narrow):
         push.close(linger=0)
     assert task.error.errno == ENOTSOCK
     assert task.error.sent >= len(got)
+
+
+@pytest.mark.parametrize("call", ["send_many", "send_multipart_many"])
+async def test_batch_whose_context_ends_tells_what_went(flavour, outside, call):
+    context = flavour.Context()
+    push, pull = context.socket(zmqcy.PUSH, sndhwm=1, linger=-1), outside(zmqcy.PULL, rcvhwm=1)
+    pull.bind("tcp://127.0.0.1:*")
+    push.connect(pull.last_endpoint)
+    received = [[b"%d" % i * 30_000] for i in range(200)]
+    given = [part for (part,) in received] if call == "send_many" else received
+    async with anyio.create_task_group() as group:
+        task = await waiting(group, push, getattr(push, call), given)
+        assert pull.recv_multipart() == received[0]
+        context.shutdown()
+        await until(lambda: task.ended)
+    assert isinstance(task.error, zmqcy.ContextTerminated)
+    assert 0 < task.error.sent < 200
+    push.close()
+    assert [pull.recv_multipart() for _ in range(task.error.sent - 1)] == received[1 : task.error.sent]
+    assert pull.poll(20) == 0
+    context.term(timeout=LIMIT)
 
 
 async def test_receive_while_half_a_message_is_there(near):

@@ -657,6 +657,37 @@ def test_the_count_when_a_handler_closes_the_socket(pair, thread, alarm, call):
     assert pull.poll(50) == 0
 
 
+@pytest.mark.parametrize("another", [True, False], ids=["and another comes", "alone"])
+@pytest.mark.parametrize("call", SENDS)
+def test_the_count_when_the_peer_goes(socket, thread, call, another):
+    """What the peer had queued is lost with it, and counts as sent."""
+
+    def peer():
+        pull = socket(zmqcy.PULL, rcvhwm=1)
+        pull.connect("inproc://goes")
+        return pull
+
+    push = socket(zmqcy.PUSH, sndhwm=1)
+    push.bind("inproc://goes")
+    messages = sent_messages(call, 50, 50)
+    first = peer()
+    result = thread(getattr(push, call), messages, timeout=10_000 if another else 200)
+    assert [first.recv_multipart() for _ in range(5)] == whole(messages[:5])
+    first.close()
+    if another:
+        second, got = peer(), []
+        while whole(messages)[-1] not in got:
+            got.append(second.recv_multipart())
+        assert result() == 50
+        assert got == [message for message in whole(messages[5:]) if message in got]
+        assert 50 - 5 - len(got) <= 3
+    else:
+        assert 5 <= result() <= 5 + 3
+        second = peer()
+    push.send(END)
+    assert second.recv_multipart() == [END]
+
+
 def test_a_list_that_changes_meanwhile(pair, thread):
     pull, push = pair(zmqcy.PULL, zmqcy.PUSH, {"rcvhwm": 5}, {"sndhwm": 5})
     messages = sent_messages("send_many", 3000)
