@@ -1248,8 +1248,8 @@ cdef class BaseSocket:
             if self.record.signaler.poller is not NULL:
                 drain(self.record.signaler.fd)
             return self.current_events(call)
-        if number == ZMQ_RCVMORE and self.held_more != ASK:
-            return self.held_more
+        if number == ZMQ_RCVMORE and (self.record.state & HELD or self.held_more != ASK):
+            return self.record.more if self.record.state & HELD else self.held_more
         size = sizeof(value)
         if zmq_getsockopt(self.record.handle, number, &value, &size) >= 0:
             return value

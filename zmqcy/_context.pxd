@@ -107,6 +107,7 @@ cdef struct SocketRecord:
     bint eager             # its last waits were short: it pays to try
     bint asked             # something was sent since the last receive: an answer may come soon
     bint answers_soon      # the last answer did
+    int more               # whether another part follows the one that was handed over last
     int begun              # ZMQ_SNDMORE: the last part of a message is still to be sent. LOST: the peer disconnected
     unsigned int turns     # receives after a send, of which every so many finds out whether that is still so
     int state

@@ -113,6 +113,7 @@ cdef inline bint put_quickly(BaseSocket socket, const char *data, size_t size, i
 cdef inline void count_in(SocketRecord *record, size_t size, bint more) noexcept:
     record.stats.bytes_received += size
     record.stats.messages_received += not more
+    record.more = more
 
 
 cdef inline int get(BaseSocket socket, zmq_msg_t *msg, int flags, object timeout, str call) except -1:

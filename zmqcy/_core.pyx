@@ -841,6 +841,7 @@ cdef list to_targets(object buffers, str call):
 
 cdef list fetch_multipart_into(BaseSocket socket, list targets, int flags, object timeout, str call):
     """Receive a message into memoryviews, and return the size of each part, or None as `fetch` does."""
+    cdef int more = socket.record.more
     cdef list frames = gather(socket, 1, True, False, True, flags, timeout, call)
     cdef list sizes
     cdef Py_ssize_t i
@@ -856,6 +857,7 @@ cdef list fetch_multipart_into(BaseSocket socket, list targets, int flags, objec
             break
     if detail:
         hold_frames(socket, frames)
+        socket.record.more = more
         socket.record.stats.messages_received -= 1
         socket.record.stats.bytes_received -= <uint64_t> sum(sizes)
         raise error(EMSGSIZE, call, socket.record.type, detail)

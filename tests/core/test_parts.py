@@ -5,15 +5,18 @@ ZMQCY_LONG=1 has the loops make 1,000 rounds each, in place of 20.
 
 import asyncio
 import contextlib
+import gc
 import itertools
 import os
 import re
 import time
+import weakref
 
 import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from rows import rows
 
 import zmqcy
 import zmqcy.asyncio
@@ -323,6 +326,126 @@ def test_a_device_drops_what_its_target_would_tear_and_warns(socket, target):
         zmqcy.proxy_steerable(front, back, None, control)
     assert end.recv_multipart() == [b"whole"]
     assert not end.poll(0)
+
+
+# ---------------------------------------------------------------------------- parts that were not handed over, and wait
+
+HOLDS = {  # how many parts are received before, and the call that fails
+    "a part": (0, lambda s: s.recv_into(bytearray(1))),
+    "a part, twice": (0, lambda s: [failed(s.recv_into, bytearray(i)) for i in (1, 2)] and s.recv_into(bytearray(1))),
+    "a later part": (1, lambda s: s.recv_into(bytearray(1))),
+    "the last part": (2, lambda s: s.recv_into(bytearray(1))),
+    "a message": (0, lambda s: s.recv_multipart_into([bytearray(10)])),
+    "the rest of a message": (1, lambda s: s.recv_multipart_into([bytearray(10), bytearray(1)])),
+    "a message, then a part": (0, lambda s: failed(s.recv_multipart_into, []) and s.recv_into(bytearray(1))),
+}
+THREE = [b"first", b"second", b"third"]
+RECEIVES = {  # how to take one message, part by part or at once
+    "recv": lambda s: part_by_part(s, s.recv),
+    "try_recv": lambda s: part_by_part(s, s.try_recv),
+    "frames": lambda s: part_by_part(s, lambda: bytes(s.recv(copy=False))),
+    "recv_into": lambda s: part_by_part(s, lambda: into(s)),
+    "recv_multipart": lambda s: s.recv_multipart(),
+    "frames of a message": lambda s: [bytes(frame) for frame in s.recv_multipart(copy=False)],
+    "recv_multipart_many": lambda s: s.recv_multipart_many(1)[0],
+    "recv_many": lambda s: s.recv_many(1),
+}
+
+
+def failed(call, *arguments):
+    with pytest.raises(zmqcy.ZMQError) as caught:
+        call(*arguments)
+    assert caught.value.errno == zmqcy.EMSGSIZE
+    return caught.value
+
+
+def into(receiver):
+    target = bytearray(10)
+    return bytes(target[: receiver.recv_into(target)])
+
+
+def part_by_part(receiver, receive):
+    parts = [receive()]
+    while receiver.rcvmore:
+        parts.append(receive())
+    return parts
+
+
+@rows("receive", RECEIVES)
+@rows("held", HOLDS)
+def test_parts_that_wait_are_seen_by_every_look_and_come_first(near, held, receive):
+    pull, push = near()
+    before, call = HOLDS[held]
+    poller, early = zmqcy.Poller(), zmqcy.Poller()
+    early.register(pull, zmqcy.POLLIN)
+    push.send_multipart(THREE)
+    push.send_multipart([b"next", b"one"])
+    for part in THREE[:before]:
+        assert pull.recv() == part
+    received = pull.stats
+    failed(call, pull)
+    poller.register(pull, zmqcy.POLLIN)
+    for _ in range(2):
+        assert pull.rcvmore == (before > 0)  # as it was before the call that failed
+        assert pull.getsockopt(zmqcy.RCVMORE) == (before > 0)
+        assert pull.poll(0) == zmqcy.POLLIN
+        assert pull.events & zmqcy.POLLIN
+        assert poller.poll(0) == early.poll(0) == [(pull, zmqcy.POLLIN)]
+        assert zmqcy.select([pull], [], [], 0)[0] == [pull]
+    assert pull.stats == received
+    assert RECEIVES[receive](pull) == THREE[before:]
+    assert not pull.rcvmore
+    assert pull.poll(0) == zmqcy.POLLIN
+    assert RECEIVES[receive](pull) == [b"next", b"one"]
+    assert pull.poll(0) == 0
+    assert poller.poll(0) == early.poll(0) == []
+    assert pull.stats.messages_received == 2
+    pull.close()
+
+
+def test_parts_that_wait_go_with_those_that_follow_them(near):
+    pull, push = near()
+    for limit in (1, 2, 3, 4, 1000):
+        push.send_many([b"long", b"short"])
+        push.send_multipart(THREE)
+        failed(pull.recv_into, bytearray(1))
+        got = pull.recv_many(limit)
+        assert len(got) == {1: 1, 2: 2}.get(limit, 5)  # no message is cut
+        while pull.poll(0):
+            got += pull.recv_many(limit)
+        assert got == [b"long", b"short", *THREE]
+
+
+@rows("held", HOLDS)
+def test_parts_that_wait_go_through_a_device_first(near, held):
+    (pull, push), (end, back) = near(), near()
+    control, steering = near()
+    before, call = HOLDS[held]
+    push.send_multipart(THREE)
+    push.send_multipart([b"next", b"one"])
+    for part in THREE[:before]:
+        assert pull.recv() == part
+    failed(call, pull)
+    steering.send(b"DRAIN")
+    zmqcy.proxy_steerable(pull, back, None, control)
+    assert [end.recv_multipart() for _ in range(2)] == [THREE[before:], [b"next", b"one"]]
+    assert end.try_recv() is None
+
+
+def test_parts_that_wait_are_let_go_with_their_socket(near):
+    for call in ("close", "drop"):
+        pull, push = near()
+        push.send_multipart(THREE)
+        failed(pull.recv_multipart_into, [])
+        if call == "close":
+            pull.close()
+            for receive in RECEIVES.values():
+                with pytest.raises(zmqcy.ZMQError, match="the socket is closed"):
+                    receive(pull)
+        reference = weakref.ref(pull)
+        del pull
+        gc.collect()
+        assert reference() is None
 
 
 # ------------------------------------------------------------------------------------------------------ any sequence
