@@ -17,14 +17,14 @@ cdef class BaseSocket:
     cdef bint checked             # messages are checked before they are sent: libzmq would tear some of them
     cdef bint only_first          # XSUB: the later parts of a message are no subscriptions
     cdef bint datagram            # what it sends goes by UDP, and libzmq does not look at its size
-    cdef bint heartbeats          # heartbeat_ivl is set
+    cdef readonly bint _heartbeats  # heartbeat_ivl is set
     cdef int long_groups          # that it has joined, and must not bind to udp with
     cdef Context owner
     cdef object frames            # the class of the frames that are received: Frame, or one that descends from it
     cdef object origin            # what a shadow must keep alive
-    cdef PyObject *monitor_end    # what reads its monitor, which has to be open as long as libzmq writes there
+    cdef PyObject *feed           # of its monitor; the collector must not see it, and take the PAIR before the handle
+    cdef public object _reads     # weakly: the feed of another socket, which this one is the PAIR of
     cdef set names                # of inproc that it is bound to, or its monitor
-    cdef bytes monitor_address    # where libzmq writes its events, as far as it is known
     cdef zmq_msg_t *held          # parts that were received and could not be handed over
     cdef int held_first
     cdef int held_count
@@ -50,7 +50,8 @@ cdef class BaseSocket:
     cdef int remember_events(self, Watch *watch, str call) except -1
     cdef int hold(self, zmq_msg_t *parts, int count) except -1
     cdef void unhold(self, zmq_msg_t *msg) noexcept
-    cdef object take_monitor_end(self)
+    cdef int keep_feed(self, bytes address, object feed) except -1
+    cdef int end_reading(self, object endpoint) except -1
     cdef object get_option(self, int number, str call)
     cdef int check_option(self, int rc, str call, int number) except -1
     cdef object refusal(self, int code, str call, int number, str detail)

@@ -317,7 +317,7 @@ cdef class BaseSocket:
             lock_lists()
             self.record.ending.owners -= 1
             unlock_lists()
-        Py_XDECREF(self.monitor_end)
+        Py_XDECREF(self.feed)
         Py_XDECREF(self.record.reference)
 
     cdef list shadows(self):
@@ -362,8 +362,8 @@ cdef class BaseSocket:
 
     cdef void close_handle(self) noexcept:
         note_last(&self.record)
-        if self.monitor_end is not NULL:  # soon it may read no more, and a thread of libzmq would wait for it
-            self.stop_monitor()
+        if self.feed is not NULL and (<object> self.feed).pair is not None:
+            self.stop_monitor()  # soon its PAIR may read no more, and a thread of libzmq would wait for it
         <void> zmq_close(self.record.handle)
 
     cdef void stop_monitor(self) noexcept:
@@ -374,19 +374,17 @@ cdef class BaseSocket:
         """
         cdef void *reader = NULL
         cdef int none = 0
-        cdef const char *address
+        cdef bytes address = None if self.feed is NULL else (<object> self.feed).address
         cdef BaseSocket first = <BaseSocket> self.origin if isinstance(self.origin, BaseSocket) else self
-        if self.monitor_address is not None and first.record.ending is not NULL:
+        if address is not None and first.record.ending is not NULL:
             reader = zmq_socket(first.record.ending.handle, ZMQ_PAIR)
             if reader is not NULL:
-                address = self.monitor_address
                 <void> zmq_setsockopt(reader, ZMQ_LINGER, &none, sizeof(none))
-                <void> zmq_connect(reader, address)
+                <void> zmq_connect(reader, <const char *> address)
         <void> zmq_socket_monitor(self.record.handle, NULL, 0)
         if reader is not NULL:
             <void> zmq_close(reader)
-        self.lose_name(self.monitor_address)
-        self.monitor_address = None
+        self.lose_name(address)
 
     cdef void find_descriptor(self) noexcept:
         cdef zmq_fd_t fd
@@ -871,7 +869,11 @@ cdef class BaseSocket:
         ZMQError
             ENOENT: the socket is not connected there.
         """
+        self.end_reading(endpoint)
         self.on_endpoint("disconnect", endpoint)
+        feed = self._feed
+        if feed is not None:
+            feed.disconnected(endpoint)
 
     @critical_section
     def connect_peer(self, endpoint):
@@ -992,6 +994,7 @@ cdef class BaseSocket:
         SocketInUse
             Another thread is in a call on this socket.
         """
+        self.end_reading(None)
         if self.record.state & CLOSED:
             return
         if not self.record.state & FORKED:  # the parent's is left to the parent
@@ -1008,6 +1011,7 @@ cdef class BaseSocket:
             self.let_go()
             self.close_handle()
         self.record.state |= CLOSED
+        self._end_feed()
 
     @property
     def context(self):
@@ -1097,76 +1101,71 @@ cdef class BaseSocket:
         enter(self, "fileno")
         return self.descriptor("fileno")
 
+    # ---- the monitor that libzmq has for a socket: what needs the handle. zmqcy.monitor has the rest, and the feed.
+
+    @property
     @critical_section
-    def _monitor(self, endpoint, events, end):
-        """Have libzmq write events to an endpoint. The object that reads there is kept until `_unmonitor`."""
+    def _feed(self):
+        return None if self.feed is NULL else <object> self.feed
+
+    @critical_section
+    def _monitor(self, endpoint, events, feed):
+        """Have libzmq write events to an endpoint."""
         cdef bytes text = c_string(endpoint, "monitor", "addr")
         cdef int wanted = to_int(events, "monitor", "events", 0, 0xFFFF)
         enter(self, "monitor")
-        if self.monitor_address is not None:
-            self.stop_monitor()
+        if self.feed is not NULL:
+            self._unmonitor()
         rc = zmq_socket_monitor(self.record.handle, text, wanted)
         check(rc, "monitor", self.record.type, text.decode("utf-8", "backslashreplace"))
-        self.monitor_address = text
-        self.note_name(text)
-        if end is not None:
-            Py_INCREF(end)
-            self.monitor_end = <PyObject *> end
+        self.keep_feed(text, feed)
 
     @critical_section
-    def _monitor_pipes(self, endpoint, end):
-        """Have libzmq write to an endpoint what `_ask_pipes` asks for, as `_monitor` has it write events."""
-        cdef bytes text = c_string(endpoint, "pipes_stats", "endpoint")
+    def _ask_pipes(self, bytes endpoint, feed):
+        """Have each connection of the socket write its numbers to an endpoint."""
         enter(self, "pipes_stats")
         if <void *> zmq_socket_monitor_versioned is NULL or <void *> zmq_socket_monitor_pipes_stats is NULL:
             raise no_drafts("pipes_stats", self.record.type, None)
-        rc = zmq_socket_monitor_versioned(self.record.handle, text, EVENT_PIPES_STATS, 2, ZMQ_PAIR)
-        check(rc, "pipes_stats", self.record.type, None)
-        self.monitor_address = text
-        self.note_name(text)
-        Py_INCREF(end)
-        self.monitor_end = <PyObject *> end
-
-    @critical_section
-    def _ask_pipes(self):
-        """Have each connection of the socket write its numbers to the monitor."""
-        enter(self, "pipes_stats")
         # libzmq walks through its list of connections without the lock that thread-safe sockets have for it.
         if is_inside(&self.record):
             raise error(EBUSY, "pipes_stats", self.record.type, None, "another thread is in a call on this socket")
+        rc = zmq_socket_monitor_versioned(self.record.handle, endpoint, EVENT_PIPES_STATS, 2, ZMQ_PAIR)
+        check(rc, "pipes_stats", self.record.type, None)
+        self.keep_feed(endpoint, feed)
         if zmq_socket_monitor_pipes_stats(self.record.handle) < 0 and last_errno() != EAGAIN:  # there are none
             check(-1, "pipes_stats", self.record.type, None)
 
+    cdef int keep_feed(self, bytes address, object feed) except -1:
+        """Keep the feed until libzmq writes no more, of which it is told."""
+        feed.address = address
+        Py_INCREF(feed)
+        self.feed = <PyObject *> feed
+        self.note_name(address)
+        return 0
+
     @critical_section
     def _unmonitor(self):
-        """Have libzmq write no more events, and return the object that was kept. Another thread may be in a call."""
+        """Have libzmq write no more events. Another thread may be in a call."""
         # libzmq has a lock for its monitor, and touches nothing else of the socket.
         if not self.record.state & (CLOSED | FORKED):
             self.stop_monitor()
-        return self.take_monitor_end()
+        self._end_feed()
 
     @critical_section
-    def _take_monitor_end(self):
-        return self.take_monitor_end()
+    def _end_feed(self):
+        """Let the feed go, to which libzmq writes no more."""
+        feed = self._feed
+        Py_XDECREF(self.feed)
+        self.feed = NULL
+        if feed is not None:
+            feed.ended()
 
-    cdef object take_monitor_end(self):
-        end = None if self.monitor_end is NULL else <object> self.monitor_end
-        Py_XDECREF(self.monitor_end)
-        self.monitor_end = NULL
-        return end
-
-    @property
-    def _heartbeats(self):
-        return self.heartbeats
-
-    @property
-    def _monitor_address(self):
-        return self.monitor_address
-
-    @property
-    @critical_section
-    def _monitor_end(self):
-        return None if self.monitor_end is NULL else <object> self.monitor_end
+    cdef int end_reading(self, object endpoint) except -1:
+        """End the monitor that this socket reads, there or anywhere: a thread of libzmq would wait for it."""
+        feed = None if self._reads is None else self._reads()
+        if feed is not None:
+            feed.lose_reader(endpoint)
+        return 0
 
     # ---- options
 
@@ -1320,7 +1319,7 @@ cdef class BaseSocket:
                 raise error(ENOTSUP, call, self.record.type, f"{option_name(number)}={shown(number, value)}", why)
             rc = zmq_setsockopt(self.record.handle, number, &setting, sizeof(setting))
             if number == ZMQ_HEARTBEAT_IVL and rc >= 0:
-                self.heartbeats = setting > 0
+                self._heartbeats = setting > 0
             if number == ZMQ_LINGER and rc >= 0:
                 self.record.linger_set = True
             elif number == ZMQ_CONFLATE and setting and rc >= 0:

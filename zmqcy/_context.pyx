@@ -728,11 +728,9 @@ cdef class Context:
 
     cdef int drop_ends(self) except -1:
         """Close the sockets that were kept: the context ends, and with it what libzmq would write."""
-        cdef list kept = self.ends
-        self.ends = None
-        if kept is not None:
-            for end in kept:
-                end.close(0)
+        kept, self.ends = self.ends, None
+        for end in kept or ():
+            end.close(0)
         return 0
 
     @critical_section

@@ -34,7 +34,7 @@ from zmqcy._message cimport MessageTracker, new_tracker
 from zmqcy._system cimport drain, now, nsec, yield_processor
 from zmqcy.libzmq cimport (
     ZMQ_DONTWAIT, ZMQ_EVENT_MONITOR_STOPPED, ZMQ_LINGER, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_RCVTIMEO,
-    ZMQ_SNDTIMEO, zmq_socket_monitor)
+    ZMQ_SNDTIMEO)
 
 import weakref
 
@@ -914,16 +914,13 @@ cdef class QueuedSocket(BaseSocket):
             return None
         endpoint = f"inproc://zmqcy.end.{<size_t> self.record.handle}.{now()}".encode()
         try:
-            enter(self, "close")
             end = cls(self.owner, ZMQ_PAIR)
-            if zmq_socket_monitor(self.record.handle, endpoint, ZMQ_EVENT_MONITOR_STOPPED) < 0:
+            end.connect(endpoint)
+            self._monitor(endpoint, ZMQ_EVENT_MONITOR_STOPPED, None)
+        except errors.ZMQError:  # the context has ended, or has no more sockets
+            if end is not None:
                 end.close(0)
                 end = None
-            else:
-                self.note_name(endpoint)
-                end.connect(endpoint.decode())
-        except errors.ZMQError:  # the context has ended, or has no more sockets
-            end = None
         self.close()
         return end
 

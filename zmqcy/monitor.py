@@ -1,23 +1,30 @@
 """What libzmq tells of the connections of a socket: watchers with typed events, and the messages of raw monitors.
 
-libzmq has one monitor for a socket: a PAIR that it writes to. A hub reads there for all watchers of the socket. The one
-that is asked for an event empties the PAIR, and hands each event to all that asked for its kind. So there is no thread;
-an event costs some microseconds, and a place in the queue of each such watcher until that takes it.
+libzmq has one monitor for a socket, which writes to a PAIR: a `Feed`. That of watchers is a `Hub`, which reads for all
+watchers of the socket. The one that is asked for an event empties the PAIR, and hands each event to all that asked for
+its kind. So there is no thread; an event costs some microseconds, and a place in the queue of each such watcher until
+that takes it.
+
+A socket keeps its feed from `_monitor` on, which has libzmq write, and tells it when that is over (`ended`): after
+`_unmonitor`, which has libzmq write no more, or `close`. The PAIR refers to the feed weakly.
 """
 
 import errno
 import os
 from _thread import RLock
 from collections import deque
+from contextlib import contextmanager, suppress
+from itertools import count
 from struct import Struct
+from sys import byteorder
 from time import monotonic
 from typing import NamedTuple
 from weakref import ref
 
 from zmqcy._base import connection_of
 from zmqcy._library import strerror, to_seconds
-from zmqcy.constants import Event, ProtocolError
-from zmqcy.errors import EFSM, ETERM, ContextTerminated, SocketInUse, StateError, TimedOut, ZMQError
+from zmqcy.constants import Event, ProtocolError, SocketOption, SocketType
+from zmqcy.errors import ETERM, ContextTerminated, NotSupported, SocketInUse, StateError, TimedOut, ZMQError
 
 _MOST = 1000  # events that are read, or taken, in a row: they may come faster than that, and without end
 _HEAD = Struct("=HI")  # the event and its value
@@ -36,6 +43,7 @@ _ENDED_AT_ONCE = (
 )
 _HEARTBEATS = "heartbeats may have ended it: the peer was silent, or a message took longer than heartbeat_timeout"
 _ZAP = {300: "temporary error", 400: "authentication failed", 500: "internal error"}
+_numbers = count()  # of addresses
 # One for all hubs: a watcher may be collected, and leave its hub, in whatever thread holds it.
 _lock = RLock()
 os.register_at_fork(after_in_child=_lock._at_fork_reinit)  # another thread of the parent may have held it
@@ -170,19 +178,130 @@ def _ends(fd, port, accepted):
     return [f"[{host}]:{number}" if ":" in host else f"{host}:{number}" for host, number in ends]
 
 
-class Hub:
-    """What the watchers of a socket share: the PAIR that libzmq writes to. All of it is done under the lock."""
+class Feed:
+    """What libzmq writes the events of a socket to.
+
+    It waits for a reader, in a `bind` of the socket and in the thread that serves all connections. So a PAIR of ours is
+    there before the monitor, and as long.
+    """
+
+    address = None  # bytes, once libzmq writes there
+    pair = None  # that reads it; None: the program has one of its own
 
     def __init__(self, socket):
         self.socket = ref(socket)
-        self.watchers = {}  # weakly, by id
-        self.pair = None
+
+    def open(self, kind, address, begin, *events):
+        """Have libzmq write to a new PAIR, a socket of a class. Return it."""
+        socket = self.socket()
+        if socket.context is None:
+            raise _refusal("monitor", socket, "a shadow has no context to make a monitor in", NotSupported)
+        address = address or b"inproc://zmqcy.monitor.%d" % next(_numbers)
+        self.pair = pair = kind(socket.context, SocketType.PAIR)
+        try:
+            pair._reads = ref(self)
+            pair.setsockopt(SocketOption.RCVHWM, 0)  # with an end to its room libzmq's thread would wait for the reader
+            pair.connect(address)
+            begin(address, *events, self)
+        except BaseException:
+            pair.close(0)
+            raise
+        return pair
+
+    def lose_reader(self, endpoint):
+        """Its PAIR is about to leave an endpoint, or, where that is None, to be closed."""
+        socket = self.socket()
+        if socket is not None and socket._feed is self and endpoint in (None, self.address, self.address.decode()):
+            socket._unmonitor()
+
+    def ended(self):
+        """libzmq writes no more."""
+
+    def disconnected(self, endpoint):
+        """The socket itself has left an endpoint, of which libzmq writes nothing."""
+
+
+def _refusal(call, socket, text, kind=StateError):
+    return kind(None, text, call=call, socket_type=socket.socket_type.name)
+
+
+def _raw(socket, call):
+    """Return the PAIR that the program reads the events of a socket from, or None."""
+    if isinstance(feed := socket._feed, Hub):
+        raise _refusal(call, socket, "the socket is watched, and libzmq has one monitor for each")
+    return feed and feed.pair
+
+
+def write_to(socket, address, events):
+    """Do what `monitor` of a socket promises."""
+    pair = _raw(socket, "monitor")
+    if address is None:
+        socket._unmonitor()
+    else:
+        if pair is not None:
+            socket.disable_monitor()
+        socket._monitor(address, Event.ALL if events is None else events, Feed(socket))
+
+
+def reader_of(socket, events, address):
+    """Do what `get_monitor_socket` of a socket promises."""
+    events = Event.ALL if events is None else events
+    return _raw(socket, "get_monitor_socket") or Feed(socket).open(socket._kind, address, socket._monitor, events)
+
+
+def end_raw(socket):
+    """Do what `disable_monitor` of a socket promises."""
+    feed = socket._feed
+    if feed is None or feed.pair is None:
+        socket._unmonitor()
+    elif not isinstance(feed, Hub):
+        feed.pair.close(0)  # and with it the monitor
+
+
+@contextmanager
+def asked_pipes(socket, wait, kind):
+    """Ask the connections of a socket for their numbers: for how many seconds to wait, and what then reads them."""
+    seconds = to_seconds(wait, "pipes_stats")
+    if seconds is None:
+        raise ValueError("pipes_stats: wait must have an end, for libzmq does not tell when all have answered")
+    if _raw(socket, "pipes_stats") or socket._feed is not None:
+        raise _refusal("pipes_stats", socket, "the socket has a monitor, and libzmq one for each")
+    socket.events  # noqa: B018  # answers that came late to the last question go nowhere while there is no monitor
+    pair = Feed(socket).open(kind, None, socket._ask_pipes)
+    try:
+        yield seconds, lambda: _pipes_of(socket, pair)
+    finally:
+        pair.close(0)
+
+
+def _pipes_of(socket, pair):
+    """Return what the connections have answered."""
+    from zmqcy.stats import PipeStats
+
+    socket.events  # noqa: B018  # to read it has libzmq look at the answers, and write them to the PAIR
+    pipes = []
+    while pair.try_recv() is not None:  # the event; then how many numbers there are, and these
+        _, outbound, inbound, local, remote = (pair.try_recv() for _ in range(5))
+        numbers = (int.from_bytes(number, byteorder) for number in (outbound, inbound))
+        pipes.append(PipeStats(*(name.decode("utf-8", "surrogateescape") for name in (local, remote)), *numbers))
+    return pipes
+
+
+class Hub(Feed):
+    """The feed that the watchers of a socket share. All of it is done under the lock."""
+
+    def __init__(self, socket):
+        super().__init__(socket)
+        self.watchers = set()  # weakly
         self.failure = None  # an errno and its text, once there will be no more events
         self.left = False  # more has come than was handed on
         self.connections = {}  # endpoint: their descriptors
         self.greeted = {}  # endpoint: how many of these have done their handshake
         self.loops = {}  # endpoint: descriptors of connections to itself
         self.notes = {}  # endpoint: what is known of its last connection, if that is no peer
+
+    def living(self):
+        return [watcher for each in list(self.watchers) if (watcher := each()) is not None]
 
     def pump(self):
         """Hand on what has come, `_MOST` events of it.
@@ -196,19 +315,16 @@ class Hub:
             while self.failure is None and (head := self.pair.try_recv()) is not None:
                 event = self.count(_to_event(head, self.pair.try_recv()))
                 left |= event.event == Event.DISCONNECTED
-                for watcher in list(self.watchers.values()):
-                    watcher = watcher()
-                    if watcher is not None and event.event & watcher.events:
+                for watcher in self.living():
+                    if event.event & watcher.events:
                         watcher._put(event)
                 if event.event & Event.MONITOR_STOPPED:
                     self.finish(errno.ENOTSOCK, "the socket or its monitor was closed")
                 read += 1
                 if read == _MOST and self.failure is None:
                     self.left = True
-                    for watcher in list(self.watchers.values()):
-                        watcher = watcher()
-                        if watcher is not None:
-                            watcher._wake()
+                    for watcher in self.living():
+                        watcher._wake()
                     return
         except ContextTerminated:
             self.finish(ETERM, strerror(ETERM))
@@ -247,7 +363,8 @@ class Hub:
         return event
 
     def disconnected(self, endpoint):
-        """The socket itself has left an endpoint, of which libzmq writes nothing."""
+        if not isinstance(endpoint, str):
+            endpoint = bytes(endpoint).decode()
         with _lock:
             self.pump()
             self.connections.pop(endpoint, None)
@@ -260,32 +377,29 @@ class Hub:
         self.left = False
         if self.failure is None:
             self.failure = number, text
-            for watcher in list(self.watchers.values()):
-                watcher = watcher()
-                if watcher is not None:
-                    watcher._awaken()
+            for watcher in self.living():
+                watcher._awaken()
             socket = self.socket()
-            if socket is not None and socket._monitor_end is self:
-                socket._take_monitor_end()
+            if socket is not None and socket._feed is self:
+                socket._end_feed()
             self.pair.close(0)
 
-    def closed(self):
-        """The socket was closed: hand on what has come until then. libzmq writes no more, so that it has an end."""
+    def ended(self):
+        """Hand on what has come until libzmq wrote no more, so that it has an end."""
         with _lock:
-            self.pump()
-            while self.left:
-                self.pump()
+            self.left = bool(self.watchers)
+            with suppress(ZMQError):  # a forked child cannot read the PAIR of its parent
+                while self.left:
+                    self.pump()
             self.finish(errno.ENOTSOCK, "the socket or its monitor was closed")
 
-    def leave(self, key):
+    def leave(self, reference):
         """Count a watcher no more; after the last one libzmq writes no more events."""
         with _lock:
-            if self.watchers.pop(key, None) is not None and not self.watchers and self.failure is None:
-                socket = self.socket()
-                if socket is not None:
-                    socket._unmonitor()
-                    self.finish(errno.ENOTSOCK, "the monitor was closed")
-                # Else it goes with its last watcher, and ends its monitor itself: until then libzmq needs the PAIR.
+            self.watchers.discard(reference)
+            if not self.watchers and self.failure is None and (socket := self.socket()) is not None:
+                socket._unmonitor()
+            # Else it goes with its last watcher, and ends its monitor itself: until then libzmq needs the PAIR.
 
 
 class _Watcher:
@@ -309,14 +423,14 @@ class _Watcher:
         self._readable_now = False
         try:
             with _lock:
-                hub = socket._monitor_end
-                if hub is None:
+                hub = socket._feed
+                if hub is None or hub.pair is None:
                     hub = Hub(socket)
-                    hub.pair = socket._open_monitor(kind, Event.ALL, hub)
+                    hub.open(kind, None, socket._monitor, Event.ALL)
                 elif not isinstance(hub, Hub):
-                    raise StateError(EFSM, "it has a monitor socket, and libzmq one monitor for each", call="watch")
-                key = id(self)
-                hub.watchers[key] = ref(self, lambda _: hub.leave(key))
+                    raise StateError(None, "it has a monitor socket, and libzmq one monitor for each", call="watch")
+                self._place = ref(self, hub.leave)
+                hub.watchers.add(self._place)
                 self._hub = hub
                 if hub.left:
                     self._wake()
@@ -422,7 +536,7 @@ class _Watcher:
                 self._closed = True
                 self._queue.clear()
                 self._awaken()
-                self._hub.leave(id(self))
+                self._hub.leave(self._place)
                 self._leave_descriptors()
 
     @property

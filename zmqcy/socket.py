@@ -3,18 +3,13 @@
 Nothing here is on the path of a message: send, recv and their kin are those of `_socket`.
 """
 
-from errno import EADDRINUSE, ENOTSUP
-from itertools import count
-from sys import byteorder
+from errno import EADDRINUSE
 
 from zmqcy import _base, _library, _socket
-from zmqcy.errors import EFSM, ContextTerminated, NotSupported, StateError, ZMQBindError, ZMQError
+from zmqcy.errors import EFSM, ContextTerminated, StateError, ZMQBindError, ZMQError
 from zmqcy.options import SOCKET_OPTIONS
 
-_PAIR, _RCVHWM = 0, 24  # without loading the enums
 _ZAP = "inproc://zeromq.zap.01"  # where RFC 27 has the handler
-_monitors = count()
-_readers = {}  # by id of a PAIR that reads a monitor: the socket that it is of, weakly
 
 
 class Endpoint:
@@ -94,32 +89,6 @@ class BaseSocket(_base.BaseSocket):
         """Return `hwm`."""
         return self.hwm
 
-    def close(self, linger=None):
-        if _readers and not self.closed:
-            self._end_monitor_read()
-        super().close(linger)
-        _tell(self._take_monitor_end())
-
-    close.__doc__ = _base.BaseSocket.close.__doc__
-
-    def disconnect(self, endpoint):
-        if _readers and not self.closed:
-            self._end_monitor_read(endpoint)
-        super().disconnect(endpoint)
-        if self._monitor_end is not None and not isinstance(self._monitor_end, BaseSocket):
-            self._monitor_end.disconnected(endpoint if isinstance(endpoint, str) else bytes(endpoint).decode())
-
-    disconnect.__doc__ = _base.BaseSocket.disconnect.__doc__
-
-    def _end_monitor_read(self, endpoint=None):
-        """End the monitor that this socket reads, there or anywhere: a thread of libzmq would wait for one who does."""
-        monitored = _readers.get(id(self), lambda: None)()
-        if monitored is None or self not in (end := monitored._monitor_end, getattr(end, "pair", None)):
-            return
-        if endpoint in (None, address := monitored._monitor_address, address and address.decode()):
-            del _readers[id(self)]
-            monitored._end_monitor()
-
     def bind(self, endpoint):
         super().bind(endpoint)
         return Endpoint(self, "unbind", self.last_endpoint)
@@ -195,13 +164,9 @@ class BaseSocket(_base.BaseSocket):
         ZMQError
             EPROTONOSUPPORT: the endpoint is not of inproc. EADDRINUSE: it is taken.
         """
-        self._check_unwatched("monitor")
-        if addr is None:
-            self._unmonitor()
-        else:
-            if self._monitor_end is not None:
-                self.disable_monitor()
-            self._monitor(addr, 0xFFFF if events is None else events, None)
+        from zmqcy.monitor import write_to
+
+        write_to(self, addr, events)
 
     def get_monitor_socket(self, events=None, addr=None):
         """Return the PAIR that libzmq writes to what happens to the connections of this socket.
@@ -224,85 +189,15 @@ class BaseSocket(_base.BaseSocket):
         StateError
             The socket is watched, and libzmq has one monitor for each.
         """
-        self._check_unwatched("get_monitor_socket")
-        if self._monitor_end is None:
-            return self._open_monitor(self._kind, 0xFFFF if events is None else events, None, addr)
-        return self._monitor_end
+        from zmqcy.monitor import reader_of
+
+        return reader_of(self, events, addr)
 
     def disable_monitor(self):
         """End what `monitor` or `get_monitor_socket` began, and close the socket of the latter. Watchers go on."""
-        end = self._monitor_end
-        if end is None or isinstance(end, BaseSocket):
-            self._unmonitor()
-            if end is not None:
-                end.close(0)
+        from zmqcy.monitor import end_raw
 
-    def _end_monitor(self):
-        _tell(self._unmonitor())
-
-    def _check_unwatched(self, call):
-        if self._monitor_end is not None and not isinstance(self._monitor_end, BaseSocket):
-            text = "the socket is watched, and libzmq has one monitor for each"
-            raise StateError(EFSM, text, call=call, socket_type=self.socket_type.name)
-
-    def _open_monitor(self, kind, events, holder, addr=None):
-        """Return a PAIR that libzmq writes events to; the socket keeps it, or its holder, until that has ended."""
-        return self._open_pair(kind, addr, lambda at, pair: self._monitor(at, events, holder or pair))
-
-    def _open_pair(self, kind, addr, begin):
-        from weakref import ref
-
-        if self.context is None:
-            text = "a shadow has no context to make a monitor in"
-            raise NotSupported(ENOTSUP, text, call="monitor", socket_type=self.socket_type.name)
-        pair = kind(self.context, _PAIR)
-        try:
-            pair.setsockopt(_RCVHWM, 0)  # with an end to its room libzmq's thread would wait for the reader
-            address = addr or f"inproc://zmqcy.monitor.{next(_monitors)}"
-            pair.connect(address)  # first, since libzmq waits for somebody to be there
-            key = id(pair)
-            _readers[key] = ref(self, lambda _: _readers.pop(key, None))
-            begin(address, pair)
-        except BaseException:
-            _readers.pop(id(pair), None)
-            pair.close(0)
-            raise
-        return pair
-
-    def _ask_for_pipes(self, wait):
-        """Ask the connections for their numbers; return the PAIR that gets them, and for how many seconds to wait."""
-        seconds = _library.to_seconds(wait, "pipes_stats")
-        if seconds is None:
-            raise ValueError("pipes_stats: wait must have an end, for libzmq does not tell when all have answered")
-        self._check_unwatched("pipes_stats")
-        if self._monitor_address is not None:
-            text = "the socket has a monitor, and libzmq one for each"
-            raise StateError(EFSM, text, call="pipes_stats", socket_type=self.socket_type.name)
-        self.events  # noqa: B018  # answers that came late to the last question go nowhere while there is no monitor
-        pair = self._open_pair(Socket, None, self._monitor_pipes)
-        try:
-            self._ask_pipes()
-        except BaseException:
-            self._end_pipes(pair)
-            raise
-        return pair, seconds
-
-    def _pipes_of(self, pair):
-        """Return what the connections have answered."""
-        from zmqcy.stats import PipeStats
-
-        self.events  # noqa: B018  # to read it has libzmq look at the answers, and write them to the PAIR
-        pipes = []
-        while pair.try_recv() is not None:  # the event; then how many numbers there are, and these
-            _, outbound, inbound, local, remote = (pair.try_recv() for _ in range(5))
-            numbers = (int.from_bytes(number, byteorder) for number in (outbound, inbound))
-            pipes.append(PipeStats(*(name.decode("utf-8", "surrogateescape") for name in (local, remote)), *numbers))
-        return pipes
-
-    def _end_pipes(self, pair):
-        if self._monitor_end is pair:
-            self._unmonitor()
-        pair.close(0)
+        end_raw(self)
 
     def serve_curve(self, secret_key, domain=None):
         """Be a CURVE server: clients have to know its public key, and all that is sent is encrypted.
@@ -531,12 +426,11 @@ class Socket(BaseSocket, _socket.Socket):
         """
         from time import sleep
 
-        pair, seconds = self._ask_for_pipes(wait)
-        try:
+        from zmqcy.monitor import asked_pipes
+
+        with asked_pipes(self, wait, Socket) as (seconds, answers):
             sleep(seconds)
-            return self._pipes_of(pair)
-        finally:
-            self._end_pipes(pair)
+            return answers()
 
     def send_string(self, text, flags=0, encoding="utf-8", *, timeout=None, routing_id=None, group=None):
         """Send text.
@@ -714,12 +608,11 @@ class AsyncSocket(BaseSocket):
         return AsyncMonitor(self, 0xFFFF if events is None else events, Socket, self._readable, self._sleep)
 
     async def pipes_stats(self, wait=20):
-        pair, seconds = self._ask_for_pipes(wait)
-        try:
+        from zmqcy.monitor import asked_pipes
+
+        with asked_pipes(self, wait, Socket) as (seconds, answers):
             await self._sleep(seconds)
-            return self._pipes_of(pair)
-        finally:
-            self._end_pipes(pair)
+            return answers()
 
     pipes_stats.__doc__ = Socket.pipes_stats.__doc__
 
@@ -733,7 +626,6 @@ class AsyncSocket(BaseSocket):
         linger : int or timedelta, optional
             Milliseconds; 0 drops what is queued. By default as the option is set.
         """
-        self._end_monitor()  # libzmq has but one, by which it is to tell of the end
         end = self._end_of(self._kind, linger)
         if end is not None:
             try:
@@ -768,12 +660,6 @@ class AsyncSocket(BaseSocket):
     for _form in (send_string, recv_string, send_json, recv_json, send_serialized, recv_serialized):
         _form.__doc__ = getattr(Socket, _form.__name__).__doc__
     del _form
-
-
-def _tell(hub):
-    """Let the watchers know that the socket was closed, if it had any."""
-    if hub is not None and not isinstance(hub, BaseSocket):
-        hub.closed()
 
 
 def _key(call, name, key):

@@ -482,8 +482,8 @@ def test_a_forked_child(socket, run):
         import os, zmqcy
         from zmqcy import Event
         ctx = zmqcy.Context()
-        server = ctx.socket(zmqcy.PULL)
-        monitor = server.watch()
+        server, another = ctx.socket(zmqcy.PULL), ctx.socket(zmqcy.PULL)
+        monitor, other = server.watch(), another.watch()
         child = os.fork()
         if not child:
             try:
@@ -491,12 +491,14 @@ def test_a_forked_child(socket, run):
             except zmqcy.ForkedError:
                 monitor.close()
                 server.close()
-                os._exit(7)
+                another.close()
+                os._exit(7 if list(other) == [] else 8)
             os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
         server.bind("tcp://127.0.0.1:*")
         assert monitor.recv(5000).name == "LISTENING"
         server.close()
+        another.close()
         assert [event.name for event in monitor][-1] == "MONITOR_STOPPED"
         ctx.term(timeout=5000)
     """
