@@ -1,18 +1,14 @@
 """What libzmq tells of the connections of a socket: watchers with typed events, and the messages of raw monitors.
 
-libzmq has one monitor for a socket, which writes to a PAIR: a `Feed`. That of watchers is a `Hub`, which reads for all
-watchers of the socket. The one that is asked for an event empties the PAIR, and hands each event to all that asked for
-its kind. So there is no thread; an event costs some microseconds, and a place in the queue of each such watcher until
-that takes it.
-
-A socket keeps its feed from `_monitor` on, which has libzmq write, and tells it when that is over (`ended`): after
-`_unmonitor`, which has libzmq write no more, or `close`. The PAIR refers to the feed weakly.
+libzmq has one monitor for a socket, a `Feed`: a PAIR that it writes to. A `Hub` reads there for all watchers of the
+socket. The one that is asked for an event empties the PAIR, and hands each event to all that asked for its kind. So
+there is no thread; an event costs some microseconds, and a place in the queue of each such watcher until that takes it.
 """
 
 import errno
 import os
 from _thread import RLock
-from collections import deque
+from collections import defaultdict, deque
 from contextlib import contextmanager, suppress
 from itertools import count
 from struct import Struct
@@ -179,19 +175,19 @@ def _ends(fd, port, accepted):
 
 
 class Feed:
-    """What libzmq writes the events of a socket to.
+    """What libzmq writes the events of a socket to. The socket keeps it, and tells it when libzmq writes no more.
 
-    It waits for a reader, in a `bind` of the socket and in the thread that serves all connections. So a PAIR of ours is
-    there before the monitor, and as long.
+    libzmq waits for a reader, in a `bind` of the socket and in the thread that serves all connections. So a PAIR of
+    ours connects before the monitor begins, and has it end before it leaves; for that it refers to the feed.
     """
 
     address = None  # bytes, once libzmq writes there
-    pair = None  # that reads it; None: the program has one of its own
+    pair = None  # which reads; None: the program has one of its own
 
     def __init__(self, socket):
         self.socket = ref(socket)
 
-    def open(self, kind, address, begin, *events):
+    def open(self, kind, begin, *events, address=None):
         """Have libzmq write to a new PAIR, a socket of a class. Return it."""
         socket = self.socket()
         if socket.context is None:
@@ -236,17 +232,16 @@ def write_to(socket, address, events):
     """Do what `monitor` of a socket promises."""
     pair = _raw(socket, "monitor")
     if address is None:
-        socket._unmonitor()
-    else:
-        if pair is not None:
-            socket.disable_monitor()
-        socket._monitor(address, Event.ALL if events is None else events, Feed(socket))
+        return socket._unmonitor()
+    if pair is not None:
+        socket.disable_monitor()
+    socket._monitor(address, events, Feed(socket))
 
 
 def reader_of(socket, events, address):
     """Do what `get_monitor_socket` of a socket promises."""
-    events = Event.ALL if events is None else events
-    return _raw(socket, "get_monitor_socket") or Feed(socket).open(socket._kind, address, socket._monitor, events)
+    pair = _raw(socket, "get_monitor_socket")
+    return pair or Feed(socket).open(socket._kind, socket._monitor, events, address=address)
 
 
 def end_raw(socket):
@@ -259,7 +254,7 @@ def end_raw(socket):
 
 
 @contextmanager
-def asked_pipes(socket, wait, kind):
+def asked_pipes(socket, wait):
     """Ask the connections of a socket for their numbers: for how many seconds to wait, and what then reads them."""
     seconds = to_seconds(wait, "pipes_stats")
     if seconds is None:
@@ -267,24 +262,33 @@ def asked_pipes(socket, wait, kind):
     if _raw(socket, "pipes_stats") or socket._feed is not None:
         raise _refusal("pipes_stats", socket, "the socket has a monitor, and libzmq one for each")
     socket.events  # noqa: B018  # answers that came late to the last question go nowhere while there is no monitor
-    pair = Feed(socket).open(kind, None, socket._ask_pipes)
+    pair = Feed(socket).open(socket._plain, socket._ask_pipes)
+
+    def answers():
+        from zmqcy.stats import PipeStats
+
+        socket.events  # noqa: B018  # to read it has libzmq look at the answers, and write them to the PAIR
+        pipes = []
+        while pair.try_recv() is not None:  # the event; then how many numbers there are, and these
+            _, *numbers, local, remote = (pair.try_recv() for _ in range(5))
+            numbers = (int.from_bytes(number, byteorder) for number in numbers)
+            pipes.append(PipeStats(*(name.decode("utf-8", "surrogateescape") for name in (local, remote)), *numbers))
+        return pipes
+
     try:
-        yield seconds, lambda: _pipes_of(socket, pair)
+        yield seconds, answers
     finally:
         pair.close(0)
 
 
-def _pipes_of(socket, pair):
-    """Return what the connections have answered."""
-    from zmqcy.stats import PipeStats
+class _Endpoint:
+    """The connections of an endpoint, as libzmq tells of them."""
 
-    socket.events  # noqa: B018  # to read it has libzmq look at the answers, and write them to the PAIR
-    pipes = []
-    while pair.try_recv() is not None:  # the event; then how many numbers there are, and these
-        _, outbound, inbound, local, remote = (pair.try_recv() for _ in range(5))
-        numbers = (int.from_bytes(number, byteorder) for number in (outbound, inbound))
-        pipes.append(PipeStats(*(name.decode("utf-8", "surrogateescape") for name in (local, remote)), *numbers))
-    return pipes
+    def __init__(self):
+        self.connections = set()  # their descriptors
+        self.greeted = 0  # how many of these have done their handshake
+        self.loops = set()  # descriptors of connections to itself
+        self.note = None  # what is known of the last connection, if that is no peer
 
 
 class Hub(Feed):
@@ -295,10 +299,7 @@ class Hub(Feed):
         self.watchers = set()  # weakly
         self.failure = None  # an errno and its text, once there will be no more events
         self.left = False  # more has come than was handed on
-        self.connections = {}  # endpoint: their descriptors
-        self.greeted = {}  # endpoint: how many of these have done their handshake
-        self.loops = {}  # endpoint: descriptors of connections to itself
-        self.notes = {}  # endpoint: what is known of its last connection, if that is no peer
+        self.endpoints = defaultdict(_Endpoint)
 
     def living(self):
         return [watcher for each in list(self.watchers) if (watcher := each()) is not None]
@@ -309,27 +310,27 @@ class Hub(Feed):
         Afterwards the descriptor of the PAIR becomes readable when there is more. But it is edge-triggered, and
         does not where some is left: then the watchers are woken by their own.
         """
-        read = 0
-        self.left = left = False
+        self.left = gone = False
         try:
-            while self.failure is None and (head := self.pair.try_recv()) is not None:
+            for _ in range(_MOST):
+                if (head := self.pair.try_recv()) is None:
+                    break
                 event = self.count(_to_event(head, self.pair.try_recv()))
-                left |= event.event == Event.DISCONNECTED
+                gone |= event.event == Event.DISCONNECTED
                 for watcher in self.living():
                     if event.event & watcher.events:
                         watcher._put(event)
                 if event.event & Event.MONITOR_STOPPED:
                     self.finish(errno.ENOTSOCK, "the socket or its monitor was closed")
-                read += 1
-                if read == _MOST and self.failure is None:
-                    self.left = True
-                    for watcher in self.living():
-                        watcher._wake()
-                    return
+                    break
+            else:
+                self.left = True
+                for watcher in self.living():
+                    watcher._wake()
         except ContextTerminated:
             self.finish(ETERM, strerror(ETERM))
         finally:
-            socket = self.socket() if left else None
+            socket = self.socket() if gone else None
             if socket is not None:
                 socket._catch_up()
 
@@ -338,28 +339,26 @@ class Hub(Feed):
 
         Of a handshake libzmq does not tell which connection has done it.
         """
-        endpoint = event.endpoint
-        connections = self.connections.setdefault(endpoint, set())
-        loops = self.loops.setdefault(endpoint, set())
+        seen = self.endpoints[event.endpoint]
         if event.event & Event.CONNECTED:
-            self.notes[endpoint] = event.note if event.peer or not endpoint.startswith("tcp:") else _ENDED_AT_ONCE
+            seen.note = event.note if event.peer or not event.endpoint.startswith("tcp:") else _ENDED_AT_ONCE
         if event.note == _TO_ITSELF:
-            loops.add(event.value)
+            seen.loops.add(event.value)
         elif event.event & (Event.ACCEPTED | Event.CONNECTED):
-            connections.add(event.value)
-            loops.discard(event.value)
-        elif event.event & Event.HANDSHAKE_SUCCEEDED and not loops:
-            self.greeted[endpoint] = self.greeted.get(endpoint, 0) + 1
-            self.notes[endpoint] = None
+            seen.connections.add(event.value)
+            seen.loops.discard(event.value)
+        elif event.event & Event.HANDSHAKE_SUCCEEDED and not seen.loops:
+            seen.greeted += 1
+            seen.note = None
         elif event.event & Event.DISCONNECTED:
-            greeted, socket = self.greeted.get(endpoint, 0), self.socket()
-            if not greeted and event.value in connections | loops:
-                event = event._replace(note=self.notes.get(endpoint))
+            socket = self.socket()
+            if not seen.greeted and event.value in seen.connections | seen.loops:
+                event = event._replace(note=seen.note)
             elif socket is not None and socket._heartbeats:
                 event = event._replace(note=_HEARTBEATS)
-            connections.discard(event.value)
-            loops.discard(event.value)
-            self.greeted[endpoint] = min(greeted, len(connections))
+            seen.connections.discard(event.value)
+            seen.loops.discard(event.value)
+            seen.greeted = min(seen.greeted, len(seen.connections))
         return event
 
     def disconnected(self, endpoint):
@@ -367,10 +366,7 @@ class Hub(Feed):
             endpoint = bytes(endpoint).decode()
         with _lock:
             self.pump()
-            self.connections.pop(endpoint, None)
-            self.greeted.pop(endpoint, None)
-            self.loops.pop(endpoint, None)
-            self.notes.pop(endpoint, None)
+            self.endpoints.pop(endpoint, None)
 
     def finish(self, number, text):
         """There are no more events: let all watchers know."""
@@ -387,7 +383,7 @@ class Hub(Feed):
     def ended(self):
         """Hand on what has come until libzmq wrote no more, so that it has an end."""
         with _lock:
-            self.left = bool(self.watchers)
+            self.left = self.failure is None and len(self.watchers) > 0
             with suppress(ZMQError):  # a forked child cannot read the PAIR of its parent
                 while self.left:
                     self.pump()
@@ -405,14 +401,14 @@ class Hub(Feed):
 class _Watcher:
     """What watchers share. Several threads may use one; each event goes to one of them."""
 
-    def __init__(self, socket, events, kind):
+    def __init__(self, socket, events=None):
+        events = Event.ALL if events is None else events
         if hasattr(self, "_hub"):  # a second time, its descriptors and the hub's note of it would be lost
             raise RuntimeError(f"{type(self).__name__}: already initialised")
         if not isinstance(events, int) or not 0 < events <= Event.ALL:
             raise ValueError(f"watch: events must be of Event.ALL, not {events!r}")
         self.events = Event(events)
         self.socket = socket
-        self._kind = kind
         self._queue = deque()
         self._epoll = None
         self._waiting = 0
@@ -426,7 +422,7 @@ class _Watcher:
                 hub = socket._feed
                 if hub is None or hub.pair is None:
                     hub = Hub(socket)
-                    hub.open(kind, None, socket._monitor, Event.ALL)
+                    hub.open(socket._plain, socket._monitor, Event.ALL)
                 elif not isinstance(hub, Hub):
                     raise StateError(None, "it has a monitor socket, and libzmq one monitor for each", call="watch")
                 self._place = ref(self, hub.leave)
@@ -492,7 +488,7 @@ class _Watcher:
         with _lock:
             if not self._over():
                 self._hub.pump()
-            return sum(self._hub.greeted.values())
+            return sum(each.greeted for each in self._hub.endpoints.values())
 
     def try_recv(self):
         """Return the next event if one is there.
@@ -579,20 +575,27 @@ def _set_of(fds):
     return found
 
 
-def _deadline(call, n, timeout):
-    """Check the arguments of `wait_peers`, and return the moment at which it is to give up."""
-    if not isinstance(n, int) or isinstance(n, bool) or n < 0:
-        raise (ValueError if isinstance(n, int) else TypeError)(f"{call}: n must be a number of peers, not {n!r:.80}")
+def _limit(call, timeout):
+    """Return what tells how many seconds are left of a timeout; None: there is no end."""
     seconds = to_seconds(timeout, call)
-    return None if seconds is None else monotonic() + seconds
+    deadline = None if seconds is None else monotonic() + seconds
+    return lambda: None if deadline is None else max(0, deadline - monotonic())
 
 
-def _too_few(call, watcher, n, timeout):
+def _limit_of_peers(n, timeout):
+    """Check the arguments of `wait_peers`, and return what `_limit` does."""
+    if not isinstance(n, int) or isinstance(n, bool) or n < 0:
+        kind = ValueError if isinstance(n, int) else TypeError
+        raise kind(f"wait_peers: n must be a number of peers, not {n!r:.80}")
+    return _limit("wait_peers", timeout)
+
+
+def _too_few(watcher, n, timeout):
     detail = f"{watcher.peers} of {n} peers, timeout={timeout}"
-    for endpoint, note in watcher._hub.notes.items():
-        if note is not None:
-            detail += f", {endpoint} {note}"
-    return TimedOut(errno.EAGAIN, call=call, detail=detail)
+    for endpoint, seen in watcher._hub.endpoints.items():
+        if seen.note is not None:
+            detail += f", {endpoint} {seen.note}"
+    return TimedOut(call="wait_peers", detail=detail)
 
 
 class Monitor(_Watcher):
@@ -630,12 +633,11 @@ class Monitor(_Watcher):
         ContextTerminated
             The context has ended.
         """
-        seconds = to_seconds(timeout, "recv")
-        deadline = None if seconds is None else monotonic() + seconds
+        left = _limit("recv", timeout)
         while (event := self._take()) is None:
             self._check("recv")
-            if not self._wait(deadline):
-                raise TimedOut(errno.EAGAIN, call="recv", detail=f"timeout={timeout}")
+            if not self._wait(left()):
+                raise TimedOut(call="recv", detail=f"timeout={timeout}")
         return event
 
     def poll(self, timeout=None):
@@ -651,14 +653,13 @@ class Monitor(_Watcher):
         bool
             Whether an event is there, or none will come any more.
         """
-        seconds = to_seconds(timeout, "poll")
-        deadline = None if seconds is None else monotonic() + seconds
+        left = _limit("poll", timeout)
         while True:
             with _lock:
                 self._look()
                 if self._queue or self._over():
                     return True
-            if not self._wait(deadline):
+            if not self._wait(left()):
                 return False
 
     def wait_peers(self, n=1, timeout=None):
@@ -687,24 +688,23 @@ class Monitor(_Watcher):
         ContextTerminated
             The context has ended.
         """
-        deadline = _deadline("wait_peers", n, timeout)
-        with Monitor(self.socket, Event.HANDSHAKE_SUCCEEDED, self._kind) as other:
+        left = _limit_of_peers(n, timeout)
+        with Monitor(self.socket, Event.HANDSHAKE_SUCCEEDED) as other:
             while self.peers < n:
                 self._check("wait_peers")
-                if not other.poll(None if deadline is None else max(0, deadline - monotonic()) * 1000):
-                    raise _too_few("wait_peers", self, n, timeout)
+                if not other._wait(left()):
+                    raise _too_few(self, n, timeout)
                 other.try_recv()
 
     def wait_connected(self, timeout=None):
         """Wait until a peer is connected: `wait_peers` for one."""
         self.wait_peers(1, timeout)
 
-    def _wait(self, deadline):
+    def _wait(self, seconds):
         """Wait until an event may be there. Return False when the time is up."""
         import select
 
-        left = None if deadline is None else deadline - monotonic()
-        if left is not None and left <= 0:
+        if seconds == 0:
             return False
         with _lock:
             if self._over():
@@ -715,7 +715,7 @@ class Monitor(_Watcher):
             self._waiting += 1
         try:
             # Of what is closed meanwhile the first descriptor tells: its other end is closed too.
-            waits.poll(None if left is None else left * 1000)
+            waits.poll(None if seconds is None else seconds * 1000)
         finally:
             with _lock:
                 self._waiting -= 1
@@ -752,11 +752,7 @@ class AsyncMonitor(_Watcher):
         The kinds of events that it gets.
     """
 
-    def __init__(self, socket, events, kind, readable, sleep):
-        super().__init__(socket, events, kind)
-        self._readable = readable
-        self._sleep = sleep
-        self._taken = 0  # since others had their turn
+    _taken = 0  # since others had their turn
 
     async def recv(self, timeout=None):
         """Wait for the next event. Who is cancelled, or out of time, has taken none.
@@ -781,13 +777,11 @@ class AsyncMonitor(_Watcher):
         ContextTerminated
             The context has ended.
         """
-        seconds = to_seconds(timeout, "recv")
-        deadline = None if seconds is None else monotonic() + seconds
+        left = _limit("recv", timeout)
         while (event := await self._take_in_turn()) is None:
             self._check("recv")
-            left = None if deadline is None else max(0, deadline - monotonic())
-            if not await self._wait(left):
-                raise TimedOut(errno.EAGAIN, call="recv", detail=f"timeout={timeout}")
+            if not await self._wait(left()):
+                raise TimedOut(call="recv", detail=f"timeout={timeout}")
         return event
 
     async def _take_in_turn(self):
@@ -795,19 +789,17 @@ class AsyncMonitor(_Watcher):
         self._taken += 1
         if self._taken > _MOST:
             self._taken = 0
-            await self._sleep(0)
+            await self.socket._sleep(0)
         return self._take()
 
     async def wait_peers(self, n=1, timeout=None):
-        deadline = _deadline("wait_peers", n, timeout)
-        watched = self.socket, Event.HANDSHAKE_SUCCEEDED, self._kind, self._readable, self._sleep
-        async with AsyncMonitor(*watched) as other:
+        left = _limit_of_peers(n, timeout)
+        async with AsyncMonitor(self.socket, Event.HANDSHAKE_SUCCEEDED) as other:
             while self.peers < n:
                 self._check("wait_peers")
-                try:
-                    await other.recv(None if deadline is None else max(0, deadline - monotonic()) * 1000)
-                except TimedOut:
-                    raise _too_few("wait_peers", self, n, timeout) from None
+                if not await other._wait(left()):
+                    raise _too_few(self, n, timeout)
+                other.try_recv()
 
     wait_peers.__doc__ = Monitor.wait_peers.__doc__
 
@@ -824,7 +816,7 @@ class AsyncMonitor(_Watcher):
         self.fileno()
         self._waiting = 1
         try:
-            return await self._readable(self, seconds)
+            return await self.socket._readable(self, seconds)
         finally:
             with _lock:
                 self._waiting = 0

@@ -1,3 +1,4 @@
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
@@ -40,7 +41,7 @@ class Feed:
     socket: Callable[[], BaseSocket | None]
     def __init__(self, socket: BaseSocket) -> None: ...
     def open(
-        self, kind: type[BaseSocket], address: str | None, begin: Callable[..., object], *events: int
+        self, kind: type[BaseSocket], begin: Callable[..., object], *events: int, address: str | None = None
     ) -> BaseSocket: ...
     def lose_reader(self, endpoint: str | bytes | None) -> None: ...
     def ended(self) -> None: ...
@@ -50,17 +51,20 @@ def write_to(socket: BaseSocket, address: str | None, events: int | None) -> Non
 def reader_of(socket: BaseSocket, events: int | None, address: str | None) -> Any: ...
 def end_raw(socket: BaseSocket) -> None: ...
 def asked_pipes(
-    socket: BaseSocket, wait: float | timedelta, kind: type[BaseSocket]
+    socket: BaseSocket, wait: float | timedelta
 ) -> AbstractContextManager[tuple[float, Callable[[], list[PipeStats]]]]: ...
+
+class _Endpoint:
+    connections: set[int]
+    greeted: int
+    loops: set[int]
+    note: str | None
 
 class Hub(Feed):
     watchers: set[ref[_Watcher]]
     failure: tuple[int, str] | None
     left: bool
-    connections: dict[str, set[int]]
-    greeted: dict[str, int]
-    loops: dict[str, set[int]]
-    notes: dict[str, str | None]
+    endpoints: defaultdict[str, _Endpoint]
     def living(self) -> list[_Watcher]: ...
     def pump(self) -> None: ...
     def count(self, event: SocketEvent) -> SocketEvent: ...
@@ -70,7 +74,7 @@ class Hub(Feed):
 class _Watcher:
     events: Event
     socket: Any
-    def __init__(self, socket: BaseSocket, events: int, kind: type[BaseSocket]) -> None: ...
+    def __init__(self, socket: BaseSocket, events: int | None = None) -> None: ...
     @property
     def peers(self) -> int: ...
     def try_recv(self) -> SocketEvent | None: ...
@@ -91,14 +95,6 @@ class Monitor(_Watcher):
     def __exit__(self, *exception: object) -> None: ...
 
 class AsyncMonitor(_Watcher):
-    def __init__(
-        self,
-        socket: BaseSocket,
-        events: int,
-        kind: type[BaseSocket],
-        readable: Callable[[AsyncMonitor, float | None], Awaitable[bool]],
-        sleep: Callable[[float], Awaitable[None]],
-    ) -> None: ...
     async def recv(self, timeout: float | timedelta | None = None) -> SocketEvent: ...
     async def wait_peers(self, n: int = 1, timeout: float | timedelta | None = None) -> None: ...
     async def wait_connected(self, timeout: float | timedelta | None = None) -> None: ...

@@ -12,6 +12,13 @@ from zmqcy.options import SOCKET_OPTIONS
 _ZAP = "inproc://zeromq.zap.01"  # where RFC 27 has the handler
 
 
+def _monitors():
+    """Return the module, which nobody loads who does not watch sockets."""
+    from zmqcy import monitor
+
+    return monitor
+
+
 class Endpoint:
     """What `bind` and `connect` return: a context manager that undoes them.
 
@@ -164,9 +171,7 @@ class BaseSocket(_base.BaseSocket):
         ZMQError
             EPROTONOSUPPORT: the endpoint is not of inproc. EADDRINUSE: it is taken.
         """
-        from zmqcy.monitor import write_to
-
-        write_to(self, addr, events)
+        _monitors().write_to(self, addr, events)
 
     def get_monitor_socket(self, events=None, addr=None):
         """Return the PAIR that libzmq writes to what happens to the connections of this socket.
@@ -189,15 +194,11 @@ class BaseSocket(_base.BaseSocket):
         StateError
             The socket is watched, and libzmq has one monitor for each.
         """
-        from zmqcy.monitor import reader_of
-
-        return reader_of(self, events, addr)
+        return _monitors().reader_of(self, events, addr)
 
     def disable_monitor(self):
         """End what `monitor` or `get_monitor_socket` began, and close the socket of the latter. Watchers go on."""
-        from zmqcy.monitor import end_raw
-
-        end_raw(self)
+        _monitors().end_raw(self)
 
     def serve_curve(self, secret_key, domain=None):
         """Be a CURVE server: clients have to know its public key, and all that is sent is encrypted.
@@ -392,9 +393,7 @@ class Socket(BaseSocket, _socket.Socket):
         NotSupported
             The socket is a shadow.
         """
-        from zmqcy.monitor import Monitor
-
-        return Monitor(self, 0xFFFF if events is None else events, Socket)
+        return _monitors().Monitor(self, events)
 
     def pipes_stats(self, wait=20):
         """Ask libzmq how much waits in each connection of this socket (a draft).
@@ -426,9 +425,7 @@ class Socket(BaseSocket, _socket.Socket):
         """
         from time import sleep
 
-        from zmqcy.monitor import asked_pipes
-
-        with asked_pipes(self, wait, Socket) as (seconds, answers):
+        with _monitors().asked_pipes(self, wait) as (seconds, answers):
             sleep(seconds)
             return answers()
 
@@ -565,7 +562,7 @@ class Socket(BaseSocket, _socket.Socket):
         return deserialize(self.recv_multipart(flags, copy, timeout=timeout))
 
 
-Socket._kind = Socket
+Socket._kind = BaseSocket._plain = Socket  # of a monitor: the class of the socket that the user reads, or a watcher
 
 
 class AsyncSocket(BaseSocket):
@@ -603,14 +600,10 @@ class AsyncSocket(BaseSocket):
         NotSupported
             The socket is a shadow.
         """
-        from zmqcy.monitor import AsyncMonitor
-
-        return AsyncMonitor(self, 0xFFFF if events is None else events, Socket, self._readable, self._sleep)
+        return _monitors().AsyncMonitor(self, events)
 
     async def pipes_stats(self, wait=20):
-        from zmqcy.monitor import asked_pipes
-
-        with asked_pipes(self, wait, Socket) as (seconds, answers):
+        with _monitors().asked_pipes(self, wait) as (seconds, answers):
             await self._sleep(seconds)
             return answers()
 
