@@ -38,6 +38,7 @@ lint: .venv/.lint  ## check style, spelling, and that imports go down only
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	PATH="$(BIN):$$PATH" cython-lint zmqcy
+	$(BIN)/clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')
 	$(BIN)/codespell
 	$(BIN)/lint-imports
 	$(BIN)/yamllint -d "{rules: {key-duplicates: enable}}" .github .pre-commit-config.yaml

@@ -4,8 +4,8 @@
  *
  * WHERE is @URL to bind and print the endpoint, >URL to connect, - to connect to the endpoint that is read from stdin.
  * KEY is mode (single, multipart, views), size (bytes), peers (sockets), seconds and count (what ends the measured
- * part), back (the second WHERE of a device), capture (that of a PUSH which gets a copy of all). A process ends when its
- * stdin is closed. What it measured it prints as KEY=VALUE words, after a line "start" where that began.
+ * part), back (the second WHERE of a device), capture (that of a PUSH which gets a copy of all). A process ends when
+ * its stdin is closed. What it measured it prints as KEY=VALUE words, after a line "start" where that began.
  *
  *   push, pull              send until ended; receive, and print the rate. `peers` sockets push
  *   pub, sub                the same for one that binds and `peers` that connect
@@ -27,7 +27,10 @@
 #include <unistd.h>
 #include <zmq.h>
 
-#define CHECK(call) do { if ((call) < 0) fail(#call); } while (0)
+#define CHECK(call)                  \
+    do {                             \
+        if ((call) < 0) fail(#call); \
+    } while (0)
 #define END (-1L)
 
 static void *context;
@@ -35,7 +38,8 @@ static const char *mode = "single", *back = "", *capture = "";
 static long size = 8, peers = 1, count;
 static double seconds = 0.3;
 static char *data, *buffer;
-static FILE *told, *asked;  /* where endpoints are printed to and read from: stdout and stdin, or a pipe of two threads */
+/* Where endpoints are printed to and read from: stdout and stdin, or a pipe of two threads. */
+static FILE *told, *asked;
 
 static void fail(const char *what) {
     fprintf(stderr, "%s: %s\n", what, zmq_strerror(zmq_errno()));
@@ -51,14 +55,14 @@ static double now(void) {
 static void *end_with_stdin(void *unused) {
     char rest[64];
     (void)unused;
-    while (read(0, rest, sizeof rest) > 0) ;
+    while (read(0, rest, sizeof rest) > 0);
     _exit(0);
 }
 
 /* ---- sockets */
 
 static void *make(int type) {
-    int backlog = 4096, most = (64 << 20) / size;  /* messages that a queue holds: 64 MB of large ones */
+    int backlog = 4096, most = (64 << 20) / size; /* messages that a queue holds: 64 MB of large ones */
     void *socket = zmq_socket(context, type);
     if (!socket) fail("zmq_socket");
     CHECK(zmq_setsockopt(socket, ZMQ_BACKLOG, &backlog, sizeof backlog));
@@ -119,7 +123,10 @@ static void receive_multipart(void *socket) {
     for (int part = 0; part < 3; part++) receive_single(socket);
 }
 
-static void keep(void *data_, void *hint) { (void)data_; (void)hint; }
+static void keep(void *data_, void *hint) {
+    (void)data_;
+    (void)hint;
+}
 
 static void send_view(void *socket) {
     zmq_msg_t msg;
@@ -190,10 +197,13 @@ static void pull(const char *where) {
     void *socket = attach(make(ZMQ_PULL), where);
     char *seen = calloc(peers, 1);
     long from = 0, missing = peers;
-    while (missing) {  /* until every peer is connected; each writes its number into its messages */
+    while (missing) { /* until every peer is connected; each writes its number into its messages */
         receiving()(socket);
         if (peers > 1) memcpy(&from, buffer, sizeof from);
-        if (!seen[from]) { seen[from] = 1; missing--; }
+        if (!seen[from]) {
+            seen[from] = 1;
+            missing--;
+        }
     }
     measure(receiving(), socket, 1);
 }
@@ -229,7 +239,10 @@ static void req(const char *where) {
     void *socket = attach(make(ZMQ_REQ), where);
     long trips = 0, room = 1 << 16;
     double *times = malloc(room * sizeof *times), start, last, time;
-    for (int i = 0; i < 10; i++) { send_single(socket); receive_single(socket); }
+    for (int i = 0; i < 10; i++) {
+        send_single(socket);
+        receive_single(socket);
+    }
     puts("start");
     fflush(stdout);
     start = last = now();
@@ -242,14 +255,17 @@ static void req(const char *where) {
         last = time;
     } while (time - start < seconds && trips != count);
     qsort(times, trips, sizeof *times, ascending);
-    printf("rate=%.3f count=%ld p50=%.4f p99=%.4f\n",
-           trips / (time - start), trips, times[trips / 2] * 1e6, times[trips * 99 / 100] * 1e6);
+    printf("rate=%.3f count=%ld p50=%.4f p99=%.4f\n", trips / (time - start), trips, times[trips / 2] * 1e6,
+           times[trips * 99 / 100] * 1e6);
     fflush(stdout);
 }
 
 static void rep(const char *where) {
     void *socket = attach(make(ZMQ_REP), where);
-    for (;;) { receive_single(socket); send_single(socket); }
+    for (;;) {
+        receive_single(socket);
+        send_single(socket);
+    }
 }
 
 static void number(const char *where) {
@@ -264,7 +280,7 @@ static void check(const char *where) {
         CHECK(zmq_recv(socket, &got, sizeof got, 0));
         if (got != wanted) break;
     }
-    printf("missing=%ld\n", got == END ? count - wanted : count);  /* out of order, or twice: none counts */
+    printf("missing=%ld\n", got == END ? count - wanted : count); /* out of order, or twice: none counts */
     fflush(stdout);
 }
 
@@ -305,7 +321,7 @@ static void poll_once(void *unused) {
 
 static void wake_once(void *unused) {
     static long turn;
-    turn = (turn + 7919) % peers;  /* a prime: every socket comes, far from the last one */
+    turn = (turn + 7919) % peers; /* a prime: every socket comes, far from the last one */
     send_single(others[turn]);
     poll_once(unused);
     receive_single(items[turn].socket);
@@ -351,8 +367,10 @@ static int run(const char *work, const char *where) {
     else {
         pair_sockets(0, &pair[0], &pair[1]);
         if (!strcmp(work, "pair")) measure(send_and_receive, pair, 1);
-        else if (!strcmp(work, "parts")) { mode = "multipart"; measure(send_and_receive, pair, 1); }
-        else if (!strcmp(work, "empty")) measure(receive_nothing, pair[0], 1);
+        else if (!strcmp(work, "parts")) {
+            mode = "multipart";
+            measure(send_and_receive, pair, 1);
+        } else if (!strcmp(work, "empty")) measure(receive_nothing, pair[0], 1);
         else if (!strcmp(work, "get")) measure(get_option, pair[0], 1);
         else if (!strcmp(work, "set")) measure(set_option, pair[0], 1);
         else return 2;
@@ -371,7 +389,12 @@ int main(int argc, char **argv) {
     const char *work = argc > 1 ? argv[1] : "", *where = argc > 2 ? argv[2] : "", *sender = NULL;
     char *value;
     int i = 3, ends[2];
-    if (!strcmp(work, "threads") && argc > 3) { work = argv[2]; sender = argv[3]; where = "@inproc://bench"; i = 4; }
+    if (!strcmp(work, "threads") && argc > 3) {
+        work = argv[2];
+        sender = argv[3];
+        where = "@inproc://bench";
+        i = 4;
+    }
     for (; i < argc && (value = strchr(argv[i], '=')); i++) {
         *value++ = 0;
         if (!strcmp(argv[i], "mode")) mode = value;
@@ -402,6 +425,6 @@ int main(int argc, char **argv) {
     }
     i = run(work, where);
     if (i) fprintf(stderr, "see the head of baseline.c\n");
-    if (!i) pthread_join(watcher, NULL);  /* the parent still reads what this process used */
+    if (!i) pthread_join(watcher, NULL); /* the parent still reads what this process used */
     _exit(i);
 }

@@ -5,27 +5,7 @@ from libc.stdint cimport uint64_t
 
 from zmqcy._system cimport add, nsec, replace, schedule_t, swap, yield_processor
 
-cdef extern from *:
-    """
-    #ifdef Py_GIL_DISABLED
-    #define ZMQCY_FREE_THREADED 1
-    /* A weak reference gives an object, too, whose end waits in `__dealloc__` for a lock of ours: it is untracked. */
-    static inline PyObject *zmqcy_alive(PyObject *object, PyObject *reference) {
-        if (reference == NULL) return Py_NewRef(object != NULL ? object : Py_None);
-        if (PyWeakref_GetRef(reference, &object) < 0) PyErr_Clear();
-        if (object != NULL && !PyObject_GC_IsTracked(object)) Py_CLEAR(object);
-        return object != NULL ? object : Py_NewRef(Py_None);
-    }
-    #else
-    #define ZMQCY_FREE_THREADED 0
-    static inline PyObject *zmqcy_alive(PyObject *object, PyObject *reference) {
-        PyObject *found = object != NULL && Py_REFCNT(object) > 0 ? object : Py_None;
-        (void) reference;
-        Py_INCREF(found);
-        return found;
-    }
-    #endif
-    """
+cdef extern from "_system.h":
     const bint FREE_THREADED "ZMQCY_FREE_THREADED"
     # The object, or None: it is about to go. That is so with a GIL too: its attributes go before it leaves its list,
     # and callbacks of weak references run. Comes after `lock_lists`, or in the critical section that its end waits

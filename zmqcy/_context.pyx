@@ -15,7 +15,7 @@ from zmqcy._library cimport (
 from zmqcy._system cimport (
     add, at_fork, block_signals, close_descriptor, highest_priority, is_foreign_context, is_policy, most_descriptors,
     most_processors, nap, now, nsec, poke, probe_descriptors, probe_threads, replace, restore_signals, sigset, swap,
-    try_schedule)
+    teach_malloc, try_schedule)
 from zmqcy.libzmq cimport (
     ETERM, ZMQ_IO_THREADS, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_PULL, ZMQ_SUB,
     zmq_bind, zmq_close, zmq_ctx_get, zmq_ctx_new, zmq_ctx_set, zmq_ctx_shutdown, zmq_ctx_term, zmq_errno as last_errno,
@@ -27,14 +27,7 @@ import weakref
 from zmqcy import _library, errors
 from zmqcy.options import CONTEXT_OPTIONS
 
-cdef extern from *:
-    """
-    static void *(*volatile zmqcy_allocate)(size_t) = malloc;  /* volatile, or the compiler leaves it out */
-    """
-    void *allocate "zmqcy_allocate"(size_t size) noexcept nogil
-
 cdef enum:
-    KEPT = 16 << 20  # bytes: what malloc then keeps is twice as much
     THREAD_PRIORITY = 3    # of `ContextOption`; SOCKET_LIMIT has the same number, to read
     THREAD_SCHED_POLICY = 4
     THREAD_AFFINITY_CPU_ADD = 7
@@ -60,19 +53,6 @@ cdef extern from "pythread.h":
 
 cdef void *LATE = <void *> -1  # instead of a waker: nobody would write to it any more
 cdef bint malloc_taught = False
-
-
-cdef void teach_malloc() noexcept:
-    """Let malloc keep the memory of large messages, as it would once the program has freed a large block.
-
-    The malloc of glibc gives what is free at the top of the heap back to the system, and large blocks at once. Who
-    receives messages of some 100 KB would have the pages of each made anew. Its bounds grow with the largest
-    block that was ever freed: this is one, which is never touched.
-    """
-    global malloc_taught
-    if not malloc_taught:
-        malloc_taught = True
-        free(allocate(KEPT))
 
 
 # ---------------------------------------------------------------------------------------------------- fork and the end
@@ -422,11 +402,14 @@ cdef class Context:
 
     @critical_section
     def __init__(self, io_threads=1):
+        global malloc_taught
         cdef void *handle
         cdef int threads = to_int(io_threads, "Context", "io_threads")
         if self.ending is not NULL:
             raise RuntimeError("Context: already initialised")
-        teach_malloc()
+        if not malloc_taught:
+            malloc_taught = True
+            teach_malloc()
         handle = zmq_ctx_new()
         if handle is NULL:
             fail("Context", NO_TYPE, None)

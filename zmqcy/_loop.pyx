@@ -12,69 +12,7 @@ from zmqcy._system cimport now
 
 import weakref
 
-cdef extern from *:
-    """
-    /* A future ends `await` by StopIteration or, where the interpreter asks by am_send, without one. Python 3.12 does
-       so no more. To make an exception costs as much as to receive: it is made once, and used again when nobody has it.
-       It keeps the last value it brought, which is why that is to be a small one. */
-    #if PY_VERSION_HEX >= 0x030C0000 && !defined(Py_GIL_DISABLED)
-    static PyObject *zmqcy_stop_again = NULL;
-    static int zmqcy_stop_by_the_same(PyObject *value) {
-        PyStopIterationObject *stop = (PyStopIterationObject *) zmqcy_stop_again;
-        if (stop != NULL && (Py_REFCNT(stop) > 1 || stop->traceback != NULL || stop->context != NULL)) {
-            Py_CLEAR(zmqcy_stop_again);
-        }
-        if (zmqcy_stop_again == NULL) {
-            zmqcy_stop_again = PyObject_CallNoArgs(PyExc_StopIteration);
-            if (zmqcy_stop_again == NULL) {
-                PyErr_Clear();
-                return 0;
-            }
-        }
-        stop = (PyStopIterationObject *) zmqcy_stop_again;
-        Py_XSETREF(stop->value, Py_NewRef(value));
-        PyErr_SetRaisedException(Py_NewRef(zmqcy_stop_again));
-        return 1;
-    }
-    #define ZMQCY_SMALL(value) (PyBytes_CheckExact(value) && PyBytes_GET_SIZE(value) <= 4096)
-    #else
-    #define ZMQCY_SMALL(value) 0
-    #define zmqcy_stop_by_the_same(value) 0
-    #endif
-    static void zmqcy_stop(PyObject *value) {
-        if (ZMQCY_SMALL(value) && zmqcy_stop_by_the_same(value)) return;
-        if (PyTuple_Check(value) || PyExceptionInstance_Check(value)) {  /* which would be taken for its arguments */
-            PyObject *stop = PyObject_CallFunctionObjArgs(PyExc_StopIteration, value, NULL);
-            if (stop != NULL) PyErr_SetObject(PyExc_StopIteration, stop);
-            Py_XDECREF(stop);
-        } else if (value != Py_None) {
-            PyErr_SetObject(PyExc_StopIteration, value);
-        }
-    }
-    static PyObject *zmqcy_next(PyObject *self) {
-        PyObject *value = NULL;
-        if (Py_TYPE(self)->tp_as_async->am_send(self, Py_None, &value) == PYGEN_RETURN) {
-            zmqcy_stop(value);
-            Py_DECREF(value);
-            return NULL;
-        }
-        return value;
-    }
-    static PyObject *zmqcy_made_here(PyTypeObject *type, PyObject *arguments, PyObject *options) {
-        return PyErr_Format(PyExc_TypeError, "cannot create '%s' instances: an operation of a socket returns them",
-                            type->tp_name);
-    }
-    /* What is made elsewhere would be without its socket and loop. */
-    static void zmqcy_make_only_here(PyObject *type) {
-        ((PyTypeObject *) type)->tp_new = zmqcy_made_here;
-        ((PyTypeObject *) type)->tp_vectorcall = NULL;
-        PyType_Modified((PyTypeObject *) type);
-    }
-    static void zmqcy_iterate_by(PyObject *type, int (*send)(PyObject *, PyObject *, PyObject **)) {
-        ((PyTypeObject *) type)->tp_as_async->am_send = (sendfunc) send;
-        ((PyTypeObject *) type)->tp_iternext = zmqcy_next;
-    }
-    """
+cdef extern from "_system.h":
     void iterate_by "zmqcy_iterate_by"(
         object type, int (*send)(PyObject *, PyObject *, PyObject **) except -1) noexcept
     void make_only_here "zmqcy_make_only_here"(object type) noexcept

@@ -1,6 +1,6 @@
-/* Preloaded, it makes calls of zmqcy's own modules fail on demand: shim_arm says which, after how many, with what errno.
- * Or has something done before one of them, which then is made: shim_before, and shim_signal for a signal.
- * While shim_counting is 1, calls_NAME counts the calls of each function.
+/* Preloaded, it makes calls of zmqcy's own modules fail on demand: shim_arm says which, after how many, with what
+ * errno. Or has something done before one of them, which then is made: shim_before, and shim_signal for a signal. While
+ * shim_counting is 1, calls_NAME counts the calls of each function.
  *
  * Only calls that come from an extension module of zmqcy count, for libzmq itself aborts where malloc gives nothing.
  */
@@ -16,9 +16,9 @@
 #include <zmq.h>
 
 static struct {
-    char name[64];  /* of the function; empty: none */
-    long after;     /* calls that succeed before */
-    long times;     /* calls that fail then; -1: all */
+    char name[64]; /* of the function; empty: none */
+    long after;    /* calls that succeed before */
+    long times;    /* calls that fail then; -1: all */
     int error;
     long calls, failed;
     void (*before)(void);
@@ -72,7 +72,7 @@ static int fails(const char *name, void *caller) {
     error = armed.error;
     if (armed.before) {
         armed.name[0] = 0;
-        armed.before();  /* which may arm it again */
+        armed.before(); /* which may arm it again */
         if (!error) return 0;
     } else {
         __sync_fetch_and_add(&armed.failed, 1);
@@ -82,15 +82,15 @@ static int fails(const char *name, void *caller) {
 }
 
 /* WRAP(what is returned, its value where the call fails, name, parameters, arguments) */
-#define WRAP(type, bad, name, parameters, arguments)                        \
-    long calls_##name;                                                      \
-    type name parameters {                                                  \
-        static type(*real) parameters;                                      \
-        void *caller = __builtin_return_address(0);                         \
-        if (!real) real = (type(*) parameters) dlsym(RTLD_NEXT, #name);     \
+#define WRAP(type, bad, name, parameters, arguments)                                  \
+    long calls_##name;                                                                \
+    type name parameters {                                                            \
+        static type(*real) parameters;                                                \
+        void *caller = __builtin_return_address(0);                                   \
+        if (!real) real = (type(*) parameters)dlsym(RTLD_NEXT, #name);                \
         if (shim_counting && is_ours(caller)) __sync_fetch_and_add(&calls_##name, 1); \
-        if (fails(#name, caller)) return bad;                               \
-        return real arguments;                                              \
+        if (fails(#name, caller)) return bad;                                         \
+        return real arguments;                                                        \
     }
 
 WRAP(void *, NULL, zmq_ctx_new, (void), ())
@@ -121,7 +121,7 @@ WRAP(int, -1, poll, (struct pollfd * f, nfds_t n, int t), (f, n, t))
 WRAP(int, -1, epoll_create1, (int f), (f))
 WRAP(int, -1, epoll_ctl, (int e, int o, int f, struct epoll_event *v), (e, o, f, v))
 WRAP(int, -1, epoll_wait, (int e, struct epoll_event *v, int n, int t), (e, v, n, t))
-#ifdef ZMQ_HAVE_POLLER  /* a libzmq with drafts */
+#ifdef ZMQ_HAVE_POLLER /* a libzmq with drafts */
 WRAP(void *, NULL, zmq_poller_new, (void), ())
 WRAP(int, -1, zmq_poller_add, (void *p, void *s, void *u, short e), (p, s, u, e))
 WRAP(int, -1, zmq_poller_fd, (void *p, zmq_fd_t *f), (p, f))

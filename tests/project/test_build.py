@@ -5,6 +5,7 @@ import re
 import shutil
 import subprocess
 import sys
+import sysconfig
 import tarfile
 import zipfile
 from pathlib import Path
@@ -29,6 +30,15 @@ def build(tmp_path, *arguments, env):
     return subprocess.run(
         [sys.executable, "setup.py", *arguments], cwd=source, env={**os.environ, **env}, capture_output=True, text=True
     )
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
+@pytest.mark.parametrize("source", ["zmqcy/_system.h", "benchmarks/baseline.c", "tests/shim.c"])
+def test_c_compiles_without_a_warning(source):
+    libzmq = subprocess.run(["pkg-config", "--cflags", "libzmq"], capture_output=True, text=True).stdout.split()
+    options = ["-isystem", sysconfig.get_path("include"), *libzmq, "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]
+    done = subprocess.run(["cc", *options, "-x", "c", ROOT / source], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 INSTALL = ["apt-get install libzmq3-dev pkg-config", "dnf install zeromq-devel", "brew install zeromq", "ZMQCY_LIBZMQ="]
@@ -162,6 +172,8 @@ def test_what_has_changed_is_compiled_again(tmp_path):
     os.utime(package / "_core.pxd")
     assert compiled() == dependent("_core")
     assert {"_core", "_socket", "_aio"} <= dependent("_core") < modules
+    os.utime(package / "_system.h")
+    assert compiled() == dependent("_system")
     assert compiled(CFLAGS="-DOTHER") == modules
 
 
@@ -195,7 +207,7 @@ def test_the_source_distribution_has_what_a_build_needs(tmp_path):
     assert done.returncode == 0, done.stderr
     with tarfile.open(tmp_path / f"zmqcy-{zmqcy.__version__}.tar.gz") as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    kinds = {".py", ".pyx", ".pxd", ".pyi", ".typed", ".html"}
+    kinds = {".py", ".pyx", ".pxd", ".h", ".pyi", ".typed", ".html"}
     expected = {str(path.relative_to(source)) for path in (source / "zmqcy").rglob("*") if path.suffix in kinds}
     assert len(expected) > 50
     assert expected <= names

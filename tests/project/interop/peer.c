@@ -10,79 +10,67 @@
 #define MOST 16    /* words in a line */
 #define PARTS 4096 /* in a message that is sent back */
 
-static const char *const NAMES[] = {"PAIR", "PUB", "SUB", "REQ", "REP", "DEALER", "ROUTER", "PULL", "PUSH", "XPUB", "XSUB"};
+static const char *const NAMES[] = {"PAIR",   "PUB",  "SUB",  "REQ",  "REP", "DEALER",
+                                    "ROUTER", "PULL", "PUSH", "XPUB", "XSUB"};
 static void *context, *peer, *handler;
 static pthread_t handling;
 static char username[256], password[256];
 static uint32_t table[256];
 
-static uint32_t crc32_of(uint32_t crc, const unsigned char *data, size_t size)
-{
+static uint32_t crc32_of(uint32_t crc, const unsigned char *data, size_t size) {
     crc = ~crc;
-    while (size--)
-        crc = table[(crc ^ *data++) & 255] ^ (crc >> 8);
+    while (size--) crc = table[(crc ^ *data++) & 255] ^ (crc >> 8);
     return ~crc;
 }
 
-static void fail(void)
-{
-    printf("error %s\n", zmq_strerror(zmq_errno()));
-}
+static void fail(void) { printf("error %s\n", zmq_strerror(zmq_errno())); }
 
 /* The handler of ZAP: lets in who has the name and the password. */
-static void *handle(void *unused)
-{
+static void *handle(void *unused) {
     for (;;) {
         char parts[8][256] = {{0}};
         int more = 1, count = 0;
         size_t size = sizeof more;
         while (more) {
             int got = zmq_recv(handler, parts[count & 7], 255, 0);
-            if (got < 0)
-                return unused; /* ETERM */
+            if (got < 0) return unused; /* ETERM */
             parts[count++ & 7][got] = 0;
             zmq_getsockopt(handler, ZMQ_RCVMORE, &more, &size);
         }
         int good = count == 8 && !strcmp(parts[6], username) && !strcmp(parts[7], password);
         const char *answer[] = {"1.0", parts[1], good ? "200" : "400", "", "user", ""};
-        for (int i = 0; i < 6; i++)
-            zmq_send(handler, answer[i], strlen(answer[i]), i < 5 ? ZMQ_SNDMORE : 0);
+        for (int i = 0; i < 6; i++) zmq_send(handler, answer[i], strlen(answer[i]), i < 5 ? ZMQ_SNDMORE : 0);
     }
 }
 
-static int secure(char **words)
-{
+static int secure(char **words) {
     int one = 1;
-    if (!strcmp(words[0], "null"))
-        return 0;
+    if (!strcmp(words[0], "null")) return 0;
     if (!strcmp(words[0], "curve-server"))
-        return zmq_setsockopt(peer, ZMQ_CURVE_SERVER, &one, sizeof one)
-               || zmq_setsockopt(peer, ZMQ_CURVE_SECRETKEY, words[1], 41);
+        return zmq_setsockopt(peer, ZMQ_CURVE_SERVER, &one, sizeof one) ||
+               zmq_setsockopt(peer, ZMQ_CURVE_SECRETKEY, words[1], 41);
     if (!strcmp(words[0], "curve-client"))
-        return zmq_setsockopt(peer, ZMQ_CURVE_SERVERKEY, words[1], 41)
-               || zmq_setsockopt(peer, ZMQ_CURVE_PUBLICKEY, words[2], 41)
-               || zmq_setsockopt(peer, ZMQ_CURVE_SECRETKEY, words[3], 41);
+        return zmq_setsockopt(peer, ZMQ_CURVE_SERVERKEY, words[1], 41) ||
+               zmq_setsockopt(peer, ZMQ_CURVE_PUBLICKEY, words[2], 41) ||
+               zmq_setsockopt(peer, ZMQ_CURVE_SECRETKEY, words[3], 41);
     if (!strcmp(words[0], "plain-server")) {
         strcpy(username, words[1]);
         strcpy(password, words[2]);
         if (!handler) {
             handler = zmq_socket(context, ZMQ_REP);
-            if (zmq_bind(handler, "inproc://zeromq.zap.01") || pthread_create(&handling, NULL, handle, NULL))
-                return -1;
+            if (zmq_bind(handler, "inproc://zeromq.zap.01") || pthread_create(&handling, NULL, handle, NULL)) return -1;
         }
         return zmq_setsockopt(peer, ZMQ_PLAIN_SERVER, &one, sizeof one);
     }
-    return zmq_setsockopt(peer, ZMQ_PLAIN_USERNAME, words[1], strlen(words[1]))
-           || zmq_setsockopt(peer, ZMQ_PLAIN_PASSWORD, words[2], strlen(words[2]));
+    return zmq_setsockopt(peer, ZMQ_PLAIN_USERNAME, words[1], strlen(words[1])) ||
+           zmq_setsockopt(peer, ZMQ_PLAIN_PASSWORD, words[2], strlen(words[2]));
 }
 
-static void open_socket(char **words)
-{
+static void open_socket(char **words) {
     int zero = 0, time = 5000, kind = 0;
     char endpoint[1024];
     size_t size = sizeof endpoint;
-    while (strcmp(words[1], NAMES[kind]))
-        kind++;
+    while (strcmp(words[1], NAMES[kind])) kind++;
     peer = zmq_socket(context, kind);
     zmq_setsockopt(peer, ZMQ_LINGER, &zero, sizeof zero);
     zmq_setsockopt(peer, ZMQ_SNDTIMEO, &time, sizeof time);
@@ -95,21 +83,17 @@ static void open_socket(char **words)
     printf("ok %s\n", binds ? endpoint : words[3]);
 }
 
-static int send_part(const char *spec, int more)
-{
-    if (*spec == '=')
-        return zmq_send(peer, spec + 1, strlen(spec + 1), more) < 0;
+static int send_part(const char *spec, int more) {
+    if (*spec == '=') return zmq_send(peer, spec + 1, strlen(spec + 1), more) < 0;
     size_t size = strtoul(spec, NULL, 10);
     zmq_msg_t message;
     zmq_msg_init_size(&message, size);
     unsigned char *data = zmq_msg_data(&message);
-    for (size_t i = 0; i < size; i++)
-        data[i] = i % 251;
+    for (size_t i = 0; i < size; i++) data[i] = i % 251;
     return zmq_msg_send(&message, peer, more) < 0;
 }
 
-static void send_messages(char *specs)
-{
+static void send_messages(char *specs) {
     char *outer, *inner;
     for (char *spec = strtok_r(specs, "/", &outer); spec; spec = strtok_r(NULL, "/", &outer)) {
         char *next;
@@ -127,8 +111,7 @@ static void send_messages(char *specs)
 }
 
 /* Send back so many messages. All parts come before the first goes: a REP has it so. */
-static void echo(int count, int milliseconds)
-{
+static void echo(int count, int milliseconds) {
     static zmq_msg_t parts[PARTS];
     zmq_setsockopt(peer, ZMQ_RCVTIMEO, &milliseconds, sizeof milliseconds);
     while (count--) {
@@ -150,8 +133,7 @@ static void echo(int count, int milliseconds)
     puts("ok");
 }
 
-static void receive(int count, int milliseconds)
-{
+static void receive(int count, int milliseconds) {
     long number = 0, total = 0;
     size_t size = 0;
     uint32_t crc = 0;
@@ -160,15 +142,15 @@ static void receive(int count, int milliseconds)
         zmq_msg_t message;
         zmq_msg_init(&message);
         if (zmq_msg_recv(&message, peer, 0) < 0) {
-            if (zmq_errno() == EAGAIN)
-                break;
+            if (zmq_errno() == EAGAIN) break;
             fail();
             return;
         }
         int more = zmq_msg_more(&message);
         char mark[32];
         sprintf(mark, "%zu%c", zmq_msg_size(&message), more ? '+' : '.');
-        crc = crc32_of(crc32_of(crc, (unsigned char *) mark, strlen(mark)), zmq_msg_data(&message), zmq_msg_size(&message));
+        crc = crc32_of(crc32_of(crc, (unsigned char *)mark, strlen(mark)), zmq_msg_data(&message),
+                       zmq_msg_size(&message));
         size += zmq_msg_size(&message);
         total++;
         number += !more;
@@ -177,34 +159,28 @@ static void receive(int count, int milliseconds)
     printf("got %ld %ld %zu %u\n", number, total, size, crc);
 }
 
-static void subscribe(const char *topic)
-{
+static void subscribe(const char *topic) {
     int type;
     size_t size = sizeof type;
     char message[256] = "\x01";
     zmq_getsockopt(peer, ZMQ_TYPE, &type, &size);
     int failed = type == ZMQ_XSUB ? zmq_send(peer, strcat(message, topic), 1 + strlen(topic), 0) < 0
                                   : zmq_setsockopt(peer, ZMQ_SUBSCRIBE, topic, strlen(topic));
-    if (failed)
-        fail();
-    else
-        puts("ok");
+    if (failed) fail();
+    else puts("ok");
 }
 
-int main(void)
-{
+int main(void) {
     static char line[65536];
     int major, minor, patch;
     for (uint32_t i = 0; i < 256; i++) {
         table[i] = i;
-        for (int bit = 0; bit < 8; bit++)
-            table[i] = table[i] >> 1 ^ (table[i] & 1 ? 0xEDB88320u : 0);
+        for (int bit = 0; bit < 8; bit++) table[i] = table[i] >> 1 ^ (table[i] & 1 ? 0xEDB88320u : 0);
     }
     zmq_version(&major, &minor, &patch);
     printf("hello C libzmq-%d.%d.%d knows tcp plain plain-server", major, minor, patch);
     for (const char *const *each = (const char *const[]){"ipc", "curve", NULL}; *each; each++)
-        if (zmq_has(*each))
-            printf(" %s", *each);
+        if (zmq_has(*each)) printf(" %s", *each);
     puts(zmq_has("WS") ? " ws" : ""); /* libzmq knows that word in capitals alone */
     fflush(stdout);
     context = zmq_ctx_new();
@@ -213,16 +189,11 @@ int main(void)
         int count = 0;
         for (char *word = strtok_r(line, " \n", &rest); word && count < MOST - 1; word = strtok_r(NULL, " \n", &rest))
             words[count++] = word;
-        if (!strcmp(words[0], "open"))
-            open_socket(words);
-        else if (!strcmp(words[0], "subscribe"))
-            subscribe(words[1]);
-        else if (!strcmp(words[0], "send"))
-            send_messages(words[1]);
-        else if (!strcmp(words[0], "close"))
-            puts(zmq_close(peer) ? "error close" : "ok");
-        else
-            (strcmp(words[0], "echo") ? receive : echo)(atoi(words[1]), atoi(words[2]));
+        if (!strcmp(words[0], "open")) open_socket(words);
+        else if (!strcmp(words[0], "subscribe")) subscribe(words[1]);
+        else if (!strcmp(words[0], "send")) send_messages(words[1]);
+        else if (!strcmp(words[0], "close")) puts(zmq_close(peer) ? "error close" : "ok");
+        else (strcmp(words[0], "echo") ? receive : echo)(atoi(words[1]), atoi(words[2]));
         fflush(stdout);
     }
     zmq_ctx_shutdown(context);

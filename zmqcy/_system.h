@@ -1,0 +1,307 @@
+/* What differs between operating systems (Linux, macOS) and between versions of Python. */
+
+#ifndef ZMQCY_SYSTEM_H
+#define ZMQCY_SYSTEM_H
+
+#include <Python.h> /* first, as it asks; it defines _GNU_SOURCE */
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/epoll.h>
+#endif
+
+/* ---- time */
+
+static inline long long zmqcy_now(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (long long)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static inline void zmqcy_nap(void) {
+    struct timespec millisecond = {0, 1000000};
+    nanosleep(&millisecond, NULL);
+}
+
+/* ---- atomic operations */
+
+#define zmqcy_swap(place, value) __atomic_exchange_n(place, value, __ATOMIC_SEQ_CST)
+#define zmqcy_replace(place, old, value) __sync_bool_compare_and_swap(place, old, value)
+/* Not ACQUIRE: after a swap of another place it must not be carried out before that (ARM with LDAPR, POWER). */
+#define zmqcy_load(place) __atomic_load_n(place, __ATOMIC_SEQ_CST)
+#define zmqcy_add(place, value) __atomic_add_fetch(place, value, __ATOMIC_SEQ_CST)
+/* One thread counts, others look: plain loads and stores that are whole. */
+#define zmqcy_count(place, more) \
+    __atomic_store_n(place, __atomic_load_n(place, __ATOMIC_RELAXED) + (more), __ATOMIC_RELAXED)
+#define zmqcy_counted(place) __atomic_load_n(place, __ATOMIC_RELAXED)
+
+/* ---- file descriptors */
+
+#define ZMQCY_LONGEST_PATH ((int)sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1)
+
+static inline void zmqcy_poke(int fd) {
+    ssize_t rc = write(fd, "", 1);
+    (void)rc; /* full: it is readable already */
+}
+
+static inline void zmqcy_drain(int fd) {
+    char bytes[64];
+    while (read(fd, bytes, sizeof bytes) > 0);
+}
+
+static inline int zmqcy_most_descriptors(void) {
+    struct rlimit limit;
+    return getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_max > INT_MAX ? INT_MAX : (int)limit.rlim_max;
+}
+
+static inline int zmqcy_probe_descriptors(int need) {
+    struct rlimit limit;
+    int few[64], got = 0, i;
+    int *fds = few;
+    if (!getrlimit(RLIMIT_NOFILE, &limit) && limit.rlim_cur < (rlim_t)need) return (int)limit.rlim_cur;
+    if (need > 64 && !(fds = (int *)malloc(need * sizeof(int)))) return 0;
+    while (got < need) {
+        int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        if (fd < 0 && errno != EMFILE && errno != ENFILE) break;
+        if (fd < 0) {
+            need = got;
+            break;
+        }
+        fds[got++] = fd;
+    }
+    for (i = 0; i < got; i++) close(fds[i]);
+    if (fds != few) free(fds);
+    return need; /* an error of another kind is no lack of descriptors */
+}
+
+#ifdef __linux__
+typedef struct epoll_event zmqcy_epoll_event;
+
+static inline int zmqcy_epoll_open(void) { return epoll_create1(EPOLL_CLOEXEC); }
+
+static inline int zmqcy_epoll_add(int set, int fd, short events, void *owner) {
+    /* epoll's numbers are those of poll() */
+    struct epoll_event event = {.events = (unsigned short)events, .data = {.ptr = owner}};
+    return epoll_ctl(set, EPOLL_CTL_ADD, fd, &event);
+}
+
+#define zmqcy_epoll_remove(set, fd) ((void)epoll_ctl(set, EPOLL_CTL_DEL, fd, NULL))
+#define zmqcy_epoll_look(set, events, room) epoll_wait(set, events, room, 0)
+#define zmqcy_epoll_owner(event) ((event).data.ptr)
+#else
+typedef void *zmqcy_epoll_event;
+#define zmqcy_epoll_open() (errno = ENOSYS, -1)
+#define zmqcy_epoll_add(set, fd, events, owner) (-1)
+#define zmqcy_epoll_remove(set, fd) ((void)0)
+#define zmqcy_epoll_look(set, events, room) (-1)
+#define zmqcy_epoll_owner(event) (event)
+#endif
+
+/* ---- threads */
+
+static inline void zmqcy_block_signals(sigset_t *saved) {
+    sigset_t all;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, saved);
+}
+
+#define zmqcy_restore_signals(saved) ((void)pthread_sigmask(SIG_SETMASK, saved, NULL))
+
+static inline void *zmqcy_wait_thread(void *gate) {
+    pthread_mutex_lock((pthread_mutex_t *)gate);
+    pthread_mutex_unlock((pthread_mutex_t *)gate);
+    return NULL;
+}
+
+static inline int zmqcy_probe_threads(int need) {
+    pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+    pthread_t few[8], *threads = few;
+    int got = 0, i;
+    if (need > 8 && !(threads = (pthread_t *)malloc(need * sizeof(pthread_t)))) return 0;
+    pthread_mutex_lock(&gate);
+    while (got < need && !pthread_create(&threads[got], NULL, zmqcy_wait_thread, &gate)) got++;
+    pthread_mutex_unlock(&gate);
+    for (i = 0; i < got; i++) pthread_join(threads[i], NULL);
+    if (threads != few) free(threads);
+    return got;
+}
+
+typedef struct {
+    int policy, priority; /* -1: as the system has it */
+    int processors;       /* how many are allowed; 0: all */
+    unsigned char allowed[128];
+    int error;
+} zmqcy_schedule;
+
+static inline int zmqcy_highest_priority(void) {
+    int fifo = sched_get_priority_max(SCHED_FIFO), rr = sched_get_priority_max(SCHED_RR);
+    return fifo > rr ? fifo : rr;
+}
+
+#define zmqcy_is_policy(policy) (sched_get_priority_min(policy) != -1)
+#define zmqcy_most_processors() ((int)sysconf(_SC_NPROCESSORS_CONF))
+
+/* What a thread of libzmq does to itself as it begins, and aborts where it fails. */
+static inline void *zmqcy_schedule_thread(void *argument) {
+    zmqcy_schedule *schedule = (zmqcy_schedule *)argument;
+    struct sched_param param;
+    int policy, nice_instead;
+    if ((schedule->error = pthread_getschedparam(pthread_self(), &policy, &param))) return NULL;
+    if (schedule->policy >= 0) policy = schedule->policy;
+    nice_instead = policy != SCHED_FIFO && policy != SCHED_RR;
+    if (nice_instead) param.sched_priority = 0;
+    else if (schedule->priority >= 0) param.sched_priority = schedule->priority;
+    if ((schedule->error = pthread_setschedparam(pthread_self(), policy, &param))) return NULL;
+#ifdef __linux__
+    if (nice_instead && schedule->priority > 0) { /* elsewhere it would be the whole process */
+        errno = EINVAL;
+        if (nice(-20) == -1) schedule->error = errno;
+    }
+    if (!schedule->error && schedule->processors) {
+        cpu_set_t set;
+        int i;
+        CPU_ZERO(&set);
+        for (i = 0; i < 1024; i++)
+            if (schedule->allowed[i / 8] >> i % 8 & 1) CPU_SET(i, &set);
+        schedule->error = pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+    }
+#endif
+    return NULL;
+}
+
+static inline int zmqcy_try_schedule(zmqcy_schedule *schedule) {
+    pthread_t thread;
+    int error = pthread_create(&thread, NULL, zmqcy_schedule_thread, schedule);
+    if (error) return error;
+    pthread_join(thread, NULL);
+    return schedule->error;
+}
+
+/* ---- the process */
+
+#define zmqcy_at_fork(child) pthread_atfork(NULL, NULL, child)
+
+/* glibc gives what is free at the top of the heap back to the system, and large blocks at once: a program that receives
+ * messages of some 100 KB would have the pages of each mapped anew. The thresholds grow with the largest block that was
+ * ever freed. This is one, which is never touched. */
+static inline void zmqcy_teach_malloc(void) {
+    void *(*volatile allocate)(size_t) = malloc; /* volatile, or the compiler leaves the pair of calls out */
+    free(allocate(16 << 20));
+}
+
+/* ---- libraries: whether an object was made by another library than that of a function */
+
+/* An object of C++ begins with the address of its class's table, which lies in the library that made it. */
+static inline int zmqcy_is_foreign(void *object, void *function) {
+    Dl_info maker, own;
+    return dladdr(*(void **)object, &maker) && dladdr(function, &own) && maker.dli_fbase != own.dli_fbase;
+}
+
+/* libzmq's context is no such object, but has a mailbox, which is one, as a field: after some 300 bytes of 648. */
+static inline int zmqcy_is_foreign_context(void *object, void *function) {
+    Dl_info maker, own;
+    int i, others = 0;
+    if (!dladdr(function, &own)) return 0;
+    for (i = 0; i < 56; i++)
+        if (dladdr(((void **)object)[i], &maker)) {
+            if (maker.dli_fbase == own.dli_fbase) return 0;
+            others++;
+        }
+    return others > 0;
+}
+
+/* ---- Python */
+
+#ifdef Py_GIL_DISABLED
+#define ZMQCY_FREE_THREADED 1
+/* A weak reference gives an object, too, whose end waits in `__dealloc__` for a lock of ours: it is untracked. */
+static inline PyObject *zmqcy_alive(PyObject *object, PyObject *reference) {
+    if (reference == NULL) return Py_NewRef(object != NULL ? object : Py_None);
+    if (PyWeakref_GetRef(reference, &object) < 0) PyErr_Clear();
+    if (object != NULL && !PyObject_GC_IsTracked(object)) Py_CLEAR(object);
+    return object != NULL ? object : Py_NewRef(Py_None);
+}
+#else
+#define ZMQCY_FREE_THREADED 0
+static inline PyObject *zmqcy_alive(PyObject *object, PyObject *reference) {
+    (void)reference;
+    return Py_NewRef(object != NULL && Py_REFCNT(object) > 0 ? object : Py_None);
+}
+#endif
+
+/* A future ends `await` by StopIteration or, where the interpreter asks by am_send, without one. Python 3.12 and later
+ * no longer ask. To make an exception costs as much as to receive: it is made once, and used again when nobody has it.
+ * It keeps the last value it brought, which is why that is to be a small one. */
+#if PY_VERSION_HEX >= 0x030C0000 && !defined(Py_GIL_DISABLED)
+static inline int zmqcy_stop_by_the_same(PyObject *value) {
+    static PyObject *again = NULL;
+    PyStopIterationObject *stop = (PyStopIterationObject *)again;
+    if (stop != NULL && (Py_REFCNT(stop) > 1 || stop->traceback != NULL || stop->context != NULL)) Py_CLEAR(again);
+    if (again == NULL && (again = PyObject_CallNoArgs(PyExc_StopIteration)) == NULL) {
+        PyErr_Clear();
+        return 0;
+    }
+    stop = (PyStopIterationObject *)again;
+    Py_XSETREF(stop->value, Py_NewRef(value));
+    PyErr_SetRaisedException(Py_NewRef(again));
+    return 1;
+}
+#define ZMQCY_SMALL(value) (PyBytes_CheckExact(value) && PyBytes_GET_SIZE(value) <= 4096)
+#else
+#define ZMQCY_SMALL(value) 0
+#define zmqcy_stop_by_the_same(value) 0
+#endif
+
+static inline void zmqcy_stop(PyObject *value) {
+    if (ZMQCY_SMALL(value) && zmqcy_stop_by_the_same(value)) return;
+    if (PyTuple_Check(value) || PyExceptionInstance_Check(value)) { /* which would be taken for its arguments */
+        PyObject *stop = PyObject_CallFunctionObjArgs(PyExc_StopIteration, value, NULL);
+        if (stop != NULL) PyErr_SetObject(PyExc_StopIteration, stop);
+        Py_XDECREF(stop);
+    } else if (value != Py_None) {
+        PyErr_SetObject(PyExc_StopIteration, value);
+    }
+}
+
+static inline PyObject *zmqcy_next(PyObject *self) {
+    PyObject *value = NULL;
+    if (Py_TYPE(self)->tp_as_async->am_send(self, Py_None, &value) == PYGEN_RETURN) {
+        zmqcy_stop(value);
+        Py_DECREF(value);
+        return NULL;
+    }
+    return value;
+}
+
+static inline void zmqcy_iterate_by(PyObject *type, int (*send)(PyObject *, PyObject *, PyObject **)) {
+    ((PyTypeObject *)type)->tp_as_async->am_send = (sendfunc)send;
+    ((PyTypeObject *)type)->tp_iternext = zmqcy_next;
+}
+
+static inline PyObject *zmqcy_made_here(PyTypeObject *type, PyObject *arguments, PyObject *options) {
+    (void)arguments;
+    (void)options;
+    return PyErr_Format(PyExc_TypeError, "cannot create '%s' instances: an operation of a socket returns them",
+                        type->tp_name);
+}
+
+/* What is made elsewhere would be without its socket and loop. */
+static inline void zmqcy_make_only_here(PyObject *type) {
+    ((PyTypeObject *)type)->tp_new = zmqcy_made_here;
+    ((PyTypeObject *)type)->tp_vectorcall = NULL;
+    PyType_Modified((PyTypeObject *)type);
+}
+
+#endif
