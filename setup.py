@@ -60,7 +60,7 @@ def find_libzmq():
         if not any(Path(prefix, "lib").glob("*zmq*")):
             raise SystemExit(MISSING.format(reason=f"no lib/libzmq in ZMQCY_LIBZMQ={prefix}"))
         lib = str(Path(prefix, "lib").resolve())
-        rpath = [] if sys.platform == "win32" or os.environ.get("ZMQCY_WHEEL") else [lib]
+        rpath = [] if os.environ.get("ZMQCY_WHEEL") else [lib]
         include = [str(Path(prefix, "include").resolve())]
         return {"include_dirs": include, "library_dirs": [lib], "runtime_library_dirs": rpath, "libraries": ["zmq"]}
     command = [os.environ.get("PKG_CONFIG", "pkg-config"), "--cflags", "--libs", f"libzmq >= {MINIMUM}"]
@@ -94,8 +94,7 @@ def extensions():
     debug = bool(sanitize or os.environ.get("ZMQCY_DEBUG"))
     settings = find_libzmq()
     arguments = settings.setdefault("extra_compile_args", [])
-    if sys.platform != "win32":
-        arguments += ["-O0", "-g", "-UNDEBUG"] if debug else ["-O3", "-g0", "-fno-semantic-interposition"]
+    arguments += ["-O0", "-g", "-UNDEBUG"] if debug else ["-O3", "-g0", "-fno-semantic-interposition"]
     if sanitize:
         kinds = "thread" if sanitize == "thread" else "address,undefined"
         settings["extra_link_args"] = [f"-fsanitize={kinds}"]

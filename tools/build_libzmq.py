@@ -284,10 +284,6 @@ def identity(*parts: str) -> str:
 
 
 def build(prefix: Path, archive: Path | None, source: Path | None, sodium: Path | None) -> None:
-    if sys.platform == "win32":
-        fail(
-            "not for Windows: vcpkg install zeromq[draft,sodium,websockets] builds it; name its folder by ZMQCY_LIBZMQ"
-        )
     if sys.platform not in DEFINED:
         fail(f"Linux and macOS only, not {sys.platform}")
     kind, inside = "libzmq" if source else "tests", ""

@@ -36,9 +36,8 @@ if _is_sub_interpreter():
 
 # libzmq brings a score of libraries along: to bind their functions on first use saves a sixth of the import. And a
 # libzmq that is too old for us can then be loaded, and say which it is.
-_flags = _sys.getdlopenflags() if hasattr(_sys, "getdlopenflags") else None
-if _flags is not None:
-    _sys.setdlopenflags(_os.RTLD_LAZY)
+_flags = _sys.getdlopenflags()
+_sys.setdlopenflags(_os.RTLD_LAZY)
 try:
     from zmqcy import _library
 except ImportError as _error:
@@ -46,8 +45,7 @@ except ImportError as _error:
         raise
     raise ImportError(f"{_error}. {_INSTALL}", name=_error.name, path=_error.path) from None
 finally:
-    if _flags is not None:
-        _sys.setdlopenflags(_flags)
+    _sys.setdlopenflags(_flags)
 if _library.zmq_version_info() < (4, 2, 0):
     raise ImportError(f"libzmq {_library.zmq_version()} is too old. {_INSTALL}", name="zmqcy", path=_library.__file__)
 

@@ -675,7 +675,7 @@ cdef class BaseSocket:
         """Raise where libzmq would delete a file to bind to its path: it does so with all that lies there."""
         import os
         import stat
-        if endpoint[6:7] in (b"*", b"@") or os.name == "nt":  # a name of libzmq's choice, or no file
+        if endpoint[6:7] in (b"*", b"@"):  # a name of libzmq's choice, or no file
             return 0
         try:
             mode = os.lstat(endpoint[6:]).st_mode
@@ -774,7 +774,7 @@ cdef class BaseSocket:
         import socket
         try:
             with connection_of(fd) as listener:
-                is_local = listener.family == getattr(socket, "AF_UNIX", None)
+                is_local = listener.family == socket.AF_UNIX
                 fits = is_local if endpoint.startswith("ipc:") else listener.family in (socket.AF_INET, socket.AF_INET6)
                 fits &= listener.type == socket.SOCK_STREAM
                 fits &= listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) != 0

@@ -225,7 +225,7 @@ class Certificate:
 def _refuse_readable(file, path, what, otherwise=""):
     """Raise where others than its owner can open a file: the one that is read, not what may have its name by now."""
     mode = os.fstat(file.fileno()).st_mode
-    if mode & 0o077 and os.name == "posix":
+    if mode & 0o077:
         text = f"others can open {what} (mode {mode & 0o777:04o}): chmod 600{otherwise}"
         raise PermissionError(1, text, os.fspath(path))
 
@@ -874,8 +874,7 @@ def _forget_gates():
     _gates.clear()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_gates)
+os.register_at_fork(after_in_child=_forget_gates)
 
 
 def _close(socket):

@@ -16,8 +16,7 @@ _BATCH_SIZES = 101, 102  # in_batch_size and out_batch_size
 _TUNED = 98_304
 _instances = {}  # by class, with the process that each was made in
 _instances_lock = RLock()  # to make one runs code of users and finalizers, which may ask for one
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_instances_lock._at_fork_reinit)
+os.register_at_fork(after_in_child=_instances_lock._at_fork_reinit)
 
 
 class Context(_context.Context):

@@ -2,14 +2,14 @@
 # here stand only those that C code of ours uses, so that an older header still compiles.
 #
 # A draft function may be missing in the header, in the library, or in both. It is declared weakly: its address is NULL
-# where the library that was loaded lacks it, and `<void *> name is NULL` is the test before each call.
+# where the library that was loaded lacks it, and `<void *> name is NULL` is the test before each call. The C below
+# is in no header: a module of another project that cimports this file is compiled with zmq.h alone.
 
 cdef extern from *:
     """
     #undef ZMQ_BUILD_DRAFT_API  /* pkg-config may set it: the drafts of one header are not those of another library */
     #include <zmq.h>
 
-    #if defined(__GNUC__) && !defined(_WIN32)
     #define ZMQCY_DRAFT __attribute__((weak))
     typedef struct zmq_poller_event_t zmq_poller_event_t;
     extern ZMQCY_DRAFT int zmq_ctx_set_ext(void *, int, const void *, size_t);
@@ -38,7 +38,6 @@ cdef extern from *:
     extern ZMQCY_DRAFT int zmq_socket_get_peer_state(void *, const void *, size_t);
     extern ZMQCY_DRAFT int zmq_socket_monitor_versioned(void *, const char *, uint64_t, int, int);
     extern ZMQCY_DRAFT int zmq_socket_monitor_pipes_stats(void *);
-    #endif
     """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t

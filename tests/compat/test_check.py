@@ -92,8 +92,6 @@ def environment(tmp_path):
     """Python of a virtual environment that sees what this one has installed."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True, timeout=50)
     python = tmp_path / "venv" / "bin" / "python"
-    if not python.exists():
-        pytest.skip("environments look otherwise on Windows")
     paths = [path for path in sys.path if path and Path(path).is_dir()]
     [site] = (tmp_path / "venv").glob("lib/python*/site-packages")
     (site / "a_shared.pth").write_text("\n".join([str(ROOT), *paths]))

@@ -305,7 +305,6 @@ def test_threads_that_ask_at_once_get_one_instance(module):
     made[0].term()
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("module", ["", ".compat.core"])
 def test_an_instance_that_is_being_made_stops_no_other(run, module):
     """Not what its own making asks for, nor a child that is forked meanwhile."""

@@ -13,8 +13,6 @@ import pytest
 import zmqcy
 import zmqcy.asyncio
 
-pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
-
 
 def in_child(function):
     """Run a function in a forked child; return what it said, and its exit code."""

@@ -351,7 +351,6 @@ def test_fork_in_a_crowd(run):
     assert done.stdout == "7\n"
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 def test_handler_that_forks_in_a_poll(run):
     """The child goes on with the poll that the handler broke into: it must see that the sockets are its parent's."""
     done = run("""

@@ -12,7 +12,7 @@ END = b"the end"
 
 
 class Blind(asyncio.SelectorEventLoop):
-    """A loop that cannot watch descriptors, as the one that Windows has by default."""
+    """A loop that cannot watch descriptors, as the loop of another library may be."""
 
     def add_reader(self, fd, callback, *args):
         raise NotImplementedError

@@ -967,7 +967,6 @@ def test_a_program_that_leaves_the_handler_alone_ends(run, stops):
     assert run(code).stderr == ""
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="the system has no fork")
 def test_a_forked_child_leaves_it_alone(run):
     code = """
         import os
