@@ -22,7 +22,7 @@ from zmqcy._library cimport (
     LAST_TYPE, NO_TYPE, c_string, check, error, interrupted, no_drafts, round_up, set_attribute, to_int, to_integer,
     to_milliseconds, to_spin, type_name)
 from zmqcy._message cimport BIG, Frame, default_threshold, to_threshold, trust_users
-from zmqcy._system cimport counted, drain, epoll_remove, is_foreign, probe_descriptors
+from zmqcy._system cimport counted, drain, epoll_remove, free_descriptors, is_foreign
 from zmqcy.libzmq cimport (
     EFSM, ENOTSUP, ETERM, ZMQ_DEALER, ZMQ_DGRAM, ZMQ_DISH, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER,
     ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUB, ZMQ_PUSH, ZMQ_RADIO, ZMQ_RCVMORE, ZMQ_REP, ZMQ_ROUTER,
@@ -606,7 +606,7 @@ cdef class BaseSocket:
         cdef uint32_t peer = 0
         if call == "bind" or call in ("connect", "connect_peer") and b";" in text:
             # libzmq looks up the interfaces, and aborts if there is no descriptor for that
-            if not text.startswith(b"inproc:") and probe_descriptors(SPARE) < SPARE:
+            if not text.startswith(b"inproc:") and free_descriptors(SPARE) < SPARE:
                 raise error(EMFILE, call, self.record.type, text.decode("utf-8", "backslashreplace"))
         if call in ("bind", "connect", "connect_peer"):
             if not text.startswith((b"inproc:", b"udp:")):
@@ -619,7 +619,7 @@ cdef class BaseSocket:
             if not text.startswith(b"inproc:"):
                 listener = self.check_listener(text.decode("utf-8", "backslashreplace"))
             if text.startswith(b"ipc://"):
-                if probe_descriptors(FEW_LEFT) < FEW_LEFT:
+                if free_descriptors(FEW_LEFT) < FEW_LEFT:
                     warn_of_descriptors()
                 if listener is None:
                     self.check_path(text)

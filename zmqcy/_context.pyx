@@ -13,8 +13,8 @@ from zmqcy._library cimport (
     FOREVER, NO_TYPE, SECOND, c_type_name, check, deadline_after, error, fail, interrupted, set_attribute, slice_of,
     to_int, to_milliseconds, to_spin, unknown_attribute)
 from zmqcy._system cimport (
-    add, at_fork, block_signals, close_descriptor, highest_priority, is_foreign_context, is_policy, most_descriptors,
-    most_processors, nap, now, nsec, poke, probe_descriptors, probe_threads, replace, restore_signals, sigset, swap,
+    add, at_fork, block_signals, close_descriptor, free_descriptors, highest_priority, is_foreign_context, is_policy,
+    most_descriptors, most_processors, nap, now, nsec, poke, probe_threads, replace, restore_signals, sigset, swap,
     teach_malloc, try_schedule)
 from zmqcy.libzmq cimport (
     ETERM, ZMQ_IO_THREADS, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_PULL, ZMQ_SUB,
@@ -905,7 +905,7 @@ cdef int prepare_threads(Context context) except -1:
         return 0
     threads = zmq_ctx_get(ending.handle, ZMQ_IO_THREADS)
     need = 2 * threads + 8
-    got = probe_descriptors(need)
+    got = free_descriptors(need)
     if got < need:
         raise error(EMFILE, "socket", NO_TYPE, f"io_threads={threads}", f"needs {need} descriptors, and {got} are left")
     need = threads + 1  # one ends sockets

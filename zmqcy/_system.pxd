@@ -34,7 +34,7 @@ cdef extern from "_system.h" nogil:
     void poke "zmqcy_poke"(int fd) noexcept  # make the other end readable
     void drain "zmqcy_drain"(int fd) noexcept  # of one that does not block: make it readable no more
     int most_descriptors "zmqcy_most_descriptors"() noexcept  # that the process may have, if it asks for them
-    int probe_descriptors "zmqcy_probe_descriptors"(int need) noexcept  # how many could be had
+    int free_descriptors "zmqcy_free_descriptors"(int need) noexcept  # how many are left, counted so far
     # Linux's epoll; elsewhere no set can be opened.
     ctypedef struct epoll_event "zmqcy_epoll_event":
         pass

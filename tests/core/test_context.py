@@ -559,6 +559,27 @@ def test_no_descriptors_left(run):
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize(("limit", "left"), [(64, [20, 31, 60]), (300, [40, 100, 200, 299]), (300, [])])
+def test_descriptors_left_are_counted_wherever_they_are(run, limit, left):
+    done = run("""
+        import os, resource, sys, zmqcy, zmqcy._base
+        limit, left = eval(sys.argv[1])
+        resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
+        context = zmqcy.Context()
+        while os.dup(0) < limit - 1:
+            pass
+        for fd in left:
+            os.close(fd)
+        try:
+            context.socket(8)
+        except zmqcy.ZMQError as error:
+            print(error)
+            sys.stdout.flush()
+        os._exit(0)
+    """, (limit, left))  # fmt: skip
+    assert done.stdout == f"socket io_threads=1: needs 10 descriptors, and {len(left)} are left\n"
+
+
 @pytest.mark.parametrize("call", ["bind tcp://127.0.0.1:*", "bind tcp://lo:*", "connect tcp://127.0.0.1:0;127.0.0.1:1"])
 def test_an_endpoint_without_descriptors(run, call):
     """libzmq aborts when it finds no descriptor to look up the interfaces."""
