@@ -21,7 +21,7 @@ from libc.string cimport memcpy, memset
 from zmqcy._base cimport MOST_OF_DATAGRAM_GROUP, BaseSocket, enter, events_of, long_group, make_signaler
 from zmqcy._context cimport BUSY, CLOSED, HELD, SocketRecord, Stats, come_out, go_inside
 from zmqcy._library cimport (
-    EXPIRED, FOREVER, check, deadline_after, error, interrupted, remaining, slice_of, to_flags, type_name)
+    EXPIRED, FOREVER, SIGNAL_CHECK, check, deadline_after, error, interrupted, remaining, slice_of, to_flags, type_name)
 from zmqcy._message cimport (
     BIG, Frame, MessageTracker, collect, copy_bytes, copy_in, copy_of, lend, new_frame, new_tracker, size_of, start_of,
     take, to_content)
@@ -35,7 +35,6 @@ from zmqcy.libzmq cimport (
 from zmqcy import errors
 
 cdef enum:
-    SIGNAL_CHECK = 100000000  # nanoseconds
     SHORT_WAIT = 4        # times the spin: a wait that was no longer makes the next one try first
     FEW = 8               # parts for which there is room on the stack
     SOME = 128            # messages of a batch up to which the GIL is kept: to get it back would cost more
@@ -218,13 +217,13 @@ cdef int give_message(SocketRecord *record, Batch *batch) noexcept nogil:
 
 cdef int transmit(SocketRecord *record, Batch *batch, nsec deadline) noexcept nogil:
     """Send messages, waiting until the deadline. Return 0, EAGAIN, EINTR, or another errno; `batch` says what went."""
-    cdef nsec check = 0
+    cdef nsec due = 0  # to look for signals
     cdef int number, events
     while batch.following < batch.count:
         if batch.sent % 16 == 15:
-            if check == 0:
-                check = now() + SIGNAL_CHECK
-            elif now() > check:  # a long one looks for signals though it need not wait
+            if due == 0:
+                due = now() + SIGNAL_CHECK
+            elif now() > due:
                 return EINTR
         number = give_message(record, batch)
         if number == EAGAIN:

@@ -22,6 +22,7 @@ cdef enum:
     EXPIRED = 0           # a deadline that has passed: do not wait at all
     SECOND = 1000000000   # in nanoseconds
     SLICE = 500           # ms after which a wait looks for signals: one may come just before it, or to another thread
+    SIGNAL_CHECK = 100000000  # in nanoseconds: a call that goes on for so long without a wait looks for signals too
 
 
 cdef inline int check(int rc, str call, int socket_type, str detail) except -1:

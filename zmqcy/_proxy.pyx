@@ -16,7 +16,7 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from zmqcy._context cimport BUSY, HELD, come_out, go_inside
-from zmqcy._library cimport NO_TYPE, SLICE, error, interrupted, to_buffer, to_int, type_name
+from zmqcy._library cimport NO_TYPE, SIGNAL_CHECK, SLICE, error, interrupted, to_buffer, to_int, type_name
 from zmqcy._message cimport copy_in, lend, size_of, start_of, take
 from zmqcy._base cimport BaseSocket, enter, events_of
 from zmqcy._system cimport POLLIN, count_up, counted, now, nsec, pollfd
@@ -29,7 +29,6 @@ from zmqcy.libzmq cimport (
 
 cdef enum:
     BURST = 1000          # messages in one direction before the other one has its turn
-    SIGNAL_CHECK = 100    # ms after which a busy loop looks for signals
     DOUBTFUL_SLEEP = 10   # ms to wait for a socket that says POLLOUT, but takes no message (ROUTER, one peer full)
     BATCH = 256           # messages that a filter of Python gets at a time, at most
     BATCH_BYTES = 1 << 20  # with so many of them no more are taken
@@ -537,7 +536,7 @@ cdef int run(Device *device) noexcept nogil:
 
     Or until the filter is wanted (UNFILTERED), or the hook has ended it (REFUSED).
     """
-    cdef nsec check = now() + SIGNAL_CHECK * 1000000
+    cdef nsec check = now() + SIGNAL_CHECK
     cdef int i, number, rounds = 0, sleep
     cdef bint moved, possible, unfiltered = False
     while device.state != TERMINATED:
