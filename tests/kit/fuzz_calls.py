@@ -176,7 +176,7 @@ class Pool:
         released.release()
         self.things += [released, zmqcy.ZMQError(1), zmqcy.Socket.rcvhwm, zmqcy.Context.ipv6]
         self.things.append(zmqcy.devices.Device(zmqcy.STREAMER, "inproc://in", "inproc://out"))
-        modules = [zmqcy, zmqcy.devices, zmqcy.monitor, zmqcy.errors, zmqcy.asyncio]
+        modules = [zmqcy, zmqcy._proxy, zmqcy.devices, zmqcy.monitor, zmqcy.errors, zmqcy.asyncio]
         self.functions = [
             value
             for module in modules

@@ -1,0 +1,81 @@
+"""A side of a device: the socket that is to be made, how its description is checked, and how it is opened."""
+
+from typing import Any, NamedTuple
+
+from zmqcy.constants import DeviceType, SocketType
+from zmqcy.context import Context
+from zmqcy.devices.record import Record
+from zmqcy.errors import ZMQError
+from zmqcy.options import SOCKET_OPTIONS
+from zmqcy.socket import Socket
+
+KINDS = {
+    DeviceType.STREAMER: (SocketType.PULL, SocketType.PUSH),
+    DeviceType.FORWARDER: (SocketType.SUB, SocketType.PUB),
+    DeviceType.QUEUE: (SocketType.ROUTER, SocketType.DEALER),
+}
+CAPTURES = (SocketType.PUB, SocketType.PUSH, SocketType.DEALER, SocketType.PAIR)
+
+# by name, with their kinds; a new socket has nothing to unsubscribe
+OPTIONS = {option.name: option.kind for option in SOCKET_OPTIONS if "w" in option.access}
+OPTIONS |= {"identity": "bytes", "spin": "duration"}
+del OPTIONS["unsubscribe"]
+
+
+class Side(NamedTuple):
+    """A socket that is to be made."""
+
+    name: str
+    type: SocketType
+    endpoints: tuple[str, ...]
+    options: dict[str, Any]
+
+    def open(self, context: Context, record: Record | None) -> tuple[Socket, tuple[str, ...]]:
+        """Return the socket, and its endpoints as they came out."""
+        socket = None
+        topics = self.options.get("subscribe", b"" if self.type == SocketType.SUB else ())
+        try:
+            socket = context.socket(
+                self.type, **{name: value for name, value in self.options.items() if name != "subscribe"}
+            )
+            for topic in topics if isinstance(topics, (list, tuple)) else [topics]:
+                socket.subscribe(topic)
+            if record is not None:
+                record.watch(self.name, socket)
+            attached = []
+            for endpoint in self.endpoints:
+                attach = socket.connect if endpoint[0] == ">" else socket.bind
+                attached.append(attach(endpoint[1:] if endpoint[0] in "@>" else endpoint).endpoint)
+            return socket, tuple(attached)
+        except BaseException as error:
+            if socket is not None:
+                socket.close(0)
+            if isinstance(error, ZMQError):
+                call = f"{self.name}: {error.call}"
+                raise type(error)(
+                    error.errno, error.strerror, call=call, detail=error.detail, socket_type=self.type.name
+                ) from None
+            if type(error) in (TypeError, ValueError, OverflowError):
+                raise type(error)(f"{self.name}: {error}") from None
+            raise
+
+
+def to_side(name: str, kind: SocketType, endpoints: Any, options: Any, key: str, options_key: str) -> Side:
+    """Check what a side is made of; `key` and `options_key` are what errors call it."""
+    if isinstance(endpoints, str):
+        endpoints = [endpoints]
+    if not isinstance(endpoints, (list, tuple)) or not all(isinstance(each, str) for each in endpoints):
+        raise TypeError(f"{key} must be an endpoint or a sequence of them, not {endpoints!r:.80}")
+    if not endpoints:
+        raise ValueError(f"{key} has no endpoint")
+    for each in endpoints:
+        if not each.lstrip("@>").partition("://")[2]:
+            raise ValueError(f"{key}: {each!r} is no endpoint, as tcp://127.0.0.1:5555 is")
+    if options is not None and not isinstance(options, dict):
+        raise TypeError(f"{options_key} must be a dict, not {type(options).__name__}")
+    for option in options or ():
+        if option not in OPTIONS:
+            raise ValueError(f"{options_key}: there is no option {option!r}")
+    if options and "subscribe" in options and kind != SocketType.SUB:
+        raise ValueError(f"{options_key}: a {kind.name} socket does not subscribe")
+    return Side(name, kind, tuple(endpoints), dict(options or {}))
