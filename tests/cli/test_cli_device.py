@@ -196,7 +196,7 @@ back = {endpoints = ["tcp://127.0.0.1:*"], options = {sndhwm = 10}}
 
 
 def test_config(start, socket, tmp_path):
-    pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    pytest.importorskip("zmqcy.devices.config", reason="the extra [toml] is not installed")
     path = tmp_path / "jobs.toml"
     path.write_text(CONFIG)
     device = start("--config", path)
@@ -258,7 +258,7 @@ back = {endpoints = "tcp://127.0.0.1:*", options = {zap_domain = "d"}}
 
 
 def test_a_config_with_a_domain_needs_rules(start, socket, tmp_path):
-    pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    pytest.importorskip("zmqcy.devices.config", reason="the extra [toml] is not installed")
     path = tmp_path / "jobs.toml"
     path.write_text(SECURED)
     fails(cli("device", "--config", path), 1, "back: bind", "no Authenticator is running")
@@ -891,7 +891,7 @@ def test_failures(tmp_path):
 
 
 def test_no_permission(tmp_path):
-    pytest.importorskip("tomllib" if sys.version_info >= (3, 11) else "tomli")
+    pytest.importorskip("zmqcy.devices.config", reason="the extra [toml] is not installed")
     unprivileged = []
     if os.geteuid() == 0:
         if shutil.which("setpriv") is None:

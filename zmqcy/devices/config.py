@@ -1,26 +1,87 @@
-"""Devices that a file of TOML describes."""
+"""Devices that a file of TOML describes: `pip install zmqcy[toml]`.
+
+The types say what may be in the file, and the description of each what an error says that a value must be. `Device`
+itself looks at the values of `Any`.
+"""
+
+# Types that are made from tables:
+# mypy: disable-error-code="valid-type,misc"
 
 import os
-from typing import Any
+import re
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+
+try:
+    from msgspec import Meta, Struct, ValidationError, convert, defstruct, toml
+
+    toml.decode(b"")  # with Python 3.10 it needs tomli
+except ImportError as error:
+    text = "Device.from_config needs msgspec, and with Python 3.10 tomli: pip install zmqcy[toml]"
+    raise ModuleNotFoundError(text, name=error.name) from None
 
 from zmqcy.constants import DeviceType, SocketType
-from zmqcy.devices.side import KINDS, OPTIONS, to_side
+from zmqcy.devices.side import CAPTURES, OPTIONS
+
+_Made = TypeVar("_Made")
+_ABSENT: Any = None  # the default of what may be left out
 
 
-def read(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Return the arguments for a Device that a file has."""
-    try:
-        import tomllib  # type: ignore[import-not-found, unused-ignore]
-    except ImportError:
-        try:
-            import tomli as tomllib  # type: ignore[import-not-found, unused-ignore]
-        except ImportError:
-            text = "Device.from_config: this Python has no tomllib; install tomli"
-            raise ModuleNotFoundError(text, name="tomli") from None
+def _described(kind: Any, words: str) -> Any:
+    return Annotated[kind, Meta(description=words)]
+
+
+DEVICES, SOCKETS, CAPTURE_SOCKETS = (tuple(each.name for each in names) for names in (DeviceType, SocketType, CAPTURES))
+INTEGER, FLAG, TEXT = _described(int, "an integer"), _described(bool, "true or false"), _described(str, "a string")
+VALUES = {  # by the kind of an option
+    "bool": FLAG,
+    "duration": _described(int | float, "a number"),
+    "bytes": TEXT,
+    "string": TEXT,
+    "key": _described(str, "a string of 40 characters"),
+    "topics": _described(str | list[str], "a string or a list of strings"),
+}
+Options = defstruct("Options", [(name, VALUES.get(kind, INTEGER), None) for name, kind in OPTIONS.items()])
+
+
+class Side(Struct, forbid_unknown_fields=True):
+    endpoints: _described(str | list[str], "an endpoint or a sequence of them")
+    options: Options = _ABSENT
+
+
+class Capture(Side, forbid_unknown_fields=True):
+    type: _described(Literal[CAPTURE_SOCKETS], f"one of {', '.join(CAPTURE_SOCKETS)}") = _ABSENT
+
+
+class Authentication(Struct, forbid_unknown_fields=True):
+    allow: Any = None
+    deny: Any = None
+    null: FLAG = False
+    plain: Any = None
+    curve: Any = None
+
+
+class File(Struct, forbid_unknown_fields=True):
+    kind: _described(
+        Literal[DEVICES] | tuple[Literal[SOCKETS], Literal[SOCKETS]],
+        f"one of {', '.join(DEVICES)} or a list of two socket types ({', '.join(SOCKETS)})",
+    )
+    front: Side
+    back: Side
+    capture: Capture = _ABSENT
+    run_in: Any = None
+    io_threads: Any = None
+    watch: FLAG = False
+    filter: Any = None
+    authentication: Authentication = _ABSENT
+
+
+def make(device: Callable[..., _Made], path: str | os.PathLike[str]) -> _Made:
+    """Call `device` with the arguments that a file has; an error names the file and the key."""
     name = os.fspath(path)
     with open(path, "rb") as file:
         try:
-            table = tomllib.load(file)
+            table = toml.decode(file.read())
         except ValueError as error:
             raise ValueError(f"{name}: {error}") from None
         secret = _secret_of(table)
@@ -28,51 +89,14 @@ def read(path: str | os.PathLike[str]) -> dict[str, Any]:
             from zmqcy.auth import _refuse_readable  # type: ignore[attr-defined]
 
             _refuse_readable(file, name, f"{secret} of this file")
-    _check_keys(
-        name,
-        "",
-        table,
-        required=("kind", "front", "back"),
-        optional=("capture", "run_in", "io_threads", "watch", "filter", "authentication"),
-    )
-    arguments = {key: table[key] for key in ("run_in", "io_threads", "watch", "filter") if key in table}
-    if not isinstance(arguments.get("watch", False), bool):
-        raise TypeError(f"{name}: watch must be true or false, not {arguments['watch']!r:.80}")
-    if "authentication" in table:
-        rules = table["authentication"]
-        if not isinstance(rules, dict):
-            raise TypeError(f"{name}: authentication must be a table, not {type(rules).__name__}")
-        _check_keys(name, "authentication.", rules, (), ("allow", "deny", "null", "plain", "curve"))
-        if not isinstance(rules.get("null", False), bool):
-            raise TypeError(f"{name}: authentication.null must be true or false, not {rules['null']!r:.80}")
-        place = os.path.dirname(os.path.abspath(name))
-        paths = {key: os.path.join(place, rules[key]) for key in ("plain", "curve") if isinstance(rules.get(key), str)}
-        arguments["authentication"] = {**rules, **paths}
-    kind = table["kind"]
-    if isinstance(kind, list) and len(kind) == 2:
-        types = arguments["kind"] = tuple(_to_member(name, "kind", SocketType, each) for each in kind)
-    else:
-        arguments["kind"] = _to_member(name, "kind", DeviceType, kind)
-        types = KINDS[arguments["kind"]]
-    for side, socket_type in zip(("front", "back", "capture"), (*types, SocketType.PUB), strict=True):
-        if side not in table:
-            continue
-        part = table[side]
-        if not isinstance(part, dict):
-            raise TypeError(f"{name}: {side} must be a table, not {type(part).__name__}")
-        _check_keys(name, f"{side}.", part, ("endpoints",), ("type", "options") if side == "capture" else ("options",))
-        if "type" in part:
-            socket_type = arguments["capture_type"] = _to_member(name, "capture.type", SocketType, part["type"])
-        made = to_side(
-            side, socket_type, part["endpoints"], part.get("options"),
-            f"{name}: {side}.endpoints", f"{name}: {side}.options",
-        )  # fmt: skip
-        arguments[side] = made.endpoints
-        arguments[f"{side}_options"] = {
-            option: _to_value(f"{name}: {side}.options.{option}", option, value)
-            for option, value in made.options.items()
-        }
-    return arguments
+    try:
+        convert(table, File)
+        return device(**_arguments(table, os.path.dirname(os.path.abspath(name))))
+    except ValidationError as error:
+        raise _in_words(name, str(error), table) from None
+    except (TypeError, ValueError) as error:
+        text = re.sub(r"^Device: (front|back|capture)\b", r"Device: \1.endpoints", str(error))
+        raise type(error)(text.replace("_options", ".options", 1).replace("Device", name, 1)) from None
 
 
 def _secret_of(table: dict[str, Any]) -> str | None:
@@ -85,45 +109,41 @@ def _secret_of(table: dict[str, Any]) -> str | None:
     return None
 
 
-def _check_keys(
-    name: str, prefix: str, table: dict[str, Any], required: tuple[str, ...], optional: tuple[str, ...]
-) -> None:
-    for key in table:
-        if key not in required and key not in optional:
-            known = ", ".join(f"{prefix}{each}" for each in (*required, *optional))
-            raise ValueError(f"{name}: there is no key {prefix}{key}, only {known}")
-    for key in required:
-        if key not in table:
-            raise ValueError(f"{name}: {prefix}{key} is missing")
+def _in_words(name: str, error: str, table: dict[str, Any]) -> Exception:
+    """Return the exception for an error of msgspec, which has the key, and neither the value nor the remedy."""
+    what, _, place = error.partition(" - at `$.")
+    path = re.findall(r"[a-z_]\w*", place)  # without the place in a list
+    hint: Any = File
+    value: Any = table
+    for key in path:
+        hint, value = get_type_hints(hint, include_extras=True)[key], value[key]
+    field = re.search("field `(.*)`", what)
+    if field:
+        missing, *known = (".".join([*path, each]) for each in (field[1], *hint.__struct_fields__))
+        if "missing" in what:
+            return ValueError(f"{name}: {missing} is missing")
+        return ValueError(f"{name}: there is no key {missing}, only {', '.join(known)}")
+    at, is_table = ".".join(path), isinstance(hint, type)
+    words = "a table" if is_table else hint.__metadata__[0].description
+    given = type(value).__name__ if is_table or "secret" in at or "password" in at else repr(value)
+    return (TypeError if "got `" in what else ValueError)(f"{name}: {at} must be {words}, not {given:.80}")
 
 
-def _to_member(name: str, key: str, names: Any, value: object) -> Any:
-    if not isinstance(value, str) or value not in names.__members__:
-        also = " or a list of two socket types" if names is DeviceType else ""
-        known = ", ".join(names.__members__)
-        raise ValueError(f"{name}: {key} must be one of {known}{also}, not {value!r:.80}")
-    return names[value]
-
-
-_VALUES: dict[str, tuple[str, Any]] = {  # by the kind of an option: what TOML has for it, in words and as types
-    "int": ("an integer", int),
-    "int64": ("an integer", int),
-    "uint64": ("an integer", int),
-    "fd": ("an integer", int),
-    "bool": ("true or false", bool),
-    "duration": ("a number", (int, float)),
-    "bytes": ("a string", str),
-    "string": ("a string", str),
-    "key": ("a string of 40 characters", str),
-}
-
-
-def _to_value(key: str, option: str, value: Any) -> Any:
-    if option == "subscribe" and isinstance(value, list):
-        return [_to_value(key, option, each) for each in value]
-    kind = OPTIONS[option]
-    words, types = _VALUES[kind]
-    if not isinstance(value, types) or (kind != "bool" and isinstance(value, bool)):
-        given = type(value).__name__ if "secret" in option or "password" in option else f"{value!r:.80}"
-        raise TypeError(f"{key} must be {words}, not {given}")
-    return value.encode() if kind == "bytes" else value
+def _arguments(table: dict[str, Any], folder: str) -> dict[str, Any]:
+    """Return the arguments for a Device."""
+    arguments: dict[str, Any] = {key: table[key] for key in ("run_in", "io_threads", "watch", "filter") if key in table}
+    kind = table["kind"]
+    arguments["kind"] = DeviceType[kind] if isinstance(kind, str) else tuple(SocketType[each] for each in kind)
+    for side in [each for each in ("front", "back", "capture") if each in table]:
+        arguments[side] = table[side]["endpoints"]
+        options = arguments[f"{side}_options"] = dict(table[side].get("options", {}))
+        for option, value in options.items():
+            if OPTIONS.get(option) in ("bytes", "topics"):
+                options[option] = value.encode() if isinstance(value, str) else [each.encode() for each in value]
+        if "type" in table[side]:
+            arguments["capture_type"] = SocketType[table[side]["type"]]
+    if "authentication" in table:
+        rules = table["authentication"]
+        paths = {key: os.path.join(folder, rules[key]) for key in ("plain", "curve") if isinstance(rules.get(key), str)}
+        arguments["authentication"] = {**rules, **paths}
+    return arguments

@@ -13,7 +13,6 @@ from zmqcy._library import to_seconds
 from zmqcy._proxy import Hook, unfit
 from zmqcy.constants import DeviceType, SocketType
 from zmqcy.context import AsyncContext, Context
-from zmqcy.devices import config
 from zmqcy.devices.loop import Loop, Settings, threads_are_greenlets
 from zmqcy.devices.process import Remote
 from zmqcy.devices.record import DeviceEvent
@@ -140,19 +139,14 @@ class Device:
             raise RuntimeError("Device: already initialised")
         types = _to_types(kind)
         sides = [
-            to_side("front", types[0], front, front_options, "Device: front", "Device: front_options"),
-            to_side("back", types[1], back, back_options, "Device: back", "Device: back_options"),
+            to_side("front", types[0], front, front_options),
+            to_side("back", types[1], back, back_options),
         ]
         if capture is not None:
             if capture_type not in CAPTURES:
                 names = ", ".join(each.name for each in CAPTURES)
                 raise ValueError(f"Device: capture_type must be one of {names}, not {capture_type!r}")
-            kind_of_capture = SocketType(capture_type)
-            sides.append(
-                to_side(
-                    "capture", kind_of_capture, capture, capture_options, "Device: capture", "Device: capture_options"
-                )
-            )
+            sides.append(to_side("capture", SocketType(capture_type), capture, capture_options))
         elif capture_options is not None:
             raise ValueError("Device: capture_options without capture")
         if run_in not in ("thread", "process"):
@@ -216,14 +210,11 @@ class Device:
         OSError
             The file cannot be read.
         ModuleNotFoundError
-            Python 3.10 reads TOML with the package tomli, and that is not installed.
+            It needs msgspec, and with Python 3.10 tomli: ``pip install zmqcy[toml]``.
         """
-        arguments = config.read(path)
-        try:
-            return cls(**arguments)
-        except (TypeError, ValueError) as error:
-            text = str(error).replace("Device", os.fspath(path), 1).replace("capture_type", "capture.type")
-            raise type(error)(text) from None
+        from zmqcy.devices import config
+
+        return config.make(cls, path)
 
     def __repr__(self) -> str:
         loop = self._loop

@@ -16,9 +16,9 @@ KINDS = {
 }
 CAPTURES = (SocketType.PUB, SocketType.PUSH, SocketType.DEALER, SocketType.PAIR)
 
-# by name, with their kinds; a new socket has nothing to unsubscribe
-OPTIONS = {option.name: option.kind for option in SOCKET_OPTIONS if "w" in option.access}
-OPTIONS |= {"identity": "bytes", "spin": "duration"}
+# by name, with their kinds, or for `subscribe` one of our own; a new socket has nothing to unsubscribe
+OPTIONS: dict[str, str] = {option.name: option.kind for option in SOCKET_OPTIONS if "w" in option.access}
+OPTIONS |= {"identity": "bytes", "spin": "duration", "subscribe": "topics"}
 del OPTIONS["unsubscribe"]
 
 
@@ -60,22 +60,23 @@ class Side(NamedTuple):
             raise
 
 
-def to_side(name: str, kind: SocketType, endpoints: Any, options: Any, key: str, options_key: str) -> Side:
-    """Check what a side is made of; `key` and `options_key` are what errors call it."""
+def to_side(name: str, kind: SocketType, endpoints: Any, options: Any) -> Side:
+    """Check what a side is made of."""
+    place, options_place = f"Device: {name}", f"Device: {name}_options"
     if isinstance(endpoints, str):
         endpoints = [endpoints]
     if not isinstance(endpoints, (list, tuple)) or not all(isinstance(each, str) for each in endpoints):
-        raise TypeError(f"{key} must be an endpoint or a sequence of them, not {endpoints!r:.80}")
+        raise TypeError(f"{place} must be an endpoint or a sequence of them, not {endpoints!r:.80}")
     if not endpoints:
-        raise ValueError(f"{key} has no endpoint")
+        raise ValueError(f"{place} has no endpoint")
     for each in endpoints:
         if not each.lstrip("@>").partition("://")[2]:
-            raise ValueError(f"{key}: {each!r} is no endpoint, as tcp://127.0.0.1:5555 is")
+            raise ValueError(f"{place}: {each!r} is no endpoint, as tcp://127.0.0.1:5555 is")
     if options is not None and not isinstance(options, dict):
-        raise TypeError(f"{options_key} must be a dict, not {type(options).__name__}")
+        raise TypeError(f"{options_place} must be a dict, not {type(options).__name__}")
     for option in options or ():
         if option not in OPTIONS:
-            raise ValueError(f"{options_key}: there is no option {option!r}")
+            raise ValueError(f"{options_place}: there is no option {option!r}")
     if options and "subscribe" in options and kind != SocketType.SUB:
-        raise ValueError(f"{options_key}: a {kind.name} socket does not subscribe")
+        raise ValueError(f"{options_place}: a {kind.name} socket does not subscribe")
     return Side(name, kind, tuple(endpoints), dict(options or {}))
