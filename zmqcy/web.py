@@ -1,9 +1,10 @@
 """A device over HTTP: a page to look at, metrics for Prometheus, health for whoever restarts it, and pause and resume.
 
-It needs prometheus_client: `pip install zmqcy[metrics]`. Each client has a thread; how many there may be, and how long
-one may take, is bounded.
+Starlette and uvicorn speak HTTP, in a thread with an event loop: `pip install 'zmqcy[web]'`. uvicorn has no deadlines
+for requests and answers, and lets idle clients keep others out: `_Protocol` prevents both.
 """
 
+import asyncio
 import base64
 import hashlib
 import hmac
@@ -17,9 +18,22 @@ import time
 from contextlib import suppress
 from functools import cache
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.resources import files
-from socketserver import TCPServer, ThreadingMixIn
+
+try:
+    import h11
+    import uvicorn
+    from prometheus_client import CollectorRegistry
+    from prometheus_client.exposition import choose_encoder
+    from starlette.applications import Starlette
+    from starlette.requests import ClientDisconnect, Request
+    from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
+    from starlette.routing import Route
+    from uvicorn.protocols.http.h11_impl import H11Protocol
+except ImportError as error:
+    raise ModuleNotFoundError(
+        f"zmqcy.web needs Starlette, uvicorn and prometheus_client: pip install 'zmqcy[web]' ({error})", name=error.name
+    ) from None
 
 from zmqcy.devices import Device
 from zmqcy.errors import StateError, TimedOut
@@ -30,12 +44,16 @@ READERS = 16  # of them, how many may have the stream of events: the others are 
 TIMEOUT = 10  # seconds that a client may take to send its request, and to take a part of the answer
 BODY = 4096  # bytes of a request that are read, and not looked at
 PERIOD = 1  # seconds from one event of the stream to the next
+PATH = 65536  # bytes
+HEADERS = 100  # of a request
 
 _log = logging.getLogger(__name__)
+# uvicorn warns of each malformed request. A peer must not be able to fill the log.
+_log.addFilter(lambda record: record.levelno >= logging.ERROR or _log.isEnabledFor(logging.DEBUG))
 
 
 def serve(device, address, *, name, token=None, registry=None):
-    """Serve a device over HTTP, in threads of its own, until `close`.
+    """Serve a device over HTTP, in a thread of its own, until `close`.
 
     ``GET /`` is the page, ``/metrics`` what Prometheus scrapes, ``/events`` the numbers once a second as server-sent
     events. ``/health`` has the state as JSON: with 200 while the device runs or is paused, else with 503. ``POST
@@ -71,8 +89,6 @@ def serve(device, address, *, name, token=None, registry=None):
     TypeError
         `device` is no Device, or another argument of the wrong type.
     """
-    from prometheus_client import CollectorRegistry
-
     if not isinstance(device, Device):
         raise TypeError(f"serve: a Device is required, not {device!r:.80}")
     if token is not None and not isinstance(token, str):
@@ -82,13 +98,17 @@ def serve(device, address, *, name, token=None, registry=None):
     host, family, target = _resolve(address)
     registry = CollectorRegistry(auto_describe=False) if registry is None else registry
     registration = register_device(device, name, registry)
+    listener = socket.socket(family)
     try:
-        return Server(_HTTPServer(device, name, token, registry, host, family, target), registration)
-    except OSError as error:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(target)
+        listener.listen(2 * CLIENTS)
+        return Server(_App(device, name, token, registry, host), listener, registration)
+    except BaseException as error:
+        listener.close()
         registration.unregister()
-        raise type(error)(error.errno, f"serve {address}: {error.strerror}") from None
-    except BaseException:
-        registration.unregister()
+        if isinstance(error, OSError):
+            raise type(error)(error.errno, f"serve {address}: {error.strerror}") from None
         raise
 
 
@@ -117,25 +137,37 @@ class Server:
         Where it is, the port resolved: ``http://127.0.0.1:9100/``.
     """
 
-    def __init__(self, http, registration):
-        self._http = http
+    def __init__(self, app, listener, registration):
+        self._listener = listener
         self._registration = registration
         self._closing = threading.Lock()
-        host, port = self._http.server_address[:2]
+        host, port = listener.getsockname()[:2]
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
         self.url = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
-        try:
-            threading.Thread(target=self._http.serve_forever, args=[0.2], name="zmqcy web", daemon=True).start()
-        except RuntimeError:  # no thread to be had
-            self._http.server_close()
-            raise
+        config = uvicorn.Config(
+            app, http=_Protocol, loop="none", ws="none", lifespan="off",
+            log_config=None, proxy_headers=False, server_header=False,
+            backlog=2 * CLIENTS, h11_max_incomplete_event_size=2 * PATH,
+            headers=[
+                ("Server", "zmqcy"),
+                ("Connection", "close"),
+                ("Content-Security-Policy", _load_page()[1]),
+                ("X-Content-Type-Options", "nosniff"),
+                ("Referrer-Policy", "no-referrer"),
+                ("Cache-Control", "no-store"),
+            ],
+        )  # fmt: skip
+        config.load()  # it imports, and a fork during an import in the thread would lock the module in the child
+        self._http = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._http.run, args=[[listener]], name="zmqcy web", daemon=True)
+        self._thread.start()
 
     def close(self):
         """Serve no longer, and send the clients away. The device goes on."""
         with self._closing:
-            self._http.shutdown()
-            self._http.server_close()
-            self._http.send_away()
+            self._http.should_exit = True
+            self._thread.join(TIMEOUT)
+            self._listener.close()  # the thread did; in a forked process there is none
             self._registration.unregister()
 
     def __enter__(self):
@@ -148,87 +180,170 @@ class Server:
         return f"<Server of {self._registration.name!r} at {self.url}>"
 
 
-class _HTTPServer(ThreadingMixIn, HTTPServer):
-    daemon_threads = True
-    request_queue_size = 64
+class _Protocol(H11Protocol):
+    """A connection of uvicorn, plus deadlines. One without a request so far is closed when others need its place."""
 
-    def __init__(self, device, name, token, registry, host, family, target):
-        self.host = host.lower()
-        self.device, self.name, self.token, self.registry = device, name, token, registry
-        self.address_family = family
-        self.clients = {}  # the time at which a request must be there, or None where it is
-        self.changed = threading.Condition()  # the clients
-        self.readers = threading.BoundedSemaphore(READERS)
-        self.closing = threading.Event()
-        super().__init__(target, _Handler)
+    def __init__(self, *arguments, **named):
+        super().__init__(*arguments, **named)
+        self.logger = self.access_logger = _log
+        self.access_log = True
+        self.limit_concurrency = CLIENTS + 1  # uvicorn answers this one with 503
 
-    def server_bind(self):
-        TCPServer.server_bind(self)  # HTTPServer's own asks the DNS for a name
+    def connection_made(self, transport):
+        super().connection_made(transport)
+        waiting = [each for each in self.connections if each is not self and each.is_waiting()]
+        if waiting and len(self.connections) > CLIENTS:
+            oldest = min(waiting, key=lambda each: each.reading.when())
+            oldest.transport.abort()
+            self.connections.discard(oldest)
+        self.reading = self.writing = self.loop.call_later(TIMEOUT, transport.abort)
+        transport.set_write_buffer_limits(0)  # it calls `pause_writing` when the client does not take all at once
 
-    def process_request(self, request, client_address):
-        request.settimeout(TIMEOUT)
-        with self.changed:
-            full = len(self.clients) >= CLIENTS
-            waiting = next((each for each, deadline in self.clients.items() if deadline is not None), None)
-            if full and waiting is not None:  # who came first, and has not asked for anything yet
-                self._cut(waiting)
-                del self.clients[waiting]
-                full = False
-            if not full:
-                self.clients[request] = time.monotonic() + TIMEOUT
-        if full:
-            with suppress(OSError):
-                request.send(b"HTTP/1.0 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n")
-            self.shutdown_request(request)
-            return
+    def is_waiting(self):
+        """Tell whether the request has not arrived, or not all of it."""
+        return self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
+
+    def data_received(self, data):
+        super().data_received(data)
+        if not self.is_waiting():
+            self.reading.cancel()
+
+    def eof_received(self):
+        return not self.is_waiting()  # True: answer a client that has only shut down its sending side
+
+    def pause_writing(self):
+        super().pause_writing()
+        self.writing = self.loop.call_later(TIMEOUT, self.transport.abort)
+
+    def resume_writing(self):
+        super().resume_writing()
+        self.writing.cancel()
+
+    def connection_lost(self, exc):
+        super().connection_lost(exc)
+        self.reading.cancel()
+        self.writing.cancel()
+
+    def shutdown(self):
+        super().shutdown()
+        self.config.app.closing.set()
+        if self.is_waiting() or self.flow.write_paused:
+            self.transport.abort()
+
+
+class _App:
+    """Answers requests. Calls of the device run in threads: one in a process may not answer for long."""
+
+    def __init__(self, device, name, token, registry, host):
+        self.device, self.name, self.token, self.registry, self.host = device, name, token, registry, host.lower()
+        self.closing = asyncio.Event()
+        self.readers = set()
+        self.app = Starlette(
+            routes=[
+                Route("/", self.page),
+                Route("/metrics", self.metrics),
+                Route("/health", self.health),
+                Route("/events", self.events),
+                Route("/pause", self.steer, methods=["POST"]),
+                Route("/resume", self.steer, methods=["POST"]),
+            ],
+            exception_handlers={404: self.nothing},
+        )
+        self.app.router.redirect_slashes = False
+
+    async def __call__(self, scope, receive, send):
+        request = Request(scope, receive)
+        answer = self.refusal(request)
+        if answer is None:
+            try:
+                await request.body()  # closing a connection with unread data would discard the answer
+            except ClientDisconnect:
+                return
+            answer = self.app
+        await answer(scope, receive, send)
+
+    def refusal(self, request):
+        """Return the answer to a request that this server does not take, or None."""
+        scope, headers = request.scope, request.headers
+        for status, found in (
+            (501, request.method not in ("GET", "HEAD", "POST")),
+            (505, scope["http_version"] not in ("1.0", "1.1")),
+            (414, len(scope["raw_path"]) > PATH),
+            (431, len(headers) > HEADERS),
+            (413, "Transfer-Encoding" in headers or int(headers.get("Content-Length", 0)) > BODY),
+        ):
+            if found:
+                return _text(status, HTTPStatus(status).phrase)
+        # DNS rebinding: a page of another site, in a browser of this machine, resolves its own name to this address.
+        host, place = headers.get("Host", ""), ipaddress.ip_address(scope["server"][0].partition("%")[0])
+        is_local = (getattr(place, "ipv4_mapped", None) or place).is_loopback
+        if ((host and is_local) or request.method == "POST") and not _is_own(host, self.host):
+            return _text(403, f"This is not {host:.80}.")
+        return None
+
+    async def nothing(self, request, error):
+        return _text(404, "There are /, /metrics, /health and /events, and for POST /pause and /resume.")
+
+    async def page(self, request):
+        return HTMLResponse(_load_page()[0])
+
+    async def metrics(self, request):
+        encode, kind = choose_encoder(request.headers.get("Accept", ""))
+        return Response(await asyncio.to_thread(encode, self.registry), media_type=kind)
+
+    async def health(self, request):
+        said = await asyncio.to_thread(_describe, self.device, self.name)
+        said = {key: said[key] for key in ("name", "state", "error")}
+        return _json(said, 200 if said["state"] in ("running", "paused") else 503)
+
+    async def events(self, request):
+        if len(self.readers) >= READERS:
+            return _text(503, "There are too many who watch.")
+        headers = {"Content-Type": "text/event-stream"}
+        if request.method == "HEAD":
+            return Response(headers=headers)
+        task = asyncio.current_task()
+        self.readers.add(task)
+        task.add_done_callback(self.readers.discard)
+        return StreamingResponse(self.stream(), headers=headers)
+
+    async def stream(self):
+        while not self.closing.is_set():
+            try:
+                said = await asyncio.to_thread(_describe, self.device, self.name)
+            except RuntimeError:  # the interpreter exits, and starts no more threads
+                return
+            yield b"data: %s\n\n" % json.dumps({**said, "control": self.token is not None}).encode()
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self.closing.wait(), PERIOD)
+
+    async def steer(self, request):
+        problem = self.problem(request.headers)
+        if problem is not None:
+            return _text(403, problem)
         try:
-            super().process_request(request, client_address)
-        except BaseException:  # no thread to be had
-            self._forget(request)
-            raise
+            await asyncio.to_thread(getattr(self.device, request.scope["path"][1:]))
+        except StateError as error:
+            return _text(409, str(error))
+        return _json({"state": (await asyncio.to_thread(self.device.statistics)).state})
 
-    def process_request_thread(self, request, client_address):
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self._forget(request)
+    def problem(self, headers):
+        """Return why a request may not pause or resume the device, or None."""
+        if self.token is None:
+            return "Pause and resume are off, for this server has no token."
+        if headers.get("Origin") not in (None, f"http://{headers['Host']}", f"https://{headers['Host']}"):
+            return "This is for its own page, not for those of others."
+        scheme, _, given = headers.get("Authorization", "").partition(" ")
+        right = hmac.compare_digest(given.strip().encode(), self.token.encode())
+        return None if scheme.lower() == "bearer" and right else "The token is not right."
 
-    def service_actions(self):
-        """Send away who sends a request too slowly; `serve_forever` calls it again and again."""
-        now = time.monotonic()
-        with self.changed:
-            for request, deadline in self.clients.items():
-                if deadline is not None and deadline < now:
-                    self._cut(request)
 
-    def received(self, request):
-        """Have a client no longer under the deadline of its request."""
-        with self.changed:
-            if request in self.clients:
-                self.clients[request] = None
+def _text(status, text):
+    return PlainTextResponse(f"{text}\n", status)
 
-    def _cut(self, request):
-        with suppress(OSError):
-            request.shutdown(socket.SHUT_RDWR)
 
-    def _forget(self, request):
-        with self.changed:
-            self.clients.pop(request, None)
-            self.changed.notify_all()
-
-    def send_away(self):
-        self.closing.set()
-        with self.changed:
-            for each in self.clients:
-                self._cut(each)
-            self.changed.wait_for(lambda: not self.clients, TIMEOUT)
-
-    def handle_error(self, request, client_address):
-        """Say nothing of a client that has gone, or was too slow; the rest is for the log."""
-        import sys
-
-        if not isinstance(sys.exc_info()[1], OSError):
-            _log.exception("a request of %s failed", client_address[0])
+def _json(value, status=200):
+    return Response(json.dumps(value), status, media_type="application/json")
 
 
 @cache
@@ -286,131 +401,6 @@ def _describe(device, name):
                 for each in device.events()
             ]
     return said
-
-
-class _Handler(BaseHTTPRequestHandler):
-    timeout = None  # the server has set it
-    default_request_version = "HTTP/1.0"  # what is no request at all gets an answer with a status too
-
-    def do_GET(self):
-        self.server.received(self.request)
-        path = self.path.partition("?")[0]
-        host = self.headers.get("Host")
-        if host and self._is_local() and not _is_own(host, self.server.host):
-            return self._answer(403, f"This is not {host:.80}.")  # a name that a page of others has led here
-        if path == "/":
-            page, policy = _load_page()
-            self._answer(200, page, "text/html; charset=utf-8", policy)
-        elif path == "/metrics":
-            self._metrics()
-        elif path == "/health":
-            said = _describe(self.server.device, self.server.name)
-            said = {key: said[key] for key in ("name", "state", "error")}
-            self._answer_json(200 if said["state"] in ("running", "paused") else 503, said)
-        elif path == "/events":
-            self._stream()
-        elif path in ("/pause", "/resume"):
-            self._answer(405, "POST is required", allow="POST")
-        else:
-            self._answer(404, "There are /, /metrics, /health and /events, and for POST /pause and /resume.")
-
-    do_HEAD = do_GET
-
-    def _is_local(self):
-        """Tell whether the client is a program of this machine, which may be a browser that shows any page."""
-        place = ipaddress.ip_address(self.request.getsockname()[0].partition("%")[0])
-        return (getattr(place, "ipv4_mapped", None) or place).is_loopback
-
-    def do_POST(self):
-        path = self.path.partition("?")[0]
-        try:
-            size = int(self.headers.get("Content-Length", "0"))
-        except ValueError:
-            size = -1
-        if not 0 <= size <= BODY:
-            return self._answer(413 if size > BODY else 400, "A body is not wanted.")
-        self.rfile.read(size)  # or the system would throw the answer away with it
-        self.server.received(self.request)
-        if path not in ("/pause", "/resume"):
-            known = path in ("/", "/metrics", "/health", "/events")
-            return self._answer(405 if known else 404, "POST is for /pause and /resume.", allow="GET, HEAD")
-        refusal = self._refusal()
-        if refusal is not None:
-            return self._answer(403, refusal)
-        try:
-            getattr(self.server.device, path[1:])()
-        except StateError as error:
-            return self._answer(409, str(error))
-        return self._answer_json(200, {"state": self.server.device.statistics().state})
-
-    def _refusal(self):
-        """Say why a request may not steer the device, or return None."""
-        if self.server.token is None:
-            return "Pause and resume are off, for this server has no token."
-        host = self.headers.get("Host", "")
-        if not _is_own(host, self.server.host):
-            return f"This is not {host:.80}."  # a name that some page had lead here
-        origin = self.headers.get("Origin")
-        if origin is not None and origin != f"http://{host}" and origin != f"https://{host}":
-            return "This is for its own page, not for those of others."
-        scheme, _, given = self.headers.get("Authorization", "").partition(" ")
-        right = hmac.compare_digest(given.strip().encode("utf-8", "replace"), self.server.token.encode())
-        return None if scheme.lower() == "bearer" and right else "The token is not right."
-
-    def _metrics(self):
-        from prometheus_client.exposition import choose_encoder
-
-        encode, kind = choose_encoder(self.headers.get("Accept", ""))
-        self._answer(200, encode(self.server.registry), kind)
-
-    def _stream(self):
-        if not self.server.readers.acquire(blocking=False):
-            return self._answer(503, "There are too many who watch.")
-        try:
-            self._head(200, "text/event-stream")
-            self.end_headers()
-            while self.command != "HEAD":
-                said = _describe(self.server.device, self.server.name)
-                said["control"] = self.server.token is not None
-                self.wfile.write(b"data: %s\n\n" % json.dumps(said).encode())
-                if self.server.closing.wait(PERIOD):
-                    break
-        finally:
-            self.server.readers.release()
-
-    def _head(self, code, kind, policy="default-src 'none'; frame-ancestors 'none'"):
-        self.send_response(code)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Security-Policy", policy)
-        self.send_header("X-Content-Type-Options", "nosniff")
-        self.send_header("Referrer-Policy", "no-referrer")
-        self.send_header("Cache-Control", "no-store")
-
-    def _answer(self, code, body, kind="text/plain; charset=utf-8", policy=None, allow=None):
-        if isinstance(body, str):
-            body = f"{body}\n".encode("utf-8", "replace")
-        self._head(code, kind, *([policy] if policy else []))
-        if allow is not None and code == 405:
-            self.send_header("Allow", allow)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        if self.command != "HEAD":
-            self.wfile.write(body)
-
-    def _answer_json(self, code, value):
-        self._answer(code, json.dumps(value).encode(), "application/json")
-
-    def send_error(self, code, message=None, explain=None):
-        """Answer what is no request that is known; the base class calls it."""
-        self.close_connection = True
-        self._answer(code, HTTPStatus(code).phrase)
-
-    def version_string(self):
-        return "zmqcy"
-
-    def log_message(self, text, *arguments):
-        # The request may have what a terminal obeys.
-        _log.debug("%s", "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in text % arguments))
 
 
 def _is_own(host, given):

@@ -1,4 +1,4 @@
-from http.server import HTTPServer
+from socket import socket
 from typing import Final
 
 from prometheus_client import CollectorRegistry
@@ -12,10 +12,12 @@ READERS: Final = 16
 TIMEOUT: Final = 10
 BODY: Final = 4096
 PERIOD: Final = 1
+PATH: Final = 65536
+HEADERS: Final = 100
 
 class Server:
     url: str
-    def __init__(self, http: HTTPServer, registration: Registration) -> None: ...
+    def __init__(self, app: object, listener: socket, registration: Registration) -> None: ...
     def close(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(self, *exception: object) -> None: ...

@@ -208,8 +208,8 @@ def devices_page():
 @pytest.fixture
 def shell(devices_page, tmp_path):
     """The shell blocks of the page on devices, with other ports, and a function that runs one."""
-    for module in ("click", "rich", "prometheus_client"):
-        pytest.importorskip(module, reason="the extras [cli,metrics] are not installed")
+    for module in ("click", "rich", "prometheus_client", "starlette", "uvicorn"):
+        pytest.importorskip(module, reason="the extras [cli,web] are not installed")
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     blocks = re.findall(r"```sh\n(.*?)```", devices_page, re.S)
@@ -257,7 +257,8 @@ def test_the_page_on_devices_can_be_followed(shell):
 
 
 def test_the_program_of_the_page_on_devices_runs(run, devices_page):
-    pytest.importorskip("prometheus_client", reason="the extra [metrics] is not installed")
+    for module in ("prometheus_client", "starlette", "uvicorn"):
+        pytest.importorskip(module, reason="the extra [web] is not installed")
     [program] = re.findall(r"```python\n(.*?)```", devices_page, re.S)
     url, record = run(program).stdout.splitlines()
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", url)

@@ -17,8 +17,11 @@ from types import SimpleNamespace
 import pytest
 from rows import rows
 
-pytest.importorskip("prometheus_client", reason="the extra [metrics] is not installed")
+pytest.importorskip("prometheus_client", reason="the extra [web] is not installed")
+pytest.importorskip("starlette", reason="the extra [web] is not installed")
+pytest.importorskip("uvicorn", reason="the extra [web] is not installed")
 from prometheus_client import CollectorRegistry
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.parser import text_string_to_metric_families
 
 import zmqcy
@@ -70,8 +73,24 @@ def until(condition):
         time.sleep(0.01)
 
 
-def threads():
-    return [each for each in threading.enumerate() if each.name == "zmqcy web" or "process_request" in each.name]
+def clients(server):
+    return len(server._http.server_state.connections)
+
+
+@rows("module", ["prometheus_client", "starlette", "uvicorn"])
+def test_without_the_extra_the_import_names_it(run, module):
+    done = run(f"""
+        import sys
+        sys.modules["{module}"] = None  # as if it was not installed
+        if "{module}" != "prometheus_client":
+            import zmqcy.metrics
+        try:
+            import zmqcy.web
+        except ImportError as error:
+            print(error.name.partition(".")[0], error)
+    """)
+    assert done.stdout.startswith(f"{module} zmqcy.web needs Starlette, uvicorn and prometheus_client: ")
+    assert "pip install 'zmqcy[web]'" in done.stdout
 
 
 def test_health(device, server):
@@ -252,7 +271,7 @@ def test_headers(server, path):
         (b"POST /health HTTP/1.1\r\n\r\n", 405),
         (b"POST /none HTTP/1.1\r\n\r\n", 404),
         (b"PUT / HTTP/1.1\r\n\r\n", 501),
-        (b"<script> / HTTP/1.1\r\n\r\n", 501),
+        (b"<script> / HTTP/1.1\r\n\r\n", 400),
         (b"POST /pause HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
         (b"POST /pause HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
         (b"POST /pause HTTP/1.1\r\nContent-Length: 4097\r\n\r\n", 413),
@@ -264,12 +283,12 @@ def test_headers(server, path):
 )
 def test_requests_that_are_none(server, capfd, request_, status):
     with connected(server) as connection:
-        connection.sendall(request_)
+        connection.sendall(request_.replace(b"\r\n", b"\r\nHost: localhost\r\n", 1))
         answer = b""
         with suppress(ConnectionResetError):  # of what the server did not read
             while part := connection.recv(65536):
                 answer += part
-    assert re.match(rb"HTTP/1.0 (\d+)", answer)[1] == b"%d" % status
+    assert re.match(rb"HTTP/1.1 (\d+)", answer)[1] == b"%d" % status
     assert b"<" not in answer
     assert ask(server, "GET", "/health").status == 200
     assert capfd.readouterr().err == ""
@@ -279,10 +298,10 @@ def test_clients_that_go_leave_no_trace(server, capfd):
     for path in ("/", "/events", "/metrics") * 5:
         with connected(server) as connection:
             connection.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # by a reset
-            connection.sendall(b"GET %s HTTP/1.1\r\n\r\n" % path.encode())
+            connection.sendall(b"GET %s HTTP/1.0\r\n\r\n" % path.encode())
     with connected(server) as connection:
         connection.sendall(b"GET /ev")
-    until(lambda: len(threads()) == 1)
+    until(lambda: clients(server) == 0)
     assert capfd.readouterr().err == ""
 
 
@@ -319,16 +338,20 @@ def test_a_page_of_another_site_reads_nothing(server):
             assert ask(server, "GET", path, {"Host": host}).status == 403
     for host in ("localhost", "127.0.0.1:9100", "[::1]", sockets.gethostname(), ""):
         assert ask(server, "GET", "/health", {"Host": host}).status == 200
+    with connected(server) as connection:
+        connection.sendall(b"GET /health HTTP/1.1\r\n\r\n")  # which must have a Host
+        assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
 
 
 def test_the_log_has_nothing_that_a_terminal_obeys(server, caplog):
     caplog.set_level("DEBUG", "zmqcy.web")
-    with connected(server) as connection:
-        connection.sendall(b"GET /\x1b]0;x\x07\x9b HTTP/1.0\r\n\r\n")
-        while connection.recv(1000):
-            pass
+    for path in (b"/\x1b]0;x\x07\x9b", b"/%1b]0;x%07%9b"):
+        with connected(server) as connection:
+            connection.sendall(b"GET %s HTTP/1.0\r\n\r\n" % path)
+            while connection.recv(1000):
+                pass
     until(lambda: "HTTP/1.0" in caplog.text)
-    assert r"GET /\x1b]0;x\x07\x9b HTTP/1.0" in caplog.text
+    assert "Invalid HTTP request received" in caplog.text
     assert all(each.getMessage().isprintable() for each in caplog.records)
 
 
@@ -343,7 +366,15 @@ def test_there_are_only_so_many_who_watch(device, monkeypatch):
         until(lambda: ask(server, "HEAD", "/events").status == 200)
 
 
-@pytest.mark.parametrize("start", [b"", b"GET / HTTP/1.1\r\n", b"POST /pause HTTP/1.1\r\nContent-Length: 9\r\n\r\n123"])
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"",
+        b"GET / HTTP/1.0\r\n",
+        b"POST /pause HTTP/1.0\r\nContent-Length: 9\r\n\r\n123",
+        b"POST /pause HTTP/1.0\r\nContent-Length: 4000\r\n\r\n",
+    ],
+)
 def test_who_sends_too_slowly_is_sent_away(device, monkeypatch, start, capfd):
     monkeypatch.setattr(web, "TIMEOUT", 0.5)
     with serve(device, HERE, name="a", token=TOKEN) as server, connected(server) as connection:
@@ -353,7 +384,7 @@ def test_who_sends_too_slowly_is_sent_away(device, monkeypatch, start, capfd):
         def trickle():
             while not ended.wait(0.1):
                 with suppress(OSError):
-                    connection.sendall(b"a" if b"POST" not in start else b"")
+                    connection.sendall(b"a" if b"123" not in start else b"")
 
         thread = threading.Thread(target=trickle)
         thread.start()
@@ -364,7 +395,7 @@ def test_who_sends_too_slowly_is_sent_away(device, monkeypatch, start, capfd):
         finally:
             ended.set()
             thread.join()
-        until(lambda: len(threads()) == 1)
+        until(lambda: clients(server) == 0)
     assert device.statistics().state == "running"
     assert capfd.readouterr().err == ""
 
@@ -373,9 +404,60 @@ def test_who_reads_too_slowly_is_sent_away(device, monkeypatch):
     monkeypatch.setattr(web, "TIMEOUT", 0.2)
     monkeypatch.setattr(web, "PERIOD", 0)
     with serve(device, HERE, name="a") as server, connected(server) as connection:
-        connection.sendall(b"GET /events HTTP/1.1\r\n\r\n")
+        connection.sendall(b"GET /events HTTP/1.0\r\n\r\n")
         connection.recv(1)
-        until(lambda: len(threads()) == 1)
+        until(lambda: clients(server) == 0)
+
+
+class Large:
+    """A collector whose metrics do not fit into the buffers of a connection."""
+
+    def collect(self):
+        yield GaugeMetricFamily("large", "x" * 20_000_000, value=1)
+
+
+def test_who_does_not_read_an_answer_is_sent_away(device, monkeypatch):
+    monkeypatch.setattr(web, "TIMEOUT", 0.5)
+    registry = CollectorRegistry()
+    registry.register(Large())
+    with serve(device, HERE, name="a", registry=registry) as server, connected(server) as connection:
+        connection.sendall(b"GET /metrics HTTP/1.0\r\n\r\n")
+        connection.recv(1)
+        until(lambda: clients(server) == 0)
+        with suppress(ConnectionResetError):
+            assert sum(iter(lambda: len(connection.recv(1 << 20)), 0)) < 20_000_000
+
+
+def misbehaving(server):
+    """Connect clients that send or read too little, and return them."""
+    started = [b"", b"GET /health HTTP/1.0\r\n", b"POST /pause HTTP/1.0\r\nContent-Length: 9\r\n\r\n1"]
+    idle = [connected(server) for _ in started]
+    for each, start in zip(idle, started, strict=True):
+        each.sendall(start)
+    unread = connected(server)
+    unread.sendall(b"GET /events HTTP/1.0\r\n\r\n")
+    unread.recv(1)
+    return [*idle, unread]
+
+
+def test_clients_that_misbehave_hold_nobody_up(server, monkeypatch):
+    monkeypatch.setattr(web, "TIMEOUT", 10 * LIMIT)
+    monkeypatch.setattr(web, "PERIOD", 0)
+    misbehaved = misbehaving(server)
+    for _ in range(10):
+        assert ask(server, "GET", "/health").status == 200
+    begun = time.monotonic()
+    server.close()
+    assert time.monotonic() - begun < LIMIT
+    for each in misbehaved:
+        each.close()
+
+
+def test_a_client_that_only_sends_no_more_gets_its_answer(server):
+    with connected(server) as connection:
+        connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
+        connection.shutdown(sockets.SHUT_WR)
+        assert b'"state": "running"' in b"".join(iter(lambda: connection.recv(1000), b""))
 
 
 def test_close_sends_all_away(device):
@@ -384,13 +466,13 @@ def test_close_sends_all_away(device):
     stream = events(server)
     next(stream)
     idle = connected(server)
-    until(lambda: len(threads()) == 3)
+    until(lambda: clients(server) == 2)
     server.close()
     server.close()
     assert list(stream) == []
     assert idle.recv(1) == b""
     idle.close()
-    assert threads() == []
+    assert "zmqcy web" not in {each.name for each in threading.enumerate()}
     until(lambda: len(os.listdir("/dev/fd")) <= before)
     assert device.statistics().state == "running"
     with pytest.raises(ConnectionRefusedError):
@@ -453,6 +535,53 @@ def test_a_program_that_forgets_its_server_ends(run):
     assert done.stdout + done.stderr == "True\n"
 
 
+def test_a_program_whose_streams_are_open_ends(run):
+    done = run(f"""
+        import atexit, http.client, time, zmqcy
+        from zmqcy import web
+        from zmqcy.devices import Device
+        web.PERIOD = 0
+        device = Device(zmqcy.QUEUE, "{ANY}", "{ANY}")
+        device.start()
+        server = web.serve(device, "{HERE}", name="a")
+        connection = http.client.HTTPConnection(server.url[7:-1])
+        connection.request("GET", "/events")
+        stream = connection.getresponse()
+        stream.readline()
+        atexit.register(lambda: print(len(stream.read()) > 0))  # to its end, which the end of threads brings
+    """)
+    assert done.stdout + done.stderr == "True\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_child_closes_its_copy_and_may_serve_anew(run):
+    done = run(f"""
+        import os, signal, urllib.request, warnings, zmqcy
+        from zmqcy.devices import Device
+        from zmqcy.web import serve
+        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, from Python 3.12 on
+
+        def health(server):
+            return urllib.request.urlopen(server.url + "health").status
+
+        def served():
+            device = Device(zmqcy.QUEUE, "{ANY}", "{ANY}")
+            device.start()
+            return serve(device, "{HERE}", name="a")
+
+        handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+        server = served()
+        child = os.fork()
+        if child == 0:
+            server.close()
+            os._exit(health(served()) != 200)
+        assert os.waitpid(child, 0)[1] == 0
+        assert health(server) == 200
+        assert handlers == [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+    """)
+    assert done.stdout + done.stderr == ""
+
+
 # ---- zmqcy device --metrics
 
 
@@ -484,6 +613,9 @@ def test_the_command(command):
     assert 'zmqcy_device_peers{device="orders",side="front"} 0.0' in ask(server, "GET", "/metrics").text
     assert "<title>zmqcy device</title>" in ask(server, "GET", "/").text
     assert ask(server, "POST", "/pause", BEARER).status == 403
+    with connected(server) as connection:
+        connection.sendall(b"no request\r\n\r\n")  # which leaves no line on stderr
+        assert b" 400 " in connection.recv(1000)
     stream = events(server)
     first = next(stream)
     assert (first["control"], first["peers"]) == (False, {"front": 0, "back": 0})

@@ -2,7 +2,8 @@
 
 from PyInstaller.utils.hooks import collect_data_files, collect_submodules
 
-OPTIONAL = ("zmqcy.anyio", "zmqcy.cli", "zmqcy.compat", "zmqcy.metrics")  # seen where a program imports them itself
+# Seen where a program imports them itself.
+OPTIONAL = ("zmqcy.anyio", "zmqcy.cli", "zmqcy.compat", "zmqcy.metrics", "zmqcy.web")
 
 hiddenimports = collect_submodules("zmqcy", lambda name: not name.startswith(OPTIONAL), on_error="ignore")
 datas = collect_data_files("zmqcy", includes=["page.html"])
