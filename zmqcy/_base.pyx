@@ -1112,7 +1112,7 @@ cdef class BaseSocket:
     def _monitor(self, endpoint, events, feed):
         """Have libzmq write events to an endpoint."""
         cdef bytes text = c_string(endpoint, "monitor", "addr")
-        cdef int wanted = to_int(events, "monitor", "events", 0, 0xFFFF)
+        cdef int wanted = 0xFFFF if events is None else to_int(events, "monitor", "events", 0, 0xFFFF)
         enter(self, "monitor")
         if self.feed is not NULL:
             self._unmonitor()
@@ -1136,11 +1136,12 @@ cdef class BaseSocket:
             check(-1, "pipes_stats", self.record.type, None)
 
     cdef int keep_feed(self, bytes address, object feed) except -1:
-        """Keep the feed until libzmq writes no more, of which it is told."""
-        feed.address = address
-        Py_INCREF(feed)
-        self.feed = <PyObject *> feed
+        """Keep the feed until libzmq writes no more, of which it is told. None: libzmq writes until it has closed."""
         self.note_name(address)
+        if feed is not None:
+            feed.address = address
+            Py_INCREF(feed)
+            self.feed = <PyObject *> feed
         return 0
 
     @critical_section
