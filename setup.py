@@ -27,6 +27,7 @@ PROCESSES = os.cpu_count() or 1
 MODULES = [
     "_library",
     "_message",
+    "_handle",
     "_context",
     "_base",
     "_core",

@@ -7,40 +7,33 @@ begins with one check (`enter`).
 cimport cython
 from cython cimport critical_section
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
+from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.errno cimport EADDRINUSE, EAGAIN, EBUSY, ECHILD, EINVAL, EMFILE, ENOENT, ENOTSOCK
 from libc.limits cimport INT_MAX, INT_MIN
 from libc.stdint cimport int64_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free
-from libc.string cimport memcpy
 
-from zmqcy._context cimport (
-    BUSY, CLOSED, ENDED, FORKED, HELD, SHADOW, WATCHED, Context, Link, Property, Signaler, SocketRecord, Stats, Watch,
-    alive, come_out, delist, enlist, go_inside, insert, is_inside, kind_of, lock_lists, note_last, prepare_threads,
-    remove, socket_with, unlock_lists)
+from zmqcy._context cimport Context, Property, kind_of, prepare_threads
+from zmqcy._handle cimport (
+    BUSY, CLOSED, ENDED, FORKED, HELD, WATCHED, Handle, Signaler, Stats, Watch, come_out, events_of, go_inside,
+    handle_with, is_inside, lock_lists, make_signaler, remove, unlock_lists)
 from zmqcy._library cimport (
     LAST_TYPE, NO_TYPE, c_string, check, error, interrupted, no_drafts, round_up, set_attribute, to_int, to_integer,
     to_milliseconds, to_spin, type_name)
 from zmqcy._message cimport BIG, Frame, default_threshold, to_threshold, trust_users
-from zmqcy._system cimport counted, drain, epoll_remove, free_descriptors, is_foreign
+from zmqcy._system cimport counted, drain, free_descriptors, is_foreign
 from zmqcy.libzmq cimport (
     EFSM, ENOTSUP, ETERM, ZMQ_DEALER, ZMQ_DGRAM, ZMQ_DISH, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER,
-    ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUB, ZMQ_PUSH, ZMQ_RADIO, ZMQ_RCVMORE, ZMQ_REP, ZMQ_ROUTER,
-    ZMQ_SERVER, ZMQ_STREAM, ZMQ_TYPE, ZMQ_XSUB, zmq_bind, zmq_close, zmq_connect, zmq_connect_peer, zmq_ctx_get,
-    zmq_disconnect, zmq_disconnect_peer, zmq_errno as last_errno, zmq_fd_t, zmq_getsockopt, zmq_has, zmq_join,
-    zmq_leave, zmq_msg_close, zmq_msg_init, zmq_msg_more, zmq_msg_t, zmq_poller_add, zmq_poller_destroy, zmq_poller_fd,
-    zmq_poller_new, zmq_setsockopt, zmq_socket, zmq_socket_monitor, zmq_socket_monitor_pipes_stats,
-    zmq_socket_monitor_versioned, zmq_unbind, zmq_version)
+    ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_PUB, ZMQ_PUSH, ZMQ_RADIO, ZMQ_RCVMORE, ZMQ_REP, ZMQ_ROUTER, ZMQ_SERVER,
+    ZMQ_STREAM, ZMQ_TYPE, ZMQ_XSUB, zmq_bind, zmq_close, zmq_connect, zmq_connect_peer, zmq_ctx_get, zmq_disconnect,
+    zmq_disconnect_peer, zmq_errno as last_errno, zmq_fd_t, zmq_getsockopt, zmq_has, zmq_join, zmq_leave,
+    zmq_setsockopt, zmq_socket, zmq_socket_monitor, zmq_socket_monitor_pipes_stats, zmq_socket_monitor_versioned,
+    zmq_unbind, zmq_version)
 
 from zmqcy import errors
 from zmqcy.options import SOCKET_OPTIONS
 
-cdef extern from "Python.h":
-    void PyErr_SetObject(object type, object value) noexcept
-    void PyErr_WriteUnraisable(object where) noexcept
-
 cdef enum:
-    NOT_READ = -1         # of the events
     LONGEST_VALUE = 4096  # bytes of the longest option value that is read
     MOST_OPTIONS = 256    # above the largest number of an option
     ZMQ_IPV6 = 42
@@ -86,54 +79,6 @@ def _note_handler(size_t context, running):
         handlers[context] = running
 
 
-cdef void forget(SocketRecord *record) noexcept:
-    """Let those who watch a socket read its events again, which may change."""
-    cdef Watch *watch
-    cdef Link *link
-    cdef bint wanted = False
-    record.state &= ~WATCHED
-    record.remembered = NOT_READ
-    lock_lists()
-    record.round += 1
-    link = record.watches
-    while link is not NULL:
-        watch = <Watch *> link.owner
-        link = link.following
-        if watch.unread is not NULL and watch.of_poller.place is NULL:
-            insert(&watch.of_poller, watch.unread)
-        wanted |= watch.wanted is NULL or watch.wanted[0]
-    unlock_lists()
-    while wanted:
-        wanted = tell_next(record)
-
-
-cdef bint tell_next(SocketRecord *record) noexcept:
-    """Tell one of those who want to be told in this round. Return whether there was one.
-
-    It may run any code, by which others come and go.
-    """
-    cdef Watch *watch = NULL
-    cdef Link *link
-    cdef object listener
-    lock_lists()
-    link = record.watches
-    while link is not NULL:
-        watch = <Watch *> link.owner
-        if watch.round != record.round and (watch.wanted is NULL or watch.wanted[0]):
-            break
-        link = link.following
-    if link is NULL:
-        unlock_lists()
-        return False
-    watch.round = record.round
-    tell = watch.tell
-    listener = alive(watch.listener, watch.reference)
-    unlock_lists()
-    if listener is not None:
-        tell(listener)
-    return True
-
-
 cdef int warn_of_descriptors() except -1:
     import warnings
     warnings.warn(
@@ -142,75 +87,31 @@ cdef int warn_of_descriptors() except -1:
     return 0
 
 
-cdef void silence(SocketRecord *record) noexcept:
-    """Let nobody have a descriptor of a thread-safe socket any more, which is about to be closed."""
-    cdef Link *link
-    lock_lists()
-    link = record.watches
-    while link is not NULL:
-        close_signaler(&(<Watch *> link.owner).signaler, record)
-        link = link.following
-    unlock_lists()
-    close_signaler(&record.signaler, record)
+cdef int enter_slowly(Handle handle, str call) except -1:
+    """Let others forget what the call may change, and raise what forbids the call."""
+    while handle.state & WATCHED:  # again, where another thread has read them meanwhile
+        handle.forget()
+    if not handle.state & (BUSY | CLOSED | FORKED):
+        return 0
+    if handle.state & ENDED:
+        raise error(ETERM, call, handle.type)
+    if handle.state & CLOSED:
+        raise error(ENOTSOCK, call, handle.type, None, "the socket is closed")
+    if handle.state & FORKED:
+        raise error(ECHILD, call, handle.type, None, "the socket was made before the fork: make one here")
+    raise error(EBUSY, call, handle.type, None, "another thread is in a call on this socket")
 
 
-cdef int make_signaler(Signaler *signaler, void *handle) noexcept nogil:
-    """Have a descriptor that tells of a thread-safe socket what comes from now on. Return 0 or an errno."""
-    cdef void *poller
-    cdef zmq_fd_t fd = 0
-    cdef int number
-    if <void *> zmq_poller_new is NULL or <void *> zmq_poller_fd is NULL:
-        return ENOTSUP
-    poller = zmq_poller_new()
-    if (
-        poller is NULL or zmq_poller_add(poller, handle, NULL, <short> (ZMQ_POLLIN | ZMQ_POLLOUT)) < 0
-        or zmq_poller_fd(poller, &fd) < 0
-    ):
-        number = last_errno()
-        if poller is not NULL:
-            <void> zmq_poller_destroy(&poller)
-        return number
-    signaler.poller = poller
-    signaler.fd = <int> fd
-    return 0
-
-
-cdef int open_signaler(Signaler *signaler, BaseSocket socket, str call) except -1:
+cdef int open_signaler(Signaler *signaler, Handle handle, str call) except -1:
     """Have a descriptor that is readable when the events of a thread-safe socket may have changed."""
     if signaler.poller is not NULL:
         return 0
-    if socket.is_shadow:  # its end would come too late
-        raise error(ENOTSUP, call, socket.record.type, None, "a shadow of a thread-safe socket has no descriptor")
-    cdef int number = make_signaler(signaler, socket.record.handle)
+    if handle.foreign:  # its end would come too late
+        raise error(ENOTSUP, call, handle.type, None, "a shadow of a thread-safe socket has no descriptor")
+    cdef int number = make_signaler(signaler, handle.socket)
     if number:
-        raise error(number, call, socket.record.type)
+        raise error(number, call, handle.type)
     return 0
-
-
-cdef void close_signaler(Signaler *signaler, SocketRecord *record) noexcept:
-    # A forked child keeps it: libzmq would wait for a lock that a thread of the parent may have had.
-    if signaler.poller is not NULL and not record.state & (FORKED | CLOSED):
-        <void> zmq_poller_destroy(&signaler.poller)
-    signaler.poller = NULL
-
-
-cdef void withdraw(SocketRecord *record) noexcept:
-    """Take a socket out of the epoll sets of pollers before its descriptor is closed, by us or behind our back.
-
-    A set would keep a descriptor of which a forked child has a copy; and the number may soon be another socket's.
-    """
-    cdef Watch *watch
-    cdef Link *link
-    lock_lists()
-    link = record.watches
-    while link is not NULL:
-        watch = <Watch *> link.owner
-        if watch.epoll >= 0:
-            epoll_remove(watch.epoll, record.fd)
-            watch.epoll = -1
-        link = link.following
-    unlock_lists()
-    forget(record)
 
 
 cdef bint has_handler(void *context, str call, int type) except -1:
@@ -233,7 +134,7 @@ cdef bint has_handler(void *context, str call, int type) except -1:
     return code != 0
 
 
-@cython.no_gc_clear  # a shadow stands in a list of its origin, which it keeps until it has left that
+@cython.no_gc_clear  # it stands in a list of its handle, which it keeps until it has left that
 cdef class BaseSocket:
     """What plain and asynchronous sockets share: bind and connect, options, close.
 
@@ -257,13 +158,7 @@ cdef class BaseSocket:
     """
 
     def __cinit__(self):
-        self.record.state = CLOSED
-        self.record.owner = <PyObject *> self
-        self.record.fd = -1
-        self.record.remembered = NOT_READ
-        self.record.type = -1
-        self.record.exclusive = BUSY
-        self.held_more = ASK
+        self.handle = Handle.__new__(Handle)
 
     @critical_section
     def __init__(self, context, type):
@@ -274,133 +169,62 @@ cdef class BaseSocket:
     cdef int open(self, Context context, object type) except -1:
         cdef int number = to_int(type, "socket", "type")
         cdef Context root = context.root()
-        cdef void *handle
-        if self.record.handle is not NULL:
+        cdef void *socket
+        if self.handle.socket is not NULL:
             raise RuntimeError("Socket: already initialised")
         context.enter("socket")
         if ZMQ_STREAM < number <= LAST_TYPE and not zmq_has(b"draft"):
             raise no_drafts("socket", NO_TYPE, f"type={type_name(number)}")
-        self.datagram = number == ZMQ_DGRAM
+        self.handle.datagram = number == ZMQ_DGRAM
         if number == ZMQ_DGRAM or number == ZMQ_XSUB:
             self.check_messages()
         self.set_threshold(default_threshold())
         with critical_section(root):
             context.enter("socket")
             prepare_threads(root)
-            handle = zmq_socket(context.ending.handle, number)
-            if handle is NULL:
+            socket = zmq_socket(context.ending.handle, number)
+            if socket is NULL:
                 code = last_errno()
                 detail = f"type={type_name(number)}"
                 if code == EMFILE:
                     detail += f" max_sockets={zmq_ctx_get(context.ending.handle, ZMQ_MAX_SOCKETS)}"
                 raise error(code, "socket", NO_TYPE, detail)
-            self.record.handle = handle
-            self.record.type = number
-            self.owner = context
-            self.record.spin = context.spin_bound
-            enlist(&self.record, context.ending, NULL)
+            self.handle.socket = socket
+            self.handle.type = number
+            self.handle.context = self.owner = context
+            self.handle.spin = context.spin_bound
+            self.handle.join(&self.user, self)
+            self.handle.enlist(context.ending)
         self.find_descriptor()
-        self.record.eager = self.record.spin != 0 and self.record.fd >= 0
-        self.record.state = 0
+        self.handle.eager = self.handle.spin != 0 and self.handle.fd >= 0
+        self.handle.state = 0
 
     def __dealloc__(self):
-        cdef zmq_msg_t msg
-        while self.record.state & HELD:
-            <void> zmq_msg_init(&msg)
-            self.unhold(&msg)
-            <void> zmq_msg_close(&msg)
-        if not self.record.state & (CLOSED | FORKED) and delist(&self.record):
-            close_signaler(&self.record.signaler, &self.record)
-            if not self.is_shadow:
-                self.close_handle()
-        if self.record.ending is not NULL and not self.record.ending.forked:
-            lock_lists()
-            self.record.ending.owners -= 1
-            unlock_lists()
-        Py_XDECREF(self.feed)
-        Py_XDECREF(self.record.reference)
+        if self.handle is not None:
+            self.handle.leave(&self.user)
 
-    cdef list shadows(self):
-        """Return the sockets that have the handle of this one."""
-        cdef list shadows = []
-        cdef SocketRecord *record
-        lock_lists()
-        record = self.record.shadows
-        while record is not NULL:
-            shadows.append(alive(record.owner, record.reference))
-            record = record.following
-        unlock_lists()
-        return [shadow for shadow in shadows if shadow is not None]
-
-    cdef void let_go(self) noexcept:
-        """Use the handle no more, nor let a shadow use it: it is about to be closed."""
-        cdef BaseSocket shadow
-        self.record.state |= BUSY  # until it is closed: what follows may run any code
-        for shadow in self.shadows():
-            with critical_section(shadow):
-                if not shadow.record.state & CLOSED:
-                    shadow.let_go()
-        withdraw(&self.record)
-        self.closing()
-        silence(&self.record)
-        delist(&self.record)
-        if self.names is not None:
-            self.owner.note_unbind(self.names)
-        self.record.state |= CLOSED
-        self.record.state &= ~BUSY
-
-    cdef void closing(self) noexcept:
-        """Do what must be done before the handle is closed."""
-        try:
-            self._leave()
-        except Exception as exception:
-            PyErr_SetObject(type(exception), exception)
-            PyErr_WriteUnraisable(self)
+    def _closing(self):
+        """Let those go who wait for the descriptor, which is about to be closed."""
+        self._leave()
 
     def _leave(self):
-        """Let those go who wait for the descriptor, which is about to be closed: for subclasses that wait in Python."""
-
-    cdef void close_handle(self) noexcept:
-        note_last(&self.record)
-        if self.feed is not NULL and (<object> self.feed).pair is not None:
-            self.stop_monitor()  # soon its PAIR may read no more, and a thread of libzmq would wait for it
-        <void> zmq_close(self.record.handle)
-
-    cdef void stop_monitor(self) noexcept:
-        """Have libzmq write no more events.
-
-        It says so to the PAIR that reads them, and waits until there is one. So one of ours is there meanwhile; where
-        there is another one, libzmq turns it away.
-        """
-        cdef void *reader = NULL
-        cdef int none = 0
-        cdef bytes address = None if self.feed is NULL else (<object> self.feed).address
-        cdef BaseSocket first = <BaseSocket> self.origin if isinstance(self.origin, BaseSocket) else self
-        if address is not None and first.record.ending is not NULL:
-            reader = zmq_socket(first.record.ending.handle, ZMQ_PAIR)
-            if reader is not NULL:
-                <void> zmq_setsockopt(reader, ZMQ_LINGER, &none, sizeof(none))
-                <void> zmq_connect(reader, <const char *> address)
-        <void> zmq_socket_monitor(self.record.handle, NULL, 0)
-        if reader is not NULL:
-            <void> zmq_close(reader)
-        self.lose_name(address)
+        """Do what `_closing` does: for subclasses that wait in Python."""
 
     cdef void find_descriptor(self) noexcept:
         cdef zmq_fd_t fd
         cdef size_t size = sizeof(fd)
-        if zmq_getsockopt(self.record.handle, ZMQ_FD, &fd, &size) == 0:
-            self.record.fd = <int> fd
+        if zmq_getsockopt(self.handle.socket, ZMQ_FD, &fd, &size) == 0:
+            self.handle.fd = <int> fd
         elif last_errno() == EINVAL:  # a thread-safe type, whose events others may change at any time
-            self.shared = True
-            self.record.exclusive = 0
+            self.handle.elsewhere = True
+            self.handle.exclusive = 0
 
     cdef int descriptor(self, str call) except -1:
         """Return the descriptor that becomes readable when the events may have changed."""
-        if self.record.fd >= 0:
-            return self.record.fd
-        open_signaler(&self.record.signaler, self, call)
-        return self.record.signaler.fd
+        if self.handle.fd >= 0:
+            return self.handle.fd
+        open_signaler(&self.handle.signaler, self.handle, call)
+        return self.handle.signaler.fd
 
     @classmethod
     def shadow(cls, address):
@@ -437,89 +261,42 @@ cdef class BaseSocket:
         """Be a shadow."""
         cdef int number = 0
         cdef size_t size = sizeof(int)
-        cdef BaseSocket original = None
-        cdef void *handle
+        cdef void *socket
+        cdef Handle handle
         cdef bint known = False
-        if self.record.handle is not NULL:
+        if self.handle.socket is not NULL:
             raise RuntimeError("Socket: already initialised")
-        self.origin = address
         if isinstance(address, BaseSocket):
-            original = address
-            enter(original, "shadow")
-            if original.record.state & SHADOW:
-                original = original.origin
-            handle = original.record.handle
+            handle = (<BaseSocket> address).handle
         else:
+            keeper = address
             address = getattr(address, "underlying", address)
             if not isinstance(address, int) or address <= 0:
                 raise TypeError(f"shadow: the address of a socket is a positive int, not {address!r}")
-            handle = <void *> <size_t> address
-            original = socket_with(handle, &known)
-            if known and original is None:
+            socket = <void *> <size_t> address
+            handle = handle_with(socket, &known)
+            if known and handle is None:
                 raise error(ENOTSOCK, "shadow", NO_TYPE, hex(address), "the socket is closed")
-            if not known and is_foreign(handle, <void *> zmq_getsockopt):
+            if not known and is_foreign(socket, <void *> zmq_getsockopt):
                 raise error(ENOTSOCK, "shadow", NO_TYPE, hex(address), "the socket was made by another libzmq")
-        if original is not None:
-            enter(original, "shadow")
-            original.exposed = True
-            self.origin = original
-        check(zmq_getsockopt(handle, ZMQ_TYPE, &number, &size), "shadow", NO_TYPE, hex(<size_t> handle))
-        self.record.handle = handle
-        self.record.type = number
-        self.is_shadow = self.shared = True
+        if handle is not None:
+            if handle.state & (CLOSED | FORKED):
+                enter_slowly(handle, "shadow")
+            handle.join(&self.user, self)
+            self.handle = handle
+            return
+        check(zmq_getsockopt(socket, ZMQ_TYPE, &number, &size), "shadow", NO_TYPE, hex(<size_t> socket))
+        self.handle.socket = socket
+        self.handle.type = number
+        self.handle.foreign = self.handle.elsewhere = True
+        self.origin = keeper
         if number == ZMQ_XSUB or self.conflates():
             self.check_messages()
         self.set_threshold(default_threshold())
-        enlist(&self.record, NULL, NULL if original is None else &original.record)
+        self.handle.join(&self.user, self)
+        self.handle.enlist(NULL)
         self.find_descriptor()
-        self.record.state = 0 if original is None else SHADOW
-
-    cdef int enter_slowly(self, str call) except -1:
-        """Let others forget what the call may change, and raise what forbids the call."""
-        while self.record.state & WATCHED:  # again, where another thread has read them meanwhile
-            forget(&self.record)
-        if self.record.state & (SHADOW | CLOSED) == SHADOW:
-            with critical_section(self.origin):
-                forget(&(<BaseSocket> self.origin).record)
-        if not self.record.state & (BUSY | CLOSED | FORKED):
-            return 0
-        if self.record.state & ENDED:
-            raise error(ETERM, call, self.record.type)
-        if self.record.state & CLOSED:
-            raise error(ENOTSOCK, call, self.record.type, None, "the socket is closed")
-        if self.record.state & FORKED:
-            raise error(ECHILD, call, self.record.type, None, "the socket was made before the fork: make one here")
-        raise error(EBUSY, call, self.record.type, None, "another thread is in a call on this socket")
-
-    # ---- what was received and waits
-
-    cdef int hold(self, zmq_msg_t *parts, int count) except -1:
-        """Keep parts that could not be handed over, in front of what the next receives get."""
-        cdef int kept = self.held_count - self.held_first
-        cdef zmq_msg_t *held = <zmq_msg_t *> calloc(count + kept, sizeof(zmq_msg_t))
-        if held is NULL:
-            raise MemoryError()
-        memcpy(held, parts, count * sizeof(zmq_msg_t))  # libzmq moves messages by value too
-        if kept:
-            memcpy(held + count, self.held + self.held_first, kept * sizeof(zmq_msg_t))
-        free(self.held)
-        self.held = held
-        self.held_first = 0
-        self.held_count = count + kept
-        self.record.state |= HELD
-        forget(&self.record)
-        return 0
-
-    cdef void unhold(self, zmq_msg_t *msg) noexcept:
-        """Move the first of the kept parts into an initialised message."""
-        memcpy(msg, self.held + self.held_first, sizeof(zmq_msg_t))
-        self.held_more = zmq_msg_more(msg)
-        self.held_first += 1
-        if self.held_first == self.held_count:
-            free(self.held)
-            self.held = NULL
-            self.held_first = self.held_count = 0
-            self.record.state &= ~HELD
+        self.handle.state = 0
 
     # ---- waiting
 
@@ -529,13 +306,13 @@ cdef class BaseSocket:
         cdef int number
         enter(self, call)
         while True:
-            number = events_of(self.record.handle, &events)
+            number = events_of(self.handle.socket, &events)
             if not interrupted(number):
                 break
             enter(self, call)
         if number:
-            raise error(number, call, self.record.type)
-        return events | ZMQ_POLLIN if self.record.state & HELD else events
+            raise error(number, call, self.handle.type)
+        return events | ZMQ_POLLIN if self.handle.state & HELD else events
 
     cdef int attend(self) except -1:
         """Have `catch_up` called now and then, if there is somebody to do that."""
@@ -544,15 +321,15 @@ cdef class BaseSocket:
     cdef void catch_up(self) noexcept:
         """Have libzmq forget the peers that have gone, of which it keeps something until somebody uses the socket."""
         cdef int events
-        if not self.exposed and not self.record.state & (BUSY | CLOSED | FORKED | SHADOW):
-            if self.record.state & WATCHED:
-                forget(&self.record)
-            <void> events_of(self.record.handle, &events)
+        if not self.handle.exposed and not self.handle.state & (BUSY | CLOSED | FORKED):
+            if self.handle.state & WATCHED:
+                self.handle.forget()
+            <void> events_of(self.handle.socket, &events)
 
     @critical_section
     def _catch_up(self):
         """Catch up, in whatever thread: where a poller may sleep, or somebody waits in a loop, they do."""
-        if self.record.watches is NULL:
+        if self.handle.watches is NULL:
             self.catch_up()
 
     @critical_section
@@ -562,34 +339,28 @@ cdef class BaseSocket:
         Others who remember the same ones need not be told of the look: two would wake each other without end.
         """
         cdef int events = 0
-        if self.record.remembered == NOT_READ or self.record.state & (BUSY | CLOSED | FORKED | SHADOW | HELD):
+        if self.handle.remembered < 0 or self.handle.state & (BUSY | CLOSED | FORKED | HELD):
             events = self.current_events(call)
-        elif events_of(self.record.handle, &events) or events != self.record.remembered:
-            forget(&self.record)
+        elif events_of(self.handle.socket, &events) or events != self.handle.remembered:
+            self.handle.forget()
             events = self.current_events(call)
         lock_lists()
         remove(&watch.of_poller)
         unlock_lists()
-        if not self.shared:
-            self.record.state |= WATCHED
-            self.record.remembered = events
+        if not self.handle.elsewhere:
+            self.handle.state |= WATCHED
+            self.handle.remembered = events
         return events
 
     @critical_section
     def _is_busy(self):
-        """Tell whether another thread is in a call, on this or on a shadow of it."""
-        cdef BaseSocket shadow
-        if self.record.state & BUSY or is_inside(&self.record):
-            return True
-        for shadow in self.shadows():
-            if shadow.record.state & BUSY or is_inside(&shadow.record):
-                return True
-        return False
+        """Tell whether another thread is in a call on the socket."""
+        return self.handle.state & BUSY or is_inside(self.handle)
 
     @critical_section
     def _note_end(self):
         """Take note that the context has closed the socket."""
-        self.record.state |= ENDED
+        self.handle.state |= ENDED
 
     # ---- endpoints
 
@@ -600,20 +371,20 @@ cdef class BaseSocket:
         port = text.rpartition(b":")[2]
         if not text.startswith((b"inproc:", b"ipc:")) and port.isdigit() and int(port) > 65535:
             # libzmq would take it modulo 65536
-            raise error(EINVAL, call, self.record.type, text.decode("utf-8", "backslashreplace"))
+            raise error(EINVAL, call, self.handle.type, text.decode("utf-8", "backslashreplace"))
         cdef int (*function)(void *, const char *) noexcept nogil
         cdef int number
         cdef uint32_t peer = 0
         if call == "bind" or call in ("connect", "connect_peer") and b";" in text:
             # libzmq looks up the interfaces, and aborts if there is no descriptor for that
             if not text.startswith(b"inproc:") and free_descriptors(SPARE) < SPARE:
-                raise error(EMFILE, call, self.record.type, text.decode("utf-8", "backslashreplace"))
+                raise error(EMFILE, call, self.handle.type, text.decode("utf-8", "backslashreplace"))
         if call in ("bind", "connect", "connect_peer"):
             if not text.startswith((b"inproc:", b"udp:")):
                 self.check_handler(call, text)
-            elif call == "bind" and text == ZAP and self.record.type not in (ZMQ_REP, ZMQ_ROUTER, ZMQ_SERVER):
+            elif call == "bind" and text == ZAP and self.handle.type not in (ZMQ_REP, ZMQ_ROUTER, ZMQ_SERVER):
                 why = "libzmq asks a REP or ROUTER socket here about peers, and ends the process at any other type"
-                raise error(EINVAL, call, self.record.type, text.decode(), why)
+                raise error(EINVAL, call, self.handle.type, text.decode(), why)
         listener = None
         if call == "bind":
             if not text.startswith(b"inproc:"):
@@ -636,38 +407,38 @@ cdef class BaseSocket:
             function = zmq_disconnect
         while True:
             enter(self, call)
-            go_inside(&self.record)
+            go_inside(self.handle)
             with nogil:
                 if function is NULL:
-                    peer = zmq_connect_peer(self.record.handle, address)
+                    peer = zmq_connect_peer(self.handle.socket, address)
                     number = 0 if peer else last_errno()
                 else:
-                    number = 0 if function(self.record.handle, address) >= 0 else last_errno()
-                come_out(&self.record)
-            self.record.state &= ~BUSY
+                    number = 0 if function(self.handle.socket, address) >= 0 else last_errno()
+                come_out(self.handle)
+            self.handle.state &= ~BUSY
             if not interrupted(number):
                 break
         if number:
             why = None
-            if call == "unbind" and number == ENOENT and self.datagram and text.startswith(b"udp:"):
+            if call == "unbind" and number == ENOENT and self.handle.datagram and text.startswith(b"udp:"):
                 number, why = ENOTSUP, "libzmq keeps a udp endpoint until the socket is closed"
-            raise error(number, call, self.record.type, text.decode("utf-8", "backslashreplace"), why)
+            raise error(number, call, self.handle.type, text.decode("utf-8", "backslashreplace"), why)
         if not text.startswith(b"inproc:"):
-            self.networked = True
+            self.handle.networked = True
             self.attend()
-        if self.owner is not None and text.startswith(b"inproc:"):
+        if self.handle.context is not None and text.startswith(b"inproc:"):
             if call == "bind":
                 self.note_name(text)
-                if text == ZAP and <size_t> self.record.ending.handle not in handlers:
+                if text == ZAP and <size_t> self.handle.ending.handle not in handlers:
                     trust_users()
             elif call == "unbind":
                 self.lose_name(text)
             elif call == "connect":
-                self.owner.note_connect(text)
+                (<Context> self.handle.context).note_connect(text)
         if listener is not None:
             given_away[listener[0]] = listener
         if text.startswith(b"udp:"):
-            self.datagram = True
+            self.handle.datagram = True
             self.check_messages()
         return peer
 
@@ -685,7 +456,7 @@ cdef class BaseSocket:
             return 0
         what = "a symbolic link" if stat.S_ISLNK(mode) else "a directory" if stat.S_ISDIR(mode) else "a file"
         why = f"Address already in use (by {what}, which is not a socket: libzmq would delete it; bind to another path)"
-        raise error(EADDRINUSE, "bind", self.record.type, endpoint.decode("utf-8", "backslashreplace"), why)
+        raise error(EADDRINUSE, "bind", self.handle.type, endpoint.decode("utf-8", "backslashreplace"), why)
 
     cdef int check_datagrams(self, bytes endpoint) except -1:
         """Raise, or warn, where a datagram would make libzmq end the process."""
@@ -693,13 +464,13 @@ cdef class BaseSocket:
         cdef size_t size = sizeof(ipv6)
         text = endpoint.decode("utf-8", "backslashreplace")
         enter(self, "bind")
-        if self.record.type == ZMQ_DGRAM:
-            if zmq_getsockopt(self.record.handle, ZMQ_IPV6, &ipv6, &size) == 0 and ipv6:
+        if self.handle.type == ZMQ_DGRAM:
+            if zmq_getsockopt(self.handle.socket, ZMQ_IPV6, &ipv6, &size) == 0 and ipv6:
                 why = "with ipv6 libzmq ends the process at the first datagram of a DGRAM socket: set ipv6=False"
-                raise error(ENOTSUP, "bind", self.record.type, text, why)
-        elif self.record.type == ZMQ_DISH:
-            if self.long_groups:
-                raise error(EINVAL, "bind", self.record.type, text, long_group("a group that it has joined"))
+                raise error(ENOTSUP, "bind", self.handle.type, text, why)
+        elif self.handle.type == ZMQ_DISH:
+            if self.handle.long_groups:
+                raise error(EINVAL, "bind", self.handle.type, text, long_group("a group that it has joined"))
             host = text[6:].rpartition(":")[0]
             is_local = (host.startswith("127.") or host in ("[::1]", "lo")) and ";" not in host  # multicast is for all
             if can_be_killed() and not is_local:
@@ -717,29 +488,28 @@ cdef class BaseSocket:
         cdef size_t size = sizeof(int)
         cdef int mechanism = 0
         cdef int asks = 1
-        cdef BaseSocket first = <BaseSocket> self.origin if isinstance(self.origin, BaseSocket) else self
         enter(self, call)
-        if zmq_getsockopt(self.record.handle, ZMQ_ZAP_DOMAIN, domain, &length) < 0 or length < 2:
+        if zmq_getsockopt(self.handle.socket, ZMQ_ZAP_DOMAIN, domain, &length) < 0 or length < 2:
             return 0
-        if zmq_getsockopt(self.record.handle, ZMQ_MECHANISM, &mechanism, &size) < 0 or mechanism == ZMQ_PLAIN:
+        if zmq_getsockopt(self.handle.socket, ZMQ_MECHANISM, &mechanism, &size) < 0 or mechanism == ZMQ_PLAIN:
             return 0  # a server of PLAIN lets nobody in then
         if mechanism == ZMQ_CURVE:
-            <void> zmq_getsockopt(self.record.handle, ZMQ_CURVE_SERVER, &asks, &size)
+            <void> zmq_getsockopt(self.handle.socket, ZMQ_CURVE_SERVER, &asks, &size)
         elif mechanism == ZMQ_GSSAPI:
-            <void> zmq_getsockopt(self.record.handle, ZMQ_GSSAPI_SERVER, &asks, &size)
+            <void> zmq_getsockopt(self.handle.socket, ZMQ_GSSAPI_SERVER, &asks, &size)
         if not asks:
             return 0
         detail = f"{endpoint.decode('utf-8', 'backslashreplace')} zap_domain={domain[:length - 1]!r}"
-        if first.record.ending is NULL:
+        if self.handle.ending is NULL:
             why = "a shadow has no context in which to look for a handler of ZAP"
-            raise error(ENOTSUP, call, self.record.type, detail, why)
-        running = handlers.get(<size_t> first.record.ending.handle)
-        if running or running is None and has_handler(first.record.ending.handle, call, self.record.type):
+            raise error(ENOTSUP, call, self.handle.type, detail, why)
+        running = handlers.get(<size_t> self.handle.ending.handle)
+        if running or running is None and has_handler(self.handle.ending.handle, call, self.handle.type):
             # Where this libzmq has the option: it then refuses peers if the handler of another program part goes.
-            <void> zmq_setsockopt(self.record.handle, ZMQ_ZAP_ENFORCE_DOMAIN, &asks, sizeof(asks))
+            <void> zmq_setsockopt(self.handle.socket, ZMQ_ZAP_ENFORCE_DOMAIN, &asks, sizeof(asks))
             return 0
         why = "no Authenticator is running, without which libzmq lets every peer in: start one before"
-        self._without_handler(error(EFSM, call, self.record.type, detail, why))
+        self._without_handler(error(EFSM, call, self.handle.type, detail, why))
 
     def _without_handler(self, refusal):
         """Refuse to bind or connect; compat does as pyzmq does."""
@@ -747,17 +517,17 @@ cdef class BaseSocket:
 
     cdef int note_name(self, bytes name) except -1:
         """Take note that a name of inproc is the socket's, as long as it is open."""
-        if self.owner is not None:
-            if self.names is None:
-                self.names = set()
-            self.names.add(name)
-            self.owner.note_bind(name)
+        if self.handle.context is not None:
+            if self.handle.names is None:
+                self.handle.names = set()
+            self.handle.names.add(name)
+            (<Context> self.handle.context).note_bind(name)
         return 0
 
     cdef int lose_name(self, bytes name) except -1:
-        if self.names is not None:
-            self.names.discard(name)
-            self.owner.note_unbind((name,))
+        if self.handle.names is not None:
+            self.handle.names.discard(name)
+            (<Context> self.handle.context).note_unbind((name,))
         return 0
 
     cdef tuple check_listener(self, str endpoint):
@@ -768,7 +538,7 @@ cdef class BaseSocket:
         cdef int fd = -1
         cdef size_t size = sizeof(fd)
         enter(self, "bind")
-        if zmq_getsockopt(self.record.handle, ZMQ_USE_FD, &fd, &size) < 0 or fd < 0:
+        if zmq_getsockopt(self.handle.socket, ZMQ_USE_FD, &fd, &size) < 0 or fd < 0:
             return None
         import os
         import socket
@@ -788,7 +558,7 @@ cdef class BaseSocket:
             why = "use_fd was taken by another bind"
         else:
             return identity
-        raise error(EINVAL, "bind", self.record.type, f"{endpoint} use_fd={fd}", why)
+        raise error(EINVAL, "bind", self.handle.type, f"{endpoint} use_fd={fd}", why)
 
     @critical_section
     def bind(self, endpoint):
@@ -899,7 +669,7 @@ cdef class BaseSocket:
             The endpoint has a NUL character.
         """
         if <void *> zmq_connect_peer is NULL:
-            raise no_drafts("connect_peer", self.record.type, None)
+            raise no_drafts("connect_peer", self.handle.type, None)
         return self.on_endpoint("connect_peer", endpoint)
 
     @critical_section
@@ -921,25 +691,25 @@ cdef class BaseSocket:
         cdef uint32_t peer = to_integer(routing_id, "disconnect_peer", "routing_id", 0, 0xFFFFFFFF)
         enter(self, "disconnect_peer")
         if <void *> zmq_disconnect_peer is NULL:
-            raise no_drafts("disconnect_peer", self.record.type, None)
+            raise no_drafts("disconnect_peer", self.handle.type, None)
         check(
-            zmq_disconnect_peer(self.record.handle, peer), "disconnect_peer", self.record.type, f"routing_id={peer}")
+            zmq_disconnect_peer(self.handle.socket, peer), "disconnect_peer", self.handle.type, f"routing_id={peer}")
 
     cdef int on_group(self, str call, object group) except -1:
         cdef bytes name = c_string(group, call, "group")
         cdef bint is_long = len(name) > MOST_OF_DATAGRAM_GROUP
         enter(self, call)
-        if is_long and self.datagram and call == "join":
-            raise error(EINVAL, call, self.record.type, f"group={group!r:.80}", long_group("the name of a group"))
+        if is_long and self.handle.datagram and call == "join":
+            raise error(EINVAL, call, self.handle.type, f"group={group!r:.80}", long_group("the name of a group"))
         if <void *> zmq_join is NULL or <void *> zmq_leave is NULL:
-            raise no_drafts(call, self.record.type, None)
+            raise no_drafts(call, self.handle.type, None)
         if call == "join":
-            rc = zmq_join(self.record.handle, name)
+            rc = zmq_join(self.handle.socket, name)
         else:
-            rc = zmq_leave(self.record.handle, name)
-        check(rc, call, self.record.type, f"group={group!r:.80}")
+            rc = zmq_leave(self.handle.socket, name)
+        check(rc, call, self.handle.type, f"group={group!r:.80}")
         if is_long:
-            self.long_groups += 1 if call == "join" else -1
+            self.handle.long_groups += 1 if call == "join" else -1
         return 0
 
     @critical_section
@@ -995,22 +765,21 @@ cdef class BaseSocket:
             Another thread is in a call on this socket.
         """
         self.end_reading(None)
-        if self.record.state & CLOSED:
+        if self.handle.state & CLOSED:
             return
-        if not self.record.state & FORKED:  # the parent's is left to the parent
+        if not self.handle.state & FORKED:  # the parent's is left to the parent
             enter(self, "close")
-            if self.record.state & SHADOW:
-                return self.origin.close(linger)
             if self._is_busy():
-                raise error(EBUSY, "close", self.record.type, None, "another thread is in a call on this socket")
+                raise error(EBUSY, "close", self.handle.type, None, "another thread is in a call on this socket")
             if linger is not None:
                 try:
                     self.set_option(ZMQ_LINGER, linger, "setsockopt")
                 except errors.ContextTerminated:
                     pass  # libzmq takes no option any more; the socket is closed all the same
-            self.let_go()
-            self.close_handle()
-        self.record.state |= CLOSED
+            self.handle.close()
+            if self.handle.names is not None:
+                (<Context> self.handle.context).note_unbind(self.handle.names)
+        self.handle.state |= CLOSED
         self._end_feed()
 
     @property
@@ -1022,7 +791,7 @@ cdef class BaseSocket:
     @critical_section
     def closed(self):
         """bool: whether the socket was closed."""
-        return self.record.state & CLOSED != 0
+        return self.handle.state & CLOSED != 0
 
     @property
     def spin(self):
@@ -1031,33 +800,33 @@ cdef class BaseSocket:
         An answer is what is received after something was sent. Only while the waits of this socket are short: an idle
         one sleeps at once. 0 turns it off.
         """
-        return self.record.spin / 1000
+        return self.handle.spin / 1000
 
     @spin.setter
     def spin(self, microseconds):
-        self.record.spin = to_spin(microseconds)
-        self.record.eager = self.record.spin != 0 and self.record.fd >= 0
+        self.handle.spin = to_spin(microseconds)
+        self.handle.eager = self.handle.spin != 0 and self.handle.fd >= 0
 
     cdef void set_threshold(self, size_t size) noexcept:
-        self.threshold = size
-        self.quick_size = 0 if self.checked else min(size, <size_t> BIG)
+        self.handle.threshold = size
+        self.handle.quick_size = 0 if self.handle.checked else min(size, <size_t> BIG)
 
     cdef void check_messages(self) noexcept:
         """Have each message checked before it is sent, which none is that is sent quickly."""
-        self.checked = True
-        self.quick_size = 0
+        self.handle.checked = True
+        self.handle.quick_size = 0
 
     cdef bint conflates(self) noexcept:
         cdef int value = 0
         cdef size_t size = sizeof(int)
-        if self.record.type not in (ZMQ_PUSH, ZMQ_PUB, ZMQ_DEALER):  # or it sends nothing, or libzmq ignores the option
+        if self.handle.type not in (ZMQ_PUSH, ZMQ_PUB, ZMQ_DEALER):  # or it sends nothing, or libzmq ignores the option
             return False
-        return zmq_getsockopt(self.record.handle, ZMQ_CONFLATE, &value, &size) >= 0 and value != 0
+        return zmq_getsockopt(self.handle.socket, ZMQ_CONFLATE, &value, &size) >= 0 and value != 0
 
     @property
     def copy_threshold(self):
         """int: from how many bytes on a send lends libzmq the memory of bytes instead of copying it."""
-        return self.threshold
+        return self.handle.threshold
 
     @copy_threshold.setter
     def copy_threshold(self, size):
@@ -1067,7 +836,7 @@ cdef class BaseSocket:
     def stats(self):
         """SocketStats: what went through the socket since it was made; its own counts, which are cheap to read."""
         from zmqcy.stats import SocketStats
-        cdef Stats *stats = &self.record.stats
+        cdef Stats *stats = &self.handle.stats
         return SocketStats(
             counted(&stats.messages_sent), counted(&stats.bytes_sent), stats.messages_received, stats.bytes_received,
             counted(&stats.waits), stats.would_blocks)
@@ -1077,9 +846,9 @@ cdef class BaseSocket:
     def underlying(self):
         """int: the address of libzmq's socket, for `shadow`."""
         enter(self, "underlying")
-        self.shared = self.exposed = True
-        withdraw(&self.record)
-        return <size_t> self.record.handle
+        self.handle.elsewhere = self.handle.exposed = True
+        self.handle.withdraw()
+        return <size_t> self.handle.socket
 
     @critical_section
     def fileno(self):
@@ -1092,7 +861,7 @@ cdef class BaseSocket:
         int
         """
         enter(self, "fileno")
-        self.exposed = True
+        self.handle.exposed = True
         return self.descriptor("fileno")
 
     @critical_section
@@ -1106,7 +875,7 @@ cdef class BaseSocket:
     @property
     @critical_section
     def _feed(self):
-        return None if self.feed is NULL else <object> self.feed
+        return None if self.handle.feed is NULL else <object> self.handle.feed
 
     @critical_section
     def _monitor(self, endpoint, events, feed):
@@ -1114,10 +883,10 @@ cdef class BaseSocket:
         cdef bytes text = c_string(endpoint, "monitor", "addr")
         cdef int wanted = 0xFFFF if events is None else to_int(events, "monitor", "events", 0, 0xFFFF)
         enter(self, "monitor")
-        if self.feed is not NULL:
+        if self.handle.feed is not NULL:
             self._unmonitor()
-        rc = zmq_socket_monitor(self.record.handle, text, wanted)
-        check(rc, "monitor", self.record.type, text.decode("utf-8", "backslashreplace"))
+        rc = zmq_socket_monitor(self.handle.socket, text, wanted)
+        check(rc, "monitor", self.handle.type, text.decode("utf-8", "backslashreplace"))
         self.keep_feed(text, feed)
 
     @critical_section
@@ -1125,15 +894,15 @@ cdef class BaseSocket:
         """Have each connection of the socket write its numbers to an endpoint."""
         enter(self, "pipes_stats")
         if <void *> zmq_socket_monitor_versioned is NULL or <void *> zmq_socket_monitor_pipes_stats is NULL:
-            raise no_drafts("pipes_stats", self.record.type, None)
+            raise no_drafts("pipes_stats", self.handle.type, None)
         # libzmq walks through its list of connections without the lock that thread-safe sockets have for it.
-        if is_inside(&self.record):
-            raise error(EBUSY, "pipes_stats", self.record.type, None, "another thread is in a call on this socket")
-        rc = zmq_socket_monitor_versioned(self.record.handle, endpoint, EVENT_PIPES_STATS, 2, ZMQ_PAIR)
-        check(rc, "pipes_stats", self.record.type, None)
+        if is_inside(self.handle):
+            raise error(EBUSY, "pipes_stats", self.handle.type, None, "another thread is in a call on this socket")
+        rc = zmq_socket_monitor_versioned(self.handle.socket, endpoint, EVENT_PIPES_STATS, 2, ZMQ_PAIR)
+        check(rc, "pipes_stats", self.handle.type, None)
         self.keep_feed(endpoint, feed)
-        if zmq_socket_monitor_pipes_stats(self.record.handle) < 0 and last_errno() != EAGAIN:  # there are none
-            check(-1, "pipes_stats", self.record.type, None)
+        if zmq_socket_monitor_pipes_stats(self.handle.socket) < 0 and last_errno() != EAGAIN:  # there are none
+            check(-1, "pipes_stats", self.handle.type, None)
 
     cdef int keep_feed(self, bytes address, object feed) except -1:
         """Keep the feed until libzmq writes no more, of which it is told. None: libzmq writes until it has closed."""
@@ -1141,14 +910,25 @@ cdef class BaseSocket:
         if feed is not None:
             feed.address = address
             Py_INCREF(feed)
-            self.feed = <PyObject *> feed
+            self.handle.feed = <PyObject *> feed
         return 0
+
+    cdef int stop_monitor(self) except -1:
+        feed = self._feed
+        self.handle.stop_monitor()
+        if feed is not None and feed.address is not None:
+            self.lose_name(feed.address)
+        return 0
+
+    @property
+    def _heartbeats(self):
+        return self.handle.heartbeats
 
     @critical_section
     def _unmonitor(self):
         """Have libzmq write no more events. Another thread may be in a call."""
         # libzmq has a lock for its monitor, and touches nothing else of the socket.
-        if not self.record.state & (CLOSED | FORKED):
+        if not self.handle.state & (CLOSED | FORKED):
             self.stop_monitor()
         self._end_feed()
 
@@ -1156,8 +936,8 @@ cdef class BaseSocket:
     def _end_feed(self):
         """Let the feed go, to which libzmq writes no more."""
         feed = self._feed
-        Py_XDECREF(self.feed)
-        self.feed = NULL
+        Py_XDECREF(self.handle.feed)
+        self.handle.feed = NULL
         if feed is not None:
             feed.ended()
 
@@ -1219,14 +999,14 @@ cdef class BaseSocket:
         cdef char kind = kinds[number] if 0 <= number < MOST_OPTIONS else 0
         cdef char[LONGEST_VALUE] text
         cdef int value = 0
-        self.exposed |= number == ZMQ_FD
+        self.handle.exposed |= number == ZMQ_FD
         cdef int64_t int64 = 0
         cdef uint64_t uint64 = 0
         cdef size_t size
         enter(self, call)
         if kind == c'y' or kind == c's':
             size = sizeof(text)
-            self.check_option(zmq_getsockopt(self.record.handle, number, text, &size), call, number)
+            self.check_option(zmq_getsockopt(self.handle.socket, number, text, &size), call, number)
             if kind == c's' and size and text[size - 1] == 0:
                 size -= 1
             if number == ZMQ_LAST_ENDPOINT:
@@ -1234,28 +1014,28 @@ cdef class BaseSocket:
             return text[:size]
         if kind == c'k':
             size = 41
-            self.check_option(zmq_getsockopt(self.record.handle, number, text, &size), call, number)
+            self.check_option(zmq_getsockopt(self.handle.socket, number, text, &size), call, number)
             return text[:40]
         if kind == c'l':
             size = sizeof(int64)
-            self.check_option(zmq_getsockopt(self.record.handle, number, &int64, &size), call, number)
+            self.check_option(zmq_getsockopt(self.handle.socket, number, &int64, &size), call, number)
             return int64
         if kind == c'u':
             size = sizeof(uint64)
-            self.check_option(zmq_getsockopt(self.record.handle, number, &uint64, &size), call, number)
+            self.check_option(zmq_getsockopt(self.handle.socket, number, &uint64, &size), call, number)
             return uint64
         if number == ZMQ_EVENTS:
-            if self.record.signaler.poller is not NULL:
-                drain(self.record.signaler.fd)
+            if self.handle.signaler.poller is not NULL:
+                drain(self.handle.signaler.fd)
             return self.current_events(call)
-        if number == ZMQ_RCVMORE and (self.record.state & HELD or self.held_more != ASK):
-            return self.record.more if self.record.state & HELD else self.held_more
+        if number == ZMQ_RCVMORE and (self.handle.state & HELD or not self.handle.elsewhere):
+            return self.handle.more
         size = sizeof(value)
-        if zmq_getsockopt(self.record.handle, number, &value, &size) >= 0:
+        if zmq_getsockopt(self.handle.socket, number, &value, &size) >= 0:
             return value
         if kind == 0 and last_errno() == EINVAL:
             size = sizeof(text)
-            if zmq_getsockopt(self.record.handle, number, text, &size) >= 0:
+            if zmq_getsockopt(self.handle.socket, number, text, &size) >= 0:
                 return text[:size]
         self.check_option(-1, call, number)
 
@@ -1276,7 +1056,7 @@ cdef class BaseSocket:
         if kind == c'y' or kind == c's' or kind == c'k':
             if value is None and kind == c's':
                 enter(self, call)
-                return self.check_set(zmq_setsockopt(self.record.handle, number, NULL, 0), call, number, value)
+                return self.check_set(zmq_setsockopt(self.handle.socket, number, NULL, 0), call, number, value)
             if kind != c'y' and isinstance(value, str):
                 value = value.encode()
             if not PyObject_CheckBuffer(value):
@@ -1287,7 +1067,7 @@ cdef class BaseSocket:
             PyObject_GetBuffer(value, &view, PyBUF_SIMPLE)
             try:
                 enter(self, call)
-                rc = zmq_setsockopt(self.record.handle, number, view.buf, view.len)
+                rc = zmq_setsockopt(self.handle.socket, number, view.buf, view.len)
                 if rc >= 0:
                     return rc
                 rc = last_errno()
@@ -1298,11 +1078,11 @@ cdef class BaseSocket:
         if kind == c'l':
             int64 = to_integer(value, call, option_name(number), -(1 << 63), (1 << 63) - 1)
             enter(self, call)
-            rc = zmq_setsockopt(self.record.handle, number, &int64, sizeof(int64))
+            rc = zmq_setsockopt(self.handle.socket, number, &int64, sizeof(int64))
         elif kind == c'u':
             uint64 = to_integer(value, call, option_name(number), 0, (1 << 64) - 1)
             enter(self, call)
-            rc = zmq_setsockopt(self.record.handle, number, &uint64, sizeof(uint64))
+            rc = zmq_setsockopt(self.handle.socket, number, &uint64, sizeof(uint64))
         else:
             if type(value) is int:
                 pass
@@ -1315,18 +1095,18 @@ cdef class BaseSocket:
             else:
                 setting = to_int(value, call, option_name(number))
             enter(self, call)
-            if number == ZMQ_HEARTBEAT_IVL and setting > 0 and self.record.type in (ZMQ_RADIO, ZMQ_DISH):
+            if number == ZMQ_HEARTBEAT_IVL and setting > 0 and self.handle.type in (ZMQ_RADIO, ZMQ_DISH):
                 why = "libzmq's heartbeats end the connections of RADIO and DISH: set tcp_keepalive instead"
-                raise error(ENOTSUP, call, self.record.type, f"{option_name(number)}={shown(number, value)}", why)
-            rc = zmq_setsockopt(self.record.handle, number, &setting, sizeof(setting))
+                raise error(ENOTSUP, call, self.handle.type, f"{option_name(number)}={shown(number, value)}", why)
+            rc = zmq_setsockopt(self.handle.socket, number, &setting, sizeof(setting))
             if number == ZMQ_HEARTBEAT_IVL and rc >= 0:
-                self._heartbeats = setting > 0
+                self.handle.heartbeats = setting > 0
             if number == ZMQ_LINGER and rc >= 0:
-                self.record.linger_set = True
+                self.handle.linger_set = True
             elif number == ZMQ_CONFLATE and setting and rc >= 0:
                 self.check_messages()
             elif number == ZMQ_ONLY_FIRST_SUBSCRIBE and rc >= 0:
-                self.only_first = setting != 0
+                self.handle.only_first = setting != 0
         return self.check_set(rc, call, number, value)
 
     cdef int check_set(self, int rc, str call, int number, object value) except -1:
@@ -1341,7 +1121,7 @@ cdef class BaseSocket:
         text = None
         if code == EINVAL and number in drafts and not zmq_has(b"draft"):
             text = "Invalid argument (a draft of libzmq, and this one was built without drafts)"
-        return error(code, call, self.record.type, detail, text)
+        return error(code, call, self.handle.type, detail, text)
 
     @critical_section
     def subscribe(self, topic):
@@ -1370,12 +1150,12 @@ cdef class BaseSocket:
         cdef char[256] endpoint
         cdef size_t size = sizeof(endpoint)
         words = [f"{type(self).__module__}.{type(self).__qualname__}"]
-        words.append(type_name(self.record.type) if self.record.type >= 0 else "uninitialised")
-        if self.record.state & CLOSED:
+        words.append(type_name(self.handle.type) if self.handle.type >= 0 else "uninitialised")
+        if self.handle.state & CLOSED:
             words.append("closed")
-        elif not self.record.state & (BUSY | FORKED):
+        elif not self.handle.state & (BUSY | FORKED):
             endpoint[0] = 0
-            if zmq_getsockopt(self.record.handle, ZMQ_LAST_ENDPOINT, endpoint, &size) == 0 and endpoint[0]:
+            if zmq_getsockopt(self.handle.socket, ZMQ_LAST_ENDPOINT, endpoint, &size) == 0 and endpoint[0]:
                 words.append(whole_endpoint(endpoint).decode("utf-8", "replace"))
         return f"<{' '.join(words)}>"
 

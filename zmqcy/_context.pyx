@@ -1,30 +1,25 @@
-"""Contexts, and how they end: with the program, with the process, and in a forked child."""
+"""Contexts, and options as attributes."""
 
 from cython cimport critical_section
 from cpython.object cimport PyObject
-from cpython.ref cimport Py_INCREF, Py_XDECREF
+from cpython.ref cimport Py_XDECREF
 from libc cimport errno
-from libc.errno cimport EAGAIN, ECHILD, EINTR, EINVAL, EMFILE, ENOMEM, ENOTSOCK
-from libc.limits cimport INT_MAX
-from libc.stdio cimport fprintf, snprintf, stderr
-from libc.stdlib cimport calloc, free
+from libc.errno cimport EAGAIN, ECHILD, EINVAL, EMFILE, ENOMEM, ENOTSOCK
 
+from zmqcy._handle cimport (
+    Ending, close_dying, context_with, end_within, has_finished, lock_lists, new_ending, sockets_of, start_ending,
+    unlock_lists)
 from zmqcy._library cimport (
-    FOREVER, NO_TYPE, SECOND, c_type_name, check, deadline_after, error, fail, interrupted, set_attribute, slice_of,
-    to_int, to_milliseconds, to_spin, unknown_attribute)
+    FOREVER, NO_TYPE, SECOND, check, deadline_after, error, fail, interrupted, set_attribute, slice_of, to_int, to_spin,
+    unknown_attribute)
 from zmqcy._system cimport (
-    add, at_fork, block_signals, close_descriptor, free_descriptors, highest_priority, is_foreign_context, is_policy,
-    most_descriptors, most_processors, nap, now, nsec, poke, probe_threads, replace, restore_signals, sigset, swap,
-    teach_malloc, try_schedule)
+    block_signals, highest_priority, is_foreign_context, is_policy, most_descriptors, most_processors, nap, now, nsec,
+    free_descriptors, probe_threads, replace, restore_signals, sigset, teach_malloc, try_schedule)
 from zmqcy.libzmq cimport (
-    ETERM, ZMQ_IO_THREADS, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_PULL, ZMQ_SUB,
-    zmq_bind, zmq_close, zmq_ctx_get, zmq_ctx_new, zmq_ctx_set, zmq_ctx_shutdown, zmq_ctx_term, zmq_errno as last_errno,
-    zmq_getsockopt, zmq_poller_destroy, zmq_setsockopt, zmq_socket)
+    ETERM, ZMQ_IO_THREADS, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_POLLIN, zmq_bind, zmq_ctx_get, zmq_ctx_new,
+    zmq_ctx_set, zmq_ctx_shutdown, zmq_errno as last_errno, zmq_setsockopt, zmq_socket)
 
-import atexit
-import weakref
-
-from zmqcy import _library, errors
+from zmqcy import errors
 from zmqcy.options import CONTEXT_OPTIONS
 
 cdef enum:
@@ -37,351 +32,7 @@ cdef enum:
     MOST_SOCKETS = 1 << 20  # each takes a descriptor, and Linux gives no process more; libzmq has a table of them
     DEFAULT_SPIN = 100000  # nanoseconds: twice a round trip between two processes that are awake
 
-cdef extern from "Python.h":
-    int Py_AtExit(void (*func)() noexcept) noexcept
-
-cdef extern from "pythread.h":
-    void *PyThread_allocate_lock() noexcept nogil
-    void PyThread_free_lock(void *lock) noexcept nogil
-    int PyThread_acquire_lock(void *lock, int wait) noexcept nogil
-    int PyThread_acquire_lock_timed(void *lock, long long microseconds, int interruptible) noexcept nogil
-    void PyThread_release_lock(void *lock) noexcept nogil
-    unsigned long PyThread_start_new_thread(void (*func)(void *) noexcept nogil, void *arg) noexcept
-    unsigned long PYTHREAD_INVALID_THREAD_ID
-    int PY_LOCK_ACQUIRED
-
-
-cdef void *LATE = <void *> -1  # instead of a waker: nobody would write to it any more
 cdef bint malloc_taught = False
-
-
-# ---------------------------------------------------------------------------------------------------- fork and the end
-
-cdef Ending *endings = NULL  # of all contexts of this process
-cdef SocketRecord *strays = NULL  # the sockets that are shadows, and belong to no context of ours
-cdef nsec exit_linger = 10 * <nsec> SECOND
-forks = 0
-lists = NULL
-
-
-cdef PyObject *reference_to(PyObject *owner) except? NULL:
-    """Return what `alive` needs in addition to the object."""
-    if not FREE_THREADED:
-        return NULL
-    reference = weakref.ref(<object> owner)
-    Py_INCREF(reference)
-    return <PyObject *> reference
-
-
-cdef int enlist(SocketRecord *record, Ending *ending, SocketRecord *original) except -1:
-    """Put a socket in front of the list of its context, of what it is a shadow of, or of the strays."""
-    cdef SocketRecord **head
-    if original is not NULL:
-        head = &original.shadows
-    elif ending is not NULL:
-        head = &ending.sockets
-    else:
-        head = &strays
-    record.reference = reference_to(record.owner)
-    lock_lists()
-    record.ending = ending
-    record.head = head
-    record.previous = NULL
-    record.following = head[0]
-    if head[0] is not NULL:
-        head[0].previous = record
-    head[0] = record
-    if ending is not NULL:
-        ending.owners += 1
-    unlock_lists()
-    return 0
-
-
-cdef bint delist(SocketRecord *record) noexcept:
-    """Take a socket that is about to be closed out of its list. Return whether it was there: who finds it closes it."""
-    cdef bint found
-    lock_lists()
-    found = take_out(record)
-    unlock_lists()
-    return found
-
-
-cdef bint take_out(SocketRecord *record) noexcept:
-    if record.head is NULL:
-        return False
-    if record.following is not NULL:
-        record.following.previous = record.previous
-    if record.previous is not NULL:
-        record.previous.following = record.following
-    else:
-        record.head[0] = record.following
-    record.previous = record.following = NULL
-    record.head = NULL
-    return True
-
-
-cdef object socket_with(void *handle, bint *known):
-    """Return the socket that has a handle, and is no shadow of another one of ours.
-
-    None: it is not `known`, or its object is about to go.
-    """
-    cdef Ending *ending
-    cdef SocketRecord *record = NULL
-    lock_lists()
-    ending = endings
-    while record is NULL and ending is not NULL:
-        record = find(ending.sockets, handle)
-        ending = ending.next
-    if record is NULL:
-        record = find(strays, handle)
-    known[0] = record is not NULL
-    found = None if record is NULL else alive(record.owner, record.reference)
-    unlock_lists()
-    return found
-
-
-cdef SocketRecord *find(SocketRecord *record, void *handle) noexcept:
-    while record is not NULL and record.handle is not handle:
-        record = record.following
-    return record
-
-
-cdef void close_dying(Ending *ending) noexcept:
-    """Close the sockets whose objects are about to go: what runs meanwhile may be what ends the context."""
-    cdef SocketRecord *record
-    cdef SocketRecord copy
-    cdef list kept
-    while True:
-        kept = []
-        lock_lists()
-        record = ending.sockets
-        while record is not NULL:
-            owner = alive(record.owner, record.reference)
-            if owner is None:
-                break
-            kept.append(owner)
-            record = record.following
-        if record is not NULL:
-            take_out(record)
-            record.state |= CLOSED
-            if record.signaler.poller is not NULL:
-                <void> zmq_poller_destroy(&record.signaler.poller)
-            copy = record[0]
-        unlock_lists()
-        if record is NULL:
-            return
-        note_last(&copy)
-        <void> zmq_close(copy.handle)
-
-
-cdef void disown(SocketRecord *record) noexcept nogil:
-    while record is not NULL:
-        record.state |= FORKED
-        disown(record.shadows)
-        record = record.following
-
-
-cdef void after_fork_in_child() noexcept nogil:
-    """Mark all that was the parent's: neither its sockets nor its threads are ours."""
-    global endings, forks, lists, strays
-    cdef Ending *ending = endings
-    forks += 1
-    lists = NULL
-    while ending is not NULL:
-        ending.forked = True
-        disown(ending.sockets)
-        ending = ending.next
-    disown(strays)
-    endings = NULL
-    strays = NULL
-
-
-cdef bint has_finished(Ending *ending) noexcept nogil:
-    return add(&ending.finished, 0) != 0
-
-
-cdef Ending *new_ending(void *handle, Context owner) except NULL:
-    """Register a context, and free what is left of those that are gone."""
-    global endings
-    cdef Ending *ending
-    cdef Ending **link = &endings
-    cdef PyObject *reference = reference_to(<PyObject *> owner)
-    lock_lists()
-    while link[0] is not NULL:
-        ending = link[0]
-        if ending.owners == 0 and (has_finished(ending) if ending.started else ending.foreign):
-            link[0] = ending.next
-            PyThread_acquire_lock(ending.done, 1)  # its thread has let go of the lock, too
-            PyThread_release_lock(ending.done)
-            PyThread_free_lock(ending.done)
-            free(ending)
-        else:
-            link = &ending.next
-    ending = <Ending *> calloc(1, sizeof(Ending))
-    if ending is not NULL:
-        ending.done = PyThread_allocate_lock()
-    if ending is NULL or ending.done is NULL:
-        unlock_lists()
-        free(ending)
-        Py_XDECREF(reference)
-        raise MemoryError("Context")
-    ending.handle = handle
-    ending.owner = <PyObject *> owner
-    ending.reference = reference
-    ending.schedule.policy = ending.schedule.priority = -1
-    ending.owners = 1
-    ending.next = endings
-    endings = ending
-    unlock_lists()
-    return ending
-
-
-cdef Context context_with(void *handle):
-    """Return the context that has a handle, and is no shadow of another one of ours. None: it is not known."""
-    cdef Ending *ending = NULL
-    cdef Ending *each
-    lock_lists()
-    each = endings
-    while each is not NULL and (ending is NULL or ending.foreign):
-        if each.handle is handle and not has_finished(each) and not (each.foreign and each.owner is NULL):
-            ending = each
-        each = each.next
-    found = None if ending is NULL else alive(ending.owner, ending.reference)
-    unlock_lists()
-    if ending is not NULL and found is None:
-        raise error(ETERM, "shadow", NO_TYPE)
-    return found
-
-
-cdef void run_ending(void *argument) noexcept nogil:
-    """End a context in a thread without Python: zmq_ctx_term takes no timeout, and may wait for ever."""
-    cdef Ending *ending = <Ending *> argument
-    cdef void *done = ending.done
-    cdef size_t waker
-    while zmq_ctx_term(ending.handle) < 0 and last_errno() == EINTR:
-        pass
-    add(&ending.finished, 1)
-    waker = <size_t> swap(&ending.waker, LATE)
-    if waker:
-        poke(<int> (waker - 1))
-        <void> close_descriptor(<int> (waker - 1))
-    PyThread_release_lock(done)
-
-
-cdef bint start_ending(Ending *ending) noexcept:
-    """Start the thread that ends a context, once. Return whether it runs."""
-    cdef sigset mask
-    cdef unsigned long thread
-    if ending.started:
-        return True
-    if ending.keeper is not NULL:
-        <void> zmq_close(ending.keeper)
-        ending.keeper = NULL
-    PyThread_acquire_lock(ending.done, 0)
-    block_signals(&mask)  # the thread inherits the mask: signals are for the threads that wait for it
-    thread = PyThread_start_new_thread(run_ending, ending)
-    restore_signals(&mask)
-    ending.started = thread != PYTHREAD_INVALID_THREAD_ID
-    if not ending.started:
-        PyThread_release_lock(ending.done)
-    return ending.started
-
-
-cdef void end_process() noexcept:
-    """End every context when the interpreter is gone; its sockets keep what they owe within their linger."""
-    cdef Ending *ending = endings
-    cdef bint waiting = False
-    while ending is not NULL:
-        if not ending.started:
-            close_at_exit(ending)
-        waiting |= ending.started and not (has_finished(ending) or ending.abandoned)
-        ending = ending.next
-    if waiting:
-        wait_at_exit(now())
-
-
-cdef void close_at_exit(Ending *ending) noexcept:
-    """Close what is still open, so that the context can end."""
-    cdef SocketRecord *record = ending.sockets
-    cdef int linger = 0
-    cdef int naps = 0
-    cdef size_t size
-    while record is not NULL:
-        # The interpreter is gone, but not the memory of an object that still refers to an open socket.
-        if is_inside(record):  # a daemon thread waits in it
-            zmq_ctx_shutdown(ending.handle)
-            while is_inside(record) and naps < 200:
-                nap()
-                naps += 1
-            if is_inside(record):
-                return
-        note_last(record)
-        size = sizeof(int)
-        <void> zmq_getsockopt(record.handle, ZMQ_LINGER, &linger, &size)
-        if linger == FOREVER and not record.linger_set:
-            linger = FOREVER if exit_linger == FOREVER else <int> min(exit_linger // 1000000, INT_MAX)
-            <void> zmq_setsockopt(record.handle, ZMQ_LINGER, &linger, sizeof(int))
-        <void> zmq_close(record.handle)
-        record = record.following
-    ending.sockets = NULL
-    if not ending.foreign:
-        start_ending(ending)
-
-
-cdef void wait_at_exit(nsec start) noexcept:
-    """Wait for the contexts that have messages left; after a second, say so."""
-    cdef Ending *ending = endings
-    cdef nsec deadline, limit
-    cdef char[64] most
-    cdef bint told = False
-    while ending is not NULL:
-        limit = FOREVER if FOREVER in (ending.linger, exit_linger) else max(ending.linger, exit_linger)
-        deadline = FOREVER if limit == FOREVER else start + limit
-        while ending.started and not has_finished(ending) and not ending.abandoned:
-            if PyThread_acquire_lock_timed(ending.done, 50000, 0) == PY_LOCK_ACQUIRED:
-                PyThread_release_lock(ending.done)
-                break
-            if deadline != FOREVER and now() > deadline:
-                if told:
-                    fprintf(stderr, b"zmqcy: gave up messages that could not be sent: %s\n", ending.last)
-                break
-            if not told and now() - start > SECOND:
-                told = True
-                if exit_linger == FOREVER:
-                    snprintf(most, sizeof(most), b"without end (zmqcy.exit_linger is -1)")
-                else:
-                    snprintf(most, sizeof(most), b"%g s at most (zmqcy.exit_linger)", <double> exit_linger / SECOND)
-                fprintf(
-                    stderr,
-                    b"zmqcy: exit waits for messages not yet sent: %s. It waits %s where no linger was set; "
-                    b"linger=0 on a socket drops them, Ctrl-C ends the wait.\n",
-                    ending.last, most)
-        ending = ending.next
-
-
-cdef void note_last(SocketRecord *record) noexcept:
-    """Note of a socket that is about to be closed what the end of the process must know: its name and its linger."""
-    cdef Ending *ending = record.ending
-    cdef char[200] endpoint
-    cdef size_t size = sizeof(endpoint)
-    cdef int linger = 0
-    if ending is NULL:
-        return
-    if record.type != ZMQ_PULL and record.type != ZMQ_SUB:  # which send nothing
-        endpoint[0] = 0
-        <void> zmq_getsockopt(record.handle, ZMQ_LAST_ENDPOINT, endpoint, &size)
-        snprintf(ending.last, sizeof(ending.last), b"%s %s", c_type_name(record.type), endpoint)
-    if record.linger_set and ending.linger != FOREVER:  # which is honoured to the letter
-        size = sizeof(int)
-        <void> zmq_getsockopt(record.handle, ZMQ_LINGER, &linger, &size)
-        ending.linger = FOREVER if linger == FOREVER else max(ending.linger, <nsec> linger * 1000000)
-
-
-def read_exit_linger():
-    """Take note of `zmqcy.exit_linger`, while there is still a Python to read it."""
-    global exit_linger
-    limit = to_milliseconds(_library.settings.get("exit_linger", 10000), "exit_linger")
-    exit_linger = FOREVER if limit == FOREVER else <nsec> (min(limit, 1e12) * 1000000)
 
 
 # ------------------------------------------------------------------------------------------------------------- contexts
@@ -615,7 +266,7 @@ cdef class Context:
         cdef Ending *ending = self.ending
         cdef nsec deadline, warning, limit
         cdef long long microseconds
-        cdef int got
+        cdef int number
         if self.original is not None:
             return self.original.term(timeout)
         if self.closed:
@@ -628,12 +279,11 @@ cdef class Context:
             limit = deadline if ending.warned else warning if deadline == FOREVER else min(deadline, warning)
             microseconds = 1000 * slice_of(limit)
             with nogil:
-                got = PyThread_acquire_lock_timed(ending.done, microseconds, 1)
-            if got == PY_LOCK_ACQUIRED:
-                PyThread_release_lock(ending.done)
+                number = end_within(ending, microseconds)
+            if number == 0:
                 return
             try:
-                interrupted(EINTR)
+                interrupted(number)
             except BaseException:
                 ending.abandoned = True
                 raise
@@ -785,7 +435,7 @@ cdef class Context:
     cdef bint end_unless_open(self) except -1:
         """Begin to end the context unless it has open sockets; none is made in between. Return whether it ends."""
         close_dying(self.ending)
-        if self.ending.sockets is not NULL:
+        if self.ending.handles is not NULL:
             return False
         self.begin_end()
         return True
@@ -800,15 +450,7 @@ cdef class Context:
 
     def _all_sockets(self):
         """Return those that are not closed, but for any that other threads are about to drop."""
-        cdef list sockets = []
-        cdef SocketRecord *record
-        lock_lists()
-        record = self.ending.sockets if self.ending is not NULL else NULL
-        while record is not NULL:
-            sockets.append(alive(record.owner, record.reference))
-            record = record.following
-        unlock_lists()
-        return [socket for socket in sockets if socket is not None]
+        return [] if self.ending is NULL else sockets_of(self.ending)
 
     def _open_sockets(self):
         """Return the sockets of this context that are not closed, those that its shadows have made too."""
@@ -1011,8 +653,3 @@ cdef class ContextProperty(Property):
 
     def __delete__(self, instance):
         raise AttributeError(f"{self.name} cannot be deleted")
-
-
-if at_fork(after_fork_in_child) or Py_AtExit(end_process) < 0:
-    raise ImportError("zmqcy: the handlers for fork and exit could not be registered")
-atexit.register(read_exit_linger)

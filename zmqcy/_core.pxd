@@ -3,8 +3,8 @@
 
 from libc.errno cimport EAGAIN
 
-from zmqcy._base cimport ASK, BaseSocket, enter
-from zmqcy._context cimport HELD, SocketRecord
+from zmqcy._base cimport BaseSocket, enter
+from zmqcy._handle cimport HELD, Handle, Signaler, count
 from zmqcy._message cimport Frame, MessageTracker, new_frame
 from zmqcy._system cimport nsec, pollfd
 from zmqcy.libzmq cimport (
@@ -50,16 +50,10 @@ cdef struct Catch:
 
 
 cdef int sleep_on(
-    pollfd *items, unsigned long count, int milliseconds, nsec spin, bint *eager, SocketRecord *record,
+    pollfd *items, unsigned long length, int milliseconds, nsec spin, bint *eager, Handle handle,
     int wanted) noexcept nogil
-cdef int wait_on(SocketRecord *record, short wanted, nsec deadline) noexcept nogil
-cdef int wait_for(SocketRecord *record, short wanted, nsec deadline) noexcept nogil
-cdef int take_back(void *handle, int type, Py_ssize_t left) noexcept nogil
-cdef void lose(SocketRecord *record, Py_ssize_t left) noexcept nogil
-cdef int transmit(SocketRecord *record, Batch *batch, nsec deadline) noexcept nogil
-cdef int receive(SocketRecord *record, zmq_msg_t *msg, nsec deadline) noexcept nogil
-cdef int make_room(Catch *haul, Py_ssize_t room) noexcept nogil
-cdef int catch_more(void *handle, Catch *haul) noexcept nogil
+cdef int take_back(void *socket, int type, Py_ssize_t left) noexcept nogil
+cdef void lose(Handle handle, Py_ssize_t left) noexcept nogil
 
 
 cdef inline void caught(Catch *haul) noexcept nogil:
@@ -89,7 +83,7 @@ cdef list gather(
     BaseSocket socket, Py_ssize_t limit, bint whole, bint nested, bint framed, int flags, object timeout, str call)
 cdef int complete(
     BaseSocket socket, Batch *batch, zmq_msg_t *msg, int flags, object timeout, str call, int number) except -1
-cdef int carry_out(BaseSocket socket, Batch *batch, zmq_msg_t *msg, short wanted, nsec deadline) noexcept
+cdef int carry_out(Handle handle, Batch *batch, zmq_msg_t *msg, short wanted, nsec deadline) noexcept
 cdef object put_tracked(BaseSocket socket, list parts, int flags, object copy, object track, object timeout, str call)
 cdef object put_many(BaseSocket socket, object messages, bint nested, object flags, object timeout, str call)
 cdef object keep(BaseSocket socket, zmq_msg_t *msg, str call)
@@ -97,38 +91,37 @@ cdef object keep(BaseSocket socket, zmq_msg_t *msg, str call)
 
 cdef inline bint put_quickly(BaseSocket socket, const char *data, size_t size, int flags) noexcept:
     # Send one part that is short at once, if that can be. Comes after `enter`.
-    if size >= socket.quick_size:
+    if size >= socket.handle.quick_size:
         return False
-    if zmq_send(socket.record.handle, data, size, flags & ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0:
-        if socket.record.begun and last_errno() == EAGAIN:
-            lose(&socket.record, flags & ZMQ_SNDMORE != 0)
+    if zmq_send(socket.handle.socket, data, size, flags & ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0:
+        if socket.handle.begun and last_errno() == EAGAIN:
+            lose(socket.handle, flags & ZMQ_SNDMORE != 0)
         return False
-    socket.record.asked = True
-    socket.record.begun = flags & ZMQ_SNDMORE
-    socket.record.stats.bytes_sent += size
-    socket.record.stats.messages_sent += not flags & ZMQ_SNDMORE
+    socket.handle.asked = True
+    socket.handle.begun = flags & ZMQ_SNDMORE
+    count(socket.handle, &socket.handle.stats.bytes_sent, size)
+    count(socket.handle, &socket.handle.stats.messages_sent, not flags & ZMQ_SNDMORE)
     return True
 
 
-cdef inline void count_in(SocketRecord *record, size_t size, bint more) noexcept:
-    record.stats.bytes_received += size
-    record.stats.messages_received += not more
-    record.more = more
+cdef inline void count_in(Handle handle, size_t size, bint more) noexcept:
+    count(handle, &handle.stats.bytes_received, size)
+    count(handle, &handle.stats.messages_received, not more)
+    handle.more = more
 
 
 cdef inline int get(BaseSocket socket, zmq_msg_t *msg, int flags, object timeout, str call) except -1:
     # Receive one part into an initialised message. Return 1, or 0 where it would wait and the flags have QUIET.
     enter(socket, call)
-    if socket.record.state & HELD:
-        socket.unhold(msg)
+    if socket.handle.state & HELD:
+        socket.handle.unhold(msg)
         return 1
-    socket.held_more = ASK
-    if socket.record.asked and socket.record.answers_soon and not flags & ZMQ_DONTWAIT:
-        socket.record.turns += 1
-        if socket.record.turns % 32:
+    if socket.handle.asked and socket.handle.answers_soon and not flags & ZMQ_DONTWAIT:
+        socket.handle.turns += 1
+        if socket.handle.turns % 32:
             return complete(socket, NULL, msg, flags, timeout, call, NOT_TRIED)
-    if zmq_msg_recv(msg, socket.record.handle, ZMQ_DONTWAIT) >= 0:
-        socket.record.asked = socket.record.answers_soon = False
+    if zmq_msg_recv(msg, socket.handle.socket, ZMQ_DONTWAIT) >= 0:
+        socket.handle.asked = socket.handle.answers_soon = False
         return 1
     return complete(socket, NULL, msg, flags, timeout, call, last_errno())
 
@@ -141,7 +134,7 @@ cdef inline object fetch(BaseSocket socket, int flags, object copy, object timeo
         frame = new_frame(socket.frames)
         if not get(socket, &frame.msg, flags, timeout, call):
             return None
-        count_in(&socket.record, zmq_msg_size(&frame.msg), zmq_msg_more(&frame.msg))
+        count_in(socket.handle, zmq_msg_size(&frame.msg), zmq_msg_more(&frame.msg))
         return frame
     <void> zmq_msg_init(&msg)
     return keep(socket, &msg, call) if get(socket, &msg, flags, timeout, call) else None

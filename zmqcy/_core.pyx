@@ -16,16 +16,17 @@ from cpython.memoryview cimport PyMemoryView_GET_BUFFER
 from libc.errno cimport EAGAIN, EHOSTUNREACH, EINTR, EINVAL, EMSGSIZE, ENOMEM, errno
 from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy
 
-from zmqcy._base cimport MOST_OF_DATAGRAM_GROUP, BaseSocket, enter, events_of, long_group, make_signaler
-from zmqcy._context cimport BUSY, CLOSED, HELD, SocketRecord, Stats, come_out, go_inside
+from zmqcy._base cimport MOST_OF_DATAGRAM_GROUP, BaseSocket, enter, long_group
+from zmqcy._handle cimport (
+    BUSY, CLOSED, HELD, Handle, Signaler, come_out, count, events_of, go_inside, make_signaler)
 from zmqcy._library cimport (
     EXPIRED, FOREVER, SIGNAL_CHECK, check, deadline_after, error, interrupted, remaining, slice_of, to_flags, type_name)
 from zmqcy._message cimport (
     BIG, Frame, MessageTracker, collect, copy_bytes, copy_in, copy_of, lend, new_frame, new_tracker, size_of, start_of,
     take, to_content)
-from zmqcy._system cimport POLLIN, count_up, drain, now, nsec, poll, pollfd, swap, yield_processor
+from zmqcy._system cimport POLLIN, drain, now, nsec, poll, pollfd, swap, yield_processor
 from zmqcy.libzmq cimport (
     ENOTSUP, ZMQ_DEALER, ZMQ_DGRAM, ZMQ_DONTWAIT, ZMQ_PEER, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUSH, ZMQ_RADIO,
     ZMQ_RCVTIMEO, ZMQ_REQ, ZMQ_SERVER, ZMQ_SNDMORE, ZMQ_SNDTIMEO, ZMQ_XSUB, zmq_errno as last_errno, zmq_getsockopt,
@@ -48,9 +49,9 @@ ONE_EACH = []
 # ------------------------------------------------------------------------------------------- moving and waiting, in C
 
 cdef int sleep_on(
-        pollfd *items, unsigned long count, int milliseconds, nsec spin, bint *eager, SocketRecord *record,
+        pollfd *items, unsigned long length, int milliseconds, nsec spin, bint *eager, Handle handle,
         int wanted) noexcept nogil:
-    """Wait as poll() does, with a time of 0 or more; `record`: for some of the events of one socket.
+    """Wait as poll() does, with a time of 0 or more; `handle`: for some of the events of one socket.
 
     Where the last wait was short, it is tried for a while before the thread sleeps, for to be woken costs more than
     that; `sched_yield` lets libzmq's own threads run meanwhile. Of a single socket the events are read then, which the
@@ -59,49 +60,49 @@ cdef int sleep_on(
     cdef nsec start, limit, spent = 0
     cdef int rc, events
     if spin == 0:
-        return poll(items, count, milliseconds)
+        return poll(items, length, milliseconds)
     start = now()
     limit = min(spin, <nsec> milliseconds * 1000000) if eager[0] else 0
     while spent < limit:
         yield_processor()
-        if record is NULL:
-            rc = poll(items, count, 0)
+        if handle is None:
+            rc = poll(items, length, 0)
             if rc:
                 return rc
-        elif events_of(record.handle, &events) or events & wanted:
+        elif events_of(handle.socket, &events) or events & wanted:
             return 1
         spent = now() - start
-    rc = poll(items, count, max(0, milliseconds - <int> (spent // 1000000)))
+    rc = poll(items, length, max(0, milliseconds - <int> (spent // 1000000)))
     eager[0] = now() - start < SHORT_WAIT * spin
     return rc
 
 
-cdef int wait_on(SocketRecord *record, short wanted, nsec deadline) noexcept nogil:
+cdef int wait_on(Handle handle, Signaler *signaler, short wanted, nsec deadline) noexcept nogil:
     """Wait until the socket may have changed. Return 0, EAGAIN at the deadline, EINTR (look for signals), or an errno.
 
     The descriptor is edge-triggered: only who has just seen the operation fail, after libzmq had looked at its
     commands, may wait on it. In a thread-safe socket each thread that waits has a descriptor of its own, in its own
-    `record`: if two shared one, the first could take the news from the second, which would sleep on a message.
+    `handle`: if two shared one, the first could take the news from the second, which would sleep on a message.
     """
     cdef pollfd item
     cdef nsec spin
     cdef int rc, left = slice_of(deadline)
     if left == 0:
         return EAGAIN
-    count_up(&record.stats.waits, 1)
-    if record.fd >= 0:
-        item.fd = record.fd
+    count(handle, &handle.stats.waits, 1)
+    if handle.fd >= 0:
+        item.fd = handle.fd
         item.events = POLLIN
         # Who waits for an answer may spin. Who waits for room, or for what streams in, leaves the processor to those
         # who make it: to spin there costs up to a fifth of the throughput.
-        spin = record.spin if record.asked and wanted & ZMQ_POLLIN else 0
-        rc = sleep_on(&item, 1, left, spin, &record.eager, record, wanted)
+        spin = handle.spin if handle.asked and wanted & ZMQ_POLLIN else 0
+        rc = sleep_on(&item, 1, left, spin, &handle.eager, handle, wanted)
         if rc < 0:
             return errno
-    elif record.signaler.poller is NULL:  # what came before there is one has told nobody
-        return make_signaler(&record.signaler, record.handle)
+    elif signaler.poller is NULL:  # what came before there is one has told nobody
+        return make_signaler(signaler, handle.socket)
     else:
-        item.fd = record.signaler.fd
+        item.fd = signaler.fd
         item.events = POLLIN
         rc = poll(&item, 1, left)
         if rc < 0:
@@ -113,38 +114,38 @@ cdef int wait_on(SocketRecord *record, short wanted, nsec deadline) noexcept nog
     return 0
 
 
-cdef int wait_for(SocketRecord *record, short wanted, nsec deadline) noexcept nogil:
+cdef int wait_for(Handle handle, Signaler *signaler, short wanted, nsec deadline) noexcept nogil:
     """Wait as `wait_on` does, after some events were not there."""
     cdef int events = 0
-    cdef int number = wait_on(record, wanted, deadline)
-    if number == 0 and record.fd < 0:
-        number = events_of(record.handle, &events)
+    cdef int number = wait_on(handle, signaler, wanted, deadline)
+    if number == 0 and handle.fd < 0:
+        number = events_of(handle.socket, &events)
         if number == 0 and not events & wanted:
-            number = wait_on(record, wanted, deadline)
+            number = wait_on(handle, signaler, wanted, deadline)
     return number
 
 
-cdef int give_part(void *handle, Part *part, bint alone) noexcept nogil:
+cdef int give_part(void *socket, Part *part, bint alone) noexcept nogil:
     """Send a part without waiting. Return 0 or an errno."""
     cdef zmq_msg_t copy
     cdef int number = 0
     if part.message is NULL:
-        if zmq_send(handle, part.data, part.size, part.flags | ZMQ_DONTWAIT) < 0:
+        if zmq_send(socket, part.data, part.size, part.flags | ZMQ_DONTWAIT) < 0:
             number = last_errno()
     elif alone:
-        if zmq_msg_send(part.message, handle, part.flags | ZMQ_DONTWAIT) < 0:
+        if zmq_msg_send(part.message, socket, part.flags | ZMQ_DONTWAIT) < 0:
             number = last_errno()
     else:  # the message may have to be sent again
         <void> zmq_msg_init(&copy)
         if zmq_msg_copy(&copy, part.message) < 0:
             return last_errno()
-        if zmq_msg_send(&copy, handle, part.flags | ZMQ_DONTWAIT) < 0:
+        if zmq_msg_send(&copy, socket, part.flags | ZMQ_DONTWAIT) < 0:
             number = last_errno()
             <void> zmq_msg_close(&copy)
     return number
 
 
-cdef int take_back(void *handle, int type_number, Py_ssize_t left) noexcept nogil:
+cdef int take_back(void *socket, int type_number, Py_ssize_t left) noexcept nogil:
     """Return EAGAIN once a message can be sent anew whose peer went away after its first parts; 0 if it counts as sent.
 
     libzmq has dropped those parts. PUSH, DEALER and REQ also drop the rest of it, which must be handed to them; a REQ
@@ -152,23 +153,23 @@ cdef int take_back(void *handle, int type_number, Py_ssize_t left) noexcept nogi
     """
     if type_number == ZMQ_PUSH or type_number == ZMQ_DEALER or type_number == ZMQ_REQ:
         while left > 0:
-            if zmq_send(handle, b"", 0, ZMQ_DONTWAIT | (ZMQ_SNDMORE if left > 1 else 0)) >= 0:
+            if zmq_send(socket, b"", 0, ZMQ_DONTWAIT | (ZMQ_SNDMORE if left > 1 else 0)) >= 0:
                 left -= 1
             elif last_errno() != EINTR:
                 return last_errno()
     return 0 if type_number == ZMQ_REQ else EAGAIN
 
 
-cdef void lose(SocketRecord *record, Py_ssize_t left) noexcept nogil:
+cdef void lose(Handle handle, Py_ssize_t left) noexcept nogil:
     """Note that a message is lost whose first parts were sent by earlier calls; `left` parts of it were to come.
 
     A part that is not the first meets EAGAIN only where the peer that got the first has disconnected.
     """
-    <void> take_back(record.handle, record.type, left)
-    record.begun = LOST
+    <void> take_back(handle.socket, handle.type, left)
+    handle.begun = LOST
 
 
-cdef int give_message(SocketRecord *record, Batch *batch) noexcept nogil:
+cdef int give_message(Handle handle, Batch *batch) noexcept nogil:
     """Send the next message without waiting, whole or not at all. Return 0 or an errno; with EAGAIN none of it went.
 
     Only its first part may have no room; a later one meets EAGAIN where the peer that got the first has disconnected.
@@ -177,27 +178,27 @@ cdef int give_message(SocketRecord *record, Batch *batch) noexcept nogil:
     cdef Py_ssize_t first = batch.following, i = first, end
     cdef uint64_t size = 0
     cdef int number, events
-    if record.type == ZMQ_DGRAM:  # without a peer libzmq closes the message, and zmq_send aborts
-        number = events_of(record.handle, &events)
+    if handle.type == ZMQ_DGRAM:  # without a peer libzmq closes the message, and zmq_send aborts
+        number = events_of(handle.socket, &events)
         if number or not events & ZMQ_POLLOUT:
             return number or EAGAIN
     while True:
-        number = give_part(record.handle, &batch.parts[i], batch.parts[first].last)
+        number = give_part(handle.socket, &batch.parts[i], batch.parts[first].last)
         if number == 0:
             size += batch.parts[i].size
             i += 1
             if batch.parts[i - 1].last:
                 break
-        elif i == first and not record.begun or number != EAGAIN and number != EINTR:
+        elif i == first and not handle.begun or number != EAGAIN and number != EINTR:
             return number
         elif number == EAGAIN:
             end = i + 1
             while not batch.parts[end - 1].last:
                 end += 1
-            if record.begun:
-                lose(record, end - 1 - i + (batch.parts[end - 1].flags != 0))
+            if handle.begun:
+                lose(handle, end - 1 - i + (batch.parts[end - 1].flags != 0))
                 return EHOSTUNREACH
-            number = take_back(record.handle, record.type, end - 1 - i)
+            number = take_back(handle.socket, handle.type, end - 1 - i)
             if number == 0:
                 i = end
                 break
@@ -207,15 +208,15 @@ cdef int give_message(SocketRecord *record, Batch *batch) noexcept nogil:
             size = 0
     batch.following = i
     batch.sent += 1
-    record.asked = True
-    record.begun = batch.parts[i - 1].flags
-    count_up(&record.stats.bytes_sent, size)
+    handle.asked = True
+    handle.begun = batch.parts[i - 1].flags
+    count(handle, &handle.stats.bytes_sent, size)
     if not batch.parts[i - 1].flags:
-        count_up(&record.stats.messages_sent, 1)
+        count(handle, &handle.stats.messages_sent, 1)
     return 0
 
 
-cdef int transmit(SocketRecord *record, Batch *batch, nsec deadline) noexcept nogil:
+cdef int transmit(Handle handle, Batch *batch, Signaler *signaler, nsec deadline) noexcept nogil:
     """Send messages, waiting until the deadline. Return 0, EAGAIN, EINTR, or another errno; `batch` says what went."""
     cdef nsec due = 0  # to look for signals
     cdef int number, events
@@ -225,33 +226,33 @@ cdef int transmit(SocketRecord *record, Batch *batch, nsec deadline) noexcept no
                 due = now() + SIGNAL_CHECK
             elif now() > due:
                 return EINTR
-        number = give_message(record, batch)
+        number = give_message(handle, batch)
         if number == EAGAIN:
             # A send without waiting looks at libzmq's commands only once a millisecond or so: room that the peer has
             # made since then is not seen until ZMQ_EVENTS is read.
-            number = events_of(record.handle, &events)
+            number = events_of(handle.socket, &events)
             if number == 0:
-                number = give_message(record, batch)
+                number = give_message(handle, batch)
             if number == EAGAIN:
-                number = wait_on(record, ZMQ_POLLOUT, deadline)
+                number = wait_on(handle, signaler, ZMQ_POLLOUT, deadline)
         if number:
             return number
     return 0
 
 
-cdef int receive(SocketRecord *record, zmq_msg_t *msg, nsec deadline) noexcept nogil:
+cdef int receive(Handle handle, zmq_msg_t *msg, Signaler *signaler, nsec deadline) noexcept nogil:
     """Receive a message, waiting until the deadline. Return 0, EAGAIN, EINTR, or another errno; then none was taken."""
     cdef int number
-    if record.asked and record.answers_soon:  # libzmq's thread, which has the request, needs the processor more
+    if handle.asked and handle.answers_soon:  # libzmq's thread, which has the request, needs the processor more
         yield_processor()
     while True:
-        if zmq_msg_recv(msg, record.handle, ZMQ_DONTWAIT) >= 0:
-            record.asked = False
+        if zmq_msg_recv(msg, handle.socket, ZMQ_DONTWAIT) >= 0:
+            handle.asked = False
             return 0
         number = last_errno()
         if number == EAGAIN:
-            number = wait_on(record, ZMQ_POLLIN, deadline)
-            record.answers_soon = record.asked and record.eager
+            number = wait_on(handle, signaler, ZMQ_POLLIN, deadline)
+            handle.answers_soon = handle.asked and handle.eager
         if number:
             return number
 
@@ -270,7 +271,7 @@ cdef int make_room(Catch *haul, Py_ssize_t room) noexcept nogil:
     return 0
 
 
-cdef int catch_more(void *handle, Catch *haul) noexcept nogil:
+cdef int catch_more(void *socket, Catch *haul) noexcept nogil:
     """Receive what is there, until it is enough or, at the end of a message, there is no more room.
 
     Return 0, or the errno that ended it: EAGAIN where nothing is left.
@@ -282,7 +283,7 @@ cdef int catch_more(void *handle, Catch *haul) noexcept nogil:
             if make_room(haul, 2 * haul.room):
                 return ENOMEM
         <void> zmq_msg_init(&haul.parts[haul.count])
-        while zmq_msg_recv(&haul.parts[haul.count], handle, ZMQ_DONTWAIT) < 0:
+        while zmq_msg_recv(&haul.parts[haul.count], socket, ZMQ_DONTWAIT) < 0:
             if last_errno() != EINTR or not haul.more:
                 return last_errno()
         caught(haul)
@@ -339,20 +340,20 @@ cdef Py_ssize_t put_parts(
     collect()  # which may run any code
     try:
         enter(socket, call)
-        if socket.record.begun == LOST:
+        if socket.handle.begun == LOST:
             raise lost(socket, call)
         if len(parts) > FEW:
             batch.parts = <Part *> malloc(len(parts) * sizeof(Part))
             if batch.parts is NULL:
                 raise MemoryError(call)
-        if socket.checked or not socket.record.exclusive:
+        if socket.handle.checked or not socket.handle.exclusive:
             check_parts(socket, parts, ends, flags, call)
         load(socket, &batch, parts, ends, flags & ZMQ_SNDMORE, copy, tracker, call)
         enter(socket, call)  # the GIL was let go for big copies
         if batch.count <= SOME:
-            number = transmit(&socket.record, &batch, EXPIRED)
+            number = transmit(socket.handle, &batch, NULL, EXPIRED)
         else:
-            number = carry_out(socket, &batch, NULL, 0, EXPIRED)
+            number = carry_out(socket.handle, &batch, NULL, 0, EXPIRED)
         if number:
             complete(socket, &batch, NULL, flags, timeout, call, number)
         return batch.sent
@@ -368,26 +369,26 @@ cdef Py_ssize_t put_parts(
 
 cdef object lost(BaseSocket socket, str call):
     """Return the error for a message that is LOST: the next part that is sent begins another one."""
-    socket.record.begun = 0
+    socket.handle.begun = 0
     return error(
-        EHOSTUNREACH, call, socket.record.type, None,
+        EHOSTUNREACH, call, socket.handle.type, None,
         "the peer disconnected in the middle of the message, and nothing of it is delivered: send it again from its "
         "first part, or use send_multipart, which does that itself")
 
 
 cdef int check_parts(BaseSocket socket, list parts, list ends, int flags, str call) except -1:
     """Refuse messages that do not go with the socket, or into a datagram: libzmq would go wrong on them."""
-    cdef int type_number = socket.record.type
-    cdef bint several = socket.record.begun or flags & ZMQ_SNDMORE
+    cdef int type_number = socket.handle.type
+    cdef bint several = socket.handle.begun or flags & ZMQ_SNDMORE
     cdef list sizes = [len(parts)] if ends is None else [1] * len(parts) if ends is ONE_EACH else ends
-    if socket.datagram or not socket.record.exclusive:
+    if socket.handle.datagram or not socket.handle.exclusive:
         check_counts(socket, parts, sizes, flags, call)
     elif (several or max(sizes) > 1) and socket.conflates():
         raise error(
             EINVAL, call, type_number, f"{max(sizes)} parts{', SNDMORE' if flags & ZMQ_SNDMORE else ''}",
             "a socket with conflate keeps the last part alone, not the whole message: send one part, or do not set "
             "conflate")
-    elif type_number == ZMQ_XSUB and not socket.only_first:
+    elif type_number == ZMQ_XSUB and not socket.handle.only_first:
         i = 0
         for count in sizes:
             for _ in range(count):
@@ -412,7 +413,7 @@ cdef bint is_command(object data) except -1:
 
 cdef int check_counts(BaseSocket socket, list parts, list sizes, int flags, str call) except -1:
     """Refuse messages of more or fewer parts than the type of the socket has, or too long for a datagram."""
-    cdef int type_number = socket.record.type
+    cdef int type_number = socket.handle.type
     cdef int most = 2 if type_number == ZMQ_DGRAM else 1
     cdef size_t size
     for count in sizes:
@@ -421,7 +422,7 @@ cdef int check_counts(BaseSocket socket, list parts, list sizes, int flags, str 
                 "a message has two parts, the address of the peer and the content: see send_multipart" if most == 2
                 else "a message of this type of socket has one part only")
             raise error(EINVAL, call, type_number, f"{count} parts{', SNDMORE' if flags & ZMQ_SNDMORE else ''}", text)
-    if socket.datagram:
+    if socket.handle.datagram:
         for i in range(most - 1, len(parts), most):
             data = parts[i]
             size = (<Frame> data).size() if isinstance(data, Frame) else size_of(data)
@@ -439,11 +440,11 @@ cdef Frame to_addressed(BaseSocket socket, object data, object routing_id, objec
     """Make a message for one peer of a SERVER or PEER, or for a group of a RADIO."""
     cdef Frame frame = new_frame(Frame)
     cdef zmq_msg_t msg
-    cdef int type_number = socket.record.type
+    cdef int type_number = socket.handle.type
     data = to_content(data, call, None)
     if isinstance(data, Frame):
         (<Frame> data).share(&msg, copy is not None and copy, call)
-    elif copy is None and (type(data) is not bytes or size_of(data) < socket.threshold) or copy:
+    elif copy is None and (type(data) is not bytes or size_of(data) < socket.handle.threshold) or copy:
         copy_in(&msg, start_of(data), size_of(data), call)
     else:
         lend(&msg, data, None, call)
@@ -483,7 +484,7 @@ cdef int load(
             part.data = PyBytes_AS_STRING(data)
             part.size = PyBytes_GET_SIZE(data)
             # Nobody sees whether short bytes are copied.
-            lent = not copied and (part.size >= socket.threshold or tracked)
+            lent = not copied and (part.size >= socket.handle.threshold or tracked)
         elif isinstance(data, Frame):
             part.size = (<Frame> data).size()
             prepare(socket, part, data, copied, tracker, call)
@@ -540,60 +541,43 @@ cdef int complete(
             if deadline == EXPIRED or remaining(deadline) == 0:
                 return would_block(socket, flags | QUIET if batch is not NULL and batch.sent else flags, start, call)
         elif number != NOT_TRIED and not interrupted(number):
-            raise lost(socket, call) if socket.record.begun == LOST else error(number, call, socket.record.type)
+            raise lost(socket, call) if socket.handle.begun == LOST else error(number, call, socket.handle.type)
         enter(socket, call)  # a signal handler may have closed the socket
-        number = carry_out(socket, batch, msg, 0, deadline)
+        number = carry_out(socket.handle, batch, msg, 0, deadline)
     return 1
 
 
-cdef int carry_out(BaseSocket socket, Batch *batch, zmq_msg_t *msg, short wanted, nsec deadline) noexcept:
+cdef int carry_out(Handle handle, Batch *batch, zmq_msg_t *msg, short wanted, nsec deadline) noexcept:
     """Send, receive or, with neither, wait for events, without the GIL. Return 0 or an errno."""
-    cdef SocketRecord own
-    cdef SocketRecord *record = &socket.record
+    cdef Signaler signaler
     cdef int number
-    if not record.exclusive:  # other threads count meanwhile
-        own = record[0]
-        memset(&own.stats, 0, sizeof(Stats))
-        own.signaler.poller = NULL
-        record = &own
-    go_inside(&socket.record)
+    signaler.poller = NULL
+    go_inside(handle)
     with nogil:
         if batch is not NULL:
-            number = transmit(record, batch, deadline)
+            number = transmit(handle, batch, &signaler, deadline)
         elif msg is not NULL:
-            number = receive(record, msg, deadline)
+            number = receive(handle, msg, &signaler, deadline)
         else:
-            number = wait_for(record, wanted, deadline)
-        if record is &own:
-            if own.signaler.poller is not NULL:
-                <void> zmq_poller_destroy(&own.signaler.poller)
-        come_out(&socket.record)
-    socket.record.state &= ~BUSY
-    if record is &own:
-        add_stats(&socket.record.stats, &own.stats)
+            number = wait_for(handle, &signaler, wanted, deadline)
+        if signaler.poller is not NULL:
+            <void> zmq_poller_destroy(&signaler.poller)
+        come_out(handle)
+    handle.state &= ~BUSY
     return number
-
-
-cdef void add_stats(Stats *sum, const Stats *stats) noexcept:
-    sum.messages_sent += stats.messages_sent
-    sum.bytes_sent += stats.bytes_sent
-    sum.messages_received += stats.messages_received
-    sum.bytes_received += stats.bytes_received
-    sum.waits += stats.waits
-    sum.would_blocks += stats.would_blocks
 
 
 cdef int would_block(BaseSocket socket, int flags, nsec waited, str call) except -1:
     if flags & PROBE:
         return 0
-    socket.record.stats.would_blocks += 1
+    count(socket.handle, &socket.handle.stats.would_blocks, 1)
     if flags & QUIET:
         return 0
     if waited:
         raise errors.TimedOut(
             EAGAIN, call=call, detail=f"after {(now() - waited) // 1000000} ms",
-            socket_type=type_name(socket.record.type))
-    raise error(EAGAIN, call, socket.record.type)
+            socket_type=type_name(socket.handle.type))
+    raise error(EAGAIN, call, socket.handle.type)
 
 
 cdef nsec deadline_of(BaseSocket socket, object timeout, int option, str call) except -2:
@@ -602,7 +586,7 @@ cdef nsec deadline_of(BaseSocket socket, object timeout, int option, str call) e
     cdef size_t size = sizeof(int)
     if timeout is not None:
         return deadline_after(timeout, call)
-    check(zmq_getsockopt(socket.record.handle, option, &milliseconds, &size), call, socket.record.type, None)
+    check(zmq_getsockopt(socket.handle.socket, option, &milliseconds, &size), call, socket.handle.type, None)
     return deadline_after(milliseconds, call)
 
 
@@ -695,9 +679,9 @@ cdef object keep(BaseSocket socket, zmq_msg_t *msg, str call):
     cdef size_t size = zmq_msg_size(msg)
     data = take(msg, size)
     if data is None:
-        socket.hold(msg, 1)
+        socket.handle.hold(msg, 1)
         raise MemoryError(f"{call}: no memory for {size} bytes; the message waits")
-    count_in(&socket.record, size, zmq_msg_more(msg))
+    count_in(socket.handle, size, zmq_msg_more(msg))
     <void> zmq_msg_close(msg)
     return data
 
@@ -711,10 +695,10 @@ cdef object fetch_into(BaseSocket socket, object target, size_t room, int flags,
         return None
     size = zmq_msg_size(&msg)
     if size > room:
-        socket.hold(&msg, 1)
-        raise error(EMSGSIZE, call, socket.record.type, f"a message of {size} bytes into a buffer of {room}")
+        socket.handle.hold(&msg, 1)
+        raise error(EMSGSIZE, call, socket.handle.type, f"a message of {size} bytes into a buffer of {room}")
     copy_bytes(PyMemoryView_GET_BUFFER(target).buf, zmq_msg_data(&msg), size)
-    count_in(&socket.record, size, zmq_msg_more(&msg))
+    count_in(socket.handle, size, zmq_msg_more(&msg))
     <void> zmq_msg_close(&msg)
     return size
 
@@ -749,45 +733,44 @@ cdef list gather(
     if not get(socket, few, flags, timeout, call):
         return None
     caught(&haul)
-    socket.record.state |= socket.record.exclusive  # nobody may take a part of ours while a big one is copied
+    socket.handle.state |= socket.handle.exclusive  # nobody may take a part of ours while a big one is copied
     try:
         if limit > FEW:
             borrow_room(&haul)
         while True:
             number = catch_held(socket, &haul)
-            if number == 0 and not (socket.record.state & HELD):
-                socket.held_more = ASK
+            if number == 0 and not (socket.handle.state & HELD):
                 if limit > SOME:
-                    go_inside(&socket.record)
+                    go_inside(socket.handle)
                     with nogil:
-                        number = catch_more(socket.record.handle, &haul)
-                        come_out(&socket.record)
+                        number = catch_more(socket.handle.socket, &haul)
+                        come_out(socket.handle)
                 else:
-                    number = catch_more(socket.record.handle, &haul)
+                    number = catch_more(socket.handle.socket, &haul)
             if number and haul.more:
                 tail = haul.count - 1
                 while tail and zmq_msg_more(&haul.parts[tail - 1]):
                     tail -= 1
-                socket.hold(&haul.parts[tail], haul.count - tail)
+                socket.handle.hold(&haul.parts[tail], haul.count - tail)
                 haul.count = tail
                 if not tail and not result:
-                    raise error(number, call, socket.record.type)
+                    raise error(number, call, socket.handle.type)
             if not unpack(socket, &haul, result, nested, framed, call) or number or haul.taken >= limit:
                 return result
-            if socket.record.state & CLOSED:  # by another thread, which may be in a thread-safe type
+            if socket.handle.state & CLOSED:  # by another thread, which may be in a thread-safe type
                 return result
     finally:
-        socket.record.state &= ~BUSY
+        socket.handle.state &= ~BUSY
         if haul.grown:
             give_back_room(&haul)
 
 
 cdef int catch_held(BaseSocket socket, Catch *haul) noexcept:
     """Take of the parts that are held what is wanted. Return 0 or ENOMEM."""
-    while socket.record.state & HELD and (haul.more or haul.taken < haul.limit):
+    while socket.handle.state & HELD and (haul.more or haul.taken < haul.limit):
         if haul.count == haul.room and make_room(haul, 2 * haul.room):
             return ENOMEM
-        socket.unhold(&haul.parts[haul.count])
+        socket.handle.unhold(&haul.parts[haul.count])
         caught(haul)
     return 0
 
@@ -820,12 +803,12 @@ cdef bint unpack(BaseSocket socket, Catch *haul, list result, bint nested, bint 
                 else:
                     <void> zmq_msg_close(&haul.parts[first])
                 first += 1
-            count_in(&socket.record, total, False)
+            count_in(socket.handle, total, False)
             total = 0
             made = len(result)
     except MemoryError:
         del result[made:]
-        socket.hold(&haul.parts[first], haul.count - first)
+        socket.handle.hold(&haul.parts[first], haul.count - first)
         haul.count = 0
         if not result:
             raise
@@ -840,7 +823,7 @@ cdef list to_targets(object buffers, str call):
 
 cdef list fetch_multipart_into(BaseSocket socket, list targets, int flags, object timeout, str call):
     """Receive a message into memoryviews, and return the size of each part, or None as `fetch` does."""
-    cdef int more = socket.record.more
+    cdef int more = socket.handle.more
     cdef list frames = gather(socket, 1, True, False, True, flags, timeout, call)
     cdef list sizes
     cdef Py_ssize_t i
@@ -856,10 +839,10 @@ cdef list fetch_multipart_into(BaseSocket socket, list targets, int flags, objec
             break
     if detail:
         hold_frames(socket, frames)
-        socket.record.more = more
-        socket.record.stats.messages_received -= 1
-        socket.record.stats.bytes_received -= <uint64_t> sum(sizes)
-        raise error(EMSGSIZE, call, socket.record.type, detail)
+        socket.handle.more = more
+        socket.handle.stats.messages_received -= 1
+        socket.handle.stats.bytes_received -= <uint64_t> sum(sizes)
+        raise error(EMSGSIZE, call, socket.handle.type, detail)
     for i in range(len(frames)):
         copy_bytes(PyMemoryView_GET_BUFFER(targets[i]).buf, zmq_msg_data(&(<Frame> frames[i]).msg), sizes[i])
     return sizes
@@ -869,6 +852,6 @@ cdef int hold_frames(BaseSocket socket, list frames) except -1:
     """Keep the parts of frames that nobody else has for the next receive."""
     cdef Frame frame
     for frame in reversed(frames):
-        socket.hold(&frame.msg, 1)
+        socket.handle.hold(&frame.msg, 1)
         <void> zmq_msg_init(&frame.msg)
     return 0

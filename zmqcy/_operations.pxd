@@ -3,7 +3,7 @@
 from cpython.object cimport PyObject
 
 from zmqcy._base cimport BaseSocket
-from zmqcy._context cimport Watch
+from zmqcy._handle cimport Watch
 from zmqcy._loop cimport Loop
 from zmqcy._message cimport MessageTracker
 from zmqcy._system cimport nsec
@@ -102,7 +102,6 @@ cdef class QueuedSocket(BaseSocket):
     cdef Node senders
     cdef Node polls
     cdef Watch watch
-    cdef Watch watch_of_origin
     cdef set kept          # operations that live by their callbacks alone
     cdef bint keen         # what it is to send goes, though nobody holds the future
     cdef bint foreign      # not of asyncio: the subclass waits in its own way

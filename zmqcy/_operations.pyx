@@ -21,12 +21,12 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.errno cimport ENOTSOCK
 
-from zmqcy._base cimport BaseSocket, enter, events_of, forget
-from zmqcy._context cimport (
-    BUSY, CLOSED, FORKED, FREE_THREADED, HELD, WATCHED, alive, insert, lock_lists, remove, unlock_lists)
+from zmqcy._base cimport BaseSocket
 from zmqcy._core cimport (
     ONE_EACH, PROBE, deadline_of, fetch, fetch_into, fetch_multipart_into, gather, put_parts, to_messages,
     would_block)
+from zmqcy._handle cimport (
+    BUSY, CLOSED, FORKED, FREE_THREADED, HELD, WATCHED, alive, events_of, insert, lock_lists, remove, unlock_lists)
 from zmqcy._library cimport EXPIRED, FOREVER, deadline_after, error, interrupted, to_flags
 from zmqcy._loop cimport (
     PYGEN_NEXT, PYGEN_RETURN, Done, Loop, call_soon, current_loop, define_future, event_loop, finished, loop_of)
@@ -39,10 +39,6 @@ from zmqcy.libzmq cimport (
 import weakref
 
 from zmqcy import errors
-
-cdef extern from "Python.h":
-    void PyErr_SetObject(object type, object value) noexcept
-    void PyErr_WriteUnraisable(object where) noexcept
 
 cdef enum:
     # The states of an operation.
@@ -270,10 +266,10 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
             self.seconds = max(0, deadline - now()) / 1e9
             if self.loop is not None:
                 self.timer = self.loop.loop.call_later(self.seconds, _expire, weakref.ref(self))
-        socket.record.stats.waits += 1
+        socket.handle.stats.waits += 1
         socket.start_watching()
-        self.hopeful = self.kind != SEND and socket.record.asked
-        if self.hopeful and socket.record.eager:
+        self.hopeful = self.kind != SEND and socket.handle.asked
+        if self.hopeful and socket.handle.eager:
             socket.spin_soon()
         return 0
 
@@ -296,7 +292,7 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
         cdef QueuedSocket socket = self.socket
         self.state = state
         if self.hopeful:
-            socket.record.eager = now() - self.start < SHORT_WAIT * socket.record.spin
+            socket.handle.eager = now() - self.start < SHORT_WAIT * socket.handle.spin
         unlink(&self.node)
         if self.timer is not None:
             self.timer.cancel()
@@ -565,11 +561,10 @@ cdef class QueuedSocket(BaseSocket):
         self.receivers.previous = self.receivers.following = &self.receivers
         self.senders.previous = self.senders.following = &self.senders
         self.polls.previous = self.polls.following = &self.polls
-        self.watch.tell = self.watch_of_origin.tell = touched
-        self.watch.epoll = self.watch_of_origin.epoll = -1
+        self.watch.tell = touched
+        self.watch.epoll = -1
         self.watch.of_socket.owner = &self.watch
-        self.watch_of_origin.of_socket.owner = &self.watch_of_origin
-        self.watch.listener = self.watch_of_origin.listener = <PyObject *> self
+        self.watch.listener = <PyObject *> self
         self.kept = set()
         self.patience = RETRY
         self.foreign = type(self)._foreign
@@ -581,7 +576,6 @@ cdef class QueuedSocket(BaseSocket):
     def __dealloc__(self):
         lock_lists()
         remove(&self.watch.of_socket)
-        remove(&self.watch_of_origin.of_socket)
         unlock_lists()
 
     cdef int arrive_slowly(self, str call) except -1:
@@ -598,12 +592,12 @@ cdef class QueuedSocket(BaseSocket):
         sign = sign_of_loop()
         if sign is not NULL:
             self.loop.sign = <object> sign
-        if self.networked:
+        if self.handle.networked:
             self.attend()
         return 0
 
     cdef int attend(self) except -1:
-        cdef object running = None if self.is_shadow else self._event_loop()
+        cdef object running = None if self.handle.foreign else self._event_loop()
         if running is not None and (self.attendant is None or self.attendant.loop is not running):
             self.attendant = loop_of(running)
             self.attendant.attend(self)
@@ -612,7 +606,7 @@ cdef class QueuedSocket(BaseSocket):
     def _attended_by(self, Loop loop):
         """Read the events, unless the descriptor is watched. Return whether that loop is to go on with it."""
         with critical_section(self):
-            if self.attendant is not loop or self.record.state & (CLOSED | FORKED):
+            if self.attendant is not loop or self.handle.state & (CLOSED | FORKED):
                 return False
             if self.idle():
                 self.catch_up()
@@ -677,11 +671,9 @@ cdef class QueuedSocket(BaseSocket):
     cdef int start_watching(self) except -1:
         self.descriptor("fileno")
         if self.watch.of_socket.place is NULL:
-            self.watch.reference = self.watch_of_origin.reference = self.record.reference
+            self.watch.reference = self.user.reference
             lock_lists()
-            insert(&self.watch.of_socket, &self.record.watches)
-            if isinstance(self.origin, BaseSocket):
-                insert(&self.watch_of_origin.of_socket, &(<BaseSocket> self.origin).record.watches)
+            insert(&self.watch.of_socket, &self.handle.watches)
             unlock_lists()
         self.mark()
         if not self.watching and not self.foreign:
@@ -691,10 +683,7 @@ cdef class QueuedSocket(BaseSocket):
 
     cdef void mark(self) noexcept:
         """Have every operation on the socket noticed."""
-        self.record.state |= WATCHED
-        if self.watch_of_origin.of_socket.place is not NULL:
-            with critical_section(self.origin):
-                (<BaseSocket> self.origin).record.state |= WATCHED
+        self.handle.state |= WATCHED
 
     cdef int stop_watching(self) except -1:
         if self.watching:
@@ -732,9 +721,9 @@ cdef class QueuedSocket(BaseSocket):
 
     cdef int spin_soon(self) except -1:
         """Look at the socket in each turn of the loop for a while: the answer to what was sent may come."""
-        if self.record.spin == 0 or self.loop is None:
+        if self.handle.spin == 0 or self.loop is None:
             return 0
-        self.spin_until = now() + self.record.spin
+        self.spin_until = now() + self.handle.spin
         if not self.spinning:
             self.spinning = True
             self.loop.loop.call_soon(self._spin)
@@ -762,23 +751,23 @@ cdef class QueuedSocket(BaseSocket):
         """Read the events for those who wait. Return whether there is somebody to go on."""
         cdef int number
         events[0] = 0
-        if self.idle() or self.record.state & (CLOSED | FORKED):
+        if self.idle() or self.handle.state & (CLOSED | FORKED):
             return False
         turns[0] += 1
-        if self.record.state & BUSY or turns[0] > TURNS:  # another thread is in it; others are to have their turn
+        if self.handle.state & BUSY or turns[0] > TURNS:  # another thread is in it; others are to have their turn
             self.soon()
             return False
-        if self.record.state & WATCHED:  # pollers, too, are to know that it was looked at
-            forget(&self.record)
-        if self.record.signaler.poller is not NULL:
-            drain(self.record.signaler.fd)
-        number = events_of(self.record.handle, events)
+        if self.handle.state & WATCHED:  # pollers, too, are to know that it was looked at
+            self.handle.forget()
+        if self.handle.signaler.poller is not NULL:
+            drain(self.handle.signaler.fd)
+        number = events_of(self.handle.socket, events)
         if interrupted(number):
             return self.look_once(turns, events)
         if number:
             self.end_all(number, None)
             return False
-        if self.record.state & HELD:
+        if self.handle.state & HELD:
             events[0] |= ZMQ_POLLIN
         return True
 
@@ -878,24 +867,20 @@ cdef class QueuedSocket(BaseSocket):
                 if operation is None:
                     unlink(queue.following)
                 elif number:
-                    operation.settle(FAILED, error(number, operation.call, self.record.type, None, text))
+                    operation.settle(FAILED, error(number, operation.call, self.handle.type, None, text))
                 else:
                     operation.leave(CANCELLED)
         return 0
 
-    cdef void closing(self) noexcept:
+    def _closing(self):
         cdef object loop = None if self.loop is None else self.loop.loop
-        try:
-            self._leave()
-            if loop is not None and loop.is_closed():
-                self.abandon()
-            elif loop is not None and loop.is_running() and current_loop() is not loop:
-                if self.watching or not self.idle():
-                    self.leave_from_outside(loop)
-            self._let_go()
-        except Exception as exception:
-            PyErr_SetObject(type(exception), exception)
-            PyErr_WriteUnraisable(self)
+        self._leave()
+        if loop is not None and loop.is_closed():
+            self.abandon()
+        elif loop is not None and loop.is_running() and current_loop() is not loop:
+            if self.watching or not self.idle():
+                self.leave_from_outside(loop)
+        self._let_go()
 
     @critical_section
     def _end_of(self, cls, linger):
@@ -903,7 +888,7 @@ cdef class QueuedSocket(BaseSocket):
         cdef QueuedSocket end
         cdef bytes endpoint
         # Over inproc all is with the peer at once; but it has to take note of the end, which it may never do.
-        if self.is_shadow or not self.networked or self.record.state & (CLOSED | FORKED):
+        if self.handle.context is None or not self.handle.networked or self.handle.state & (CLOSED | FORKED):
             self.close(linger)
             return None
         try:
@@ -912,9 +897,9 @@ cdef class QueuedSocket(BaseSocket):
         except errors.ContextTerminated:
             self.close()
             return None
-        endpoint = f"inproc://zmqcy.end.{<size_t> self.record.handle}.{now()}".encode()
+        endpoint = f"inproc://zmqcy.end.{<size_t> self.handle.socket}.{now()}".encode()
         try:
-            end = cls(self.owner, ZMQ_PAIR)
+            end = cls(self.handle.context, ZMQ_PAIR)
             end.connect(endpoint)
             self._monitor(endpoint, ZMQ_EVENT_MONITOR_STOPPED, None)
         except errors.ZMQError:  # the context has ended, or has no more sockets
@@ -939,7 +924,7 @@ cdef class QueuedSocket(BaseSocket):
             raise RuntimeError(f"{operation.call}: the socket is waited for in another event loop")
         self.schedule = schedule
         self.look_due = False
-        if self.networked:
+        if self.handle.networked:
             self.attend()
 
     @critical_section

@@ -18,10 +18,10 @@ from libc.errno cimport EBUSY, EEXIST, EINTR, ENOSYS, EPERM, errno
 from libc.limits cimport INT_MAX
 from libc.stdlib cimport free, realloc
 
-from zmqcy._context cimport Link, Watch, forks, insert, lock_lists, remove, unlock_lists
+from zmqcy._handle cimport Link, Watch, close_signaler, forks, insert, lock_lists, remove, unlock_lists
 from zmqcy._library cimport (
     NO_TYPE, deadline_after, error, interrupted, remaining, slice_of, to_flags, to_int)
-from zmqcy._base cimport BaseSocket, close_signaler, open_signaler
+from zmqcy._base cimport BaseSocket, open_signaler
 from zmqcy._system cimport (
     POLLIN, POLLOUT, POLLPRI, close_descriptor, drain, epoll_add, epoll_event, epoll_look, epoll_open, epoll_owner,
     epoll_remove, nsec, pollfd)
@@ -87,7 +87,7 @@ cdef class Item:
         remove(&self.watch.of_socket)
         remove(&self.watch.of_poller)
         if self.is_socket:
-            close_signaler(&self.watch.signaler, &(<BaseSocket> self.what).record)
+            close_signaler(&self.watch.signaler, (<BaseSocket> self.what).handle)
         unlock_lists()
 
 
@@ -220,10 +220,10 @@ cdef class Poller:
         item = Item(socket, self.doubts, wanted, self.serial)
         item.registered = True
         if item.is_socket:
-            if (<BaseSocket> socket).record.fd < 0:
+            if (<BaseSocket> socket).handle.fd < 0:
                 open_signaler(&item.watch.signaler, socket, "register")
             lock_lists()
-            insert(&item.watch.of_socket, &(<BaseSocket> socket).record.watches)
+            insert(&item.watch.of_socket, &(<BaseSocket> socket).handle.watches)
             unlock_lists()
             doubt(item)
         else:
@@ -276,7 +276,7 @@ cdef class Poller:
         self.ready.discard(item)
         item.unlink()
         if item.watch.epoll >= 0:
-            epoll_remove(item.watch.epoll, (<BaseSocket> item.what).record.fd)
+            epoll_remove(item.watch.epoll, (<BaseSocket> item.what).handle.fd)
             item.watch.epoll = NOWHERE
         if item.place >= 0:
             self.displace(item)
@@ -334,7 +334,7 @@ cdef class Poller:
         while i < self.count and self.epoll >= 0:
             item = self.slots[i]
             if (
-                item.is_socket and not (<BaseSocket> item.what).shared
+                item.is_socket and not (<BaseSocket> item.what).handle.elsewhere
                 and epoll_add(self.epoll, self.fds[i].fd, POLLIN, <void *> item) == 0
             ):
                 item.watch.epoll = self.epoll
@@ -481,12 +481,12 @@ cdef class Poller:
         cdef int happened, number
         self.busy = milliseconds > 0
         if milliseconds == 0:
-            happened = sleep_on(self.fds + first, self.count - first, 0, 0, &self.eager, NULL, 0)
+            happened = sleep_on(self.fds + first, self.count - first, 0, 0, &self.eager, None, 0)
             number = errno
         else:
             with nogil:
                 happened = sleep_on(
-                    self.fds + first, self.count - first, milliseconds, self.spin, &self.eager, NULL, 0)
+                    self.fds + first, self.count - first, milliseconds, self.spin, &self.eager, None, 0)
                 number = errno
         self.busy = False
         if happened < 0 and not interrupted(number):
@@ -531,7 +531,7 @@ cdef class Poller:
                 return 0
             socket = item.what
             if item.place < 0 and item.watch.epoll < 0:
-                self.place(item, item.watch.signaler.fd if socket.record.fd < 0 else socket.record.fd, POLLIN)
+                self.place(item, item.watch.signaler.fd if socket.handle.fd < 0 else socket.handle.fd, POLLIN)
             if item.watch.signaler.poller is not NULL:
                 drain(item.watch.signaler.fd)
             events = socket.remember_events(&item.watch, "poll")
@@ -540,9 +540,9 @@ cdef class Poller:
                 continue
             item.events = events
             self.judge(item, events & item.wanted)
-            if socket.record.asked:
-                self.spin = max(self.spin, socket.record.spin)
-            if socket.shared:
+            if socket.handle.asked:
+                self.spin = max(self.spin, socket.handle.spin)
+            if socket.handle.elsewhere:
                 lock_lists()
                 remove(&item.watch.of_poller)
                 insert(&item.watch.of_poller, &self.doubts.uncertain)

@@ -15,10 +15,10 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
-from zmqcy._context cimport BUSY, HELD, come_out, go_inside
+from zmqcy._handle cimport BUSY, HELD, come_out, events_of, go_inside
 from zmqcy._library cimport NO_TYPE, SIGNAL_CHECK, SLICE, error, interrupted, to_buffer, to_int, type_name
 from zmqcy._message cimport copy_in, lend, size_of, start_of, take
-from zmqcy._base cimport BaseSocket, enter, events_of
+from zmqcy._base cimport BaseSocket, enter
 from zmqcy._system cimport POLLIN, count_up, counted, now, nsec, pollfd
 from zmqcy._core cimport sleep_on, take_back
 from zmqcy.libzmq cimport (
@@ -573,7 +573,7 @@ cdef int run(Device *device) noexcept nogil:
         sleep = DOUBTFUL_SLEEP if possible else SLICE
         device.doubtful = False
         count_up(device.waits, 1)
-        if sleep_on(device.fds, device.fd_count, sleep, device.spin, &device.eager, NULL, 0) < 0:
+        if sleep_on(device.fds, device.fd_count, sleep, device.spin, &device.eager, None, 0) < 0:
             return errno
         if now() > check:
             return EINTR
@@ -581,9 +581,9 @@ cdef int run(Device *device) noexcept nogil:
 
 
 cdef int add_socket(Device *device, BaseSocket socket, str call) except -1:
-    if socket.record.type > ZMQ_STREAM:
-        raise error(ENOTSUP, call, socket.record.type, None, "a draft socket cannot be forwarded")
-    device.fds[device.fd_count].fd = socket.record.fd
+    if socket.handle.type > ZMQ_STREAM:
+        raise error(ENOTSUP, call, socket.handle.type, None, "a draft socket cannot be forwarded")
+    device.fds[device.fd_count].fd = socket.handle.fd
     device.fds[device.fd_count].events = POLLIN
     device.fd_count += 1
     return 0
@@ -593,17 +593,17 @@ cdef bint add_way(Device *device, BaseSocket source, BaseSocket target, Directio
     """Add a direction, if the types of its sockets have it."""
     cdef Way *way = &device.ways[device.way_count]
     cdef zmq_msg_t *parts
-    if not can_receive(source.record.type) or not can_send(target.record.type):
+    if not can_receive(source.handle.type) or not can_send(target.handle.type):
         return False
     parts = <zmq_msg_t *> malloc(4 * sizeof(zmq_msg_t))
     if parts is NULL:
         raise MemoryError("proxy")
     <void> zmq_msg_init(parts)
     way.direction = direction
-    way.source = source.record.handle
-    way.target = target.record.handle
-    way.target_type = target.record.type
-    way.commanding = way.target_type == ZMQ_XSUB and not target.only_first
+    way.source = source.handle.socket
+    way.target = target.handle.socket
+    way.target_type = target.handle.type
+    way.commanding = way.target_type == ZMQ_XSUB and not target.handle.only_first
     way.conflates = target.conflates()
     way.parts = parts
     way.room = 4
@@ -616,20 +616,20 @@ cdef bint add_way(Device *device, BaseSocket source, BaseSocket target, Directio
 cdef int take_held(Way *way, BaseSocket source, str call) except -1:
     """Begin with the parts that the source keeps for its next receive: the rest of one message, or several."""
     cdef int number = 0
-    while source.record.state & HELD:
+    while source.handle.state & HELD:
         way.arriving = True
         if make_room(way):
             raise MemoryError(call)
-        source.unhold(&way.parts[way.count])
+        source.handle.unhold(&way.parts[way.count])
         way.count += 1
-        if not source.record.state & HELD:
+        if not source.handle.state & HELD:
             number = take_rest(way)
         elif zmq_msg_more(&way.parts[way.count - 1]):
             continue
         if number == 0:
             number = push(&way.taken, way.parts, way.count)
         if number:
-            raise error(number, call, source.record.type)
+            raise error(number, call, source.handle.type)
         count_in(way)
         way.arriving = False
         way.count = 0
@@ -663,11 +663,11 @@ cdef int keep(BaseSocket source, zmq_msg_t *parts, int *counts, int messages, No
                 if nobody.socket is not NULL:
                     <void> zmq_msg_send(&parts[total], nobody.socket, ZMQ_DONTWAIT | (ZMQ_SNDMORE if more else 0))
                 if zmq_msg_more(&parts[total]) != more:
-                    raise error(zmq_errno(), "proxy", source.record.type, f"messages={messages}",
+                    raise error(zmq_errno(), "proxy", source.handle.type, f"messages={messages}",
                                 "what was in hand is lost")
             total += 1
     if total:
-        source.hold(parts, total)
+        source.handle.hold(parts, total)
     return 0
 
 
@@ -681,7 +681,7 @@ cdef int give_back(Way *way, BaseSocket source) except -1:
     try:
         # Each goes in front of what is kept already: the newest is the first.
         if way.arriving and way.count:
-            source.hold(way.parts, way.count)
+            source.handle.hold(way.parts, way.count)
             way.count = 0
         for queue in queues:
             keep(source, &queue.parts[queue.part], &queue.counts[queue.message], queue.message_end - queue.message,
@@ -766,9 +766,9 @@ cdef int mark(list sockets, bint busy, str call) except -1:
                 with critical_section(socket):
                     if busy:
                         enter(socket, call)
-                        socket.record.state |= BUSY
+                        socket.handle.state |= BUSY
                     else:
-                        socket.record.state &= ~BUSY
+                        socket.handle.state &= ~BUSY
             marked += 1
     except BaseException:
         mark(sockets[:marked], False, call)
@@ -860,21 +860,21 @@ cdef int steer(
     for source in sockets:
         enter(source, call)
         add_socket(&device, source, call)
-    text = unfit(frontend.record.type, backend.record.type)
+    text = unfit(frontend.handle.type, backend.handle.type)
     if text is not None:
         raise error(EINVAL, call, NO_TYPE, sides, text)
-    if capture is not None and capture.record.type not in CAPTURES:
+    if capture is not None and capture.handle.type not in CAPTURES:
         raise error(
             EINVAL, call, NO_TYPE, repr(capture), "the capture socket must be a PUB, XPUB, PUSH, DEALER or PAIR")
-    if control is not None and control.record.type not in CONTROLS:
+    if control is not None and control.handle.type not in CONTROLS:
         raise error(
             EINVAL, call, NO_TYPE, repr(control), "the control socket must be a PAIR, DEALER, PULL, SUB or REP")
     if capture is not None:
-        device.capture = capture.record.handle
-        device.capture_type = capture.record.type
+        device.capture = capture.handle.socket
+        device.capture_type = capture.handle.type
     if control is not None:
-        device.control = control.record.handle
-        device.control_type = control.record.type
+        device.control = control.handle.socket
+        device.control_type = control.handle.type
     cdef list sources = []
     try:
         if add_way(&device, frontend, backend, FRONT_TO_BACK):
@@ -887,26 +887,26 @@ cdef int steer(
                 take_held(&device.ways[i], source, call)
         while number == EINTR:
             mark(sockets, True, call)
-            device.spin = max([(<BaseSocket> source).record.spin for source in sockets]) if device.way_count == 2 else 0
+            device.spin = max([(<BaseSocket> source).handle.spin for source in sockets]) if device.way_count == 2 else 0
             try:
                 number = UNFILTERED
                 while number == UNFILTERED:
                     for source in sockets:
                         with critical_section(source):
-                            go_inside(&source.record)
+                            go_inside(source.handle)
                     with nogil:
                         number = run(&device)
-                        come_out(&frontend.record)
+                        come_out(frontend.handle)
                         if backend is not frontend:
-                            come_out(&backend.record)
+                            come_out(backend.handle)
                         if capture is not None:
-                            come_out(&capture.record)
+                            come_out(capture.handle)
                         if control is not None:
-                            come_out(&control.record)
+                            come_out(control.handle)
                     if number == UNFILTERED:
                         for i, source in enumerate(sources):
                             if not is_empty(&device.ways[i].taken) and is_empty(&device.ways[i].filtered):
-                                call_filter(&device.ways[i], filter, source.threshold, call)
+                                call_filter(&device.ways[i], filter, source.handle.threshold, call)
                         interrupted(EINTR)  # a filter that is no Python code has not looked for signals
             finally:
                 mark(sockets, False, call)

@@ -451,6 +451,6 @@ cdef class Socket(BaseSocket):
             events = self.current_events("poll") & wanted
             if events or remaining(deadline) == 0:
                 return events
-            number = carry_out(self, NULL, NULL, <short> wanted, deadline)
+            number = carry_out(self.handle, NULL, NULL, <short> wanted, deadline)
             if number and number != EAGAIN and not interrupted(number):
-                raise error(number, "poll", self.record.type)
+                raise error(number, "poll", self.handle.type)

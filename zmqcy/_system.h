@@ -45,6 +45,8 @@ static inline void zmqcy_nap(void) {
 /* One thread counts, others look: plain loads and stores that are whole. */
 #define zmqcy_count(place, more) \
     __atomic_store_n(place, __atomic_load_n(place, __ATOMIC_RELAXED) + (more), __ATOMIC_RELAXED)
+/* several threads count */
+#define zmqcy_count_together(place, more) __atomic_fetch_add(place, more, __ATOMIC_RELAXED)
 #define zmqcy_counted(place) __atomic_load_n(place, __ATOMIC_RELAXED)
 
 /* ---- file descriptors */

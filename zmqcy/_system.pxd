@@ -16,6 +16,7 @@ cdef extern from "_system.h" nogil:
     bint replace "zmqcy_replace"(void **place, void *old, void *value) noexcept
     long add "zmqcy_add"(long *place, long value) noexcept  # gives the sum
     void count_up "zmqcy_count"(uint64_t *place, uint64_t more) noexcept  # for others to look at meanwhile
+    void count_together "zmqcy_count_together"(uint64_t *place, uint64_t more) noexcept  # for others to count too
     uint64_t counted "zmqcy_counted"(uint64_t *place) noexcept
 
     # File descriptors

@@ -165,7 +165,7 @@ def use_what_was_closed(how, close):
         for call in (lambda: shadow.recv(zmqcy.DONTWAIT), lambda: shadow.events, shadow.fileno, lambda: shadow.linger):
             with pytest.raises(zmqcy.ZMQError) as caught:
                 call()
-            assert caught.value.errno == zmqcy.ENOTSOCK
+            assert caught.value.errno == (zmqcy.ETERM if close == "destroy" else zmqcy.ENOTSOCK)
         with pytest.raises(zmqcy.ZMQError):
             zmqcy.Socket.shadow(shadow)
         shadow.close()

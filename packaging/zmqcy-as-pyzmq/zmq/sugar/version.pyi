@@ -1,6 +1,6 @@
 # Written by tools/compat_stubs.py: where the names of this module live in zmqcy.
-from zmqcy.compat import pyzmq_version as pyzmq_version
-from zmqcy.compat import pyzmq_version_info as pyzmq_version_info
+from zmqcy import pyzmq_version as pyzmq_version
+from zmqcy import pyzmq_version_info as pyzmq_version_info
 from zmqcy import zmq_version as zmq_version
 from zmqcy import zmq_version_info as zmq_version_info
 from zmqcy.compat.core import VERSION_EXTRA as VERSION_EXTRA
