@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 
 import aio
 import pytest
@@ -138,6 +139,38 @@ def run():
         return done
 
     return execute
+
+
+class Outcome(list):
+    """What a call in a thread has returned or raised, once it has; who calls this waits for it."""
+
+    def __init__(self, function, arguments, options):
+        self.thread = threading.Thread(target=self.run, args=(function, arguments, options))
+        self.thread.start()
+
+    def run(self, function, arguments, options):
+        try:
+            self.append(function(*arguments, **options))
+        except BaseException as error:
+            self.append(error)
+
+    def __call__(self):
+        self.thread.join(20)
+        return self[0]
+
+
+@pytest.fixture
+def thread():
+    """A function that starts a call in a thread, and returns its Outcome."""
+    outcomes = []
+
+    def start(function, *arguments, **options):
+        outcomes.append(Outcome(function, arguments, options))
+        return outcomes[-1]
+
+    yield start
+    for outcome in outcomes:
+        outcome()
 
 
 @pytest.fixture

@@ -21,35 +21,6 @@ pytestmark = pytest.mark.usefixtures("flavour", "ctx")
 on_asyncio = pytest.mark.parametrize("flavour", ASYNCIO, indirect=True)
 
 
-@pytest.fixture
-def thread():
-    """A function that runs a call in a thread, and returns a list that will have what it returned or raised."""
-    threads = []
-
-    def start(function, *arguments, **options):
-        outcome = []
-
-        def call():
-            try:
-                outcome.append(function(*arguments, **options))
-            except BaseException as error:
-                outcome.append(error)
-
-        each = threading.Thread(target=call)
-        threads.append(each)
-        each.start()
-        return outcome
-
-    def join():
-        for each in threads:
-            each.join(20)
-            assert not each.is_alive()
-
-    start.join = join
-    yield start
-    join()
-
-
 # ------------------------------------------------------------------------------------------------ one state machine
 
 DISTURBANCES = {
@@ -419,9 +390,8 @@ def test_loops_in_threads_share_a_context(flavour, ctx, thread):
 
     ready = threading.Barrier(3)
     outcomes = [thread(work, number) for number in range(3)]
-    thread.join()
-    for [got] in outcomes:
-        assert got == [b"%d" % i for i in range(3) for _ in range(100)]
+    for outcome in outcomes:
+        assert outcome() == [b"%d" % i for i in range(3) for _ in range(100)]
 
 
 # ------------------------------------------------------------------------------------------------------------- ends

@@ -13,6 +13,8 @@ import uuid
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from leaving import peers_that_leave
+from waits import until_in_use
 
 import zmqcy
 
@@ -39,51 +41,12 @@ def alarm():
     signal.signal(signal.SIGALRM, previous)
 
 
-@pytest.fixture
-def thread():
-    """A function that starts a call in a thread, and returns a function that waits for what it returned or raised."""
-    threads = []
-
-    def start(function, *arguments, **options):
-        outcome = []
-
-        def call():
-            try:
-                outcome.append(function(*arguments, **options))
-            except BaseException as error:
-                outcome.append(error)
-
-        def result():
-            threads[place].join(20)
-            return outcome[0]
-
-        place = len(threads)
-        threads.append(threading.Thread(target=call))
-        threads[place].start()
-        return result
-
-    yield start
-    for each in threads:
-        each.join(20)
-        assert not each.is_alive()
-
-
 def raise_stop():
     raise Stop
 
 
-def wait_until_in_use(socket):
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            socket.poll(0)
-        except zmqcy.SocketInUse:
-            return
-    pytest.fail("the socket is never in use")
-
-
 def ring_in_use(socket):
-    wait_until_in_use(socket)
+    until_in_use(socket.poll, 0)
     os.kill(os.getpid(), signal.SIGALRM)
 
 
@@ -206,7 +169,7 @@ def test_a_batch_that_waits_for_its_first_message(pair, thread, call):
     with pytest.raises(zmqcy.TimedOut):
         getattr(pull, call)(timeout=20)
     result = thread(getattr(pull, call))
-    wait_until_in_use(pull)
+    until_in_use(pull.poll, 0)
     push.send(b"first")
     assert result() in ([b"first"], [[b"first"]])
 
@@ -458,7 +421,7 @@ def test_types_that_do_not_send_or_receive(socket):
 def test_a_second_thread_is_refused(near, thread, call):
     a, b = near(zmqcy.PAIR, zmqcy.PAIR)
     result = thread(a.recv)
-    wait_until_in_use(a)
+    until_in_use(a.poll, 0)
     for arguments in BATCHES[call]:
         with pytest.raises(zmqcy.SocketInUse, match=rf"{call} \(PAIR\)") as caught:
             getattr(a, call)(*arguments)
@@ -610,7 +573,7 @@ def test_the_count_after_ctrl_c(pair, thread, call):
 
     def strike():
         got = [pull.recv_multipart() for _ in range(40)]
-        wait_until_in_use(push)
+        until_in_use(push.poll, 0)
         os.kill(os.getpid(), signal.SIGINT)
         return got
 
@@ -631,7 +594,7 @@ def test_the_count_when_the_context_is_shut_down(socket, thread, call):
         messages = sent_messages(call, 3000)
         result = thread(getattr(push, call), messages)
         first = pull.recv_multipart()
-        wait_until_in_use(push)
+        until_in_use(push.poll, 0)
         context.shutdown()
         error = result()
         assert isinstance(error, zmqcy.ContextTerminated)
@@ -696,7 +659,7 @@ def test_a_list_that_changes_meanwhile(pair, thread):
     for call, batch, expected in [("send_many", given, messages), ("send_multipart_many", nested, kept)]:
         result = thread(getattr(push, call), batch)
         got = [pull.recv_multipart()]
-        wait_until_in_use(push)
+        until_in_use(push.poll, 0)
         for message in batch[1000:]:
             if isinstance(message, list):
                 message.clear()
@@ -824,30 +787,8 @@ def test_a_peer_that_goes_in_the_middle_tears_no_message(ctx, kind):
     receiver = {"PUSH": zmqcy.PULL, "DEALER": zmqcy.DEALER, "PAIR": zmqcy.PAIR}[kind]
     sender = ctx.socket(zmqcy.SocketType[kind], linger=0, sndhwm=10)
     sender.bind("tcp://127.0.0.1:*")
-    endpoint = sender.last_endpoint
-    stop, got = threading.Event(), []
-
-    def take(peer):
-        got.append([part[:1] for part in peer.recv_multipart()])
-
-    def peers():
-        with zmqcy.Context(linger=0) as other:
-            while not stop.is_set():
-                with other.socket(receiver, rcvtimeo=100) as peer, contextlib.suppress(zmqcy.Again):
-                    peer.connect(endpoint)
-                    for _ in range(3):
-                        take(peer)
-            with other.socket(receiver, rcvtimeo=500) as last:
-                last.connect(endpoint)
-                with contextlib.suppress(zmqcy.Again):
-                    while True:
-                        take(last)
-                sender.close()  # before its peer: libzmq may abort where both go in the middle of a message
-
-    thread = threading.Thread(target=peers)
-    thread.start()
     counts = []
-    try:
+    with peers_that_leave(sender, receiver) as got:
         deadline = time.monotonic() + 20
         while len(got) < 30 and time.monotonic() < deadline:
             with contextlib.suppress(zmqcy.Again):
@@ -856,9 +797,6 @@ def test_a_peer_that_goes_in_the_middle_tears_no_message(ctx, kind):
                         [[b"a" * 200_000, b"b" * 200_000, b"c", b"d" * 200_000]] * 20, timeout=300
                     )
                 )
-    finally:
-        stop.set()
-        thread.join()
     assert all(message == [b"a", b"b", b"c", b"d"] for message in got)
     assert 3 < len(got) <= sum(counts) + 20  # the last batch may have ended without an answer
 

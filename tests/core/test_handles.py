@@ -2,13 +2,12 @@
 
 import contextlib
 import gc
-import threading
-import time
 import weakref
 
 import pytest
 from rows import rows
 from test_lifetimes import CONTEXTS, SHADOWS
+from waits import until
 
 import zmqcy
 import zmqcy.asyncio
@@ -18,41 +17,15 @@ LIMIT = 10  # seconds
 
 
 @pytest.fixture
-def within():
+def within(thread):
     """A function that starts a call in a thread, and returns its outcome once another one finds it in the socket."""
-    threads = []
 
     def start(socket, call, *arguments):
-        outcome = []
-
-        def run():
-            try:
-                outcome.append(call(*arguments))
-            except zmqcy.ZMQError as error:
-                outcome.append(error)
-
-        thread = threading.Thread(target=run)
-        threads.append(thread)
-        thread.start()
+        outcome = thread(call, *arguments)
         until(socket._is_busy)
+        return outcome
 
-        def result():
-            thread.join(LIMIT)
-            return outcome[0]
-
-        return result
-
-    yield start
-    for each in threads:
-        each.join(LIMIT)
-        assert not each.is_alive()
-
-
-def until(condition):
-    deadline = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
+    return start
 
 
 def holding(pull, push, parts):

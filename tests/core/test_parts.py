@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from rows import rows
+from waits import until
 
 import zmqcy
 import zmqcy.asyncio
@@ -27,13 +28,6 @@ ROUNDS = 1000 if "ZMQCY_LONG" in os.environ else 20
 LIMIT = 10  # seconds
 KINDS = {"PUSH": zmqcy.PULL, "DEALER": zmqcy.DEALER}
 names = itertools.count()
-
-
-def until(condition):
-    deadline = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def ready(sender):

@@ -8,8 +8,9 @@ import weakref
 from datetime import timedelta
 
 import pytest
-from polling import LIMIT, Thing, at_least, in_use
+from polling import Thing
 from rows import rows
+from waits import LIMIT, at_least, until_in_use
 
 import zmqcy
 from zmqcy import POLLERR, POLLIN, POLLOUT, POLLPRI
@@ -66,7 +67,7 @@ def test_poll_of_one_socket_until_another_thread_sends(pair, pool):
     bound, connected = pair(zmqcy.PULL, zmqcy.PUSH)
 
     def send():
-        in_use(bound.getsockopt, zmqcy.EVENTS)
+        until_in_use(bound.getsockopt, zmqcy.EVENTS)
         connected.send(b"from the thread")
 
     sent = pool.submit(send)
@@ -449,7 +450,7 @@ def test_poll_until_another_thread_sends(pairs, pool, timeout):
     poller.register(bound, POLLIN)
 
     def send():
-        in_use(poller.poll, 0)
+        until_in_use(poller.poll, 0)
         connected.send(b"from the thread")
 
     sent = pool.submit(send)
@@ -464,7 +465,7 @@ def test_poll_until_another_thread_writes(socket, poller, pool, pipe):
     poller.register(reader, POLLIN)
 
     def write():
-        in_use(poller.poll, 0)
+        until_in_use(poller.poll, 0)
         writer.write(b"x")
 
     written = pool.submit(write)
@@ -482,7 +483,7 @@ def test_poll_until_room(socket, poller, pool):
     poller.register(push, POLLOUT)
 
     def read():
-        in_use(poller.poll, 0)
+        until_in_use(poller.poll, 0)
         return [pull.recv(), pull.recv()]
 
     done = pool.submit(read)

@@ -10,8 +10,9 @@ import weakref
 from contextlib import suppress
 
 import pytest
-from polling import LIMIT, Thing, at_least, crowd, in_epoll_sets, in_use
+from polling import Thing, crowd, in_epoll_sets
 from rows import rows
+from waits import LIMIT, at_least, until_in_use
 
 import zmqcy
 from zmqcy import POLLIN, POLLOUT
@@ -77,7 +78,7 @@ def test_a_thousand_sockets_wake_a_poll_that_sleeps(thousand, poller, pool):
     for number in (0, 500, 999):
 
         def send(number=number):
-            in_use(poller.poll, 0)
+            until_in_use(poller.poll, 0)
             thousand[number][1].send(b"%d" % number)
 
         sent = pool.submit(send)

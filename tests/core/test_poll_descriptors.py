@@ -4,7 +4,8 @@ import os
 import socket as sockets
 import time
 
-from polling import LIMIT, Thing
+from polling import Thing
+from waits import LIMIT
 
 import zmqcy
 from zmqcy import POLLERR, POLLIN, POLLOUT, POLLPRI

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, rule
-from polling import LIMIT, crowd
+from polling import crowd
 from rows import rows
+from waits import LIMIT
 
 import zmqcy
 from zmqcy import POLLIN, POLLOUT

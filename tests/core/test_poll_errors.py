@@ -4,8 +4,9 @@ import errno
 import threading
 
 import pytest
-from polling import LIMIT, Thing, at_least, in_use
+from polling import Thing
 from rows import rows
+from waits import LIMIT, at_least, until_in_use
 
 import zmqcy
 from zmqcy import POLLIN, POLLOUT, POLLPRI
@@ -63,7 +64,7 @@ def test_context_that_is_ended_during_the_poll(ctx, socket, poller, pool, who):
     assert poller.poll(0) == []
 
     def end():
-        in_use(*((poller.poll, 0) if who == "poller" else (pull.getsockopt, zmqcy.EVENTS)))
+        until_in_use(*((poller.poll, 0) if who == "poller" else (pull.getsockopt, zmqcy.EVENTS)))
         ctx.shutdown()
 
     ended = pool.submit(end)
@@ -77,7 +78,7 @@ def test_poller_in_two_threads(pair, poller, pool):
     poller.register(bound, POLLIN)
     assert poller.poll(0) == []
     done = pool.submit(poller.poll)
-    in_use(poller.poll, 0)
+    until_in_use(poller.poll, 0)
     for call, name in (
         (lambda: poller.poll(0), "poll"),
         (lambda: poller.poll(), "poll"),
@@ -100,7 +101,7 @@ def test_socket_in_another_thread(pair, poller, pool):
     poller.register(bound, POLLIN)
     assert poller.poll(0) == []
     done = pool.submit(bound.recv)
-    in_use(bound.getsockopt, zmqcy.EVENTS)
+    until_in_use(bound.getsockopt, zmqcy.EVENTS)
     with pytest.raises(zmqcy.SocketInUse, match=r"^poll \(PULL\): "):
         poller.poll(0)
     with pytest.raises(zmqcy.SocketInUse, match=r"^poll \(PULL\): "):

@@ -5,8 +5,8 @@ import select
 from datetime import timedelta
 
 import pytest
-from polling import LIMIT, at_least
 from rows import rows
+from waits import LIMIT, at_least
 
 import zmqcy
 from zmqcy import POLLOUT

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from leaving import peers_that_leave
 from wire import shaken
 
 import zmqcy
@@ -422,43 +423,14 @@ def test_a_peer_that_goes_in_the_middle_tears_no_message(ctx, kind):
     receiver = {"PUSH": zmqcy.PULL, "DEALER": zmqcy.DEALER, "PAIR": zmqcy.PAIR}[kind]
     sender = ctx.socket(zmqcy.SocketType[kind], linger=0, sndhwm=10)
     sender.bind("tcp://127.0.0.1:*")
-    stop = threading.Event()
-    torn, whole = [], []
-
-    def take(peer):
-        message = peer.recv_multipart()
-        (whole if [part[:1] for part in message] == [b"a", b"b", b"c", b"d"] else torn).append(message)
-
-    def peers():
-        with zmqcy.Context(linger=0) as other:
-            while not stop.is_set():
-                with other.socket(receiver, rcvtimeo=200) as peer, contextlib.suppress(zmqcy.Again):
-                    peer.connect(endpoint)
-                    for _ in range(3):
-                        take(peer)
-            with other.socket(receiver, rcvtimeo=500) as last:
-                last.connect(endpoint)
-                with contextlib.suppress(zmqcy.Again):
-                    while True:
-                        take(last)
-                sender.close()  # before its peer: libzmq may abort where both go in the middle of a message
-
-    endpoint = sender.last_endpoint
-    thread = threading.Thread(target=peers)
-    thread.start()
     parts = [b"a" * 300_000, b"b" * 300_000, b"c" * 300_000, b"d" * 300_000]
-    try:
+    with peers_that_leave(sender, receiver) as got:
         deadline = time.monotonic() + 20
-        while len(whole) < 30 and time.monotonic() < deadline:
-            try:
+        while len(got) < 30 and time.monotonic() < deadline:
+            with contextlib.suppress(zmqcy.Again):
                 sender.send_multipart(parts, timeout=1000)
-            except zmqcy.Again:
-                continue
-    finally:
-        stop.set()
-        thread.join()
-    assert not torn
-    assert len(whole) > 3
+    assert all(message == [b"a", b"b", b"c", b"d"] for message in got)
+    assert len(got) > 3
 
 
 @pytest.mark.slow

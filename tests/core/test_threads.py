@@ -5,34 +5,9 @@ import time
 
 import pytest
 from memory import INSTRUMENTED
+from waits import until_in_use
 
 import zmqcy
-
-
-def blocked(function, *arguments):
-    """Start a call in a thread; return the thread and a list that gets what it returned or raised."""
-    outcome = []
-
-    def call():
-        try:
-            outcome.append(function(*arguments))
-        except BaseException as error:
-            outcome.append(error)
-
-    thread = threading.Thread(target=call)
-    thread.start()
-    return thread, outcome
-
-
-def wait_until_in_use(socket):
-    deadline = time.monotonic() + 10
-    while time.monotonic() < deadline:
-        try:
-            socket.poll(0)
-        except zmqcy.SocketInUse:
-            return
-    pytest.fail("the socket is never in use")
-
 
 CALLS = {
     "send": lambda s: s.send(b""),
@@ -55,51 +30,46 @@ CALLS = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_second_thread_is_refused(near, call):
+def test_a_second_thread_is_refused(near, thread, call):
     a, b = near(zmqcy.PAIR, zmqcy.PAIR)
-    thread, outcome = blocked(a.recv)
-    wait_until_in_use(a)
+    outcome = thread(a.recv)
+    until_in_use(a.poll, 0)
     with pytest.raises(zmqcy.SocketInUse, match=r"\(PAIR\): another thread is in a call on this socket") as caught:
         CALLS[call](a)
     assert caught.value.errno == 16
     b.send(b"unharmed")
-    thread.join(10)
-    assert outcome == [b"unharmed"]
+    assert outcome() == b"unharmed"
     assert a.poll(0) == 0
 
 
 @pytest.mark.parametrize(
     "function", [lambda s: s.recv_multipart(), lambda s: s.poll(), lambda s: s.recv_into(bytearray(9))]
 )
-def test_every_call_that_waits_marks_the_socket(near, function):
+def test_every_call_that_waits_marks_the_socket(near, thread, function):
     a, b = near(zmqcy.PAIR, zmqcy.PAIR)
-    thread, outcome = blocked(function, a)
-    wait_until_in_use(a)
+    outcome = thread(function, a)
+    until_in_use(a.poll, 0)
     b.send(b"x")
-    thread.join(10)
-    assert len(outcome) == 1
-    assert not isinstance(outcome[0], BaseException)
+    assert not isinstance(outcome(), BaseException)
 
 
-def test_a_send_that_waits_marks_the_socket(socket):
+def test_a_send_that_waits_marks_the_socket(socket, thread):
     push = socket(zmqcy.PUSH)
     push.bind("inproc://late")
-    thread, outcome = blocked(push.send, b"x")
-    wait_until_in_use(push)
+    outcome = thread(push.send, b"x")
+    until_in_use(push.poll, 0)
     pull = socket(zmqcy.PULL)
     pull.connect("inproc://late")
     assert pull.recv() == b"x"
-    thread.join(10)
-    assert outcome == [None]
+    assert outcome() is None
 
 
-def test_repr_of_a_socket_in_use(pair):
+def test_repr_of_a_socket_in_use(pair, thread):
     a, b = pair(zmqcy.PAIR, zmqcy.PAIR)
-    thread, _ = blocked(a.recv)
-    wait_until_in_use(a)
+    thread(a.recv)
+    until_in_use(a.poll, 0)
     assert repr(a) == "<zmqcy.socket.Socket PAIR>"
     b.send(b"")
-    thread.join(10)
 
 
 def test_a_socket_goes_from_thread_to_thread(pair):

@@ -10,6 +10,7 @@ import time
 
 import pytest
 from rows import rows
+from waits import until_in_use
 
 import zmqcy
 
@@ -367,14 +368,7 @@ def test_closed_sockets(ctx):
 def test_the_sockets_of_a_device_are_in_use(device):
     device(zmqcy.PULL, zmqcy.PUSH)
     for each in device.sockets:
-        deadline = time.monotonic() + 10
-        while time.monotonic() < deadline:
-            try:
-                each.poll(0)
-            except zmqcy.SocketInUse:
-                break
-        else:
-            pytest.fail("never in use")
+        until_in_use(each.poll, 0)
         with pytest.raises(zmqcy.SocketInUse, match="close"):
             each.close()
 

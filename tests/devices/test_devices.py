@@ -14,6 +14,7 @@ from datetime import datetime, timezone
 import pytest
 from paths import ROOT
 from rows import rows
+from waits import until
 
 import zmqcy.asyncio
 from zmqcy.devices import Device
@@ -67,13 +68,6 @@ def peers(socket):
         return made
 
     return peers
-
-
-def until(condition):
-    deadline = time.monotonic() + LIMIT / 1000
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
 
 
 def numbers(pull, count):

@@ -4,10 +4,10 @@ import os
 import signal
 import struct
 import threading
-import time
 
 import pytest
 from rows import rows
+from waits import until
 
 import zmqcy
 
@@ -80,13 +80,6 @@ class Run:
         if self.thread is not None and self.thread.is_alive():
             self.command(b"TERMINATE")
             self.join()
-
-
-def until(condition):
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 def leave_no_room(run):

@@ -1,32 +1,10 @@
-"""What the tests of polls, and the processes that they start, do again and again."""
+"""What is polled: objects with a descriptor, and many sockets; what the epoll sets of a process have."""
 
 import itertools
-import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
 
 import zmqcy
-
-LIMIT = 10_000  # ms that may pass until something is seen
-
-
-@contextmanager
-def at_least(milliseconds):
-    """Check that a block takes some time."""
-    start = time.monotonic()
-    yield
-    assert time.monotonic() - start >= milliseconds / 1000
-
-
-def in_use(call, *arguments):
-    """Make a call again and again until it meets another thread."""
-    deadline = time.monotonic() + LIMIT / 1000
-    while time.monotonic() < deadline:
-        try:
-            call(*arguments)
-        except zmqcy.SocketInUse:
-            return
-    raise AssertionError("the other thread did not come")
 
 
 class Thing:

@@ -4,10 +4,10 @@ import gc
 import json
 import re
 import threading
-import time
 
 import pytest
 from paths import ROOT
+from waits import until
 
 pytest.importorskip("prometheus_client", reason="the extra [metrics] is not installed")
 from prometheus_client import REGISTRY, CollectorRegistry, generate_latest
@@ -43,13 +43,6 @@ def value(registry, metric, /, **labels):
 
 def of_sockets(registry):
     return {dict(labels)["name"] for name, *labels in scrape(registry) if name.startswith("zmqcy_socket")}
-
-
-def until(condition):
-    deadline = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.005)
 
 
 def test_a_socket(near, registry):

@@ -16,6 +16,7 @@ from types import SimpleNamespace
 
 import pytest
 from rows import rows
+from waits import until
 
 pytest.importorskip("prometheus_client", reason="the extra [web] is not installed")
 pytest.importorskip("starlette", reason="the extra [web] is not installed")
@@ -64,13 +65,6 @@ def ask(server, method, path, headers=(), body=None):
 
 def connected(server):
     return sockets.create_connection(("127.0.0.1", port(server)), timeout=LIMIT)
-
-
-def until(condition):
-    deadline = time.monotonic() + LIMIT
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def clients(server):
