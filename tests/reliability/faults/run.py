@@ -13,7 +13,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from programs import LONG, PROGRAMS
+from program import LONG
+from programs import PROGRAMS
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "reliability.md"
 BEGIN, END = "<!-- table: made by `make faults` -->\n", "<!-- end of table -->\n"
