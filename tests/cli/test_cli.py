@@ -9,53 +9,14 @@ import select
 import signal
 import stat
 import subprocess
-import sys
 
 import pytest
+from commands import ANY, COMMAND, LIMIT, cli, closed, fails, read
 from rows import rows
 
 import zmqcy
 
 pytest.importorskip("click", reason="the extra [cli] is not installed")
-COMMAND = [sys.executable, "-m", "zmqcy"]
-LIMIT = 30  # seconds until a command that hangs fails the test
-
-
-def cli(*arguments, data=b"", **options):
-    """Run a command to its end; return the finished process with its output as bytes."""
-    return subprocess.run([*COMMAND, *map(str, arguments)], input=data, capture_output=True, timeout=LIMIT, **options)
-
-
-def fails(done, code, *words):
-    """Assert that a command ended with a code and one line that has all of the words."""
-    text = done.stderr.decode()
-    assert done.returncode == code, text
-    assert "Traceback" not in text
-    assert len([line for line in text.splitlines() if not line.startswith("ready ")]) == 1, text
-    for word in words:
-        assert word in text
-
-
-@pytest.fixture
-def start():
-    """A function that starts a command and waits until it is ready; gives the process and its first endpoint."""
-    processes = []
-
-    def begin(*arguments, **options):
-        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-        process = subprocess.Popen([*COMMAND, *map(str, arguments)], **pipes)
-        processes.append(process)
-        line = process.stderr.readline().split()
-        assert line[:1] == [b"ready"], line
-        return process, line[1].decode()
-
-    yield begin
-    for process in processes:
-        process.kill()
-        process.communicate()
-
-
-ANY = "tcp://127.0.0.1:*"
 
 
 def test_info():
@@ -95,7 +56,7 @@ def test_without_the_extra(run, missing):
 def test_lines(start, kinds):
     receiver, endpoint = start("recv", kinds[1], f"@{ANY}", "--count", 1000)
     lines = b"".join(b"%d\n" % i for i in range(1000))
-    assert cli("send", kinds[0], f">{endpoint}", data=lines).returncode == 0
+    assert cli("send", kinds[0], f">{endpoint}", input=lines).returncode == 0
     assert receiver.communicate(timeout=LIMIT) == (lines, b"")
     assert receiver.returncode == 0
 
@@ -128,7 +89,7 @@ def test_any_bytes_come_through(start, name):
         text, _ = first.communicate(timeout=LIMIT)
         pull = ctx.socket(zmqcy.PULL, rcvtimeo=LIMIT * 1000)
         pull.bind(ANY)
-        assert cli("send", "push", pull.last_endpoint, "--format", name, data=text).returncode == 0
+        assert cli("send", "push", pull.last_endpoint, "--format", name, input=text).returncode == 0
         assert [pull.recv_multipart() for _ in messages] == messages
     if name == "json":
         lines = [json.loads(line) for line in text.splitlines()]
@@ -145,7 +106,7 @@ def test_files_and_raw(start, tmp_path):
 
 def test_router_and_multipart(start):
     receiver, endpoint = start("recv", "router", ANY, "--multipart", "--count", 1)
-    assert cli("send", "dealer", endpoint, "--multipart", data=b"one\t\ttwo\n").returncode == 0
+    assert cli("send", "dealer", endpoint, "--multipart", input=b"one\t\ttwo\n").returncode == 0
     assert receiver.communicate(timeout=LIMIT)[0].split(b"\t", 1)[1] == b"one\t\ttwo\n"
 
 
@@ -157,7 +118,7 @@ def test_publisher_waits_for_subscriptions(start):
         endpoint = port.last_endpoint
     subscriber, _ = start("sub", endpoint, "--topic", "a", "--topic", "b", "--count", 10_000)
     lines = b"".join(b"%s %d\n" % (b"abc"[i % 3 : i % 3 + 1], i) for i in range(15_000))
-    sender = cli("send", "pub", endpoint, "--wait", 2, data=lines)
+    sender = cli("send", "pub", endpoint, "--wait", 2, input=lines)
     assert sender.returncode == 0, sender.stderr
     wanted = b"".join(line for line in lines.splitlines(True) if line[:1] in b"ab")
     assert subscriber.communicate(timeout=LIMIT)[0] == wanted
@@ -190,7 +151,7 @@ def test_what_was_not_handed_over_is_told():
 def test_requests(start):
     server, endpoint = start("echo", ANY)
     assert cli("req", endpoint, "hello", "world").stdout == b"hello\nworld\n"
-    assert cli("req", endpoint, "--json", data=b'["a", {"base64": "/w=="}]\n').stdout == b'["a", {"base64": "/w=="}]\n'
+    assert cli("req", endpoint, "--json", input=b'["a", {"base64": "/w=="}]\n').stdout == b'["a", {"base64": "/w=="}]\n'
     found = json.loads(cli("ping", endpoint, "--count", 20, "--json").stdout)
     assert found["count"] == 20
     assert 0 < found["min_us"] <= found["p50_us"] <= found["p99_us"] <= found["max_us"]
@@ -243,12 +204,6 @@ def test_broken_pipe_of_a_command_that_only_writes():
     assert (done.returncode, done.stderr) == (141, b"")
 
 
-def closed(redirection, *arguments):
-    """Run a command with a stream that the shell has closed."""
-    line = ["sh", "-c", f'exec "$@" {redirection}', "sh", *COMMAND, *arguments]
-    return subprocess.run(line, capture_output=True, timeout=LIMIT)
-
-
 def test_closed_streams():
     fails(closed("<&-", "send", "push", ANY, "--bind"), 1, "stdin is closed")
     fails(closed(">&-", "recv", "pull", ANY), 1, "stdout is closed")
@@ -269,7 +224,7 @@ def test_bad_input(data, name, words):
     with zmqcy.Context() as ctx:
         pull = ctx.socket(zmqcy.PULL, rcvtimeo=LIMIT * 1000)
         pull.bind(ANY)
-        fails(cli("send", "push", pull.last_endpoint, "--format", name, data=data), 1, words)
+        fails(cli("send", "push", pull.last_endpoint, "--format", name, input=data), 1, words)
         if data[:1] == b'"':  # what stands before the error went
             assert pull.recv() == b"a"
 
@@ -363,13 +318,7 @@ def test_progress_on_a_terminal_only(start):
     os.close(slave)
     sender.stdin.write(b"a\nb\nc\n")
     sender.stdin.close()
-    shown = b""
-    while select.select([master], [], [], LIMIT)[0]:
-        try:
-            shown += os.read(master, 4096)
-        except OSError:  # EIO: the other end is closed
-            break
-    os.close(master)
+    shown = read(master)
     assert sender.wait(LIMIT) == 0
     assert b"3 sent" in shown
     assert receiver.communicate(timeout=LIMIT) == (b"a\nb\nc\n", b"")

@@ -4,14 +4,15 @@ import json
 import os
 import pty
 import re
-import select
 import signal
 import subprocess
-import sys
 import time
 from contextlib import suppress
+from functools import partial
 
+import commands
 import pytest
+from commands import ANY, COMMAND, LIMIT, read
 from rows import rows
 
 import zmqcy
@@ -19,36 +20,17 @@ import zmqcy
 pytest.importorskip("click", reason="the extra [cli] is not installed")
 
 pytestmark = pytest.mark.slow
-COMMAND = [sys.executable, "-m", "zmqcy"]
-LIMIT = 50  # seconds until a command that hangs fails the test
-ANY = "tcp://127.0.0.1:*"
 linux = pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="processes are watched by /proc")
 FEW = ["--size", "8,1000", "--count", 300, "--rounds", 2]
 
 
-def cli(*arguments, **options):
-    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, timeout=LIMIT, text=True, **options)
+cli = partial(commands.cli, text=True)
 
 
 @pytest.fixture
-def start():
+def start(start):
     """A function that starts `zmqcy bench`; with --local it waits until that is ready, and gives the endpoint too."""
-    processes = []
-
-    def begin(*arguments):
-        words = [*COMMAND, "bench", *map(str, arguments)]
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        processes.append(process)
-        if "--local" not in arguments:
-            return process
-        line = process.stderr.readline().split()
-        assert line[:1] == ["ready"], line
-        return process, line[1]
-
-    yield begin
-    for process in processes:
-        process.kill()
-        process.communicate()
+    return lambda *arguments: start("bench", *arguments, ready="--local" in arguments, text=True)
 
 
 def fails(done, *words):
@@ -150,13 +132,7 @@ def test_bar_and_table_on_a_terminal():
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120"}
     process = subprocess.Popen(words, stdin=slave, stdout=slave, stderr=slave, env=environment)
     os.close(slave)
-    shown = b""
-    while select.select([master], [], [], LIMIT)[0]:
-        try:
-            shown += os.read(master, 4096)
-        except OSError:  # EIO: the other end is closed
-            break
-    os.close(master)
+    shown = read(master)
     assert process.wait(LIMIT) == 0
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", shown.decode())
     assert "0/4" in text and "4/4" in text

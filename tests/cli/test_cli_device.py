@@ -18,6 +18,7 @@ import time
 from contextlib import suppress
 
 import pytest
+from commands import ANY, COMMAND, LIMIT, cli, closed, fails
 from paths import ROOT
 from rows import rows
 
@@ -26,7 +27,6 @@ from zmqcy.auth import Certificate
 from zmqcy.devices import Device
 
 pytest.importorskip("click", reason="the extra [cli] is not installed")
-from test_cli import ANY, COMMAND, LIMIT, cli, closed, fails
 
 pytestmark = pytest.mark.slow
 

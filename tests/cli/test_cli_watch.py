@@ -6,39 +6,25 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 
+import commands
 import pytest
+from commands import ANY, LIMIT
 from rows import rows
 
 import zmqcy
 
 pytest.importorskip("click", reason="the extra [cli] is not installed")
-COMMAND = [sys.executable, "-m", "zmqcy"]
-LIMIT = 30  # seconds until a command that hangs fails the test
-ANY = "tcp://127.0.0.1:*"
 
 
-def cli(*arguments, **options):
-    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, timeout=LIMIT, text=True, **options)
+cli = partial(commands.cli, text=True)
 
 
 @pytest.fixture
-def start():
+def start(start):
     """A function that starts `zmqcy watch` and waits until it is ready; gives the process and its first endpoint."""
-    processes = []
-
-    def begin(*arguments):
-        words = [*COMMAND, "watch", *map(str, arguments)]
-        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        processes.append(process)
-        line = process.stderr.readline().split()
-        assert line[:1] == ["ready"], line
-        return process, line[1]
-
-    yield begin
-    for process in processes:
-        process.kill()
-        process.communicate()
+    return lambda *arguments: start("watch", *arguments, text=True)
 
 
 @pytest.fixture
