@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
-from dataclasses import dataclass
 from errno import EIO
 from types import FrameType
 from typing import Any
@@ -23,7 +22,7 @@ import click
 
 from zmqcy._proxy import unfit
 from zmqcy.cli import formats, signals, systemd
-from zmqcy.cli.sockets import Endpoint, Failure
+from zmqcy.cli.sockets import Endpoint, Failure, key_pair
 from zmqcy.constants import DeviceType, SocketType
 from zmqcy.devices import Device, Flow, Statistics
 
@@ -94,55 +93,32 @@ def _served(device: Device, address: str | None, name: str, token: str | None) -
         raise Failure(f"--metrics: {getattr(error, 'strerror', None) or error}") from error
 
 
-@dataclass
-class Authentication:
-    """Who may connect to the sides that bind, as the options of the command say."""
+def _authentication(
+    allow: tuple[str, ...], deny: tuple[str, ...], passwords: str | None, certificates: str | None, key: str | None
+) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """Return the arguments of the Authenticator, or None, and the options of sides that bind."""
+    if not any((allow, deny, passwords, certificates, key)):
+        return None, {}
+    if passwords and (certificates or key):
+        raise click.UsageError("--passwords or --certificates: a socket has one mechanism")
+    if bool(certificates) is not bool(key):
+        raise click.UsageError("--certificates needs --server-key, and the other way round")
+    rules: dict[str, Any] = {"allow": allow or None, "deny": deny}
+    options: dict[str, Any] = {"zap_domain": "device"}
+    if passwords:
+        return {**rules, "plain": passwords}, {**options, "plain_server": True}
+    if key:
+        _, secret = key_pair(key)
+        return {**rules, "curve": certificates}, {**options, "curve_server": True, "curve_secretkey": secret}
+    return {**rules, "null": True}, options
 
-    allow: tuple[str, ...]
-    deny: tuple[str, ...]
-    passwords: str | None
-    certificates: str | None
-    key: str | None
 
-    def __bool__(self) -> bool:
-        return any((self.allow, self.deny, self.passwords, self.certificates, self.key))
-
-    def rules(self) -> dict[str, Any] | None:
-        """Return the arguments of the Authenticator, or None where anybody may connect."""
-        if not self:
-            return None
-        if self.passwords and (self.certificates or self.key):
-            raise click.UsageError("--passwords or --certificates: a socket has one mechanism")
-        if bool(self.certificates) is not bool(self.key):
-            raise click.UsageError("--certificates needs --server-key, and the other way round")
-        rules: dict[str, Any] = {"allow": self.allow or None, "deny": self.deny}
-        if self.passwords:
-            return {**rules, "plain": self.passwords}
-        if self.certificates:
-            return {**rules, "curve": self.certificates}
-        return {**rules, "null": True}
-
-    def options(self, name: str, endpoints: list[str] | None) -> dict[str, Any]:
-        """Return the options of a side: those of a server if it binds."""
-        connects = [each.startswith(">") for each in endpoints or ()]
-        if not self or all(connects):
-            return {}
-        if any(connects):
-            raise click.UsageError(f"{name}: with authentication a side binds or connects, but not both")
-        options: dict[str, Any] = {"zap_domain": "device"}
-        if self.passwords:
-            return {**options, "plain_server": True}
-        if self.key:
-            from zmqcy.auth import Certificate
-
-            try:
-                secret = Certificate.load(self.key).secret
-            except ValueError as error:
-                raise Failure(f"--server-key: {error}") from None
-            if secret is None:
-                raise Failure(f"--server-key: {self.key} has no secret key")
-            return {**options, "curve_server": True, "curve_secretkey": secret}
-        return options
+def _if_bound(name: str, endpoints: list[str], options: dict[str, Any]) -> dict[str, Any]:
+    """Return the options of a server for a side that binds."""
+    connects = [each.startswith(">") for each in endpoints]
+    if options and any(connects) and not all(connects):
+        raise click.UsageError(f"{name}: with authentication a side binds or connects, but not both")
+    return {} if all(connects) else options
 
 
 # ---------------------------------------------------------------------------------------------------------- the numbers
@@ -207,13 +183,12 @@ class Table:
 
         self.name = name
         self.places = "\n".join(f"{side}: {' '.join(each)}" for side, each in endpoints.items())
-        self.rates = Rates()
         # It is one; asked again after it has gone, it says no, and rich would write nothing and not fail.
         console = Console(file=open(1, "w", closefd=False), force_terminal=True)  # noqa: SIM115  # ends with the process
         self.live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
         self.live.start()
 
-    def show(self, numbers: Statistics) -> None:
+    def show(self, numbers: Statistics, rates: list[tuple[float, float]]) -> None:
         from rich.table import Table
         from rich.text import Text
 
@@ -222,15 +197,10 @@ class Table:
         table.add_column("direction")
         for column in ("messages/s", "MB/s", "messages", "MB", "full"):
             table.add_column(column, justify="right")
-        for (words, attribute), rate in zip(DIRECTIONS.items(), self.rates(numbers), strict=True):
+        for (words, attribute), (messages, octets) in zip(DIRECTIONS.items(), rates, strict=True):
             flow: Flow = getattr(numbers, attribute)
-            figures = (
-                f"{rate[0]:,.0f}",
-                f"{rate[1] / 1e6:,.1f}",
-                f"{flow.messages_out:,}",
-                f"{flow.bytes_out / 1e6:,.1f}",
-            )
-            table.add_row(words, *figures, f"{flow.full:,}")
+            rate = f"{messages:,.0f}", f"{octets / 1e6:,.1f}"
+            table.add_row(words, *rate, f"{flow.messages_out:,}", f"{flow.bytes_out / 1e6:,.1f}", f"{flow.full:,}")
         self.live.update(table, refresh=True)
 
     def line(self, text: str) -> None:
@@ -342,25 +312,24 @@ class Reports:
     def _jobs(self) -> dict[Callable[[], None], float]:
         """Return what is done again and again, and how many seconds lie between."""
         jobs: dict[Callable[[], None], float] = {}
-        if not self.lost and self.shows:
-            if self.table is None:
-                self.table = Table(self.name, self.device.endpoints)
-                self._refresh()
-            jobs[self._refresh] = self.every or 1
-        elif not self.lost and self.every:
-            jobs[self._lines] = self.every
+        if not self.lost and self.shows and self.table is None:
+            self.table = Table(self.name, self.device.endpoints)
+            self._show()
+        if not self.lost and (self.shows or self.every):
+            jobs[self._show] = self.every or 1
         if systemd.listens():
             jobs[self._status] = STATUS
             if watchdog := systemd.watchdog():
                 jobs[self._watchdog] = watchdog
         return jobs
 
-    def _refresh(self) -> None:
-        assert self.table is not None
-        self.table.show(self.device.statistics())
-
-    def _lines(self) -> None:
-        self.line(self.rates(self.device.statistics()))
+    def _show(self) -> None:
+        numbers = self.device.statistics()
+        rates = self.rates(numbers)
+        if self.table is not None:
+            self.table.show(numbers, rates)
+        else:
+            self.line(rates)
 
     def _status(self) -> None:
         systemd.notify(f"STATUS={_in_words(self.name, self.device.statistics())}")
@@ -540,11 +509,10 @@ def device(
     time. On a terminal a table shows them.
     """
     formats.stdout()
-    authentication = Authentication(allow, deny, passwords, certificates, server_key)
     if config is not None:
         if kind is not None or capture is not None or io_threads is not None:
             raise click.UsageError("--config takes the place of KIND, FRONT, BACK, --capture and --io-threads")
-        if authentication:
+        if any((allow, deny, passwords, certificates, server_key)):
             raise click.UsageError("--config takes the place of options for authentication: a table authentication")
         made = _configured(config)
         name = name or os.path.splitext(os.path.basename(config))[0]
@@ -553,17 +521,16 @@ def device(
     else:
         # The bound ends it before, and says so. This is for a device that ends by an error.
         linger = {"linger": int(bound) + 1000}
-        rules = authentication.rules()
-        captured = authentication.options("--capture", capture) if capture else {}
+        rules, options = _authentication(allow, deny, passwords, certificates, server_key)
         try:
             made = Device(
                 kind,
                 front,
                 back,
-                front_options={**linger, **authentication.options("FRONT", front)},
-                back_options={**linger, **authentication.options("BACK", back)},
+                front_options={**linger, **_if_bound("FRONT", front, options)},
+                back_options={**linger, **_if_bound("BACK", back, options)},
                 capture=capture,
-                capture_options=captured or None,
+                capture_options=_if_bound("--capture", capture, options) if capture else None,
                 io_threads=io_threads or 1,
                 authentication=rules,
             )

@@ -1,7 +1,7 @@
 """Sockets of commands: endpoints with prefixes, what is said when one is ready, and errors that say where."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import click
@@ -29,6 +29,17 @@ class Endpoint(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # gen
 
 class Failure(click.ClickException):
     """A failure that is told in one line; the exit code is 1."""
+
+
+def key_pair(path: str) -> tuple[bytes, bytes]:
+    """Return the public and the secret key of a file."""
+    from zmqcy.auth import Certificate
+
+    with suppress(ValueError):
+        found = Certificate.load(path)
+        if found.secret is not None:
+            return found.public, found.secret
+    raise Failure(f"{path}: no file with a secret key, as `zmqcy curve-keygen --file` writes it")
 
 
 def within(timeout: float | None) -> str:

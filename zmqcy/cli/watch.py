@@ -9,10 +9,9 @@ import click
 from click.shell_completion import CompletionItem
 
 import zmqcy
-from zmqcy.auth import Certificate
 from zmqcy.cli import formats, signals
 from zmqcy.cli.messages import bind_option, endpoints_argument, quiet_option, ready, timeout_option
-from zmqcy.cli.sockets import Failure, opened, within
+from zmqcy.cli.sockets import Failure, key_pair, opened, within
 from zmqcy.constants import Event
 from zmqcy.monitor import Monitor, SocketEvent
 
@@ -67,16 +66,7 @@ def curve_options(server: bytes | None, path: str | None) -> dict[str, Any]:
         if path is not None:
             raise click.UsageError("--curve-file needs --curve-server")
         return {}
-    if path is None:
-        public, secret = zmqcy.curve_keypair()
-    else:
-        try:
-            found = Certificate.load(path)
-        except ValueError:
-            found = None
-        if found is None or found.secret is None:
-            raise Failure(f"{path}: no file with a secret key, as `zmqcy curve-keygen --file` writes it")
-        public, secret = found.public, found.secret
+    public, secret = zmqcy.curve_keypair() if path is None else key_pair(path)
     return {"curve_serverkey": server, "curve_publickey": public, "curve_secretkey": secret}
 
 
