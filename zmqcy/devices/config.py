@@ -6,6 +6,7 @@ itself looks at the values of `Any`.
 
 # Types that are made from tables:
 # mypy: disable-error-code="valid-type,misc"
+# pyright: reportInvalidTypeForm=false
 
 import os
 import re
