@@ -10,6 +10,7 @@ cdef class Context:
     cdef bint is_shadow
     cdef Context original  # what a shadow is of, where that is a context of ours
     cdef nsec spin_bound   # of new sockets
+    cdef bint unchecked    # whether the first socket finds out what libzmq's threads need
     cdef object woken      # the other end of the waker
     cdef list ends         # sockets that libzmq will write to when others are gone
     cdef set bound         # names of inproc that its sockets have

@@ -35,6 +35,14 @@ cdef enum:
 cdef bint malloc_taught = False
 
 
+def _teach_malloc():
+    """Let malloc keep the memory of large messages, once."""
+    global malloc_taught
+    if not malloc_taught:
+        malloc_taught = True
+        teach_malloc()
+
+
 # ------------------------------------------------------------------------------------------------------------- contexts
 
 cdef class Context:
@@ -53,14 +61,10 @@ cdef class Context:
 
     @critical_section
     def __init__(self, io_threads=1):
-        global malloc_taught
         cdef void *handle
         cdef int threads = to_int(io_threads, "Context", "io_threads")
         if self.ending is not NULL:
             raise RuntimeError("Context: already initialised")
-        if not malloc_taught:
-            malloc_taught = True
-            teach_malloc()
         handle = zmq_ctx_new()
         if handle is NULL:
             fail("Context", NO_TYPE, None)
@@ -111,6 +115,15 @@ cdef class Context:
     @spin.setter
     def spin(self, microseconds):
         self.spin_bound = to_spin(microseconds)
+
+    @property
+    def check_limits(self):
+        """bool: whether the first socket raises where the process lacks threads or file descriptors for libzmq."""
+        return not self.root().unchecked
+
+    @check_limits.setter
+    def check_limits(self, value):
+        self.root().unchecked = not value
 
     @property
     @critical_section
@@ -543,7 +556,7 @@ cdef int prepare_threads(Context context) except -1:
     cdef Ending *ending = context.ending
     cdef sigset mask
     cdef int threads, need, got, code
-    if ending.running:
+    if ending.running or context.unchecked:
         return 0
     threads = zmq_ctx_get(ending.handle, ZMQ_IO_THREADS)
     need = 2 * threads + 8

@@ -31,10 +31,11 @@ class Context(_context.Context):
         How many threads move messages; 0 is enough for inproc. Or a context to shadow.
     shadow : int or object, optional
         What `shadow` takes, to make a shadow.
-    tuned : bool, default False
-        Move more bytes at a time than libzmq does, which pays for messages of 1 KiB and more over tcp and ipc: new
-        sockets have an `in_batch_size` and an `out_batch_size` of 96 KiB, and a connection needs up to so much more
-        memory in each direction. A libzmq without drafts cannot; the attribute `tuned` tells whether it is so.
+    tuned : bool, optional
+        True: move more bytes at a time than libzmq does, which pays for messages of 1 KiB and more over tcp and ipc.
+        New sockets have an `in_batch_size` and an `out_batch_size` of 96 KiB, and a connection needs up to so much
+        more memory in each direction. A libzmq without drafts cannot; the attribute `tuned` tells whether it is so.
+        False: leave malloc alone, too, which by default keeps up to 32 MiB of free memory for large messages (glibc).
     **options
         Options, as attributes.
 
@@ -55,12 +56,14 @@ class Context(_context.Context):
     __slots__ = ("_defaults",)
     _socket_class = Socket
 
-    def __init__(self, io_threads=1, shadow=None, *, tuned=False, **options):
+    def __init__(self, io_threads=1, shadow=None, *, tuned=None, **options):
         if isinstance(io_threads, _context.Context):
             shadow = io_threads
         if shadow:
             self._adopt(shadow)
         else:
+            if tuned is not False:
+                _context._teach_malloc()
             super().__init__(io_threads)
         self._defaults = {}
         if tuned:

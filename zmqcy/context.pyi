@@ -15,6 +15,7 @@ _Made = TypeVar("_Made")
 class _ContextOptions(TypedDict, total=False):
     identity: Buffer
     spin: float
+    check_limits: bool
     # generated: begin keywords
     max_sockets: int
     thread_priority: int
@@ -139,7 +140,7 @@ class Context(_context.Context):
         io_threads: int | _context.Context = 1,
         shadow: int | _HasUnderlying | None = None,
         *,
-        tuned: bool = False,
+        tuned: bool | None = None,
         **options: Unpack[_ContextOptions],
     ) -> None: ...
     @property

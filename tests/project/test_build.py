@@ -33,7 +33,7 @@ def build(tmp_path, *arguments, env):
 
 
 @pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler here")
-@pytest.mark.parametrize("source", ["zmqcy/_system.h", "benchmarks/baseline.c", "tests/shim.c"])
+@pytest.mark.parametrize("source", ["zmqcy/_system.h", "benchmarks/baseline.c", "tests/kit/shim.c"])
 def test_c_compiles_without_a_warning(source):
     libzmq = subprocess.run(["pkg-config", "--cflags", "libzmq"], capture_output=True, text=True).stdout.split()
     options = ["-isystem", sysconfig.get_path("include"), *libzmq, "-Wall", "-Wextra", "-Werror", "-fsyntax-only"]

@@ -558,7 +558,7 @@ class Context(Replaceable, zmqcy.Context):
     IDENTITY: Any
 
     def __init__(self, io_threads: Any = 1, shadow: Any = 0) -> None:
-        super().__init__(io_threads, shadow, tuned=compat._tuned)
+        super().__init__(io_threads, shadow, tuned=compat._tuned or None)
         self._shadow = bool(shadow) or isinstance(io_threads, zmqcy.Context)
 
     def __init_subclass__(cls, **arguments: Any) -> None:

@@ -1,0 +1,128 @@
+"""What docs/process.md says of the process as a whole, and each way to opt out that no other file tests."""
+
+import sys
+
+import pytest
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
+
+
+def test_the_import_changes_nothing(run):
+    done = run("""
+        import os, signal
+
+        def state():
+            masks = [line for line in open("/proc/self/status") if line.startswith("Sig")]
+            handlers = [signal.getsignal(number) for number in signal.valid_signals()]
+            return os.listdir("/proc/self/task"), os.listdir("/proc/self/fd"), masks, handlers
+
+        before = state()
+        import zmqcy
+        print(state() == before)
+    """)
+    assert done.stdout == "True\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "env", "learns"),
+    [
+        ({}, {}, True),
+        ({"tuned": True}, {}, True),
+        ({"tuned": False}, {}, False),
+        ({}, {"MALLOC_TRIM_THRESHOLD_": "131072"}, False),
+    ],
+)
+def test_a_context_that_is_not_to_be_tuned_leaves_malloc_alone(run, options, env, learns):
+    """A block of 8 MiB comes from the heap once malloc has learnt from a larger one; before, it is mapped."""
+    done = run("""
+        import ctypes, sys, zmqcy
+
+        class MallInfo(ctypes.Structure):
+            names = "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks keepcost"
+            _fields_ = [(name, ctypes.c_int) for name in names.split()]
+
+        libc = ctypes.CDLL(None)
+        if not hasattr(libc, "mallinfo"):
+            sys.exit("no glibc")
+        libc.mallinfo.restype = MallInfo
+        libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
+        zmqcy.Context(**eval(sys.argv[1]))
+        before = libc.mallinfo().hblks
+        libc.malloc(8 << 20)
+        print(libc.mallinfo().hblks - before)
+    """, options, check=False, env=env)  # fmt: skip
+    if "no glibc" in done.stderr:
+        pytest.skip("about the malloc of glibc")
+    assert done.stdout == ("0\n" if learns else "1\n"), done.stderr
+
+
+@pytest.mark.parametrize("checks", [True, False])
+@pytest.mark.parametrize("by", ["context", "shadow"])
+def test_a_context_that_does_not_check_limits(run, by, checks):
+    """It makes do with fewer file descriptors than the check asks for."""
+    done = run("""
+        import os, resource, sys, zmqcy, zmqcy._base
+        by, checks = sys.argv[1], eval(sys.argv[2])
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+        context = zmqcy.Context()
+        shadow = zmqcy.Context.shadow(context)
+        (context if by == "context" else shadow).check_limits = checks
+        assert context.check_limits is shadow.check_limits is checks
+        taken = [os.dup(0)]
+        while taken[-1] < 63:
+            taken.append(os.dup(0))
+        for fd in taken[-9:]:
+            os.close(fd)
+        try:
+            context.socket(8).close()
+            print("made")
+        except zmqcy.ZMQError as error:
+            print(error)
+    """, by, checks)  # fmt: skip
+    assert done.stdout == ("socket io_threads=1: needs 10 descriptors, and 9 are left\n" if checks else "made\n")
+
+
+def test_threads_of_libzmq_and_of_the_end_take_no_signals(run):
+    done = run("""
+        import os, signal, threading, zmqcy
+        zmqcy.exit_linger = 0
+        ours = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        context = zmqcy.Context()
+        socket = context.socket(zmqcy.PUSH)
+        socket.connect("tcp://127.0.0.1:1")
+        socket.send(b"kept for a while")
+        socket.close(linger=300)
+        try:
+            context.term(timeout=1)
+        except zmqcy.TimedOut:
+            pass
+        assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == ours
+        wanted = {signal.SIGINT, signal.SIGTERM, signal.SIGALRM, signal.SIGCHLD, signal.SIGUSR1}
+        for thread in os.listdir("/proc/self/task"):
+            status = open(f"/proc/self/task/{thread}/status").read()
+            mask = int(status.split("SigBlk:")[1].split()[0], 16)
+            print(thread == str(os.getpid()), all(mask >> number - 1 & 1 for number in wanted))
+    """)
+    assert sorted(done.stdout.splitlines()) == ["False True"] * 3 + ["True False"]
+
+
+def test_a_wait_in_an_event_loop_spins_or_sleeps(run):
+    done = run("""
+        import asyncio, resource, zmqcy, zmqcy.asyncio
+
+        async def sleeps(spin):
+            with zmqcy.asyncio.Context(spin=spin, linger=0) as context:
+                a, b = context.socket(zmqcy.PAIR), context.socket(zmqcy.PAIR)
+                a.bind("inproc://spin")
+                b.connect("inproc://spin")
+                await a.send(b"?")
+                before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
+                try:
+                    await a.recv(timeout=50)
+                except zmqcy.TimedOut:
+                    return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw - before
+
+        for spin in (1_000_000, 0):
+            print(min(asyncio.run(sleeps(spin)) for _ in range(3)) == 0)
+    """)
+    assert done.stdout == "True\nFalse\n"
