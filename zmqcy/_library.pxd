@@ -4,16 +4,8 @@ from libc.limits cimport INT_MAX, INT_MIN
 
 from zmqcy._system cimport nsec
 
-cdef extern from *:
-    """
-    static const char *const zmqcy_types[] = {
-        "PAIR", "PUB", "SUB", "REQ", "REP", "DEALER", "ROUTER", "PULL", "PUSH", "XPUB", "XSUB", "STREAM", "SERVER",
-        "CLIENT", "RADIO", "DISH", "GATHER", "SCATTER", "DGRAM", "PEER", "CHANNEL"};
-    static inline const char *zmqcy_type_name(int type) {
-        return type >= 0 && type <= 20 ? zmqcy_types[type] : "socket";
-    }
-    """
-    const char *c_type_name "zmqcy_type_name"(int type) noexcept nogil  # for errors and exits without an import
+cdef extern from "_system.h" nogil:
+    const char *c_type_name "zmqcy_type_name"(int type) noexcept  # for errors and exits without an import
 
 cdef enum:
     NO_TYPE = -1          # of a socket: the error is about none

@@ -1,4 +1,4 @@
-/* What differs between operating systems (Linux, macOS) and between versions of Python. */
+/* What differs between operating systems (Linux, macOS) and between versions of Python, and other C of the modules. */
 
 #ifndef ZMQCY_SYSTEM_H
 #define ZMQCY_SYSTEM_H
@@ -220,6 +220,15 @@ static inline int zmqcy_is_foreign_context(void *object, void *function) {
             others++;
         }
     return others > 0;
+}
+
+/* ---- names of socket types, by their numbers */
+
+static inline const char *zmqcy_type_name(int type) {
+    static const char *const names[] = {"PAIR",  "PUB",  "SUB",    "REQ",     "REP",    "DEALER", "ROUTER",
+                                        "PULL",  "PUSH", "XPUB",   "XSUB",    "STREAM", "SERVER", "CLIENT",
+                                        "RADIO", "DISH", "GATHER", "SCATTER", "DGRAM",  "PEER",   "CHANNEL"};
+    return type >= 0 && type <= 20 ? names[type] : "socket";
 }
 
 /* ---- Python */
