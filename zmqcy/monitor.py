@@ -490,6 +490,13 @@ class _Watcher:
                 self._hub.pump()
             return sum(each.greeted for each in self._hub.endpoints.values())
 
+    @property
+    def _connections(self):
+        """How many connections are open, whether or not they have done their handshake, as far as events were read."""
+        with _lock:
+            seen = () if self._over() else self._hub.endpoints.values()
+            return len(set().union(*(each.connections | each.loops for each in seen)))
+
     def try_recv(self):
         """Return the next event if one is there.
 

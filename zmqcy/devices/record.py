@@ -7,7 +7,6 @@ from collections import deque
 from datetime import datetime, timezone
 from typing import NamedTuple
 
-from zmqcy.constants import Event
 from zmqcy.errors import ZMQError
 from zmqcy.monitor import Monitor, SocketEvent
 from zmqcy.socket import Socket
@@ -33,14 +32,12 @@ class Record:
 
     def __init__(self) -> None:
         self.monitors: dict[str, Monitor] = {}  # by the side
-        self.connections: dict[str, set[int]] = {}  # by the side: their file descriptors
         self.events: deque[DeviceEvent] = deque(maxlen=EVENTS)
         self.lock = threading.RLock()  # a signal handler may ask in a thread that is asking
         self.thread = threading.Thread(target=self._run, name="zmqcy device events", daemon=True)
 
     def watch(self, side: str, socket: Socket) -> None:
         self.monitors[side] = socket.watch()
-        self.connections[side] = set()
 
     def start(self) -> None:
         self.thread.start()
@@ -55,22 +52,13 @@ class Record:
             for fd, _ in waits.poll():
                 side, monitor = monitors[fd]
                 try:
-                    for event in itertools.islice(iter(monitor.try_recv, None), 1000):  # there may be no end to them
-                        self._add(side, event)
+                    with self.lock:  # the monitor counts connections as it reads
+                        for event in itertools.islice(iter(monitor.try_recv, None), 1000):  # they may have no end
+                            self.events.append(DeviceEvent(datetime.now(timezone.utc), side, event))
                 except ZMQError:  # the socket was closed, or its context has ended
                     waits.unregister(fd)
                     del monitors[fd]
                     monitor.close()
-                    with self.lock:  # of the connections that end with a socket libzmq does not tell
-                        self.connections[side].clear()
-
-    def _add(self, side: str, event: SocketEvent) -> None:
-        with self.lock:
-            self.events.append(DeviceEvent(datetime.now(timezone.utc), side, event))
-            if event.event & (Event.ACCEPTED | Event.CONNECTED):
-                self.connections[side].add(event.value)
-            elif event.event & Event.DISCONNECTED:
-                self.connections[side].discard(event.value)
 
     def finish(self) -> None:
         """Have all that was there read; the sockets are closed."""
@@ -83,4 +71,4 @@ class Record:
     def read(self) -> tuple[list[DeviceEvent], dict[str, int]]:
         """Return the last events, and how many connections each side has."""
         with self.lock:
-            return list(self.events), {side: len(fds) for side, fds in self.connections.items()}
+            return list(self.events), {side: monitor._connections for side, monitor in self.monitors.items()}
