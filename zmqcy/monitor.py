@@ -10,6 +10,7 @@ import os
 from _thread import RLock
 from collections import defaultdict, deque
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import count
 from struct import Struct
 from sys import byteorder
@@ -20,7 +21,7 @@ from weakref import ref
 from zmqcy._base import connection_of
 from zmqcy._library import strerror, to_seconds
 from zmqcy.constants import Event, ProtocolError, SocketOption, SocketType
-from zmqcy.errors import ETERM, ContextTerminated, NotSupported, SocketInUse, StateError, TimedOut, ZMQError
+from zmqcy.errors import ContextTerminated, NotSupported, SocketInUse, StateError, TimedOut, ZMQError
 
 _MOST = 1000  # events that are read, or taken, in a row: they may come faster than that, and without end
 _HEAD = Struct("=HI")  # the event and its value
@@ -39,6 +40,7 @@ _ENDED_AT_ONCE = (
 )
 _HEARTBEATS = "heartbeats may have ended it: the peer was silent, or a message took longer than heartbeat_timeout"
 _ZAP = {300: "temporary error", 400: "authentication failed", 500: "internal error"}
+_CLOSED = partial(ZMQError, errno.ENOTSOCK, "the socket or its monitor was closed")
 _numbers = count()  # of addresses
 # One for all hubs: a watcher may be collected, and leave its hub, in whatever thread holds it.
 _lock = RLock()
@@ -297,7 +299,7 @@ class Hub(Feed):
     def __init__(self, socket):
         super().__init__(socket)
         self.watchers = set()  # weakly
-        self.failure = None  # an errno and its text, once there will be no more events
+        self.failure = None  # what makes the error, once there will be no more events
         self.left = False  # more has come than was handed on
         self.endpoints = defaultdict(_Endpoint)
 
@@ -321,14 +323,14 @@ class Hub(Feed):
                     if event.event & watcher.events:
                         watcher._put(event)
                 if event.event & Event.MONITOR_STOPPED:
-                    self.finish(errno.ENOTSOCK, "the socket or its monitor was closed")
+                    self.finish(_CLOSED)
                     break
             else:
                 self.left = True
                 for watcher in self.living():
                     watcher._wake()
         except ContextTerminated:
-            self.finish(ETERM, strerror(ETERM))
+            self.finish(ContextTerminated)
         finally:
             socket = self.socket() if gone else None
             if socket is not None:
@@ -368,11 +370,11 @@ class Hub(Feed):
             self.pump()
             self.endpoints.pop(endpoint, None)
 
-    def finish(self, number, text):
+    def finish(self, failure):
         """There are no more events: let all watchers know."""
         self.left = False
         if self.failure is None:
-            self.failure = number, text
+            self.failure = failure
             for watcher in self.living():
                 watcher._awaken()
             socket = self.socket()
@@ -387,7 +389,7 @@ class Hub(Feed):
             with suppress(ZMQError):  # a forked child cannot read the PAIR of its parent
                 while self.left:
                     self.pump()
-            self.finish(errno.ENOTSOCK, "the socket or its monitor was closed")
+            self.finish(_CLOSED)
 
     def leave(self, reference):
         """Count a watcher no more; after the last one libzmq writes no more events."""
@@ -472,9 +474,7 @@ class _Watcher:
         if self._closed:
             raise ZMQError(errno.ENOTSOCK, "the monitor was closed", call=call)
         if self._hub.failure is not None:
-            number, text = self._hub.failure
-            kind = ContextTerminated if number == ETERM else ZMQError
-            raise kind(number, text, call=call)
+            raise self._hub.failure(call=call)
 
     def _over(self):
         return self._closed or self._hub.failure is not None
@@ -528,7 +528,13 @@ class _Watcher:
             if self._closed:
                 self._check("fileno")
             if self._epoll is None:
-                self._epoll = _set_of([self._woken] if self._over() else [self._woken, self._hub.pair.fileno()])
+                from selectors import EVENT_READ, DefaultSelector
+
+                both = DefaultSelector()  # an epoll or a kqueue
+                both.register(self._woken, EVENT_READ)
+                if not self._over():
+                    both.register(self._hub.pair.fileno(), EVENT_READ)
+                self._epoll = both
             self._look()  # libzmq has woken the PAIR when it was connected
             return self._epoll.fileno()
 
@@ -566,20 +572,6 @@ class _Watcher:
 
     def __repr__(self):
         return f"<{type(self).__name__} of {self.socket!r}>"
-
-
-def _set_of(fds):
-    """Return an epoll or kqueue that is readable while one of some descriptors is."""
-    import select
-
-    if hasattr(select, "epoll"):
-        found = select.epoll()
-        for fd in fds:
-            found.register(fd, select.EPOLLIN)
-    else:
-        found = select.kqueue()
-        found.control([select.kevent(fd) for fd in fds], 0)
-    return found
 
 
 def _limit(call, timeout):
@@ -620,7 +612,7 @@ class Monitor(_Watcher):
     """
 
     def recv(self, timeout=None):
-        """Wait for the next event.
+        """Wait for the next event. A call that times out, or whose task is cancelled, has taken none.
 
         Parameters
         ----------
@@ -635,6 +627,8 @@ class Monitor(_Watcher):
         ------
         TimedOut
             None came in time.
+        SocketInUse
+            Another task waits in this `AsyncMonitor`.
         ZMQError
             ENOTSOCK: the socket or the monitor was closed, and all events were taken.
         ContextTerminated
@@ -762,34 +756,14 @@ class AsyncMonitor(_Watcher):
     _taken = 0  # since others had their turn
 
     async def recv(self, timeout=None):
-        """Wait for the next event. Who is cancelled, or out of time, has taken none.
-
-        Parameters
-        ----------
-        timeout : int, float or timedelta, optional
-            Milliseconds to wait; by default, and with -1, for ever.
-
-        Returns
-        -------
-        SocketEvent
-
-        Raises
-        ------
-        TimedOut
-            None came in time.
-        SocketInUse
-            Another task waits in it.
-        ZMQError
-            ENOTSOCK: the socket or the monitor was closed, and all events were taken.
-        ContextTerminated
-            The context has ended.
-        """
         left = _limit("recv", timeout)
         while (event := await self._take_in_turn()) is None:
             self._check("recv")
             if not await self._wait(left()):
                 raise TimedOut(call="recv", detail=f"timeout={timeout}")
         return event
+
+    recv.__doc__ = Monitor.recv.__doc__
 
     async def _take_in_turn(self):
         """Take an event; after so many that were there at once, let other tasks go first."""

@@ -10,6 +10,7 @@ from typing_extensions import Self
 from zmqcy import _aio, _socket
 from zmqcy._base import BaseSocket
 from zmqcy.constants import Event
+from zmqcy.errors import ZMQError
 from zmqcy.stats import PipeStats
 
 class SocketEvent(NamedTuple):
@@ -62,13 +63,13 @@ class _Endpoint:
 
 class Hub(Feed):
     watchers: set[ref[_Watcher]]
-    failure: tuple[int, str] | None
+    failure: Callable[..., ZMQError] | None
     left: bool
     endpoints: defaultdict[str, _Endpoint]
     def living(self) -> list[_Watcher]: ...
     def pump(self) -> None: ...
     def count(self, event: SocketEvent) -> SocketEvent: ...
-    def finish(self, number: int, text: str) -> None: ...
+    def finish(self, failure: Callable[..., ZMQError]) -> None: ...
     def leave(self, reference: ref[_Watcher]) -> None: ...
 
 class _Watcher:

@@ -382,9 +382,9 @@ class Socket(BaseSocket, _socket.Socket):
 
         Returns
         -------
-        zmqcy.monitor.Monitor
-            To iterate over, or to ask by `recv(timeout)`; `with` closes it. There may be several, each with all its
-            events. They end when the socket is closed.
+        zmqcy.monitor.Monitor, or zmqcy.monitor.AsyncMonitor of an asynchronous socket
+            To iterate over, or to ask by `recv(timeout)`; `with`, or `async with`, closes it. There may be several,
+            each with all its events. They end when the socket is closed.
 
         Raises
         ------
@@ -580,27 +580,9 @@ class AsyncSocket(BaseSocket):
             self.close()
 
     def watch(self, events=None):
-        """Watch what happens to the connections of this socket from now on, but for those over inproc.
-
-        Parameters
-        ----------
-        events : Event, default Event.ALL
-            Which kinds of events to get.
-
-        Returns
-        -------
-        zmqcy.monitor.AsyncMonitor
-            For `async for`, or to ask by `await recv(timeout)`; `async with` closes it. There may be several, each with
-            all its events. They end when the socket is closed.
-
-        Raises
-        ------
-        StateError
-            The socket has a raw monitor, and libzmq one monitor for each.
-        NotSupported
-            The socket is a shadow.
-        """
         return _monitors().AsyncMonitor(self, events)
+
+    watch.__doc__ = Socket.watch.__doc__
 
     async def pipes_stats(self, wait=20):
         with _monitors().asked_pipes(self, wait) as (seconds, answers):
