@@ -935,7 +935,7 @@ cdef class BaseSocket:
     @critical_section
     def _end_feed(self):
         """Let the feed go, to which libzmq writes no more."""
-        feed = self._feed
+        feed = None if self.handle.feed is NULL else <object> self.handle.feed
         Py_XDECREF(self.handle.feed)
         self.handle.feed = NULL
         if feed is not None:
