@@ -230,7 +230,7 @@ def _raw(socket, call):
     return feed and feed.pair
 
 
-def write_to(socket, address, events):
+def _write_to(socket, address, events):
     """Do what `monitor` of a socket promises."""
     pair = _raw(socket, "monitor")
     if address is None:
@@ -240,13 +240,13 @@ def write_to(socket, address, events):
     socket._monitor(address, events, Feed(socket))
 
 
-def reader_of(socket, events, address):
+def _reader_of(socket, events, address):
     """Do what `get_monitor_socket` of a socket promises."""
     pair = _raw(socket, "get_monitor_socket")
     return pair or Feed(socket).open(socket._kind, socket._monitor, events, address=address)
 
 
-def end_raw(socket):
+def _end_raw(socket):
     """Do what `disable_monitor` of a socket promises."""
     feed = socket._feed
     if feed is None or feed.pair is None:
@@ -256,7 +256,7 @@ def end_raw(socket):
 
 
 @contextmanager
-def asked_pipes(socket, wait):
+def _asked_pipes(socket, wait):
     """Ask the connections of a socket for their numbers: for how many seconds to wait, and what then reads them."""
     seconds = to_seconds(wait, "pipes_stats")
     if seconds is None:

@@ -1,6 +1,5 @@
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any, NamedTuple, TypedDict, overload, type_check_only
 from weakref import ref
@@ -11,7 +10,6 @@ from zmqcy import _aio, _socket
 from zmqcy._base import BaseSocket
 from zmqcy.constants import Event
 from zmqcy.errors import ZMQError
-from zmqcy.stats import PipeStats
 
 class SocketEvent(NamedTuple):
     event: Event
@@ -47,13 +45,6 @@ class Feed:
     def lose_reader(self, endpoint: str | bytes | None) -> None: ...
     def ended(self) -> None: ...
     def disconnected(self, endpoint: str | bytes) -> None: ...
-
-def write_to(socket: BaseSocket, address: str | None, events: int | None) -> None: ...
-def reader_of(socket: BaseSocket, events: int | None, address: str | None) -> Any: ...
-def end_raw(socket: BaseSocket) -> None: ...
-def asked_pipes(
-    socket: BaseSocket, wait: float | timedelta
-) -> AbstractContextManager[tuple[float, Callable[[], list[PipeStats]]]]: ...
 
 class _Endpoint:
     connections: set[int]

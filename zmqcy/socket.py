@@ -171,7 +171,7 @@ class BaseSocket(_base.BaseSocket):
         ZMQError
             EPROTONOSUPPORT: the endpoint is not of inproc. EADDRINUSE: it is taken.
         """
-        _monitors().write_to(self, addr, events)
+        _monitors()._write_to(self, addr, events)
 
     def get_monitor_socket(self, events=None, addr=None):
         """Return the PAIR that libzmq writes to what happens to the connections of this socket.
@@ -194,11 +194,11 @@ class BaseSocket(_base.BaseSocket):
         StateError
             The socket is watched, and libzmq has one monitor for each.
         """
-        return _monitors().reader_of(self, events, addr)
+        return _monitors()._reader_of(self, events, addr)
 
     def disable_monitor(self):
         """End what `monitor` or `get_monitor_socket` began, and close the socket of the latter. Watchers go on."""
-        _monitors().end_raw(self)
+        _monitors()._end_raw(self)
 
     def serve_curve(self, secret_key, domain=None):
         """Be a CURVE server: clients have to know its public key, and all that is sent is encrypted.
@@ -425,7 +425,7 @@ class Socket(BaseSocket, _socket.Socket):
         """
         from time import sleep
 
-        with _monitors().asked_pipes(self, wait) as (seconds, answers):
+        with _monitors()._asked_pipes(self, wait) as (seconds, answers):
             sleep(seconds)
             return answers()
 
@@ -585,7 +585,7 @@ class AsyncSocket(BaseSocket):
     watch.__doc__ = Socket.watch.__doc__
 
     async def pipes_stats(self, wait=20):
-        with _monitors().asked_pipes(self, wait) as (seconds, answers):
+        with _monitors()._asked_pipes(self, wait) as (seconds, answers):
             await self._sleep(seconds)
             return answers()
 
