@@ -9,7 +9,7 @@ from zmqcy._core cimport (
 from zmqcy._library cimport to_flags, to_int
 from zmqcy._loop cimport finished
 from zmqcy._message cimport Frame, size_of, start_of, to_content
-from zmqcy._operations cimport GATHER, GATHER_INTO, RECEIVE, RECEIVE_INTO, QueuedSocket, arrive, due
+from zmqcy._operations cimport QueuedSocket, arrive, due, is_empty
 from zmqcy.libzmq cimport ZMQ_DONTWAIT
 
 
@@ -51,7 +51,7 @@ cdef class Socket(QueuedSocket):
             elif type(data) is not bytes:
                 data = to_content(data, "send", None)
             yielding = due(self)
-            if copy is None and track is False and self.senders.following is &self.senders and not yielding:
+            if copy is None and track is False and is_empty(&self.senders) and not yielding:
                 enter(self, "send")
                 if type(data) is bytes:
                     if put_quickly(self, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), f):
@@ -154,7 +154,7 @@ cdef class Socket(QueuedSocket):
         cdef object content = to_content(data, "try_send", None)
         arrive(self, "try_send")
         enter(self, "try_send")
-        if self.senders.following is not &self.senders:
+        if not is_empty(&self.senders):
             return False
         return put_parts(self, [content], None, ZMQ_DONTWAIT | QUIET, None, None, None, "try_send") == 1
 
@@ -188,11 +188,11 @@ cdef class Socket(QueuedSocket):
             arrive(self, "recv")
             f = to_flags(flags, "recv")
             yielding = due(self)
-            if self.receivers.following is &self.receivers and not yielding:
+            if is_empty(&self.receivers) and not yielding:
                 message = fetch(self, f | ZMQ_DONTWAIT | PROBE, copy, None, "recv")
                 if message is not None:
                     return finished(self.loop, message)
-            return self.await_message(RECEIVE, f, copy, timeout, "recv", 1, True, False, None, yielding)
+            return self.await_part(f, copy, timeout, yielding)
         except Exception as exception:
             return self.failed(exception)
 
@@ -221,7 +221,7 @@ cdef class Socket(QueuedSocket):
             arrive(self, "recv_into")
             target = to_target(buffer, "recv_into", None)
             room = to_room(target, nbytes, "recv_into")
-            return self.take(RECEIVE_INTO, flags, True, timeout, "recv_into", room, True, False, target)
+            return self.take_into(target, room, flags, timeout)
         except Exception as exception:
             return self.failed(exception)
 
@@ -246,7 +246,7 @@ cdef class Socket(QueuedSocket):
         """
         try:
             arrive(self, "recv_multipart")
-            return self.take(GATHER, flags, bool(copy), timeout, "recv_multipart")
+            return self.take_messages(1, True, False, not copy, flags, timeout, "recv_multipart")
         except Exception as exception:
             return self.failed(exception)
 
@@ -273,8 +273,7 @@ cdef class Socket(QueuedSocket):
         """
         try:
             arrive(self, "recv_multipart_into")
-            targets = to_targets(buffers, "recv_multipart_into")
-            return self.take(GATHER_INTO, flags, True, timeout, "recv_multipart_into", 1, True, False, targets)
+            return self.take_parts_into(to_targets(buffers, "recv_multipart_into"), flags, timeout)
         except Exception as exception:
             return self.failed(exception)
 
@@ -302,7 +301,7 @@ cdef class Socket(QueuedSocket):
         try:
             arrive(self, "recv_many")
             most = to_int(limit, "recv_many", "limit", 1)
-            return self.take(GATHER, flags, True, timeout, "recv_many", most, False)
+            return self.take_messages(most, False, False, False, flags, timeout, "recv_many")
         except Exception as exception:
             return self.failed(exception)
 
@@ -330,7 +329,7 @@ cdef class Socket(QueuedSocket):
         try:
             arrive(self, "recv_multipart_many")
             most = to_int(limit, "recv_multipart_many", "limit", 1)
-            return self.take(GATHER, flags, True, timeout, "recv_multipart_many", most, True, True)
+            return self.take_messages(most, True, True, False, flags, timeout, "recv_multipart_many")
         except Exception as exception:
             return self.failed(exception)
 
@@ -345,7 +344,7 @@ cdef class Socket(QueuedSocket):
         """
         arrive(self, "try_recv")
         enter(self, "try_recv")
-        if self.receivers.following is not &self.receivers:
+        if not is_empty(&self.receivers):
             return None
         return fetch(self, ZMQ_DONTWAIT | QUIET, True, None, "try_recv")
 

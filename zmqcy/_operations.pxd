@@ -12,14 +12,15 @@ cdef extern from "Python.h":
     PyObject *PyThreadState_GetDict() noexcept
     PyObject *PyDict_GetItem(PyObject *dictionary, object key) noexcept
 
-cdef enum:
-    # What an operation does.
-    SEND = 1
-    RECEIVE = 2       # one part
-    RECEIVE_INTO = 3
-    GATHER = 4        # whole messages, or many
-    GATHER_INTO = 5
-    POLL = 6
+cdef enum State:
+    # of an operation
+    NEW       # it was tried once, perhaps, and is in no queue
+    YIELDING  # in its queue: the loop shall turn before it is tried
+    WAITING
+    WOKEN     # its turn has come, and its task has not gone on yet
+    FINISHED
+    FAILED
+    CANCELLED
 
 cdef enum:
     FEW = 32            # operations after which it is worth asking for the time, and whether the loop has turned since
@@ -51,47 +52,66 @@ cdef class Operation:
     cdef QueuedSocket socket
     cdef Loop loop         # in which it was made; None: it is none of asyncio
     cdef Node node
-    cdef int kind
-    cdef int state
+    cdef State state
     cdef object value      # the result, the exception, or the message of the cancellation
     cdef str call
-    cdef int flags
-    cdef object timeout    # as the caller gave it
-    # what is to be sent
-    cdef list parts
-    cdef list ends
-    cdef object copy
-    cdef MessageTracker tracker
-    cdef readonly Py_ssize_t sent
-    cdef bint counted      # there may be several
-    # how and how much is to be received
-    cdef object target
-    cdef Py_ssize_t limit
-    cdef bint whole
-    cdef bint nested
-    # how it waits
-    cdef nsec start
+    cdef int flags         # as the caller gave them
+    cdef object timeout    # likewise
+    cdef nsec start        # of the wait; 0: it has not begun
     cdef readonly object seconds   # that it may wait, or None
     cdef object timer
     cdef object waker      # what wakes the task that awaits it; None: nobody does
     cdef bint awaited
-    cdef bint yielding     # the loop shall turn before it is tried
-    cdef bint woken        # its turn has come, and the task has not gone on yet
     cdef bint expired
     cdef bint hopeful      # it waits for an answer
-    cdef bint ends_loop    # of `async for`: the end of the context is its end
     cdef bint noticed      # somebody knows of the exception
     cdef list callbacks
 
-    cdef object attempt(self)
+    cdef bint attempt(self) except -1
+    cdef nsec deadline(self) except -2
+    cdef int give_up(self) except -1
+    cdef int release(self) except -1
+    cdef int note_sent(self, object exception, Py_ssize_t more) except -1
+    cdef object exception_of(self)
     cdef int go_on(self, bint first) except -1
     cdef int wait(self) except -1
-    cdef int give_up(self) except -1
-    cdef int settle(self, int state, object value) except -1
-    cdef int leave(self, int state) except -1
+    cdef int settle(self, State state, object value) except -1
+    cdef int leave(self, State state) except -1
     cdef bint step(self) except -1
     cdef object outcome(self)
-    cdef object exception_of(self)
+
+
+cdef class Send(Operation):
+    cdef list parts
+    cdef list ends         # where messages end, if there may be several
+    cdef object copy
+    cdef MessageTracker tracker
+    cdef readonly Py_ssize_t sent
+
+
+cdef class Receive(Operation):
+    cdef object copy
+    cdef bint ends_loop    # of `async for`: the end of the context is its end
+
+
+cdef class ReceiveInto(Operation):
+    cdef object target
+    cdef size_t room
+
+
+cdef class Gather(Operation):
+    cdef Py_ssize_t limit
+    cdef bint whole
+    cdef bint nested
+    cdef bint framed
+
+
+cdef class GatherInto(Operation):
+    cdef list targets
+
+
+cdef class Poll(Operation):
+    pass
 
 
 cdef class QueuedSocket(BaseSocket):
@@ -119,20 +139,20 @@ cdef class QueuedSocket(BaseSocket):
     cdef object failed(self, Exception exception)
     cdef object put(
         self, list parts, list ends, object flags, object copy, object track, object timeout, str call, bint yielding)
-    cdef object take(
-        self, int kind, object flags, object copy, object timeout, str call, Py_ssize_t limit=*, bint whole=*,
-        bint nested=*, object target=*)
-    cdef object await_message(
-        self, int kind, int flags, object copy, object timeout, str call, Py_ssize_t limit, bint whole, bint nested,
-        object target, bint yielding)
+    cdef object await_part(self, int flags, object copy, object timeout, bint yielding)
+    cdef object take_into(self, object target, size_t room, object flags, object timeout)
+    cdef object take_messages(
+        self, Py_ssize_t limit, bint whole, bint nested, bint framed, object flags, object timeout, str call)
+    cdef object take_parts_into(self, list targets, object flags, object timeout)
     cdef object put_many(self, object messages, bint nested, object flags, object timeout, str call)
-    cdef object begin(self, Operation operation, object timeout, bint yielding)
+    cdef object begin(self, Operation operation, Node *queue, object timeout, bint yielding)
     cdef int soon(self) except -1
     cdef bint look_once(self, int *turns, int *events) except -1
     cdef int look(self) except -1
     cdef int serve(self, Node *queue) except -1
     cdef int serve_polls(self, int events) except -1
     cdef bint idle(self) noexcept
+    cdef list operations(self)
     cdef int end_all(self, int number, str text) except -1
     cdef int leave_from_outside(self, object loop) except -1
     cdef int start_watching(self) except -1
@@ -142,6 +162,10 @@ cdef class QueuedSocket(BaseSocket):
     cdef int sweep_soon(self) except -1
     cdef object await_events(self, int wanted, object timeout, bint yielding)
     cdef object next_of(self, object operation)
+
+
+cdef inline bint is_empty(Node *queue) noexcept:
+    return queue.following is queue
 
 
 cdef inline PyObject *sign_of_loop() noexcept:

@@ -26,11 +26,11 @@ from zmqcy._core cimport (
     ONE_EACH, PROBE, deadline_of, fetch, fetch_into, fetch_multipart_into, gather, put_parts, to_messages,
     would_block)
 from zmqcy._handle cimport (
-    BUSY, CLOSED, FORKED, FREE_THREADED, HELD, WATCHED, alive, events_of, insert, lock_lists, remove, unlock_lists)
+    BUSY, CLOSED, FORKED, HELD, WATCHED, alive, events_of, insert, lock_lists, reference_to, remove, unlock_lists)
 from zmqcy._library cimport EXPIRED, FOREVER, deadline_after, error, interrupted, to_flags
 from zmqcy._loop cimport (
     PYGEN_NEXT, PYGEN_RETURN, Done, Loop, call_soon, current_loop, define_future, event_loop, finished, loop_of)
-from zmqcy._message cimport MessageTracker, new_tracker
+from zmqcy._message cimport new_tracker
 from zmqcy._system cimport drain, now, nsec, yield_processor
 from zmqcy.libzmq cimport (
     ZMQ_DONTWAIT, ZMQ_EVENT_MONITOR_STOPPED, ZMQ_LINGER, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_RCVTIMEO,
@@ -39,13 +39,6 @@ from zmqcy.libzmq cimport (
 import weakref
 
 from zmqcy import errors
-
-cdef enum:
-    # The states of an operation.
-    PENDING = 0
-    FINISHED = 1
-    FAILED = 2
-    CANCELLED = 3
 
 cdef enum:
     # What has become of who was served.
@@ -171,27 +164,20 @@ def _try_unless_awaited(reference):
     if operation is None:
         return
     with critical_section(operation.socket):
-        if operation.state == PENDING and operation.yielding and not operation.awaited:
+        if operation.state == YIELDING and not operation.awaited:
             operation.go_on(operation.node.previous.owner is NULL)
 
 
-@cython.final
 @cython.no_gc_clear  # its node is in the socket, which it keeps until it has left the queue
 cdef class Operation:  # without a list of free ones: Python calls no __del__ where one was called before
-    """A future for what has to wait in a socket's queue. Cancelling it before it is done takes and sends nothing.
-
-    Attributes
-    ----------
-    sent : int
-        How many messages of a batch have gone so far.
-    """
+    """A future for what has to wait in a socket's queue. Cancelling it before it is done takes and sends nothing."""
 
     def __dealloc__(self):
         if self.socket is not None:
             with critical_section(self.socket):
                 if self.waker is not None and type(self.waker) is Waker:
                     (<Waker> self.waker).operation = NULL
-                if self.state == PENDING:
+                if NEW < self.state < FINISHED:
                     try:
                         self.leave(CANCELLED)
                     except Exception:  # the interpreter ends, and has taken the loop or the methods of the types away
@@ -205,46 +191,40 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
                 "message": f"{self.call}: the exception of the operation was never retrieved",
                 "exception": self.value, "future": self})
 
-    cdef object attempt(self):
-        """Try without waiting. Return the result in a tuple, or None: it would wait."""
-        cdef int flags = self.flags | ZMQ_DONTWAIT | PROBE
-        cdef Py_ssize_t sent, count
-        cdef object value
-        if self.kind == POLL:
-            value = self.socket.current_events(self.call) & self.flags
-            return (value,) if value else None
-        if self.kind != SEND:
-            value = receive_as(
-                self.socket, self.kind, flags, self.copy, self.call, self.limit, self.whole, self.nested, self.target)
-            return None if value is None else (value,)
-        sent = put_parts(self.socket, self.parts, self.ends, flags, self.copy, self.tracker, None, self.call)
-        if sent == 0:
-            return None
-        self.sent += sent
-        if self.ends is None:
-            if self.tracker is not None:
-                self.tracker.seal()
-            return (self.tracker,)
-        count = sent if self.ends is ONE_EACH else sum(self.ends[:sent])
-        if count == len(self.parts):
-            return (self.sent,)
-        del self.parts[:count]
-        if self.ends is not ONE_EACH:
-            del self.ends[:sent]
-        return None
+    cdef bint attempt(self) except -1:
+        """Try without waiting. Return whether that has ended it: then `value` is the result."""
+        raise NotImplementedError
+
+    cdef nsec deadline(self) except -2:
+        """Return when it may wait no longer."""
+        if self.flags & ZMQ_DONTWAIT:
+            return EXPIRED
+        return deadline_of(self.socket, self.timeout, ZMQ_RCVTIMEO, self.call)
+
+    cdef int give_up(self) except -1:
+        """End because the time is up, or no time was given."""
+        would_block(self.socket, 0, 0 if self.flags & ZMQ_DONTWAIT else self.start, self.call)
+
+    cdef int release(self) except -1:
+        """Let go of what the caller gave: it has ended."""
+        return 0
+
+    cdef int note_sent(self, object exception, Py_ssize_t more) except -1:
+        """Have an exception say how many messages of a batch were sent: `more` than are counted."""
+        return 0
+
+    cdef object exception_of(self):
+        self.noticed = True
+        return self.value
 
     cdef int go_on(self, bint first) except -1:
         """Try, if it is the first in its queue. End where that ends it; otherwise wait on, if it may."""
-        cdef object result = None
         try:
-            if first:
-                result = self.attempt()
-            if result is not None:
-                self.settle(FINISHED, result[0])
+            if first and self.attempt():
+                self.settle(FINISHED, self.value)
             elif self.expired:
                 self.give_up()
-            elif self.yielding:
-                self.yielding = False
+            elif self.state == YIELDING:
                 self.wait()
         except Exception as exception:
             self.settle(FAILED, exception)
@@ -253,43 +233,32 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
     cdef int wait(self) except -1:
         """Begin to wait in the queue: start the timer, and have the descriptor watched."""
         cdef QueuedSocket socket = self.socket
-        cdef nsec deadline = EXPIRED
-        if self.kind == POLL:
-            deadline = deadline_after(self.timeout, self.call)
-        elif not self.flags & ZMQ_DONTWAIT:
-            deadline = deadline_of(
-                socket, self.timeout, ZMQ_SNDTIMEO if self.kind == SEND else ZMQ_RCVTIMEO, self.call)
-        self.start = 0 if self.flags & ZMQ_DONTWAIT else now()
+        cdef nsec deadline = self.deadline()
+        self.start = now()
         if deadline == EXPIRED:
             return self.give_up()
+        self.state = WAITING
         if deadline != FOREVER:
             self.seconds = max(0, deadline - now()) / 1e9
             if self.loop is not None:
                 self.timer = self.loop.loop.call_later(self.seconds, _expire, weakref.ref(self))
         socket.handle.stats.waits += 1
         socket.start_watching()
-        self.hopeful = self.kind != SEND and socket.handle.asked
+        self.hopeful = socket.handle.asked and type(self) is not Send
         if self.hopeful and socket.handle.eager:
             socket.spin_soon()
         return 0
 
-    cdef int give_up(self) except -1:
-        """End because the time is up, or no time was given."""
-        if self.kind == POLL:
-            return self.settle(FINISHED, 0)
-        if self.sent:
-            return self.settle(FINISHED, self.sent)
-        would_block(self.socket, 0, self.start, self.call)
-
     def _expire(self):
         with critical_section(self.socket):
             self.expired = True
-            if self.state == PENDING and not self.woken:  # or its task has still to try
+            if self.state == YIELDING or self.state == WAITING:  # or its task has still to try
                 self.go_on(False)
 
-    cdef int leave(self, int state) except -1:
+    cdef int leave(self, State state) except -1:
         """Leave the queue, and let the next one have its turn."""
         cdef QueuedSocket socket = self.socket
+        cdef bint passed_over = self.state != WAITING  # by looks, and those behind it
         self.state = state
         if self.hopeful:
             socket.handle.eager = now() - self.start < SHORT_WAIT * socket.handle.spin
@@ -301,19 +270,18 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
             pass
         elif socket.idle():
             socket.sweep_soon()
-        elif self.woken or self.yielding:  # a look may have passed over those behind it
+        elif passed_over:
             socket.soon()
         return 0
 
-    cdef int settle(self, int state, object value) except -1:
+    cdef int settle(self, State state, object value) except -1:
         """End: leave the queue, and tell who waits for it."""
         cdef list callbacks = self.callbacks
-        if state == FAILED and self.counted:
-            value.sent = self.sent + getattr(value, "sent", 0)
+        if state == FAILED:
+            self.note_sent(value, getattr(value, "sent", 0))
         self.value = value
         self.leave(state)
-        self.parts = self.ends = None
-        self.target = None
+        self.release()
         if self.waker is not None:
             if type(self.waker) is Waker:
                 (<Waker> self.waker).wake(False)
@@ -328,10 +296,10 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
 
     cdef bint step(self) except -1:
         """Go on in the task that awaits it. Return whether it has ended."""
-        if self.state == PENDING and self.woken:
-            self.woken = False
+        if self.state == WOKEN:
+            self.state = WAITING if self.start else YIELDING
             self.go_on(self.node.previous.owner is NULL)
-        return self.state != PENDING
+        return self.state >= FINISHED
 
     cdef object outcome(self):
         if self.state == FINISHED:
@@ -339,12 +307,6 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
         if self.state == CANCELLED:
             raise self._make_cancelled_error()
         raise self.exception_of()
-
-    cdef object exception_of(self):
-        self.noticed = True
-        if self.ends_loop and isinstance(self.value, errors.ContextTerminated):
-            return StopAsyncIteration()
-        return self.value
 
     # ---- as a future
 
@@ -358,7 +320,7 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
 
     def done(self):
         """Tell whether it has ended."""
-        return self.state != PENDING
+        return self.state >= FINISHED
 
     def cancelled(self):
         """Tell whether it was cancelled."""
@@ -370,7 +332,7 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
         Of a batch, `sent` messages have gone.
         """
         with critical_section(self.socket):
-            if self.state != PENDING:
+            if self.state >= FINISHED:
                 return False
             self.settle(CANCELLED, msg)
             return True
@@ -381,13 +343,12 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
 
     def _make_cancelled_error(self):  # which asyncio.gather asks for
         exception = cancelled_error(self._cancel_message)
-        if self.counted:
-            exception.sent = self.sent
+        self.note_sent(exception, 0)
         return exception
 
     def result(self):
         """Return the result, or raise what it failed by."""
-        if self.state == PENDING:
+        if self.state < FINISHED:
             from asyncio import InvalidStateError
             raise InvalidStateError(f"{self.call}: the operation has not ended")
         return self.outcome()
@@ -409,7 +370,7 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
             from contextvars import copy_context
             context = copy_context()
         with critical_section(self.socket):
-            if self.state != PENDING:
+            if self.state >= FINISHED:
                 loop.call_soon(fn, self, context=context)
                 return
             if self.callbacks is None:
@@ -425,12 +386,12 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
             kept = [each for each in self.callbacks if each[0] != fn]
             removed = len(self.callbacks) - len(kept)
             self.callbacks = kept or None
-            if not kept and not (self.socket.keen and self.kind == SEND):
+            if not kept and not (self.socket.keen and type(self) is Send):
                 self.socket.kept.discard(self)
             return removed
 
     def __await__(self):
-        if self.awaited and self.state == PENDING:  # by a task that is to take the result itself
+        if self.awaited and self.state < FINISHED:  # by a task that is to take the result itself
             future = event_loop(self.loop).create_future()
             self.add_done_callback(lambda operation: copy_outcome(operation, future))
             return future.__await__()
@@ -446,8 +407,7 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
     def throw(self, type, value=None, traceback=None):
         """Take note that the task that awaits it is cancelled, or ends otherwise."""
         exception = to_exception(type, value)
-        if self.counted:
-            exception.sent = self.sent
+        self.note_sent(exception, 0)
         self.close()
         raise exception
 
@@ -455,11 +415,11 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
         """Take note that the task that awaits it has gone."""
         with critical_section(self.socket):
             self.noticed = True
-            if self.state == PENDING:
+            if self.state < FINISHED:
                 self.settle(CANCELLED, None)
 
     def __repr__(self):
-        state = ("pending", "done", "failed", "cancelled")[self.state]
+        state = {FINISHED: "done", FAILED: "failed", CANCELLED: "cancelled"}.get(self.state, "pending")
         return f"<Operation {self.call} {state}>"
 
     # ---- for other kinds of loops, whose tasks wait in their own way
@@ -469,18 +429,143 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
         with critical_section(self.socket):
             self.awaited = True
             self.waker = waker
-            if self.woken:
+            if self.state == WOKEN:
                 waker()
 
     def _step(self, bint turned=False):
         """Go on in the task that waits for it. Return whether it has ended. `turned`: as it was asked to."""
         with critical_section(self.socket):
-            self.woken |= turned
+            if turned and self.state < FINISHED:
+                self.state = WOKEN
             return self.step()
 
     @property
     def _yielding(self):
-        return self.yielding
+        return self.state == YIELDING
+
+
+@cython.final
+@cython.no_gc_clear
+cdef class Send(Operation):
+    """The sending of a message, or of a batch.
+
+    Attributes
+    ----------
+    sent : int
+        How many messages of a batch have gone so far.
+    """
+
+    cdef bint attempt(self) except -1:
+        cdef Py_ssize_t count, sent = put_parts(
+            self.socket, self.parts, self.ends, self.flags | ZMQ_DONTWAIT | PROBE, self.copy, self.tracker, None,
+            self.call)
+        if sent == 0:
+            return False
+        self.sent += sent
+        if self.ends is None:
+            if self.tracker is not None:
+                self.tracker.seal()
+            self.value = self.tracker
+            return True
+        count = sent if self.ends is ONE_EACH else sum(self.ends[:sent])
+        if count == len(self.parts):
+            self.value = self.sent
+            return True
+        del self.parts[:count]
+        if self.ends is not ONE_EACH:
+            del self.ends[:sent]
+        return False
+
+    cdef nsec deadline(self) except -2:
+        if self.flags & ZMQ_DONTWAIT:
+            return EXPIRED
+        return deadline_of(self.socket, self.timeout, ZMQ_SNDTIMEO, self.call)
+
+    cdef int give_up(self) except -1:
+        return self.settle(FINISHED, self.sent) if self.sent else Operation.give_up(self)
+
+    cdef int release(self) except -1:
+        self.parts = None
+        return 0
+
+    cdef int note_sent(self, object exception, Py_ssize_t more) except -1:
+        if self.ends is not None:
+            exception.sent = self.sent + more
+        return 0
+
+
+@cython.final
+@cython.no_gc_clear
+cdef class Receive(Operation):
+    """The receiving of one part."""
+
+    cdef bint attempt(self) except -1:
+        self.value = fetch(self.socket, self.flags | ZMQ_DONTWAIT | PROBE, self.copy, None, self.call)
+        return self.value is not None
+
+    cdef object exception_of(self):
+        self.noticed = True
+        if self.ends_loop and isinstance(self.value, errors.ContextTerminated):
+            return StopAsyncIteration()
+        return self.value
+
+
+@cython.final
+@cython.no_gc_clear
+cdef class ReceiveInto(Operation):
+    """The receiving of one part into a buffer."""
+
+    cdef bint attempt(self) except -1:
+        self.value = fetch_into(
+            self.socket, self.target, self.room, self.flags | ZMQ_DONTWAIT | PROBE, None, self.call)
+        return self.value is not None
+
+    cdef int release(self) except -1:
+        self.target = None
+        return 0
+
+
+@cython.final
+@cython.no_gc_clear
+cdef class Gather(Operation):
+    """The receiving of a whole message, or of many."""
+
+    cdef bint attempt(self) except -1:
+        self.value = gather(
+            self.socket, self.limit, self.whole, self.nested, self.framed, self.flags | ZMQ_DONTWAIT | PROBE, None,
+            self.call)
+        return self.value is not None
+
+
+@cython.final
+@cython.no_gc_clear
+cdef class GatherInto(Operation):
+    """The receiving of a whole message, each part into a buffer."""
+
+    cdef bint attempt(self) except -1:
+        self.value = fetch_multipart_into(
+            self.socket, self.targets, self.flags | ZMQ_DONTWAIT | PROBE, None, self.call)
+        return self.value is not None
+
+    cdef int release(self) except -1:
+        self.targets = None
+        return 0
+
+
+@cython.final
+cdef class Poll(Operation):
+    """The wait for events, which `flags` names."""
+
+    cdef bint attempt(self) except -1:
+        cdef int events = self.socket.current_events(self.call) & self.flags
+        self.value = events
+        return events != 0
+
+    cdef nsec deadline(self) except -2:
+        return deadline_after(self.timeout, self.call)
+
+    cdef int give_up(self) except -1:
+        return self.settle(FINISHED, 0)
 
 
 cdef int send_to_operation(PyObject *itself, PyObject *value, PyObject **result) except -1:
@@ -492,8 +577,8 @@ cdef int send_to_operation(PyObject *itself, PyObject *value, PyObject **result)
         if operation.step():
             given = operation.outcome()
             how = PYGEN_RETURN
-        elif operation.yielding:
-            operation.woken = True
+        elif operation.state == YIELDING:
+            operation.state = WOKEN
             given = None  # the task goes on in the next turn of the loop
         else:
             waker = operation.waker
@@ -524,28 +609,13 @@ cdef int copy_outcome(Operation operation, object future) except -1:
     return 0
 
 
-define_future(Operation, send_to_operation)
+cdef object kind
+for kind in (Operation, Send, Receive, ReceiveInto, Gather, GatherInto, Poll):
+    define_future(kind, send_to_operation)
 define_future(Waker, NULL)
 
 
 # -------------------------------------------------------------------------------------------------------- the sockets
-
-cdef object receive_as(
-        BaseSocket socket, int kind, int flags, object copy, str call, Py_ssize_t limit, bint whole, bint nested,
-        object target):
-    """Receive what one of the kinds of receiving says."""
-    if kind == RECEIVE:
-        return fetch(socket, flags, copy, None, call)
-    if kind == RECEIVE_INTO:
-        return fetch_into(socket, target, limit, flags, None, call)
-    if kind == GATHER_INTO:
-        return fetch_multipart_into(socket, target, flags, None, call)
-    return gather(socket, limit, whole, nested, not copy, flags, None, call)
-
-
-cdef inline Node *queue_of(QueuedSocket socket, int kind) noexcept:
-    return &socket.senders if kind == SEND else &socket.polls if kind == POLL else &socket.receivers
-
 
 cdef void touched(object socket) noexcept:
     """Take note that somebody is about to operate on a socket that is waited for."""
@@ -637,32 +707,31 @@ cdef class QueuedSocket(BaseSocket):
     # ---- waiting
 
     cdef bint idle(self) noexcept:
-        return (
-            self.receivers.following is &self.receivers and self.senders.following is &self.senders
-            and self.polls.following is &self.polls)
+        return is_empty(&self.receivers) and is_empty(&self.senders) and is_empty(&self.polls)
 
     @critical_section
     def _waiting(self):
         """Return the operations that wait to receive, and for events."""
         return operations_of(&self.receivers) + operations_of(&self.polls)
 
-    cdef object begin(self, Operation operation, object timeout, bint yielding):
+    cdef list operations(self):
+        return operations_of(&self.receivers) + operations_of(&self.senders) + operations_of(&self.polls)
+
+    cdef object begin(self, Operation operation, Node *queue, object timeout, bint yielding):
         """Put an operation that cannot end now at the end of its queue."""
         operation.socket = self
         operation.loop = self.loop
         operation.timeout = timeout
-        operation.yielding = yielding
         operation.node.owner = <PyObject *> operation
-        if FREE_THREADED:
-            reference = weakref.ref(operation)
-            Py_INCREF(reference)
-            operation.node.reference = <PyObject *> reference
+        operation.node.reference = reference_to(operation)
         operation.awaited = self.foreign
-        if not yielding:
+        if yielding:
+            operation.state = YIELDING
+        else:
             operation.wait()
-        if operation.state == PENDING:
-            append(queue_of(self, operation.kind), &operation.node)
-            if self.keen and operation.kind == SEND:
+        if operation.state < FINISHED:
+            append(queue, &operation.node)
+            if self.keen and queue is &self.senders:
                 self.kept.add(operation)
             if yielding and not self.foreign:
                 self.loop.loop.call_soon(_try_unless_awaited, weakref.ref(operation))
@@ -822,18 +891,18 @@ cdef class QueuedSocket(BaseSocket):
         cdef Operation operation
         cdef Waker waker = None
         with critical_section(self):
-            if queue.following is queue:
+            if is_empty(queue):
                 return 0
             operation = operation_at(queue.following)
             if operation is None:
                 self.soon()
                 return 0
-            if operation.woken or operation.yielding:
+            if operation.state != WAITING:
                 return 0
             if operation.waker is None or operation.callbacks is not None:
                 operation.go_on(True)
             else:
-                operation.woken = True
+                operation.state = WOKEN
                 if type(operation.waker) is not Waker:
                     operation.waker()
                     return 0
@@ -841,9 +910,9 @@ cdef class QueuedSocket(BaseSocket):
         if waker is not None:
             waker.wake(True)
         with critical_section(self):
-            if waker is not None and operation.woken:  # its task was cancelled, and leaves the queue in its next step
+            if operation.state == WOKEN:  # its task was cancelled, and leaves the queue in its next step
                 return 0
-            return TRIED if operation.state == PENDING else GONE
+            return TRIED if operation.state < FINISHED else GONE
 
     cdef int serve_polls(self, int events) except -1:
         """End the polls that wanted one of these events."""
@@ -859,17 +928,11 @@ cdef class QueuedSocket(BaseSocket):
     cdef int end_all(self, int number, str text) except -1:
         """End all that wait, with an error; 0: they are cancelled, and nobody is told."""
         cdef Operation operation
-        cdef Node *queue
-        for kind in (RECEIVE, SEND, POLL):
-            queue = queue_of(self, kind)
-            while queue.following is not queue:
-                operation = operation_at(queue.following)
-                if operation is None:
-                    unlink(queue.following)
-                elif number:
-                    operation.settle(FAILED, error(number, operation.call, self.handle.type, None, text))
-                else:
-                    operation.leave(CANCELLED)
+        for operation in self.operations():
+            if number:
+                operation.settle(FAILED, error(number, operation.call, self.handle.type, None, text))
+            else:
+                operation.leave(CANCELLED)
         return 0
 
     def _closing(self):
@@ -930,18 +993,11 @@ cdef class QueuedSocket(BaseSocket):
     @critical_section
     def _wake_another(self, Operation operation):
         """Wake somebody else who waits, who is to watch the descriptor now."""
-        cdef Node *queue
-        cdef Node *node
         cdef Operation other
-        for kind in (RECEIVE, SEND, POLL):
-            queue = queue_of(self, kind)
-            node = queue.following
-            while node is not queue:
-                other = operation_at(node)
-                if other is not None and other is not operation and other.waker is not None:
-                    other.waker()
-                    return
-                node = node.following
+        for other in self.operations():
+            if other is not operation and other.waker is not None:
+                other.waker()
+                return
 
     @critical_section
     def _let_go(self):
@@ -967,31 +1023,22 @@ cdef class QueuedSocket(BaseSocket):
     cdef object put(
             self, list parts, list ends, object flags, object copy, object track, object timeout, str call,
             bint yielding):
-        cdef Operation operation
-        cdef MessageTracker tracker = new_tracker() if track else None
-        cdef object result
-        operation = Operation.__new__(Operation)
-        operation.kind = SEND
+        """Send what can be sent at once, or begin to wait."""
+        cdef Send operation = Send.__new__(Send)
         operation.call = call
-        operation.flags = to_flags(flags, call)
         operation.parts = parts
         operation.ends = ends
-        operation.counted = ends is not None
         operation.copy = copy
-        operation.tracker = tracker
+        operation.tracker = new_tracker() if track else None
+        operation.flags = to_flags(flags, call)
         try:
-            if not yielding and self.senders.following is &self.senders:
+            if not yielding and is_empty(&self.senders):
                 operation.socket = self
-                result = operation.attempt()
-                if result is not None:
-                    operation.state = FINISHED
-                    return finished(self.loop, result[0])
-            return self.begin(operation, timeout, yielding)
+                if operation.attempt():
+                    return finished(self.loop, operation.value)
+            return self.begin(operation, &self.senders, timeout, yielding)
         except BaseException as exception:
-            operation.state = FAILED
-            operation.noticed = True
-            if ends is not None:
-                exception.sent = operation.sent + getattr(exception, "sent", 0)
+            operation.note_sent(exception, getattr(exception, "sent", 0))
             raise
 
     cdef object put_many(self, object messages, bint nested, object flags, object timeout, str call):
@@ -1010,44 +1057,76 @@ cdef class QueuedSocket(BaseSocket):
         except Exception as exception:
             return self.failed(exception)
 
-    cdef object take(
-            self, int kind, object flags, object copy, object timeout, str call, Py_ssize_t limit=1, bint whole=True,
-            bint nested=False, object target=None):
-        """Receive what is there, or begin to wait for it."""
-        cdef object result
-        cdef int f = to_flags(flags, call)
-        cdef bint yielding = due(self)
-        if not yielding and self.receivers.following is &self.receivers:
-            result = receive_as(self, kind, f | ZMQ_DONTWAIT | PROBE, copy, call, limit, whole, nested, target)
-            if result is not None:
-                return finished(self.loop, result)
-        return self.await_message(kind, f, copy, timeout, call, limit, whole, nested, target, yielding)
-
-    cdef object await_message(
-            self, int kind, int flags, object copy, object timeout, str call, Py_ssize_t limit, bint whole,
-            bint nested, object target, bint yielding):
-        cdef Operation operation = Operation.__new__(Operation)
-        operation.kind = kind
-        operation.call = call
+    cdef object await_part(self, int flags, object copy, object timeout, bint yielding):
+        cdef Receive operation = Receive.__new__(Receive)
+        operation.call = "recv"
         operation.flags = flags
         operation.copy = copy
+        return self.begin(operation, &self.receivers, timeout, yielding)
+
+    cdef object take_into(self, object target, size_t room, object flags, object timeout):
+        """Receive a part that is there, or begin to wait for it."""
+        cdef ReceiveInto operation
+        cdef object size
+        cdef int f = to_flags(flags, "recv_into")
+        cdef bint yielding = due(self)
+        if not yielding and is_empty(&self.receivers):
+            size = fetch_into(self, target, room, f | ZMQ_DONTWAIT | PROBE, None, "recv_into")
+            if size is not None:
+                return finished(self.loop, size)
+        operation = ReceiveInto.__new__(ReceiveInto)
+        operation.call = "recv_into"
+        operation.flags = f
+        operation.target = target
+        operation.room = room
+        return self.begin(operation, &self.receivers, timeout, yielding)
+
+    cdef object take_messages(
+            self, Py_ssize_t limit, bint whole, bint nested, bint framed, object flags, object timeout, str call):
+        """Receive messages that are there, or begin to wait for one."""
+        cdef Gather operation
+        cdef list messages
+        cdef int f = to_flags(flags, call)
+        cdef bint yielding = due(self)
+        if not yielding and is_empty(&self.receivers):
+            messages = gather(self, limit, whole, nested, framed, f | ZMQ_DONTWAIT | PROBE, None, call)
+            if messages is not None:
+                return finished(self.loop, messages)
+        operation = Gather.__new__(Gather)
+        operation.call = call
+        operation.flags = f
         operation.limit = limit
         operation.whole = whole
         operation.nested = nested
-        operation.target = target
-        return self.begin(operation, timeout, yielding)
+        operation.framed = framed
+        return self.begin(operation, &self.receivers, timeout, yielding)
+
+    cdef object take_parts_into(self, list targets, object flags, object timeout):
+        """Receive a message that is there, or begin to wait for it."""
+        cdef GatherInto operation
+        cdef list sizes
+        cdef int f = to_flags(flags, "recv_multipart_into")
+        cdef bint yielding = due(self)
+        if not yielding and is_empty(&self.receivers):
+            sizes = fetch_multipart_into(self, targets, f | ZMQ_DONTWAIT | PROBE, None, "recv_multipart_into")
+            if sizes is not None:
+                return finished(self.loop, sizes)
+        operation = GatherInto.__new__(GatherInto)
+        operation.call = "recv_multipart_into"
+        operation.flags = f
+        operation.targets = targets
+        return self.begin(operation, &self.receivers, timeout, yielding)
 
     cdef object await_events(self, int wanted, object timeout, bint yielding):
-        cdef Operation operation = Operation.__new__(Operation)
-        operation.kind = POLL
+        cdef Poll operation = Poll.__new__(Poll)
         operation.call = "poll"
         operation.flags = wanted
-        return self.begin(operation, timeout, yielding)
+        return self.begin(operation, &self.polls, timeout, yielding)
 
     cdef object next_of(self, object operation):
         """Return what `async for` awaits, of a receive: the end of the context is the end of the loop."""
-        if type(operation) is Operation:
-            (<Operation> operation).ends_loop = True
+        if type(operation) is Receive:
+            (<Receive> operation).ends_loop = True
         elif type(operation) is not Done and isinstance(operation.exception(), errors.ContextTerminated):
             return self.failed(StopAsyncIteration())
         return operation

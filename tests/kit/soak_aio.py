@@ -28,6 +28,7 @@ from memory import resident
 import zmqcy
 import zmqcy.anyio
 import zmqcy.asyncio
+from zmqcy._operations import Operation
 
 LOOPS = {
     "asyncio": (zmqcy.asyncio, "asyncio", {}),
@@ -367,7 +368,7 @@ class Soak:
     async def check_idle(self):
         for _ in range(3):
             await anyio.sleep(0)
-        left = [repr(o) for o in gc.get_objects() if type(o).__name__ == "Operation" and "pending" in repr(o)]
+        left = [repr(o) for o in gc.get_objects() if issubclass(type(o), Operation) and "pending" in repr(o)]
         if left:
             raise AssertionError(f"operations are left: {left}")
         with suppress(RuntimeError):  # trio
