@@ -168,7 +168,7 @@ cdef class Poller:
         for item in PyDict_Values(self.items):
             if item.is_socket:
                 item.watch.epoll = NOWHERE
-                doubt(item)
+                move(item, item.watch.unread)
         return 0
 
     cdef Item item_of(self, object socket, str call):
@@ -221,11 +221,11 @@ cdef class Poller:
         item.registered = True
         if item.is_socket:
             if (<BaseSocket> socket).handle.fd < 0:
-                open_signaler(&item.watch.signaler, socket, "register")
+                open_signaler(&item.watch.signaler, (<BaseSocket> socket).handle, "register")
             lock_lists()
             insert(&item.watch.of_socket, &(<BaseSocket> socket).handle.watches)
             unlock_lists()
-            doubt(item)
+            move(item, item.watch.unread)
         else:
             self.place(item, fd, to_poll(wanted))
         self.items[key] = item
@@ -506,13 +506,14 @@ cdef class Poller:
                     item.events = from_poll(self.fds[i].revents, item.wanted)
                     self.judge(item, item.events)
                 elif self.fds[i].revents:
-                    doubt(item)
+                    move(item, item.watch.unread)
         if self.epoll >= 0 and self.fds[0].revents:
             found = epoll_look(self.epoll, self.happened, self.happened_room)
             if found < 0:
                 raise error(errno, "poll", NO_TYPE)
             for i in range(found):
-                doubt(<Item> epoll_owner(self.happened[i]))
+                item = <Item> epoll_owner(self.happened[i])
+                move(item, item.watch.unread)
         return 0
 
     cdef int read(self) except -1:
@@ -524,7 +525,7 @@ cdef class Poller:
             item = first_of(&self.doubts.uncertain)
             if item is None:
                 break
-            doubt(item)
+            move(item, item.watch.unread)
         while True:
             item = first_of(&self.doubts.unread)
             if item is None:
@@ -543,10 +544,7 @@ cdef class Poller:
             if socket.handle.asked:
                 self.spin = max(self.spin, socket.handle.spin)
             if socket.handle.elsewhere:
-                lock_lists()
-                remove(&item.watch.of_poller)
-                insert(&item.watch.of_poller, &self.doubts.uncertain)
-                unlock_lists()
+                move(item, &self.doubts.uncertain)
 
     cdef int judge(self, Item item, int events) except -1:
         """Keep in mind whether an item is ready."""
@@ -590,11 +588,11 @@ cdef class Poller:
         return key_of(socket) in self.items
 
 
-cdef void doubt(Item item) noexcept:
-    """Let the events of a socket be read before the next report."""
+cdef void move(Item item, Link **list) noexcept:
+    """Put an item into one of the lists of its poller: its events are read before the next report."""
     lock_lists()
     remove(&item.watch.of_poller)
-    insert(&item.watch.of_poller, item.watch.unread)
+    insert(&item.watch.of_poller, list)
     unlock_lists()
 
 
