@@ -8,7 +8,7 @@ from zmqcy._loop import _Future
 from zmqcy._message import Frame, MessageTracker
 from zmqcy._operations import QueuedSocket
 
-class Socket(QueuedSocket):
+class FutureSocket(QueuedSocket):
     @overload
     def send(
         self,

@@ -13,7 +13,7 @@ from zmqcy._operations cimport QueuedSocket, arrive, due, is_empty
 from zmqcy.libzmq cimport ZMQ_DONTWAIT
 
 
-cdef class Socket(QueuedSocket):
+cdef class FutureSocket(QueuedSocket):
     """A socket whose calls return what is to be awaited."""
 
     # ---- sending

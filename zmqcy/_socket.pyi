@@ -7,7 +7,7 @@ from typing_extensions import Buffer, Self
 from zmqcy._base import BaseSocket
 from zmqcy._message import Frame, MessageTracker
 
-class Socket(BaseSocket):
+class PlainSocket(BaseSocket):
     @overload
     def send(
         self,

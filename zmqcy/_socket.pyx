@@ -16,7 +16,7 @@ from zmqcy.libzmq cimport ZMQ_DONTWAIT
 from zmqcy import errors
 
 
-cdef class Socket(BaseSocket):
+cdef class PlainSocket(BaseSocket):
     """A socket: what sends and receives messages, each a run of bytes or several of them.
 
     One thread at a time may use it; a second one gets SocketInUse. It may go from thread to thread. Several at a time

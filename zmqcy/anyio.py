@@ -42,7 +42,7 @@ async def _readable(what):
     await wait_readable(what)
 
 
-class Socket(AsyncSocket, _aio.Socket):
+class Socket(AsyncSocket, _aio.FutureSocket):
     """A socket for coroutines of anyio. Tasks of one event loop may share it.
 
     Parameters
@@ -212,8 +212,8 @@ class Socket(AsyncSocket, _aio.Socket):
 
 Socket._kind = Socket
 for _method in vars(Socket).values():
-    if callable(_method) and hasattr(_aio.Socket, _method.__name__):
-        _method.__doc__ = getattr(_aio.Socket, _method.__name__).__doc__
+    if callable(_method) and hasattr(_aio.FutureSocket, _method.__name__):
+        _method.__doc__ = getattr(_aio.FutureSocket, _method.__name__).__doc__
 
 
 def _loop():

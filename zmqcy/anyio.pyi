@@ -14,7 +14,7 @@ from zmqcy._poll import _Pollable
 from zmqcy.context import AsyncContext
 from zmqcy.socket import AsyncSocket, _SocketOptions
 
-class Socket(AsyncSocket, _aio.Socket):
+class Socket(AsyncSocket, _aio.FutureSocket):
     @overload
     async def send(
         self,

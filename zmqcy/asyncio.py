@@ -14,7 +14,7 @@ from zmqcy.socket import AsyncSocket
 _POLLIN, _POLLOUT = 1, 2  # without loading the enums
 
 
-class Socket(AsyncSocket, _aio.Socket):
+class Socket(AsyncSocket, _aio.FutureSocket):
     """A socket for coroutines. It belongs to the event loop in which it is first used, until that is closed.
 
     Parameters

@@ -9,7 +9,7 @@ from zmqcy._poll import _Pollable
 from zmqcy.context import AsyncContext
 from zmqcy.socket import AsyncSocket, _SocketOptions
 
-class Socket(AsyncSocket, _aio.Socket): ...
+class Socket(AsyncSocket, _aio.FutureSocket): ...
 
 class Context(AsyncContext):
     def socket(  # type: ignore[override]  # as in AsyncContext

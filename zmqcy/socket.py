@@ -368,8 +368,8 @@ class BaseSocket(_base.BaseSocket):
     set_string = setsockopt_string
 
 
-class Socket(BaseSocket, _socket.Socket):
-    __doc__ = _socket.Socket.__doc__
+class Socket(BaseSocket, _socket.PlainSocket):
+    __doc__ = _socket.PlainSocket.__doc__
     __slots__ = ()
 
     def watch(self, events=None):

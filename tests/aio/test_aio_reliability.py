@@ -1030,7 +1030,7 @@ def test_anyio_three_that_wait(pair_of, backend):
 
 def bring_to_checkpoint(socket):
     """Make the next operation of a socket of anyio one that begins with a checkpoint."""
-    receive = zmqcy._aio.Socket.recv_multipart
+    receive = zmqcy._aio.FutureSocket.recv_multipart
     for _ in range(1000):
         operation = receive(socket)
         yields = operation._yielding
