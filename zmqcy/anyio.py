@@ -14,6 +14,7 @@ from anyio import (
     ClosedResourceError,
     Event,
     create_task_group,
+    current_time,
     move_on_after,
     notify_closing,
     sleep,
@@ -22,12 +23,11 @@ from anyio import (
 )
 from anyio.lowlevel import checkpoint, current_token
 
-from zmqcy import _aio, _poll
-from zmqcy._library import to_seconds
+from zmqcy import _aio
 from zmqcy.constants import PollEvent
 from zmqcy.context import AsyncContext
 from zmqcy.errors import ContextTerminated
-from zmqcy.socket import AsyncSocket
+from zmqcy.socket import AsyncPoller, AsyncSocket
 
 # By loop and descriptor: set when the task has gone that watched it before it was closed. Until then nobody may watch
 # what has that number now: anyio would take that watch away with the old one.
@@ -268,61 +268,34 @@ Socket._readable = staticmethod(Context._readable)
 Socket._sleep = staticmethod(Context._sleep)
 
 
-class Poller(_poll.Poller):
+class Poller(AsyncPoller):
     """Wait, without blocking the event loop, until one of several sockets or descriptors is ready.
 
     Sockets may be of `zmqcy.anyio` or plain ones; other tasks may use them meanwhile.
     """
 
-    async def poll(self, timeout=None):
-        """Wait until one of them is ready.
+    _sleep = staticmethod(sleep)
+    _time = staticmethod(current_time)
 
-        Parameters
-        ----------
-        timeout : int, float or timedelta, optional
-            Milliseconds to wait; by default, and with -1, for ever.
+    async def _wait(self, seconds):
+        used = Event()
+        sockets, descriptors = self._begin_wait(partial(_soon_by(_loop()), used.set))
+        try:
+            with move_on_after(seconds):
+                async with create_task_group() as group:
 
-        Returns
-        -------
-        list of tuple
-            The ready ones only, as registered, each with its events; empty when the time is up.
+                    async def first(wait, *arguments):
+                        await wait(*arguments)
+                        group.cancel_scope.cancel()
 
-        Raises
-        ------
-        ZMQError, ContextTerminated
-            As `zmqcy.Poller.poll` does.
-        SocketInUse
-            Another task polls it.
-        NotSupported
-            POLLPRI is polled for, and the system has no epoll.
-        """
-        seconds = to_seconds(timeout, "poll")
-        ready = super().poll(0)
-        if ready or seconds == 0:
-            await checkpoint()
-            return ready
-        with move_on_after(seconds):
-            while not ready:
-                used = Event()
-                tell = partial(_soon_by(_loop()), used.set)
-                sockets, descriptors = self._begin_wait(tell)
-                try:
-                    async with create_task_group() as group:
-
-                        async def first(wait, *arguments, scope=group.cancel_scope):
-                            await wait(*arguments)
-                            scope.cancel()
-
-                        group.start_soon(first, used.wait)
-                        for what, flags in sockets:
-                            socket = what if isinstance(what, Socket) else Socket.shadow(what)
-                            group.start_soon(first, socket.poll, None, flags)
-                        for fd, flags in descriptors:
-                            if flags & PollEvent.POLLIN:
-                                group.start_soon(first, _readable, fd)
-                            if flags & PollEvent.POLLOUT:
-                                group.start_soon(first, wait_writable, fd)
-                finally:
-                    self._end_wait()
-                ready = super().poll(0)
-        return ready
+                    group.start_soon(first, used.wait)
+                    for what, flags in sockets:
+                        socket = what if isinstance(what, Socket) else Socket.shadow(what)
+                        group.start_soon(first, socket.poll, None, flags)
+                    for fd, flags in descriptors:
+                        if flags & PollEvent.POLLIN:
+                            group.start_soon(first, _readable, fd)
+                        if flags & PollEvent.POLLOUT:
+                            group.start_soon(first, wait_writable, fd)
+        finally:
+            self._end_wait()

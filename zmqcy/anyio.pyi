@@ -8,11 +8,10 @@ from typing import Any, Literal, overload
 
 from typing_extensions import Buffer, Unpack
 
-from zmqcy import _aio, _poll
+from zmqcy import _aio
 from zmqcy._message import Frame, MessageTracker
-from zmqcy._poll import _Pollable
 from zmqcy.context import AsyncContext
-from zmqcy.socket import AsyncSocket, _SocketOptions
+from zmqcy.socket import AsyncPoller, AsyncSocket, _SocketOptions
 
 class Socket(AsyncSocket, _aio.FutureSocket):
     @overload
@@ -171,5 +170,4 @@ class Context(AsyncContext):
         self, socket_type: int, socket_class: Callable[[Any, int], Any] | None = None, **options: Unpack[_SocketOptions]
     ) -> Socket: ...
 
-class Poller(_poll.Poller):
-    async def poll(self, timeout: float | timedelta | None = None) -> list[tuple[_Pollable, int]]: ...
+class Poller(AsyncPoller): ...

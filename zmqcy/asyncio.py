@@ -6,10 +6,9 @@ otherwise it waits in the queue of its socket. Cancelled, or out of time, before
 
 from functools import partial
 
-from zmqcy import _aio, _loop, _poll
-from zmqcy._library import to_seconds
+from zmqcy import _aio, _loop
 from zmqcy.context import AsyncContext
-from zmqcy.socket import AsyncSocket
+from zmqcy.socket import AsyncPoller, AsyncSocket
 
 _POLLIN, _POLLOUT = 1, 2  # without loading the enums
 
@@ -69,62 +68,38 @@ Socket._readable = staticmethod(Context._readable)
 Socket._sleep = staticmethod(Context._sleep)
 
 
-class Poller(_poll.Poller):
+class Poller(AsyncPoller):
     """Wait, without blocking the event loop, until one of several sockets or descriptors is ready.
 
     Sockets may be of `zmqcy.asyncio` or plain ones; other tasks may use them meanwhile.
     """
 
-    async def poll(self, timeout=None):
-        """Wait until one of them is ready.
+    _sleep = staticmethod(Context._sleep)
 
-        Parameters
-        ----------
-        timeout : int, float or timedelta, optional
-            Milliseconds to wait; by default, and with -1, for ever.
+    @staticmethod
+    def _time():
+        from asyncio import get_running_loop
 
-        Returns
-        -------
-        list of tuple
-            The ready ones only, as registered, each with its events; empty when the time is up.
+        return get_running_loop().time()
 
-        Raises
-        ------
-        ZMQError, ContextTerminated
-            As `zmqcy.Poller.poll` does.
-        SocketInUse
-            Another task polls it.
-        NotSupported
-            POLLPRI is polled for, and the system has no epoll.
-        """
-        from asyncio import get_running_loop, sleep
+    async def _wait(self, seconds):
+        from asyncio import get_running_loop
 
-        seconds = to_seconds(timeout, "poll")
         loop = get_running_loop()
-        deadline = None if seconds is None else loop.time() + seconds
-        ready = super().poll(0)
-        if ready or seconds == 0:
-            await sleep(0)  # a task that does nothing but poll leaves the others their turn
-            return ready
-        while not ready and seconds != 0:
-            changed = loop.create_future()
-            tell = partial(_loop.call_soon, loop, partial(_settle, changed))
-            sockets, descriptors = self._begin_wait(tell)
-            waits = []
-            try:
-                for socket, flags in sockets:
-                    waits.append((socket if isinstance(socket, Socket) else Socket.shadow(socket)).poll(None, flags))
-                    waits[-1].add_done_callback(partial(_settle, changed))
-                readers = [fd for fd, flags in descriptors if flags & _POLLIN]
-                writers = [fd for fd, flags in descriptors if flags & _POLLOUT]
-                await _first(loop, changed, readers, writers, seconds)
-            finally:
-                self._end_wait()
-                for wait in waits:
-                    wait.cancel()
-            ready = super().poll(0)
-            seconds = None if deadline is None else max(0, deadline - loop.time())
-        return ready
+        changed = loop.create_future()
+        sockets, descriptors = self._begin_wait(partial(_loop.call_soon, loop, partial(_settle, changed)))
+        waits = []
+        try:
+            for socket, flags in sockets:
+                waits.append((socket if isinstance(socket, Socket) else Socket.shadow(socket)).poll(None, flags))
+                waits[-1].add_done_callback(partial(_settle, changed))
+            readers = [fd for fd, flags in descriptors if flags & _POLLIN]
+            writers = [fd for fd, flags in descriptors if flags & _POLLOUT]
+            await _first(loop, changed, readers, writers, seconds)
+        finally:
+            self._end_wait()
+            for wait in waits:
+                wait.cancel()
 
 
 def _settle(future, *_):

@@ -1,13 +1,11 @@
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 from typing_extensions import Unpack
 
-from zmqcy import _aio, _poll
-from zmqcy._poll import _Pollable
+from zmqcy import _aio
 from zmqcy.context import AsyncContext
-from zmqcy.socket import AsyncSocket, _SocketOptions
+from zmqcy.socket import AsyncPoller, AsyncSocket, _SocketOptions
 
 class Socket(AsyncSocket, _aio.FutureSocket): ...
 
@@ -16,7 +14,4 @@ class Context(AsyncContext):
         self, socket_type: int, socket_class: Callable[[Any, int], Any] | None = None, **options: Unpack[_SocketOptions]
     ) -> Socket: ...
 
-class Poller(_poll.Poller):
-    async def poll(  # type: ignore[override]
-        self, timeout: float | timedelta | None = None
-    ) -> list[tuple[_Pollable, int]]: ...
+class Poller(AsyncPoller): ...

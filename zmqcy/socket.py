@@ -5,7 +5,7 @@ Nothing here is on the path of a message: send, recv and their kin are those of 
 
 from errno import EADDRINUSE
 
-from zmqcy import _base, _library, _socket
+from zmqcy import _base, _library, _poll, _socket
 from zmqcy.errors import EFSM, ContextTerminated, StateError, ZMQBindError, ZMQError
 from zmqcy.options import SOCKET_OPTIONS
 
@@ -635,6 +635,44 @@ class AsyncSocket(BaseSocket):
     for _form in (send_string, recv_string, send_json, recv_json, send_serialized, recv_serialized):
         _form.__doc__ = getattr(Socket, _form.__name__).__doc__
     del _form
+
+
+class AsyncPoller(_poll.Poller):
+    """What the pollers for coroutines share. A subclass waits, by `_wait`, and has the loop's `_sleep` and `_time`."""
+
+    async def poll(self, timeout=None):
+        """Wait until one of them is ready.
+
+        Parameters
+        ----------
+        timeout : int, float or timedelta, optional
+            Milliseconds to wait; by default, and with -1, for ever.
+
+        Returns
+        -------
+        list of tuple
+            The ready ones only, as registered, each with its events; empty when the time is up.
+
+        Raises
+        ------
+        ZMQError, ContextTerminated
+            As `zmqcy.Poller.poll` does.
+        SocketInUse
+            Another task polls it.
+        NotSupported
+            POLLPRI is polled for, and the system has no epoll.
+        """
+        seconds = _library.to_seconds(timeout, "poll")
+        deadline = None if seconds is None else self._time() + seconds
+        ready = super().poll(0)
+        if ready or seconds == 0:
+            await self._sleep(0)  # a task that does nothing but poll leaves the others their turn
+            return ready
+        while not ready and seconds != 0:
+            await self._wait(seconds)
+            ready = super().poll(0)
+            seconds = None if deadline is None else max(0, deadline - self._time())
+        return ready
 
 
 def _key(call, name, key):

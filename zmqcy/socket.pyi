@@ -4,9 +4,10 @@ from typing import Any, Literal, TypedDict, TypeVar, overload, type_check_only
 
 from typing_extensions import Buffer, Self
 
-from zmqcy import _base, _socket
+from zmqcy import _base, _poll, _socket
 from zmqcy._context import _WriteOnly
 from zmqcy._message import Frame
+from zmqcy._poll import _Pollable
 from zmqcy.auth import Certificate
 from zmqcy.constants import SocketType
 from zmqcy.context import Context
@@ -622,3 +623,8 @@ class AsyncSocket(BaseSocket):
         copy: Literal[False],
         timeout: float | timedelta | None = None,
     ) -> _T: ...
+
+class AsyncPoller(_poll.Poller):
+    async def poll(  # type: ignore[override]
+        self, timeout: float | timedelta | None = None
+    ) -> list[tuple[_Pollable, int]]: ...
