@@ -855,9 +855,11 @@ cdef class QueuedSocket(BaseSocket):
             while True:
                 with critical_section(self):
                     going = self.look_once(&turns, &events)
-                    served = self.serve_polls(events) if going else 0
+                    if going:
+                        self.serve_polls(events)
                 if not going:
                     break
+                served = 0
                 if events & ZMQ_POLLIN:
                     served |= self.serve(&self.receivers)
                 if events & ZMQ_POLLOUT:
