@@ -5,7 +5,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from zmqcy._base cimport enter
 from zmqcy._core cimport (
-    PROBE, QUIET, fetch, put_parts, put_quickly, to_addressed, to_message, to_room, to_target, to_targets)
+    PROBE, QUIET, fetch, put_part, put_quickly, to_addressed, to_message, to_room, to_target, to_targets)
 from zmqcy._library cimport to_flags, to_int
 from zmqcy._loop cimport finished
 from zmqcy._message cimport Frame, size_of, start_of, to_content
@@ -156,7 +156,7 @@ cdef class FutureSocket(QueuedSocket):
         enter(self, "try_send")
         if not is_empty(&self.senders):
             return False
-        return put_parts(self, [content], None, ZMQ_DONTWAIT | QUIET, None, None, None, "try_send") == 1
+        return put_part(self, content, ZMQ_DONTWAIT | QUIET, None, None, None, "try_send") == 1
 
     # ---- receiving
 

@@ -1,8 +1,6 @@
 # The path of a message, for the other extension modules, which inline the first attempts. None instead of a message,
 # and 0 instead of a number, say with QUIET and PROBE that it would wait.
 
-from libc.errno cimport EAGAIN
-
 from zmqcy._base cimport BaseSocket, enter
 from zmqcy._handle cimport HELD, Handle, Signaler, count
 from zmqcy._message cimport Frame, MessageTracker, new_frame
@@ -25,7 +23,6 @@ cdef struct Part:
     const char *data
     size_t size
     zmq_msg_t *message
-    int flags              # ZMQ_SNDMORE or 0
     bint last              # of those that go together or not at all
 
 
@@ -34,6 +31,7 @@ cdef struct Batch:
     Py_ssize_t count       # of parts
     Py_ssize_t following   # the first part that has not been sent
     Py_ssize_t sent        # messages, or runs of parts that go together
+    int more               # ZMQ_SNDMORE: the last one goes on after these parts; 0 otherwise
 
 
 cdef struct Catch:
@@ -52,8 +50,10 @@ cdef struct Catch:
 cdef int sleep_on(
     pollfd *items, unsigned long length, int milliseconds, nsec spin, bint *eager, Handle handle,
     int wanted) noexcept nogil
-cdef int take_back(void *socket, int type, Py_ssize_t left) noexcept nogil
-cdef void lose(Handle handle, Py_ssize_t left) noexcept nogil
+cdef int send_whole(
+    void *socket, int type, int *begun, Part *parts, zmq_msg_t *messages, Py_ssize_t length, int more,
+    bint tried) noexcept nogil
+cdef void find_full(Handle handle, int more) noexcept nogil
 
 
 cdef inline void caught(Catch *haul) noexcept nogil:
@@ -71,6 +71,8 @@ cdef list ONE_EACH  # the ends of messages of one part
 cdef Py_ssize_t put_parts(
     BaseSocket socket, list parts, list ends, int flags, object copy, MessageTracker tracker, object timeout,
     str call) except -1
+cdef Py_ssize_t put_part(
+    BaseSocket socket, object data, int flags, object copy, MessageTracker tracker, object timeout, str call) except -1
 cdef int would_block(BaseSocket socket, int flags, nsec waited, str call) except -1
 cdef nsec deadline_of(BaseSocket socket, object timeout, int option, str call) except -2
 
@@ -83,8 +85,10 @@ cdef list gather(
     BaseSocket socket, Py_ssize_t limit, bint whole, bint nested, bint framed, int flags, object timeout, str call)
 cdef int complete(
     BaseSocket socket, Batch *batch, zmq_msg_t *msg, int flags, object timeout, str call, int number) except -1
-cdef int carry_out(Handle handle, Batch *batch, zmq_msg_t *msg, short wanted, nsec deadline) noexcept
-cdef object put_tracked(BaseSocket socket, list parts, int flags, object copy, object track, object timeout, str call)
+cdef int carry_out(
+    Handle handle, Batch *batch, zmq_msg_t *msg, short wanted, nsec deadline, bint waiting) noexcept
+cdef object put_tracked(
+    BaseSocket socket, object message, int flags, object copy, object track, object timeout, str call)
 cdef object put_many(BaseSocket socket, object messages, bint nested, object flags, object timeout, str call)
 cdef object keep(BaseSocket socket, zmq_msg_t *msg, str call)
 
@@ -94,20 +98,19 @@ cdef inline bint put_quickly(BaseSocket socket, const char *data, size_t size, i
     if size >= socket.handle.quick_size:
         return False
     if zmq_send(socket.handle.socket, data, size, flags & ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0:
-        if socket.handle.begun and last_errno() == EAGAIN:
-            lose(socket.handle, flags & ZMQ_SNDMORE != 0)
+        find_full(socket.handle, flags & ZMQ_SNDMORE)
         return False
     socket.handle.asked = True
     socket.handle.begun = flags & ZMQ_SNDMORE
-    count(socket.handle, &socket.handle.stats.bytes_sent, size)
-    count(socket.handle, &socket.handle.stats.messages_sent, not flags & ZMQ_SNDMORE)
+    count(socket.handle.exclusive, &socket.handle.stats.bytes_sent, size)
+    count(socket.handle.exclusive, &socket.handle.stats.messages_sent, not flags & ZMQ_SNDMORE)
     return True
 
 
-cdef inline void count_in(Handle handle, size_t size, bint more) noexcept:
-    count(handle, &handle.stats.bytes_received, size)
-    count(handle, &handle.stats.messages_received, not more)
-    handle.more = more
+cdef inline void count_in(BaseSocket socket, size_t size, bint more) noexcept:
+    count(socket.handle.exclusive, &socket.handle.stats.bytes_received, size)
+    count(socket.handle.exclusive, &socket.handle.stats.messages_received, not more)
+    socket.handle.more = more
 
 
 cdef inline int get(BaseSocket socket, zmq_msg_t *msg, int flags, object timeout, str call) except -1:
@@ -134,7 +137,7 @@ cdef inline object fetch(BaseSocket socket, int flags, object copy, object timeo
         frame = new_frame(socket.frames)
         if not get(socket, &frame.msg, flags, timeout, call):
             return None
-        count_in(socket.handle, zmq_msg_size(&frame.msg), zmq_msg_more(&frame.msg))
+        count_in(socket, zmq_msg_size(&frame.msg), zmq_msg_more(&frame.msg))
         return frame
     <void> zmq_msg_init(&msg)
     return keep(socket, &msg, call) if get(socket, &msg, flags, timeout, call) else None

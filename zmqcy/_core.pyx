@@ -89,7 +89,7 @@ cdef int wait_on(Handle handle, Signaler *signaler, short wanted, nsec deadline)
     cdef int rc, left = slice_of(deadline)
     if left == 0:
         return EAGAIN
-    count(handle, &handle.stats.waits, 1)
+    count(handle.exclusive, &handle.stats.waits, 1)
     if handle.fd >= 0:
         item.fd = handle.fd
         item.events = POLLIN
@@ -125,23 +125,16 @@ cdef int wait_for(Handle handle, Signaler *signaler, short wanted, nsec deadline
     return number
 
 
-cdef int give_part(void *socket, Part *part, bint alone) noexcept nogil:
-    """Send a part without waiting. Return 0 or an errno."""
+cdef int send_copy(void *socket, zmq_msg_t *message, int more) noexcept nogil:
+    """Send a copy of a message without waiting: it may have to be sent again. Return 0 or an errno."""
     cdef zmq_msg_t copy
     cdef int number = 0
-    if part.message is NULL:
-        if zmq_send(socket, part.data, part.size, part.flags | ZMQ_DONTWAIT) < 0:
-            number = last_errno()
-    elif alone:
-        if zmq_msg_send(part.message, socket, part.flags | ZMQ_DONTWAIT) < 0:
-            number = last_errno()
-    else:  # the message may have to be sent again
-        <void> zmq_msg_init(&copy)
-        if zmq_msg_copy(&copy, part.message) < 0:
-            return last_errno()
-        if zmq_msg_send(&copy, socket, part.flags | ZMQ_DONTWAIT) < 0:
-            number = last_errno()
-            <void> zmq_msg_close(&copy)
+    <void> zmq_msg_init(&copy)
+    if zmq_msg_copy(&copy, message) < 0:
+        return last_errno()
+    if zmq_msg_send(&copy, socket, more | ZMQ_DONTWAIT) < 0:
+        number = last_errno()
+        <void> zmq_msg_close(&copy)
     return number
 
 
@@ -160,96 +153,136 @@ cdef int take_back(void *socket, int type_number, Py_ssize_t left) noexcept nogi
     return 0 if type_number == ZMQ_REQ else EAGAIN
 
 
-cdef void lose(Handle handle, Py_ssize_t left) noexcept nogil:
-    """Note that a message is lost whose first parts were sent by earlier calls; `left` parts of it were to come.
+cdef int send_whole(
+        void *socket, int type_number, int *begun, Part *parts, zmq_msg_t *messages, Py_ssize_t length, int more,
+        bint tried) noexcept nogil:
+    """Send a message without waiting, whole or not at all. Return 0 or an errno; with EAGAIN none of it went.
 
-    A part that is not the first meets EAGAIN only where the peer that got the first has disconnected.
+    Its parts are `parts`, which stay as they are, but for a message of one part alone; or, where that is NULL, copies
+    of `messages`.
+
+    Only its first part can find no room, which is tried once before and once after a look at ZMQ_EVENTS: a send that
+    does not wait looks at libzmq's commands only once a millisecond or so. `tried`: the caller has made the first
+    attempt. A later part meets EAGAIN where the peer that got the first has disconnected. Where an earlier call sent
+    the first part, and the socket is in the middle of a message (`begun`), the message is LOST: EHOSTUNREACH. `more`:
+    SNDMORE, where the message goes on after these parts; 0 otherwise.
     """
-    <void> take_back(handle.socket, handle.type, left)
-    handle.begun = LOST
-
-
-cdef int give_message(Handle handle, Batch *batch) noexcept nogil:
-    """Send the next message without waiting, whole or not at all. Return 0 or an errno; with EAGAIN none of it went.
-
-    Only its first part may have no room; a later one meets EAGAIN where the peer that got the first has disconnected.
-    Where an earlier call sent the first part, the message is LOST: EHOSTUNREACH.
-    """
-    cdef Py_ssize_t first = batch.following, i = first, end
-    cdef uint64_t size = 0
-    cdef int number, events
-    if handle.type == ZMQ_DGRAM:  # without a peer libzmq closes the message, and zmq_send aborts
-        number = events_of(handle.socket, &events)
+    cdef Py_ssize_t i = 0
+    cdef bint looked = False
+    cdef int number, flag, events = 0
+    if type_number == ZMQ_DGRAM:  # without a peer libzmq closes the message, and zmq_send aborts
+        number = events_of(socket, &events)
         if number or not events & ZMQ_POLLOUT:
             return number or EAGAIN
-    while True:
-        number = give_part(handle.socket, &batch.parts[i], batch.parts[first].last)
+    while i < length:
+        flag = more if i == length - 1 else ZMQ_SNDMORE
+        number = 0
+        if tried:
+            tried = False
+            number = EAGAIN
+        elif parts is NULL:
+            number = send_copy(socket, &messages[i], flag)
+        elif parts[i].message is not NULL and length > 1:
+            number = send_copy(socket, parts[i].message, flag)
+        elif parts[i].message is not NULL:
+            if zmq_msg_send(parts[i].message, socket, flag | ZMQ_DONTWAIT) < 0:
+                number = last_errno()
+        elif zmq_send(socket, parts[i].data, parts[i].size, flag | ZMQ_DONTWAIT) < 0:
+            number = last_errno()
         if number == 0:
-            size += batch.parts[i].size
             i += 1
-            if batch.parts[i - 1].last:
-                break
-        elif i == first and not handle.begun or number != EAGAIN and number != EINTR:
-            return number
+        elif i == 0 and not begun[0]:
+            if number != EAGAIN or looked:
+                return number
+            looked = True
+            number = events_of(socket, &events)
+            if number:
+                return number
         elif number == EAGAIN:
-            end = i + 1
-            while not batch.parts[end - 1].last:
-                end += 1
-            if handle.begun:
-                lose(handle, end - 1 - i + (batch.parts[end - 1].flags != 0))
+            if begun[0]:
+                <void> take_back(socket, type_number, length - 1 - i + (more != 0))
+                begun[0] = LOST
                 return EHOSTUNREACH
-            number = take_back(handle.socket, handle.type, end - 1 - i)
+            number = take_back(socket, type_number, length - 1 - i)
             if number == 0:
-                i = end
                 break
             if number != EAGAIN:
                 return number
-            i = first
-            size = 0
-    batch.following = i
-    batch.sent += 1
-    handle.asked = True
-    handle.begun = batch.parts[i - 1].flags
-    count(handle, &handle.stats.bytes_sent, size)
-    if not batch.parts[i - 1].flags:
-        count(handle, &handle.stats.messages_sent, 1)
+            i = 0
+        elif number != EINTR:
+            return number
+    begun[0] = more
     return 0
 
 
-cdef int transmit(Handle handle, Batch *batch, Signaler *signaler, nsec deadline) noexcept nogil:
-    """Send messages, waiting until the deadline. Return 0, EAGAIN, EINTR, or another errno; `batch` says what went."""
-    cdef nsec due = 0  # to look for signals
-    cdef int number, events
+cdef void find_full(Handle handle, int more) noexcept nogil:
+    """Note why a part could not be sent at once."""
+    handle.tried = last_errno() == EAGAIN
+    if handle.tried and handle.begun:
+        handle.tried = False
+        <void> take_back(handle.socket, handle.type, more != 0)
+        handle.begun = LOST
+
+
+cdef int transmit(Handle handle, Batch *batch, Signaler *signaler, nsec deadline, bint waiting) noexcept nogil:
+    """Send messages, waiting until the deadline. Return 0, EAGAIN, EINTR, or another errno; `batch` says what went.
+
+    `waiting`: the first one has found no room, and nobody has been in the socket since.
+    """
+    cdef nsec limit = 0
+    cdef Part *parts
+    cdef Py_ssize_t i, length
+    cdef uint64_t size
+    cdef int number
     while batch.following < batch.count:
         if batch.sent % 16 == 15:
-            if due == 0:
-                due = now() + SIGNAL_CHECK
-            elif now() > due:
+            if limit == 0:
+                limit = now() + SIGNAL_CHECK
+            elif now() > limit:  # a long one looks for signals though it need not wait
                 return EINTR
-        number = give_message(handle, batch)
-        if number == EAGAIN:
-            # A send without waiting looks at libzmq's commands only once a millisecond or so: room that the peer has
-            # made since then is not seen until ZMQ_EVENTS is read.
-            number = events_of(handle.socket, &events)
-            if number == 0:
-                number = give_message(handle, batch)
-            if number == EAGAIN:
-                number = wait_on(handle, signaler, ZMQ_POLLOUT, deadline)
+        if waiting:
+            number = wait_on(handle, signaler, ZMQ_POLLOUT, deadline)
+            if number:
+                return number
+            handle.tried = True  # the descriptor tells of commands: they come first
+        parts = &batch.parts[batch.following]
+        length = 1
+        while not parts[length - 1].last:
+            length += 1
+        number = send_whole(handle.socket, handle.type, &handle.begun, parts, NULL, length, batch.more, handle.tried)
+        handle.tried = False
+        waiting = number == EAGAIN and deadline != EXPIRED
+        if waiting:
+            continue
         if number:
             return number
+        size = 0
+        for i in range(length):
+            size += parts[i].size
+        batch.following += length
+        batch.sent += 1
+        handle.asked = True
+        count(handle.exclusive, &handle.stats.bytes_sent, size)
+        count(handle.exclusive, &handle.stats.messages_sent, not batch.more)
     return 0
 
 
-cdef int receive(Handle handle, zmq_msg_t *msg, Signaler *signaler, nsec deadline) noexcept nogil:
-    """Receive a message, waiting until the deadline. Return 0, EAGAIN, EINTR, or another errno; then none was taken."""
+cdef int receive(Handle handle, zmq_msg_t *msg, Signaler *signaler, nsec deadline, bint waiting) noexcept nogil:
+    """Receive a message, waiting until the deadline. Return 0, EAGAIN, EINTR, or another errno; then none was taken.
+
+    `waiting`: there was none, and nobody has been in the socket since.
+    """
     cdef int number
     if handle.asked and handle.answers_soon:  # libzmq's thread, which has the request, needs the processor more
         yield_processor()
     while True:
-        if zmq_msg_recv(msg, handle.socket, ZMQ_DONTWAIT) >= 0:
-            handle.asked = False
-            return 0
-        number = last_errno()
+        number = EAGAIN
+        if not waiting:
+            if zmq_msg_recv(msg, handle.socket, ZMQ_DONTWAIT) >= 0:
+                handle.asked = False
+                return 0
+            number = last_errno()
+        waiting = False
         if number == EAGAIN:
             number = wait_on(handle, signaler, ZMQ_POLLIN, deadline)
             handle.answers_soon = handle.asked and handle.eager
@@ -333,10 +366,9 @@ cdef Py_ssize_t put_parts(
     has `sent`, if there may be several.
     """
     cdef Part[FEW] few
-    cdef Batch batch
+    cdef Batch batch = Batch(NULL, 0, 0, 0, flags & ZMQ_SNDMORE)
     cdef int number
     batch.parts = few
-    batch.count = batch.following = batch.sent = 0
     collect()  # which may run any code
     try:
         enter(socket, call)
@@ -348,12 +380,12 @@ cdef Py_ssize_t put_parts(
                 raise MemoryError(call)
         if socket.handle.checked or not socket.handle.exclusive:
             check_parts(socket, parts, ends, flags, call)
-        load(socket, &batch, parts, ends, flags & ZMQ_SNDMORE, copy, tracker, call)
+        load(socket, &batch, parts, ends, copy, tracker, call)
         enter(socket, call)  # the GIL was let go for big copies
         if batch.count <= SOME:
-            number = transmit(socket.handle, &batch, NULL, EXPIRED)
+            number = transmit(socket.handle, &batch, NULL, EXPIRED, False)
         else:
-            number = carry_out(socket.handle, &batch, NULL, 0, EXPIRED)
+            number = carry_out(socket.handle, &batch, NULL, 0, EXPIRED, False)
         if number:
             complete(socket, &batch, NULL, flags, timeout, call, number)
         return batch.sent
@@ -365,6 +397,32 @@ cdef Py_ssize_t put_parts(
         unload(&batch)
         if batch.parts is not few:
             free(batch.parts)
+
+
+cdef Py_ssize_t put_part(
+        BaseSocket socket, object data, int flags, object copy, MessageTracker tracker, object timeout,
+        str call) except -1:
+    """Send one part, as `put_parts` does."""
+    cdef Part part
+    cdef Batch batch = Batch(&part, 0, 0, 0, flags & ZMQ_SNDMORE)
+    cdef int number
+    if socket.handle.checked or not socket.handle.exclusive:
+        return put_parts(socket, [data], None, flags, copy, tracker, timeout, call)
+    collect()  # which may run any code
+    enter(socket, call)
+    if socket.handle.begun == LOST:
+        raise lost(socket, call)
+    batch.count = 1
+    part.last = True
+    load_part(socket, &part, data, copy, tracker, call)
+    try:
+        enter(socket, call)  # the GIL was let go for a big copy
+        number = transmit(socket.handle, &batch, NULL, EXPIRED, False)
+        if number:
+            complete(socket, &batch, NULL, flags, timeout, call, number)
+        return batch.sent
+    finally:
+        unload(&batch)
 
 
 cdef object lost(BaseSocket socket, str call):
@@ -462,39 +520,41 @@ cdef Frame to_addressed(BaseSocket socket, object data, object routing_id, objec
 
 
 cdef int load(
-        BaseSocket socket, Batch *batch, list parts, list ends, int flags, object copy, MessageTracker tracker,
+        BaseSocket socket, Batch *batch, list parts, list ends, object copy, MessageTracker tracker,
         str call) except -1:
-    """Describe parts for `transmit`: which are copied when they are sent, and which are messages already."""
+    """Describe parts for `transmit`."""
     cdef Py_ssize_t i, left = 0, message = 0
-    cdef bint lent, chosen = copy is not None, copied = chosen and copy, tracked = tracker is not None
-    cdef Part *part
-    cdef object data
     for i in range(len(parts)):
-        data = <object> PyList_GET_ITEM(parts, i)
-        part = &batch.parts[i]
-        part.message = NULL
+        batch.parts[i].message = NULL
         batch.count = i + 1
         if left == 0:
             left = len(parts) if ends is None else 1 if ends is ONE_EACH else ends[message]
             message += 1
         left -= 1
-        part.last = left == 0
-        part.flags = ZMQ_SNDMORE if left else flags
-        if type(data) is bytes:
-            part.data = PyBytes_AS_STRING(data)
-            part.size = PyBytes_GET_SIZE(data)
-            # Nobody sees whether short bytes are copied.
-            lent = not copied and (part.size >= socket.handle.threshold or tracked)
-        elif isinstance(data, Frame):
-            part.size = (<Frame> data).size()
-            prepare(socket, part, data, copied, tracker, call)
-            continue
-        else:
-            part.data = start_of(data)
-            part.size = size_of(data)
-            lent = chosen and not copied
-        if lent or tracked or part.size >= BIG:
-            prepare(socket, part, data, not lent, tracker, call)
+        batch.parts[i].last = left == 0
+        load_part(socket, &batch.parts[i], <object> PyList_GET_ITEM(parts, i), copy, tracker, call)
+    return 0
+
+
+cdef int load_part(
+        BaseSocket socket, Part *part, object data, object copy, MessageTracker tracker, str call) except -1:
+    """Describe a part: it is copied when it is sent, or is a message already."""
+    cdef bint lent, chosen = copy is not None, copied = chosen and copy
+    part.message = NULL
+    if type(data) is bytes:
+        part.data = PyBytes_AS_STRING(data)
+        part.size = PyBytes_GET_SIZE(data)
+        # Nobody sees whether short bytes are copied.
+        lent = not copied and (part.size >= socket.handle.threshold or tracker is not None)
+    elif isinstance(data, Frame):
+        part.size = (<Frame> data).size()
+        return prepare(socket, part, data, copied, tracker, call)
+    else:
+        part.data = start_of(data)
+        part.size = size_of(data)
+        lent = chosen and not copied
+    if lent or tracker is not None or part.size >= BIG:
+        prepare(socket, part, data, not lent, tracker, call)
     return 0
 
 
@@ -533,6 +593,8 @@ cdef int complete(
     """
     cdef nsec deadline = EXPIRED
     cdef nsec start = 0
+    # A time of another type may have run any code, which may have swallowed the event of the descriptor.
+    cdef bint waiting = number == EAGAIN and (timeout is None or type(timeout) is int or type(timeout) is float)
     if number in (EAGAIN, EINTR, NOT_TRIED) and not flags & ZMQ_DONTWAIT:
         deadline = deadline_of(socket, timeout, ZMQ_RCVTIMEO if batch is NULL else ZMQ_SNDTIMEO, call)
         start = now()
@@ -543,11 +605,13 @@ cdef int complete(
         elif number != NOT_TRIED and not interrupted(number):
             raise lost(socket, call) if socket.handle.begun == LOST else error(number, call, socket.handle.type)
         enter(socket, call)  # a signal handler may have closed the socket
-        number = carry_out(socket.handle, batch, msg, 0, deadline)
+        number = carry_out(socket.handle, batch, msg, 0, deadline, waiting)
+        waiting = False
     return 1
 
 
-cdef int carry_out(Handle handle, Batch *batch, zmq_msg_t *msg, short wanted, nsec deadline) noexcept:
+cdef int carry_out(
+        Handle handle, Batch *batch, zmq_msg_t *msg, short wanted, nsec deadline, bint waiting) noexcept:
     """Send, receive or, with neither, wait for events, without the GIL. Return 0 or an errno."""
     cdef Signaler signaler
     cdef int number
@@ -555,9 +619,9 @@ cdef int carry_out(Handle handle, Batch *batch, zmq_msg_t *msg, short wanted, ns
     go_inside(handle)
     with nogil:
         if batch is not NULL:
-            number = transmit(handle, batch, &signaler, deadline)
+            number = transmit(handle, batch, &signaler, deadline, waiting)
         elif msg is not NULL:
-            number = receive(handle, msg, &signaler, deadline)
+            number = receive(handle, msg, &signaler, deadline, waiting)
         else:
             number = wait_for(handle, &signaler, wanted, deadline)
         if signaler.poller is not NULL:
@@ -570,7 +634,7 @@ cdef int carry_out(Handle handle, Batch *batch, zmq_msg_t *msg, short wanted, ns
 cdef int would_block(BaseSocket socket, int flags, nsec waited, str call) except -1:
     if flags & PROBE:
         return 0
-    count(socket.handle, &socket.handle.stats.would_blocks, 1)
+    count(socket.handle.exclusive, &socket.handle.stats.would_blocks, 1)
     if flags & QUIET:
         return 0
     if waited:
@@ -590,15 +654,19 @@ cdef nsec deadline_of(BaseSocket socket, object timeout, int option, str call) e
     return deadline_after(milliseconds, call)
 
 
-cdef object put_tracked(BaseSocket socket, list parts, int flags, object copy, object track, object timeout, str call):
-    """Send one message, in one part or several, and return its tracker if there shall be one."""
+cdef object put_tracked(
+        BaseSocket socket, object message, int flags, object copy, object track, object timeout, str call):
+    """Send one part, or a list of parts, as one message, and return its tracker if there shall be one."""
     cdef object found = None
     cdef MessageTracker tracker = None
     if copy is False and socket.frames is not None:  # zmqcy.compat
-        found = socket._tracker_without_copy(parts, track)
+        found = socket._tracker_without_copy(message if type(message) is list else [message], track)
     if track and found is None:
         found = tracker = new_tracker()
-    put_parts(socket, parts, None, flags, copy, tracker, timeout, call)
+    if type(message) is list:
+        put_parts(socket, message, None, flags, copy, tracker, timeout, call)
+    else:
+        put_part(socket, message, flags, copy, tracker, timeout, call)
     if tracker is not None:
         tracker.seal()
     return found
@@ -681,7 +749,7 @@ cdef object keep(BaseSocket socket, zmq_msg_t *msg, str call):
     if data is None:
         socket.handle.hold(msg, 1)
         raise MemoryError(f"{call}: no memory for {size} bytes; the message waits")
-    count_in(socket.handle, size, zmq_msg_more(msg))
+    count_in(socket, size, zmq_msg_more(msg))
     <void> zmq_msg_close(msg)
     return data
 
@@ -698,7 +766,7 @@ cdef object fetch_into(BaseSocket socket, object target, size_t room, int flags,
         socket.handle.hold(&msg, 1)
         raise error(EMSGSIZE, call, socket.handle.type, f"a message of {size} bytes into a buffer of {room}")
     copy_bytes(PyMemoryView_GET_BUFFER(target).buf, zmq_msg_data(&msg), size)
-    count_in(socket.handle, size, zmq_msg_more(&msg))
+    count_in(socket, size, zmq_msg_more(&msg))
     <void> zmq_msg_close(&msg)
     return size
 
@@ -803,7 +871,7 @@ cdef bint unpack(BaseSocket socket, Catch *haul, list result, bint nested, bint 
                 else:
                     <void> zmq_msg_close(&haul.parts[first])
                 first += 1
-            count_in(socket.handle, total, False)
+            count_in(socket, total, False)
             total = 0
             made = len(result)
     except MemoryError:

@@ -131,6 +131,7 @@ cdef class Handle:
     cdef int state
     cdef int exclusive            # BUSY, or 0 for thread-safe types: several threads may be in them at once
     cdef int begun                # SNDMORE: the last part of a message is still to be sent. LOST: the peer disconnected
+    cdef bint tried               # a part has just found no room: its next attempt begins with a look at the events
     cdef size_t quick_size        # what is shorter is sent at once, with the GIL
     cdef size_t threshold         # bytes of this many bytes and more are lent, not copied
     cdef Stats stats
@@ -183,9 +184,9 @@ cdef class Handle:
     cdef void shut(self) noexcept
 
 
-cdef inline void count(Handle handle, uint64_t *place, uint64_t more) noexcept nogil:
+cdef inline void count(int exclusive, uint64_t *place, uint64_t more) noexcept nogil:
     # Others may look at the number meanwhile; in a thread-safe socket they may count, too.
-    if handle.exclusive:
+    if exclusive:
         count_up(place, more)
     else:
         count_together(place, more)

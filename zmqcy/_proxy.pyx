@@ -20,12 +20,12 @@ from zmqcy._library cimport NO_TYPE, SIGNAL_CHECK, SLICE, error, interrupted, to
 from zmqcy._message cimport copy_in, lend, size_of, start_of, take
 from zmqcy._base cimport BaseSocket, enter
 from zmqcy._system cimport POLLIN, count_up, counted, now, nsec, pollfd
-from zmqcy._core cimport sleep_on, take_back
+from zmqcy._core cimport Part, send_whole, sleep_on
 from zmqcy.libzmq cimport (
     ENOTSUP, ZMQ_DEALER, ZMQ_DONTWAIT, ZMQ_IO_THREADS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUB, ZMQ_PULL, ZMQ_PUSH,
     ZMQ_QUEUE, ZMQ_REP, ZMQ_REQ, ZMQ_SNDMORE, ZMQ_STREAM, ZMQ_STREAMER, ZMQ_SUB, ZMQ_XPUB, ZMQ_XSUB, zmq_close,
-    zmq_ctx_new, zmq_ctx_set, zmq_ctx_term, zmq_errno, zmq_msg_close, zmq_msg_copy, zmq_msg_data, zmq_msg_init,
-    zmq_msg_init_size, zmq_msg_more, zmq_msg_recv, zmq_msg_send, zmq_msg_size, zmq_msg_t, zmq_socket)
+    zmq_ctx_new, zmq_ctx_set, zmq_ctx_term, zmq_errno, zmq_msg_close, zmq_msg_data, zmq_msg_init, zmq_msg_init_size,
+    zmq_msg_more, zmq_msg_recv, zmq_msg_send, zmq_msg_size, zmq_msg_t, zmq_socket)
 
 cdef enum:
     BURST = 1000          # messages in one direction before the other one has its turn
@@ -301,30 +301,6 @@ cdef int take_special(Way *way, Device *device) noexcept nogil:
     return 0
 
 
-cdef int send_copies(zmq_msg_t *parts, int count, void *target, int target_type) noexcept nogil:
-    """Send parts as one message, whole or not at all, and keep them. Return 0, EAGAIN, or another errno."""
-    cdef zmq_msg_t copy
-    cdef int i = 0, number
-    while i < count:
-        <void> zmq_msg_init(&copy)
-        if zmq_msg_copy(&copy, &parts[i]) < 0:
-            return zmq_errno()
-        number = 0
-        if zmq_msg_send(&copy, target, ZMQ_DONTWAIT | (ZMQ_SNDMORE if i < count - 1 else 0)) < 0:
-            number = zmq_errno()
-            <void> zmq_msg_close(&copy)
-        if number == 0:
-            i += 1
-        elif number == EAGAIN and i > 0:
-            number = take_back(target, target_type, count - 1 - i)
-            if number != EAGAIN:
-                return number
-            i = 0
-        elif number != EINTR or i == 0:
-            return number
-    return 0
-
-
 cdef void drop_message(Way *way) noexcept nogil:
     cdef int i
     for i in range(way.count):
@@ -345,23 +321,25 @@ cdef bint is_unfit(Way *way) noexcept nogil:
 
 cdef int give_message(Way *way, Device *device) noexcept nogil:
     """Send the message in hand to the capture socket and to the target. Return 0, EAGAIN, or another errno."""
-    cdef int number
+    cdef Part alone
+    cdef int number, begun = 0
     if way.count > 1 and (way.commanding or way.conflates) and is_unfit(way):
         drop_message(way)
         device.unfit += 1
         return 0
     if device.capture is not NULL and not way.captured:
-        number = send_copies(way.parts, way.count, device.capture, device.capture_type)
+        number = send_whole(device.capture, device.capture_type, &begun, NULL, way.parts, way.count, 0, False)
         if number:
             return number
         way.captured = True
     if way.count == 1:
-        if zmq_msg_send(&way.parts[0], way.target, ZMQ_DONTWAIT) < 0:
-            return zmq_errno()
+        alone.message = way.parts
+        number = send_whole(way.target, way.target_type, &begun, &alone, NULL, 1, 0, False)
     else:
-        number = send_copies(way.parts, way.count, way.target, way.target_type)
-        if number:
-            return number
+        number = send_whole(way.target, way.target_type, &begun, NULL, way.parts, way.count, 0, False)
+    if number:
+        return number
+    if way.count > 1:
         drop_message(way)
     count_up(&way.flow.messages_out, 1)
     count_up(&way.flow.bytes_out, way.size)
@@ -372,7 +350,7 @@ cdef int give_message(Way *way, Device *device) noexcept nogil:
 
 cdef int forward(Way *way, Device *device, bint *moved) noexcept nogil:
     """Move a burst in one direction. Return 0, an errno other than EAGAIN, UNFILTERED or REFUSED."""
-    cdef int _, number, events
+    cdef int _, number
     for _ in range(BURST):
         if way.count == 0:
             if way.special:
@@ -387,15 +365,8 @@ cdef int forward(Way *way, Device *device, bint *moved) noexcept nogil:
                 return 0 if way.dry else number
         number = give_message(way, device)
         if number == EAGAIN:
-            # A send without waiting sees room that was made a moment ago only after a look at the events.
-            number = events_of(way.target, &events)
-            if number == 0 and device.capture is not NULL:
-                number = events_of(device.capture, &events)
-            if number == 0:
-                number = give_message(way, device)
-            if number == EAGAIN:
-                count_up(&way.flow.full, 1)
-                return 0
+            count_up(&way.flow.full, 1)
+            return 0
         if number:
             return number
         moved[0] = True
@@ -408,7 +379,7 @@ cdef int answer(Device *device, const uint64_t *numbers, int count) noexcept nog
     What finds no room is dropped: its controller may have gone, and the next one has not asked.
     """
     cdef zmq_msg_t[8] parts
-    cdef int made = 0, number = 0, events, i, _
+    cdef int made = 0, number = 0, begun = 0, i
     while made < max(count, 1) and number == 0:
         if zmq_msg_init_size(&parts[made], sizeof(uint64_t) if count else 0) < 0:
             number = zmq_errno()
@@ -416,12 +387,10 @@ cdef int answer(Device *device, const uint64_t *numbers, int count) noexcept nog
             if count:
                 memcpy(zmq_msg_data(&parts[made]), &numbers[made], sizeof(uint64_t))
             made += 1
-    for _ in range(2):
-        if number == 0:
-            number = send_copies(parts, made, device.control, device.control_type)
-            if number != EAGAIN:
-                break
-            number = events_of(device.control, &events)  # it sees no room that was made a moment ago otherwise
+    if number == 0:
+        number = send_whole(device.control, device.control_type, &begun, NULL, parts, made, 0, False)
+    if number == EAGAIN:
+        number = 0
     for i in range(made):
         <void> zmq_msg_close(&parts[i])
     return number

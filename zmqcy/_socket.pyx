@@ -6,7 +6,7 @@ from libc.errno cimport EAGAIN
 
 from zmqcy._base cimport BaseSocket, enter
 from zmqcy._core cimport (
-    QUIET, carry_out, fetch, fetch_into, fetch_multipart_into, gather, put_many, put_parts, put_quickly, put_tracked,
+    QUIET, carry_out, fetch, fetch_into, fetch_multipart_into, gather, put_many, put_part, put_quickly, put_tracked,
     to_addressed, to_message, to_room, to_target, to_targets)
 from zmqcy._library cimport deadline_after, error, interrupted, remaining, to_flags, to_int
 from zmqcy._message cimport Frame, size_of, start_of, to_content
@@ -102,7 +102,7 @@ cdef class PlainSocket(BaseSocket):
                 enter(self, "send")
                 if not isinstance(data, Frame) and put_quickly(self, start_of(data), size_of(data), f):
                     return None
-        return put_tracked(self, [to_content(data, "send", None)], f, copy, track, timeout, "send")
+        return put_tracked(self, to_content(data, "send", None), f, copy, track, timeout, "send")
 
     @critical_section
     def try_send(self, data):
@@ -122,7 +122,7 @@ cdef class PlainSocket(BaseSocket):
         enter(self, "try_send")
         if not isinstance(data, Frame) and put_quickly(self, start_of(data), size_of(data), 0):
             return True
-        return put_parts(self, [data], None, ZMQ_DONTWAIT | QUIET, None, None, None, "try_send") == 1
+        return put_part(self, data, ZMQ_DONTWAIT | QUIET, None, None, None, "try_send") == 1
 
     @critical_section
     def send_multipart(self, parts, flags=0, copy=None, track=False, *, timeout=None):
@@ -451,6 +451,6 @@ cdef class PlainSocket(BaseSocket):
             events = self.current_events("poll") & wanted
             if events or remaining(deadline) == 0:
                 return events
-            number = carry_out(self.handle, NULL, NULL, <short> wanted, deadline)
+            number = carry_out(self.handle, NULL, NULL, <short> wanted, deadline, False)
             if number and number != EAGAIN and not interrupted(number):
                 raise error(number, "poll", self.handle.type)

@@ -81,7 +81,7 @@ def shake(sender, i):
 
 def notice(sender):
     """Have libzmq see that a peer has gone; in the middle of a message nothing shows that it has."""
-    for _ in range(10):
+    for _ in range(50):
         ready(sender)
         time.sleep(0.001)
 
