@@ -12,7 +12,6 @@ cdef class BaseSocket:
     cdef User user                # its place among those that have the handle
     cdef Context owner            # which it was made by; None: it is a shadow
     cdef object frames            # the class of the frames that are received: Frame, or one that descends from it
-    cdef public object _reads     # weakly: the feed of another socket, which this one is the PAIR of
     cdef object origin            # what a shadow of a foreign socket must keep alive
 
     cdef int open(self, Context context, object type) except -1

@@ -30,6 +30,8 @@ from zmqcy.libzmq cimport (
     zmq_setsockopt, zmq_socket, zmq_socket_monitor, zmq_socket_monitor_pipes_stats, zmq_socket_monitor_versioned,
     zmq_unbind, zmq_version)
 
+from weakref import ref
+
 from zmqcy import errors
 from zmqcy.options import SOCKET_OPTIONS
 
@@ -873,9 +875,14 @@ cdef class BaseSocket:
     # ---- the monitor that libzmq has for a socket: what needs the handle. zmqcy.monitor has the rest, and the feed.
 
     @property
-    @critical_section
+    def _handle(self):
+        return self.handle
+
+    @property
     def _feed(self):
-        return None if self.handle.feed is NULL else <object> self.handle.feed
+        with critical_section(self.handle):
+            feed = None if self.handle.feed is NULL else <object> self.handle.feed
+        return feed
 
     @critical_section
     def _monitor(self, endpoint, events, feed):
@@ -909,6 +916,8 @@ cdef class BaseSocket:
         self.note_name(address)
         if feed is not None:
             feed.address = address
+            if feed.pair is not None:
+                (<BaseSocket?> feed.pair).handle.reads = ref(feed)
             Py_INCREF(feed)
             self.handle.feed = <PyObject *> feed
         return 0
@@ -932,18 +941,18 @@ cdef class BaseSocket:
             self.stop_monitor()
         self._end_feed()
 
-    @critical_section
     def _end_feed(self):
         """Let the feed go, to which libzmq writes no more."""
-        feed = None if self.handle.feed is NULL else <object> self.handle.feed
-        Py_XDECREF(self.handle.feed)
-        self.handle.feed = NULL
+        with critical_section(self.handle):
+            feed = None if self.handle.feed is NULL else <object> self.handle.feed
+            Py_XDECREF(self.handle.feed)
+            self.handle.feed = NULL
         if feed is not None:
             feed.ended()
 
     cdef int end_reading(self, object endpoint) except -1:
         """End the monitor that this socket reads, there or anywhere: a thread of libzmq would wait for it."""
-        feed = None if self._reads is None else self._reads()
+        feed = None if self.handle.reads is None else self.handle.reads()
         if feed is not None:
             feed.lose_reader(endpoint)
         return 0

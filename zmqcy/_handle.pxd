@@ -162,6 +162,7 @@ cdef class Handle:
     cdef object context           # that serves it; None: it is foreign
     cdef set names                # of inproc that it is bound to, or its monitor
     cdef PyObject *feed           # of its monitor; the collector must not see it, and take the PAIR before the handle
+    cdef object reads             # weakly: the feed of another socket, which this one is the PAIR of
 
     cdef Link *users
     cdef Link *watches            # each by somebody who keeps a user

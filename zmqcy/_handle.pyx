@@ -135,6 +135,10 @@ cdef class Handle:
         unlock_lists()
         return [user for user in users if user is not None]
 
+    def user(self):
+        """Return one of the objects that have the handle, or None."""
+        return next(iter(self.living()), None)
+
     # ---- who watches it
 
     cdef void forget(self) noexcept:

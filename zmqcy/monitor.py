@@ -187,17 +187,20 @@ class Feed:
     pair = None  # which reads; None: the program has one of its own
 
     def __init__(self, socket):
-        self.socket = ref(socket)
+        self.handle = ref(socket._handle)
 
-    def open(self, kind, begin, *events, address=None):
+    def socket(self):
+        """Return the socket or a shadow of it, or None: they have gone."""
+        handle = self.handle()
+        return handle and handle.user()
+
+    def open(self, socket, kind, begin, *events, address=None):
         """Have libzmq write to a new PAIR, a socket of a class. Return it."""
-        socket = self.socket()
         if socket.context is None:
             raise _refusal("monitor", socket, "a shadow has no context to make a monitor in", NotSupported)
         address = address or b"inproc://zmqcy.monitor.%d" % next(_numbers)
         self.pair = pair = kind(socket.context, SocketType.PAIR)
         try:
-            pair._reads = ref(self)
             pair.setsockopt(SocketOption.RCVHWM, 0)  # with an end to its room libzmq's thread would wait for the reader
             pair.connect(address)
             begin(address, *events, self)
@@ -243,7 +246,7 @@ def _write_to(socket, address, events):
 def _reader_of(socket, events, address):
     """Do what `get_monitor_socket` of a socket promises."""
     pair = _raw(socket, "get_monitor_socket")
-    return pair or Feed(socket).open(socket._kind, socket._monitor, events, address=address)
+    return pair or Feed(socket).open(socket, socket._kind, socket._monitor, events, address=address)
 
 
 def _end_raw(socket):
@@ -264,7 +267,7 @@ def _asked_pipes(socket, wait):
     if _raw(socket, "pipes_stats") or socket._feed is not None:
         raise _refusal("pipes_stats", socket, "the socket has a monitor, and libzmq one for each")
     socket.events  # noqa: B018  # answers that came late to the last question go nowhere while there is no monitor
-    pair = Feed(socket).open(socket._plain, socket._ask_pipes)
+    pair = Feed(socket).open(socket, socket._plain, socket._ask_pipes)
 
     def answers():
         from zmqcy.stats import PipeStats
@@ -424,7 +427,7 @@ class _Watcher:
                 hub = socket._feed
                 if hub is None or hub.pair is None:
                     hub = Hub(socket)
-                    hub.open(socket._plain, socket._monitor, Event.ALL)
+                    hub.open(socket, socket._plain, socket._monitor, Event.ALL)
                 elif not isinstance(hub, Hub):
                     raise StateError(None, "it has a monitor socket, and libzmq one monitor for each", call="watch")
                 self._place = ref(self, hub.leave)

@@ -37,10 +37,16 @@ def recv_monitor_message(socket: _aio.FutureSocket, flags: int = 0) -> Awaitable
 class Feed:
     address: bytes | None
     pair: Any
-    socket: Callable[[], BaseSocket | None]
+    handle: ref[Any]
     def __init__(self, socket: BaseSocket) -> None: ...
+    def socket(self) -> BaseSocket | None: ...
     def open(
-        self, kind: type[BaseSocket], begin: Callable[..., object], *events: int, address: str | None = None
+        self,
+        socket: BaseSocket,
+        kind: type[BaseSocket],
+        begin: Callable[..., object],
+        *events: int,
+        address: str | None = None,
     ) -> BaseSocket: ...
     def lose_reader(self, endpoint: str | bytes | None) -> None: ...
     def ended(self) -> None: ...

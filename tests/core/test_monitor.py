@@ -397,6 +397,29 @@ def test_a_shadow(socket):
         zmqcy.Socket.shadow(socket(zmqcy.PULL)).watch()
 
 
+def leave_to_a_shadow(ctx, shadows):
+    server = ctx.socket(zmqcy.PULL)
+    reader = server.get_monitor_socket()
+    shadows.append(zmqcy.Socket.shadow(server))
+    del server
+    gc.collect()
+    reader.close()
+
+
+def close_a_shadow_of_the_reader(ctx, shadows):
+    shadows.append(ctx.socket(zmqcy.PULL))
+    zmqcy.Socket.shadow(shadows[0].get_monitor_socket()).close()
+
+
+@pytest.mark.parametrize("end", [leave_to_a_shadow, close_a_shadow_of_the_reader])
+def test_a_reader_that_goes_where_there_are_shadows(ctx, end):
+    """Nobody waits for it, whichever object has the socket that is monitored, and whichever closes the reader."""
+    left = []
+    end(ctx, left)
+    left[0].bind("tcp://127.0.0.1:*")
+    left[0].close()
+
+
 def test_closed(socket):
     server = socket(zmqcy.PULL)
     server.close()
