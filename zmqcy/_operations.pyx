@@ -931,6 +931,8 @@ cdef class QueuedSocket(BaseSocket):
         """End all that wait, with an error; 0: they are cancelled, and nobody is told."""
         cdef Operation operation
         for operation in self.operations():
+            if operation.state >= FINISHED:  # by what the end of another one called
+                continue
             if number:
                 operation.settle(FAILED, error(number, operation.call, self.handle.type, None, text))
             else:
