@@ -15,8 +15,8 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from zmqcy._context cimport Context, Property, kind_of, prepare_threads
 from zmqcy._handle cimport (
-    BUSY, CLOSED, ENDED, FORKED, HELD, WATCHED, Handle, Signaler, Stats, Watch, come_out, events_of, go_inside,
-    handle_with, is_inside, lock_lists, make_signaler, remove, unlock_lists)
+    BUSY, CLOSED, ENDED, FORKED, HELD, WATCHED, ContextHandle, Handle, Signaler, Stats, Watch, come_out, events_of,
+    go_inside, handle_with, is_inside, lock_lists, make_signaler, remove, unlock_lists)
 from zmqcy._library cimport (
     LAST_TYPE, NO_TYPE, c_string, check, error, interrupted, no_drafts, round_up, set_attribute, to_int, to_integer,
     to_milliseconds, to_spin, type_name)
@@ -170,33 +170,34 @@ cdef class BaseSocket:
 
     cdef int open(self, Context context, object type) except -1:
         cdef int number = to_int(type, "socket", "type")
-        cdef Context root = context.root()
+        cdef ContextHandle shared = context.handle
         cdef void *socket
         if self.handle.socket is not NULL:
             raise RuntimeError("Socket: already initialised")
-        context.enter("socket")
+        shared.enter("socket")
         if ZMQ_STREAM < number <= LAST_TYPE and not zmq_has(b"draft"):
             raise no_drafts("socket", NO_TYPE, f"type={type_name(number)}")
         self.handle.datagram = number == ZMQ_DGRAM
         if number == ZMQ_DGRAM or number == ZMQ_XSUB:
             self.check_messages()
         self.set_threshold(default_threshold())
-        with critical_section(root):
-            context.enter("socket")
-            prepare_threads(root)
-            socket = zmq_socket(context.ending.handle, number)
+        with critical_section(shared):
+            shared.enter("socket")
+            prepare_threads(shared)
+            socket = zmq_socket(shared.ending.handle, number)
             if socket is NULL:
                 code = last_errno()
                 detail = f"type={type_name(number)}"
                 if code == EMFILE:
-                    detail += f" max_sockets={zmq_ctx_get(context.ending.handle, ZMQ_MAX_SOCKETS)}"
+                    detail += f" max_sockets={zmq_ctx_get(shared.ending.handle, ZMQ_MAX_SOCKETS)}"
                 raise error(code, "socket", NO_TYPE, detail)
             self.handle.socket = socket
             self.handle.type = number
-            self.handle.context = self.owner = context
+            self.handle.context = shared
+            self.owner = context
             self.handle.spin = context.spin_bound
             self.handle.join(&self.user, self)
-            self.handle.enlist(context.ending)
+            self.handle.enlist(shared.ending)
         self.find_descriptor()
         self.handle.eager = self.handle.spin != 0 and self.handle.fd >= 0
         self.handle.state = 0
@@ -436,7 +437,7 @@ cdef class BaseSocket:
             elif call == "unbind":
                 self.lose_name(text)
             elif call == "connect":
-                (<Context> self.handle.context).note_connect(text)
+                self.handle.context.note_connect(text)
         if listener is not None:
             given_away[listener[0]] = listener
         if text.startswith(b"udp:"):
@@ -523,13 +524,13 @@ cdef class BaseSocket:
             if self.handle.names is None:
                 self.handle.names = set()
             self.handle.names.add(name)
-            (<Context> self.handle.context).note_bind(name)
+            self.handle.context.note_bind(name)
         return 0
 
     cdef int lose_name(self, bytes name) except -1:
         if self.handle.names is not None:
             self.handle.names.discard(name)
-            (<Context> self.handle.context).note_unbind((name,))
+            self.handle.context.note_unbind((name,))
         return 0
 
     cdef tuple check_listener(self, str endpoint):
@@ -780,7 +781,7 @@ cdef class BaseSocket:
                     pass  # libzmq takes no option any more; the socket is closed all the same
             self.handle.close()
             if self.handle.names is not None:
-                (<Context> self.handle.context).note_unbind(self.handle.names)
+                self.handle.context.note_unbind(self.handle.names)
         self.handle.state |= CLOSED
         self._end_feed()
 

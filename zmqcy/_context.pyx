@@ -1,23 +1,18 @@
 """Contexts, and options as attributes."""
 
 from cython cimport critical_section
-from cpython.object cimport PyObject
-from cpython.ref cimport Py_XDECREF
 from libc cimport errno
-from libc.errno cimport EAGAIN, ECHILD, EINVAL, EMFILE, ENOMEM, ENOTSOCK
+from libc.errno cimport EAGAIN, EINVAL, EMFILE, ENOMEM
 
-from zmqcy._handle cimport (
-    Ending, close_dying, context_with, end_within, has_finished, lock_lists, new_ending, sockets_of, start_ending,
-    unlock_lists)
+from zmqcy._handle cimport ContextHandle, Ending, context_with, end_within, new_ending, sockets_of
 from zmqcy._library cimport (
     FOREVER, NO_TYPE, SECOND, check, deadline_after, error, fail, interrupted, set_attribute, slice_of, to_int, to_spin,
     unknown_attribute)
 from zmqcy._system cimport (
     block_signals, highest_priority, is_foreign_context, is_policy, most_descriptors, most_processors, nap, now, nsec,
-    free_descriptors, probe_threads, replace, restore_signals, sigset, teach_malloc, try_schedule)
+    free_descriptors, probe_threads, restore_signals, sigset, teach_malloc, try_schedule)
 from zmqcy.libzmq cimport (
-    ETERM, ZMQ_IO_THREADS, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_POLLIN, zmq_bind, zmq_ctx_get, zmq_ctx_new,
-    zmq_ctx_set, zmq_ctx_shutdown, zmq_errno as last_errno, zmq_setsockopt, zmq_socket)
+    ZMQ_IO_THREADS, ZMQ_MAX_SOCKETS, zmq_ctx_get, zmq_ctx_new, zmq_ctx_set, zmq_errno as last_errno)
 
 from zmqcy import errors
 from zmqcy.options import CONTEXT_OPTIONS
@@ -28,7 +23,6 @@ cdef enum:
     THREAD_AFFINITY_CPU_ADD = 7
     THREAD_AFFINITY_CPU_REMOVE = 8
     MOST_PROCESSORS = 1024  # bits of a cpu_set_t
-    MANY_SOCKETS = 100      # of `max_sockets`, from which on nobody misses one
     MOST_SOCKETS = 1 << 20  # each takes a descriptor, and Linux gives no process more; libzmq has a table of them
     DEFAULT_SPIN = 100000  # nanoseconds: twice a round trip between two processes that are awake
 
@@ -59,53 +53,26 @@ cdef class Context:
         `io_threads` is negative.
     """
 
+    def __cinit__(self):
+        self.handle = ContextHandle.__new__(ContextHandle)
+
     @critical_section
     def __init__(self, io_threads=1):
         cdef void *handle
         cdef int threads = to_int(io_threads, "Context", "io_threads")
-        if self.ending is not NULL:
+        if self.handle.ending is not NULL:
             raise RuntimeError("Context: already initialised")
         handle = zmq_ctx_new()
         if handle is NULL:
             fail("Context", NO_TYPE, None)
         self.spin_bound = DEFAULT_SPIN
-        self.ending = new_ending(handle, self)
-        set_number(self.ending, ZMQ_IO_THREADS, threads, "Context", "io_threads")
-
-    def __del__(self):
-        if self.original is None:
-            self._has_ended()
-
-    def __dealloc__(self):
-        cdef PyObject *reference = NULL
-        if self.ending is NULL or self.ending.forked:
-            return
-        if self.ending.owner is <PyObject *> self:
-            lock_lists()
-            reference = self.ending.reference
-            self.ending.owner = self.ending.reference = NULL
-            unlock_lists()
-            Py_XDECREF(reference)
-        if not self.is_shadow:
-            self.let_waiting_go()
-            start_ending(self.ending)
-        lock_lists()
-        self.ending.owners -= 1
-        unlock_lists()
-
-    cdef int enter(self, str call) except -1:
-        if self.ending is NULL:
-            raise error(ENOTSOCK, call, NO_TYPE, "of a Context that was not initialised")
-        if self.ending.forked:
-            raise error(ECHILD, call, NO_TYPE, None, "the context was made before the fork: make one in this process")
-        if self.ending.started:
-            raise error(ETERM, call, NO_TYPE)
-        return 0
+        self.handle.ending = new_ending(handle, self.handle)
+        set_number(self.handle.ending, ZMQ_IO_THREADS, threads, "Context", "io_threads")
 
     @property
     def closed(self):
         """bool: whether the context has ended."""
-        return self.ending is NULL or self.ending.forked or has_finished(self.ending)
+        return self.handle.is_closed()
 
     @property
     def spin(self):
@@ -119,18 +86,18 @@ cdef class Context:
     @property
     def check_limits(self):
         """bool: whether the first socket raises where the process lacks threads or file descriptors for libzmq."""
-        return not self.root().unchecked
+        return not self.handle.unchecked
 
     @check_limits.setter
     def check_limits(self, value):
-        self.root().unchecked = not value
+        self.handle.unchecked = not value
 
     @property
     @critical_section
     def underlying(self):
         """int: the address of libzmq's context, for `shadow`."""
-        self.enter("underlying")
-        return <size_t> self.ending.handle
+        self.handle.enter("underlying")
+        return <size_t> self.handle.ending.handle
 
     @classmethod
     def shadow(cls, address):
@@ -163,42 +130,30 @@ cdef class Context:
     @critical_section
     def _adopt(self, address, keeping=True):
         """Be a shadow. One that is not `keeping` a context of ours alive treats it like a foreign one."""
-        cdef Context original
-        cdef void *handle = NULL
+        cdef ContextHandle handle = None
+        cdef void *context = NULL
         if isinstance(address, Context):
-            original = (<Context> address).root()
+            handle = (<Context> address).handle
         else:
             address = getattr(address, "underlying", address)
             if not isinstance(address, int) or address <= 0:
                 raise TypeError(f"shadow: the address of a context is a positive int, not {address!r}")
-            handle = <void *> <size_t> address
-            original = context_with(handle) if keeping else None
-        if self.ending is not NULL:
+            context = <void *> <size_t> address
+            if keeping:
+                handle = context_with(context)
+        if self.handle.ending is not NULL:
             raise RuntimeError("Context: already initialised")
-        if original is not None:
-            original.enter("shadow")
-            lock_lists()
-            original.ending.owners += 1
-            unlock_lists()
-            self.ending = original.ending
-            self.original = original
+        if handle is not None:
+            handle.enter("shadow")
+            self.handle = handle
         else:
-            if is_foreign_context(handle, <void *> zmq_ctx_get):  # which would end in abort()
+            if is_foreign_context(context, <void *> zmq_ctx_get):  # which would end in abort()
                 raise error(errno.EFAULT, "shadow", NO_TYPE, hex(address), "the context was made by another libzmq")
-            self.ending = new_ending(handle, self)
-            self.ending.foreign = True
-        self.is_shadow = True
+            self.handle.ending = new_ending(context, self.handle)
+            self.handle.ending.foreign = True
+        self._is_shadow = True
         self.spin_bound = DEFAULT_SPIN
 
-    cdef Context root(self):
-        """Return what this is a shadow of, where that is a context of ours; else this."""
-        return self if self.original is None else self.original
-
-    @property
-    def _is_shadow(self):
-        return self.is_shadow
-
-    @critical_section
     def get(self, option):
         """Read an option of the context.
 
@@ -219,10 +174,8 @@ cdef class Context:
             The context has ended.
         """
         cdef int number = to_int(option, "get", "option")
-        self.enter("get")
-        return read_option(self.ending.handle, number, option_name(number))
+        return read_option(self.handle, number, option_name(number))
 
-    @critical_section
     def set(self, option, value):
         """Set an option of the context.
 
@@ -243,21 +196,14 @@ cdef class Context:
         cdef int number = to_int(option, "set", "option")
         cdef str name = option_name(number)
         cdef int setting = to_int(value, "set", name)
-        self.enter("set")
-        set_number(self.ending, number, setting, "set", name)
+        set_option(self.handle, number, setting, name)
 
-    @critical_section
     def shutdown(self):
         """Wake every call that waits in a socket of this context, and let each further one fail.
 
         The sockets stay to be closed. May be called from any thread, and again.
         """
-        if self.original is not None:
-            return self.original.shutdown()
-        if self.ending is NULL or self.ending.forked or self.ending.started:
-            return
-        self.let_waiting_go()
-        check(zmq_ctx_shutdown(self.ending.handle), "shutdown", NO_TYPE, None)
+        self.handle.shutdown()
 
     @critical_section
     def term(self, timeout=None):
@@ -276,17 +222,15 @@ cdef class Context:
         TimedOut
             It has not ended within `timeout`; call again to wait on.
         """
-        cdef Ending *ending = self.ending
+        cdef Ending *ending = self.handle.ending
         cdef nsec deadline, warning, limit
         cdef long long microseconds
         cdef int number
-        if self.original is not None:
-            return self.original.term(timeout)
         if self.closed:
             return
         deadline = deadline_after(timeout, "term")
-        self.drop_ends()
-        self.begin_end()
+        self.handle.drop_ends()
+        self.handle.begin_end()
         warning = now() + SECOND
         while True:
             limit = deadline if ending.warned else warning if deadline == FOREVER else min(deadline, warning)
@@ -306,109 +250,6 @@ cdef class Context:
                 ending.warned = True
                 self.warn_open()
 
-    # A socket that has connected over inproc to a name that nobody has bound stays in libzmq after its close, until
-    # somebody binds it or the context ends. The end needs a place among `max_sockets` for each such connection, beside
-    # those of the sockets that wait, and aborts where there is none. So one socket, made in time, lets all of them go.
-
-    @critical_section
-    cdef int note_bind(self, bytes name) except -1:
-        """Take note that a name of inproc is bound: who waited for it does so no more."""
-        if self.original is not None:
-            return self.original.note_bind(name)
-        if self.bound is None:
-            self.bound = set()
-        self.bound.add(name)
-        if self.waiting is not None:
-            self.waiting.discard(name)
-        return 0
-
-    @critical_section
-    cdef int note_unbind(self, object names) except -1:
-        if self.original is not None:
-            return self.original.note_unbind(names)
-        if self.bound is not None:
-            self.bound.difference_update(names)
-        return 0
-
-    @critical_section
-    cdef int note_connect(self, bytes name) except -1:
-        """Take note that a connection waits for a name of inproc, where it does."""
-        cdef int none = 0
-        if self.original is not None:
-            return self.original.note_connect(name)
-        if self.bound is not None and name in self.bound:
-            return 0
-        if self.waiting is None:
-            self.waiting = set()
-        self.waiting.add(name)
-        if self.ending.keeper is not NULL or self.ending.foreign or self.ending.started:
-            return 0
-        if zmq_ctx_get(self.ending.handle, ZMQ_MAX_SOCKETS) >= MANY_SOCKETS:
-            self.ending.keeper = zmq_socket(self.ending.handle, ZMQ_PAIR)
-            if self.ending.keeper is not NULL:
-                <void> zmq_setsockopt(self.ending.keeper, ZMQ_LINGER, &none, sizeof(none))
-        return 0
-
-    cdef int let_waiting_go(self) except -1:
-        """Let the connections go that wait for a name of inproc: the context is about to end."""
-        cdef const char *address
-        if self.waiting is not None and self.ending.keeper is not NULL and not self.ending.started:
-            for name in self.waiting:
-                address = name
-                <void> zmq_bind(self.ending.keeper, address)
-            self.waiting = None
-        return 0
-
-    @critical_section
-    def _keep_end(self, end):
-        """Keep a socket that nobody waits for any more: a thread of libzmq would wait for ever to write to it."""
-        if self.original is not None:
-            return self.original._keep_end(end)
-        kept = self.ends or []
-        self.ends = [end]
-        for each in kept:
-            if each.events & ZMQ_POLLIN:
-                each.close(0)
-            else:
-                self.ends.append(each)
-
-    cdef int drop_ends(self) except -1:
-        """Close the sockets that were kept: the context ends, and with it what libzmq would write."""
-        kept, self.ends = self.ends, None
-        for end in kept or ():
-            end.close(0)
-        return 0
-
-    @critical_section
-    def _end_soon(self):
-        """Begin to end the context. Return a socket that is readable once it has ended, or None: it has."""
-        if self.original is not None:
-            return self.original._end_soon()
-        if self.closed:
-            return None
-        self.drop_ends()
-        if self.woken is None:
-            import socket
-            woken, waker = socket.socketpair()
-            self.begin_end()
-            # The thread that ends it may outlive this object, so that the descriptor is given to it.
-            if replace(&self.ending.waker, NULL, <void *> (<size_t> waker.fileno() + 1)):
-                waker.detach()
-                self.woken = woken
-            else:  # it has ended meanwhile
-                woken.close()
-                waker.close()
-                return None
-        return self.woken.dup()  # each task watches its own
-
-    @critical_section
-    def _has_ended(self):
-        if self.original is not None:
-            return self.original._has_ended()
-        if self.woken is not None:
-            self.woken.close()
-            self.woken = None
-
     def destroy(self, linger=None):
         """Close every open socket of the context, then end it.
 
@@ -423,11 +264,9 @@ cdef class Context:
             Another thread did not leave a socket within a second after `shutdown` had woken it.
         """
         cdef int naps
-        if self.original is not None:
-            return self.original.destroy(linger)
         if self.closed:
             return
-        while not self.end_unless_open():
+        while not self.handle.end_unless_open():
             sockets = self._all_sockets()
             for socket in sockets:
                 if socket._is_busy():
@@ -444,31 +283,20 @@ cdef class Context:
                     nap()
         self.term()
 
-    @critical_section
-    cdef bint end_unless_open(self) except -1:
-        """Begin to end the context unless it has open sockets; none is made in between. Return whether it ends."""
-        close_dying(self.ending)
-        if self.ending.handles is not NULL:
-            return False
-        self.begin_end()
-        return True
-
-    cdef int begin_end(self) except -1:
-        """Start the thread that ends the context."""
-        close_dying(self.ending)
-        self.let_waiting_go()
-        if not start_ending(self.ending):
-            raise error(ENOMEM, "term", NO_TYPE, "no thread could be started")
-        return 0
-
     def _all_sockets(self):
         """Return those that are not closed, but for any that other threads are about to drop."""
-        return [] if self.ending is NULL else sockets_of(self.ending)
+        return [] if self.handle.ending is NULL else sockets_of(self.handle.ending)
 
     def _open_sockets(self):
         """Return the sockets of this context that are not closed, those that its shadows have made too."""
-        cdef list ends = self.root().ends or []
+        cdef list ends = self.handle.ends or []
         return [socket for socket in self._all_sockets() if socket not in ends]
+
+    def _end_soon(self):
+        return self.handle.end_soon()
+
+    def _has_ended(self):
+        self.handle.has_ended()
 
     def _name_open(self):
         """Return the open sockets in words: type, endpoint, and where each was made if tracemalloc runs."""
@@ -503,12 +331,20 @@ cdef class Context:
         raise unknown_attribute(self, name)
 
 
-cdef int read_option(void *handle, int number, str name) except? -1:
+cdef int read_option(ContextHandle handle, int number, str name) except? -1:
     """Read an option of a context, whose value may be -1 as well as say that there is an error."""
     cdef int value
-    errno.errno = 0
-    value = zmq_ctx_get(handle, number)
+    with critical_section(handle):
+        handle.enter("get")
+        errno.errno = 0
+        value = zmq_ctx_get(handle.ending.handle, number)
     return value if value == -1 and last_errno() == 0 else check(value, "get", NO_TYPE, name)
+
+
+cdef int set_option(ContextHandle handle, int number, int value, str name) except -1:
+    with critical_section(handle):
+        handle.enter("set")
+        return set_number(handle.ending, number, value, "set", name)
 
 
 cdef int set_number(Ending *ending, int number, int value, str call, str name) except -1:
@@ -547,11 +383,11 @@ cdef void note_schedule(Ending *ending, int number, int value) noexcept:
         ending.schedule.processors -= 1
 
 
-cdef int prepare_threads(Context context) except -1:
+cdef int prepare_threads(ContextHandle context) except -1:
     """Raise where libzmq would abort as it starts its threads, which it does with the first socket.
 
     The GIL is kept, short as this is: another thread could end the context meanwhile, and free it. Without a GIL this
-    is the critical section of the context.
+    is the critical section of the handle.
     """
     cdef Ending *ending = context.ending
     cdef sigset mask
@@ -651,18 +487,14 @@ cdef class ContextProperty(Property):
             return self
         if not self.readable:
             self.unreadable()
-        with critical_section(instance):
-            (<Context?> instance).enter("get")
-            value = read_option((<Context> instance).ending.handle, self.number, self.name)
+        value = read_option((<Context?> instance).handle, self.number, self.name)
         return value != 0 if self.kind == c"b" else value
 
     def __set__(self, instance, value):
         if not self.writable:
             self.unwritable()
         cdef int setting = to_int(value, "set", self.name)
-        with critical_section(instance):
-            (<Context?> instance).enter("set")
-            set_number((<Context> instance).ending, self.number, setting, "set", self.name)
+        set_option((<Context?> instance).handle, self.number, setting, self.name)
 
     def __delete__(self, instance):
         raise AttributeError(f"{self.name} cannot be deleted")

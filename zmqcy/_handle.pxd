@@ -102,7 +102,7 @@ cdef struct Stats:
 cdef struct Ending:
     # What a context shares with the thread that ends it. It outlives both, and is freed when neither can touch it.
     void *handle
-    PyObject *owner        # the context that has it first, not a shadow of that; NULL: it has gone
+    PyObject *owner        # the ContextHandle that has it; NULL: it has gone
     PyObject *reference    # to the owner; NULL with a GIL
     void *done             # a lock, held until zmq_ctx_term has returned
     bint started           # the thread runs: the handle belongs to it
@@ -115,11 +115,37 @@ cdef struct Ending:
     void *keeper           # a socket for the connections over inproc that wait for a bind, until the end
     bint forked            # it is the parent's
     void *waker            # 1 more than a descriptor to write to in the end; NULL: none; LATE: it has ended
-    int owners             # the context, its shadows and its sockets
+    int owners             # the ContextHandle and the handles of its sockets
     nsec linger            # the longest that the user asked for among the sockets closed so far
     Link *handles          # of the open sockets
     char[256] last         # the socket closed last that may have messages left, in words
     Ending *next
+
+
+cdef class ContextHandle:
+    # A context of libzmq's. The Context that made it, its shadows and the handles of its sockets share it. It ends the
+    # context when the last of them has gone.
+    cdef object __weakref__
+    cdef Ending *ending    # NULL: there is no context
+    cdef bint unchecked    # whether the first socket finds out what libzmq's threads need
+    cdef object woken      # the other end of the waker
+    cdef list ends         # sockets that libzmq will write to when others are gone
+    cdef set bound         # names of inproc that its sockets have
+    cdef set waiting       # those that its sockets have connected to, and nobody had bound
+
+    cdef int enter(self, str call) except -1
+    cdef bint is_closed(self) noexcept
+    cdef int note_bind(self, bytes name) except -1
+    cdef int note_unbind(self, object names) except -1
+    cdef int note_connect(self, bytes name) except -1
+    cdef int let_waiting_go(self) except -1
+    cdef int keep_end(self, object end) except -1
+    cdef int drop_ends(self) except -1
+    cdef int shutdown(self) except -1
+    cdef int begin_end(self) except -1
+    cdef bint end_unless_open(self) except -1
+    cdef object end_soon(self)
+    cdef int has_ended(self) except -1
 
 
 cdef class Handle:
@@ -159,7 +185,7 @@ cdef class Handle:
     cdef bint heartbeats          # heartbeat_ivl is set
     cdef bint linger_set          # by the user
     cdef int long_groups          # that it has joined, and must not bind to udp with
-    cdef object context           # that serves it; None: it is foreign
+    cdef ContextHandle context    # that serves it; None: it is foreign
     cdef set names                # of inproc that it is bound to, or its monitor
     cdef PyObject *feed           # of its monitor; the collector must not see it, and take the PAIR before the handle
     cdef object reads             # weakly: the feed of another socket, which this one is the PAIR of
@@ -222,9 +248,8 @@ cdef int make_signaler(Signaler *signaler, void *socket) noexcept nogil
 cdef void close_signaler(Signaler *signaler, Handle handle) noexcept
 
 cdef Ending *new_ending(void *context, object owner) except NULL
-cdef object context_with(void *context)
+cdef ContextHandle context_with(void *context)
 cdef bint has_finished(Ending *ending) noexcept nogil
 cdef bint start_ending(Ending *ending) noexcept
-cdef void close_dying(Ending *ending) noexcept
 cdef list sockets_of(Ending *ending)
 cdef int end_within(Ending *ending, long long microseconds) noexcept nogil

@@ -7,20 +7,21 @@ forked child.
 from cython cimport critical_section, final, no_gc_clear
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
-from libc.errno cimport EINTR
+from libc.errno cimport ECHILD, EINTR, ENOMEM, ENOTSOCK
 from libc.limits cimport INT_MAX
 from libc.stdio cimport fprintf, snprintf, stderr
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from zmqcy._library cimport FOREVER, NO_TYPE, SECOND, c_type_name, error, to_milliseconds
+from zmqcy._library cimport FOREVER, NO_TYPE, SECOND, c_type_name, check, error, to_milliseconds
 from zmqcy._system cimport (
-    add, at_fork, block_signals, close_descriptor, epoll_remove, nap, now, nsec, poke, restore_signals, sigset, swap)
+    add, at_fork, block_signals, close_descriptor, epoll_remove, nap, now, nsec, poke, replace, restore_signals, sigset,
+    swap)
 from zmqcy.libzmq cimport (
-    ENOTSUP, ETERM, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PULL, ZMQ_SUB, zmq_close,
-    zmq_connect, zmq_ctx_shutdown, zmq_ctx_term, zmq_errno as last_errno, zmq_fd_t, zmq_getsockopt, zmq_msg_close,
-    zmq_msg_t, zmq_poller_add, zmq_poller_destroy, zmq_poller_fd, zmq_poller_new, zmq_setsockopt,
-    zmq_socket, zmq_socket_monitor)
+    ENOTSUP, ETERM, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PULL,
+    ZMQ_SUB, zmq_bind, zmq_close, zmq_connect, zmq_ctx_get, zmq_ctx_shutdown, zmq_ctx_term, zmq_errno as last_errno, zmq_fd_t,
+    zmq_getsockopt, zmq_msg_close, zmq_msg_t, zmq_poller_add, zmq_poller_destroy, zmq_poller_fd, zmq_poller_new,
+    zmq_setsockopt, zmq_socket, zmq_socket_monitor)
 
 import atexit
 import weakref
@@ -43,7 +44,8 @@ cdef extern from "pythread.h":
     int PY_LOCK_ACQUIRED
 
 cdef enum:
-    NOT_READ = -1  # of the events
+    NOT_READ = -1       # of the events
+    MANY_SOCKETS = 100  # of `max_sockets`, from which on nobody misses one
 
 
 cdef void *LATE = <void *> -1  # instead of a waker: nobody would write to it any more
@@ -362,6 +364,162 @@ cdef Link *find(Link *link, void *socket) noexcept:
 
 # ------------------------------------------------------------------------------------------------------------ contexts
 
+@final
+cdef class ContextHandle:
+    """A context of libzmq's, with all that the objects share that have it."""
+
+    def __del__(self):
+        self.has_ended()
+
+    def __dealloc__(self):
+        cdef PyObject *reference
+        if self.ending is NULL or self.ending.forked:
+            return
+        lock_lists()
+        reference = self.ending.reference
+        self.ending.owner = self.ending.reference = NULL
+        unlock_lists()
+        Py_XDECREF(reference)
+        if not self.ending.foreign:
+            self.let_waiting_go()
+            start_ending(self.ending)
+        lock_lists()
+        self.ending.owners -= 1
+        unlock_lists()
+
+    cdef int enter(self, str call) except -1:
+        if self.ending is NULL:
+            raise error(ENOTSOCK, call, NO_TYPE, "of a Context that was not initialised")
+        if self.ending.forked:
+            raise error(ECHILD, call, NO_TYPE, None, "the context was made before the fork: make one in this process")
+        if self.ending.started:
+            raise error(ETERM, call, NO_TYPE)
+        return 0
+
+    cdef bint is_closed(self) noexcept:
+        return self.ending is NULL or self.ending.forked or has_finished(self.ending)
+
+    # A socket that has connected over inproc to a name that nobody has bound stays in libzmq after its close, until
+    # somebody binds it or the context ends. The end needs a place among `max_sockets` for each such connection, beside
+    # those of the sockets that wait, and aborts where there is none. So one socket, made in time, lets all of them go.
+
+    @critical_section
+    cdef int note_bind(self, bytes name) except -1:
+        """Take note that a name of inproc is bound: who waited for it does so no more."""
+        if self.bound is None:
+            self.bound = set()
+        self.bound.add(name)
+        if self.waiting is not None:
+            self.waiting.discard(name)
+        return 0
+
+    @critical_section
+    cdef int note_unbind(self, object names) except -1:
+        if self.bound is not None:
+            self.bound.difference_update(names)
+        return 0
+
+    @critical_section
+    cdef int note_connect(self, bytes name) except -1:
+        """Take note that a connection waits for a name of inproc, where it does."""
+        cdef int none = 0
+        if self.bound is not None and name in self.bound:
+            return 0
+        if self.waiting is None:
+            self.waiting = set()
+        self.waiting.add(name)
+        if self.ending.keeper is not NULL or self.ending.foreign or self.ending.started:
+            return 0
+        if zmq_ctx_get(self.ending.handle, ZMQ_MAX_SOCKETS) >= MANY_SOCKETS:
+            self.ending.keeper = zmq_socket(self.ending.handle, ZMQ_PAIR)
+            if self.ending.keeper is not NULL:
+                <void> zmq_setsockopt(self.ending.keeper, ZMQ_LINGER, &none, sizeof(none))
+        return 0
+
+    cdef int let_waiting_go(self) except -1:
+        """Let the connections go that wait for a name of inproc: the context is about to end."""
+        cdef const char *address
+        if self.waiting is not None and self.ending.keeper is not NULL and not self.ending.started:
+            for name in self.waiting:
+                address = name
+                <void> zmq_bind(self.ending.keeper, address)
+            self.waiting = None
+        return 0
+
+    @critical_section
+    cdef int keep_end(self, object end) except -1:
+        """Keep a socket that nobody waits for any more: a thread of libzmq would wait for ever to write to it."""
+        kept = self.ends or []
+        self.ends = [end]
+        for each in kept:
+            if each.events & ZMQ_POLLIN:
+                each.close(0)
+            else:
+                self.ends.append(each)
+        return 0
+
+    cdef int drop_ends(self) except -1:
+        """Close the sockets that were kept: the context ends, and with it what libzmq would write."""
+        kept, self.ends = self.ends, None
+        for end in kept or ():
+            end.close(0)
+        return 0
+
+    @critical_section
+    cdef object end_soon(self):
+        """Begin to end the context. Return a socket that is readable once it has ended, or None: it has."""
+        if self.is_closed():
+            return None
+        self.drop_ends()
+        if self.woken is None:
+            import socket
+            woken, waker = socket.socketpair()
+            self.begin_end()
+            # The thread that ends it may outlive this object, so that the descriptor is given to it.
+            if replace(&self.ending.waker, NULL, <void *> (<size_t> waker.fileno() + 1)):
+                waker.detach()
+                self.woken = woken
+            else:  # it has ended meanwhile
+                woken.close()
+                waker.close()
+                return None
+        return self.woken.dup()  # each task watches its own
+
+    @critical_section
+    cdef int has_ended(self) except -1:
+        if self.woken is not None:
+            self.woken.close()
+            self.woken = None
+        return 0
+
+    # ---- its end
+
+    @critical_section
+    cdef int shutdown(self) except -1:
+        if self.ending is NULL or self.ending.forked or self.ending.started:
+            return 0
+        self.let_waiting_go()
+        return check(zmq_ctx_shutdown(self.ending.handle), "shutdown", NO_TYPE, None)
+
+    @critical_section
+    cdef bint end_unless_open(self) except -1:
+        """Begin to end the context unless it has open sockets; none is made in between. Return whether it ends."""
+        close_dying(self.ending)
+        if self.ending.handles is not NULL:
+            return False
+        self.begin_end()
+        return True
+
+    @critical_section
+    cdef int begin_end(self) except -1:
+        """Start the thread that ends the context."""
+        close_dying(self.ending)
+        self.let_waiting_go()
+        if not start_ending(self.ending):
+            raise error(ENOMEM, "term", NO_TYPE, "no thread could be started")
+        return 0
+
+
 cdef list handles_of(Ending *ending):
     cdef list handles = []
     cdef Link *link
@@ -456,8 +614,8 @@ cdef Ending *new_ending(void *context, object owner) except NULL:
     return ending
 
 
-cdef object context_with(void *context):
-    """Return the context that has a handle, and is no shadow of another one of ours. None: it is not known."""
+cdef ContextHandle context_with(void *context):
+    """Return the handle of a context. None: it is not known."""
     cdef Ending *ending = NULL
     cdef Ending *each
     lock_lists()

@@ -22,6 +22,7 @@ from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.errno cimport ENOTSOCK
 
 from zmqcy._base cimport BaseSocket
+from zmqcy._context cimport Context
 from zmqcy._core cimport (
     ONE_EACH, PROBE, deadline_of, fetch, fetch_into, fetch_multipart_into, gather, put_parts, to_messages,
     would_block)
@@ -954,6 +955,7 @@ cdef class QueuedSocket(BaseSocket):
         """Close the socket. Return one of a class that receives a message once it has sent what it owes, or None."""
         cdef QueuedSocket end
         cdef bytes endpoint
+        cdef Context context = self.owner
         # Over inproc all is with the peer at once; but it has to take note of the end, which it may never do.
         if self.handle.context is None or not self.handle.networked or self.handle.state & (CLOSED | FORKED):
             self.close(linger)
@@ -966,7 +968,9 @@ cdef class QueuedSocket(BaseSocket):
             return None
         endpoint = f"inproc://zmqcy.end.{<size_t> self.handle.socket}.{now()}".encode()
         try:
-            end = cls(self.handle.context, ZMQ_PAIR)
+            if context is None:
+                context = Context.shadow(<size_t> self.handle.ending.handle)
+            end = cls(context, ZMQ_PAIR)
             end.connect(endpoint)
             self._monitor(endpoint, ZMQ_EVENT_MONITOR_STOPPED, None)
         except errors.ZMQError:  # the context has ended, or has no more sockets
@@ -975,6 +979,9 @@ cdef class QueuedSocket(BaseSocket):
                 end = None
         self.close()
         return end
+
+    def _keep_end(self, end):
+        self.handle.context.keep_end(end)
 
     # ---- for other kinds of loops
 

@@ -608,7 +608,7 @@ class AsyncSocket(BaseSocket):
             except ContextTerminated:
                 pass
             except BaseException:
-                self.context._keep_end(end)
+                self._keep_end(end)
                 raise
             end.close(0)
 

@@ -542,10 +542,13 @@ async def test_aclose_beside_a_peer_that_does_nothing(near):
     await push.aclose(0)
 
 
-async def test_cancelled_aclose_leaves_the_rest_to_the_context(flavour, thread, tmp_path):
+@on_each_module("of", ["a socket", "a shadow"])
+async def test_cancelled_aclose_leaves_the_rest_to_the_context(flavour, thread, tmp_path, of):
     plain, ctx = zmqcy.Context(), flavour.Context()
     push = ctx.socket(zmqcy.PUSH, linger=-1, reconnect_ivl=1)
     push.connect(f"ipc://{tmp_path}/late")
+    if of == "a shadow":
+        push = flavour.Socket.shadow(push)
     await push.send(b"x")
     async with anyio.create_task_group() as group:
         task = Task(group, push.aclose)
