@@ -28,6 +28,7 @@ MODULES = [
     "_library",
     "_message",
     "_handle",
+    "_options",
     "_context",
     "_base",
     "_core",

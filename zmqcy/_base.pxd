@@ -3,12 +3,12 @@
 from libc.stdint cimport int64_t
 
 from zmqcy._context cimport Context
-from zmqcy._handle cimport BUSY, CLOSED, FORKED, WATCHED, Handle, Signaler, User, Watch
+from zmqcy._handle cimport Handle, Signaler, User, Watch, enter_handle
+from zmqcy._options cimport SocketOptions
 
 
-cdef class BaseSocket:
+cdef class BaseSocket(SocketOptions):
     cdef object __weakref__
-    cdef Handle handle
     cdef User user                # its place among those that have the handle
     cdef Context owner            # which it was made by; None: it is a shadow
     cdef object frames            # the class of the frames that are received: Frame, or one that descends from it
@@ -19,19 +19,12 @@ cdef class BaseSocket:
     cdef void find_descriptor(self) noexcept
     cdef int descriptor(self, str call) except -1
     cdef void set_threshold(self, size_t size) noexcept
-    cdef void check_messages(self) noexcept
     cdef bint conflates(self) noexcept
-    cdef int current_events(self, str call) except -1
     cdef int attend(self) except -1
     cdef void catch_up(self) noexcept
     cdef int remember_events(self, Watch *watch, str call) except -1
     cdef int keep_feed(self, bytes address, object feed) except -1
     cdef int end_reading(self, object endpoint) except -1
-    cdef object get_option(self, int number, str call)
-    cdef int check_option(self, int rc, str call, int number) except -1
-    cdef object refusal(self, int code, str call, int number, str detail)
-    cdef int set_option(self, int number, object value, str call) except -1
-    cdef int check_set(self, int rc, str call, int number, object value) except -1
     cdef int64_t on_endpoint(self, str call, object endpoint) except -1
     cdef tuple check_listener(self, str endpoint)
     cdef int check_path(self, bytes endpoint) except -1
@@ -47,12 +40,8 @@ cdef enum:
 
 
 cdef str long_group(str what)
-cdef int enter_slowly(Handle handle, str call) except -1
 cdef int open_signaler(Signaler *signaler, Handle handle, str call) except -1
 
 
 cdef inline int enter(BaseSocket socket, str call) except -1:
-    # The one check before each call: not closed, not in another thread's hands, not inherited by fork.
-    if socket.handle.state & (BUSY | CLOSED | FORKED | WATCHED):
-        return enter_slowly(socket.handle, call)
-    return 0
+    return enter_handle(socket.handle, call)

@@ -1,10 +1,10 @@
 import socket
 from datetime import timedelta
-from typing import Any, Literal, NoReturn, TypeAlias, overload
+from typing import Literal, NoReturn, TypeAlias, overload
 
 from typing_extensions import Buffer, Self, disjoint_base
 
-from zmqcy._context import Context, Property, _HasUnderlying
+from zmqcy._context import Context, _HasUnderlying
 from zmqcy.constants import SocketOption
 from zmqcy.stats import SocketStats
 
@@ -188,8 +188,3 @@ class BaseSocket:
     def subscribe(self, topic: Buffer | str) -> None: ...
     def unsubscribe(self, topic: Buffer | str) -> None: ...
     def __reduce__(self) -> NoReturn: ...
-
-class SocketProperty(Property):
-    def __get__(self, instance: Any, owner: Any = None, /) -> Any: ...
-    def __set__(self, instance: Any, value: Any, /) -> None: ...
-    def __delete__(self, instance: Any, /) -> NoReturn: ...

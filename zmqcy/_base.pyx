@@ -1,4 +1,4 @@
-"""What plain and asynchronous sockets share: the handle and its end, endpoints, options.
+"""What plain and asynchronous sockets share: the handle and its end, endpoints.
 
 Every call of libzmq goes through the gate (`check`), which turns an errno into an exception, and every call on a socket
 begins with one check (`enter`).
@@ -6,48 +6,41 @@ begins with one check (`enter`).
 
 cimport cython
 from cython cimport critical_section
-from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
-from libc.errno cimport EADDRINUSE, EAGAIN, EBUSY, ECHILD, EINVAL, EMFILE, ENOENT, ENOTSOCK
-from libc.limits cimport INT_MAX, INT_MIN
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.errno cimport EADDRINUSE, EAGAIN, EBUSY, EINVAL, EMFILE, ENOENT, ENOTSOCK
+from libc.stdint cimport int64_t, uint32_t
 
-from zmqcy._context cimport Context, Property, kind_of, prepare_threads
+from zmqcy._context cimport Context, prepare_threads
 from zmqcy._handle cimport (
-    BUSY, CLOSED, ENDED, FORKED, HELD, WATCHED, ContextHandle, Handle, Signaler, Stats, Watch, come_out, events_of,
-    go_inside, handle_with, is_inside, lock_lists, make_signaler, remove, unlock_lists)
+    BUSY, CLOSED, ENDED, FORKED, HELD, WATCHED, ContextHandle, Handle, Signaler, Stats, Watch, come_out, enter_slowly,
+    events_of, go_inside, handle_with, is_inside, lock_lists, make_signaler, remove, unlock_lists)
 from zmqcy._library cimport (
-    LAST_TYPE, NO_TYPE, c_string, check, error, interrupted, no_drafts, round_up, set_attribute, to_int, to_integer,
-    to_milliseconds, to_spin, type_name)
+    LAST_TYPE, NO_TYPE, c_string, check, error, interrupted, no_drafts, set_attribute, to_int, to_integer, to_spin,
+    type_name)
 from zmqcy._message cimport BIG, Frame, default_threshold, to_threshold, trust_users
-from zmqcy._system cimport counted, drain, free_descriptors, is_foreign
+from zmqcy._options cimport LONGEST_VALUE, SocketOptions, whole_endpoint
+from zmqcy._system cimport counted, free_descriptors, is_foreign
 from zmqcy.libzmq cimport (
-    EFSM, ENOTSUP, ETERM, ZMQ_DEALER, ZMQ_DGRAM, ZMQ_DISH, ZMQ_EVENTS, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER,
-    ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_PUB, ZMQ_PUSH, ZMQ_RADIO, ZMQ_RCVMORE, ZMQ_REP, ZMQ_ROUTER, ZMQ_SERVER,
-    ZMQ_STREAM, ZMQ_TYPE, ZMQ_XSUB, zmq_bind, zmq_close, zmq_connect, zmq_connect_peer, zmq_ctx_get, zmq_disconnect,
-    zmq_disconnect_peer, zmq_errno as last_errno, zmq_fd_t, zmq_getsockopt, zmq_has, zmq_join, zmq_leave,
-    zmq_setsockopt, zmq_socket, zmq_socket_monitor, zmq_socket_monitor_pipes_stats, zmq_socket_monitor_versioned,
-    zmq_unbind, zmq_version)
+    EFSM, ENOTSUP, ZMQ_DEALER, ZMQ_DGRAM, ZMQ_DISH, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR,
+    ZMQ_PUB, ZMQ_PUSH, ZMQ_REP, ZMQ_ROUTER, ZMQ_SERVER, ZMQ_STREAM, ZMQ_TYPE, ZMQ_XSUB, zmq_bind, zmq_close,
+    zmq_connect, zmq_connect_peer, zmq_ctx_get, zmq_disconnect, zmq_disconnect_peer, zmq_errno as last_errno, zmq_fd_t,
+    zmq_getsockopt, zmq_has, zmq_join, zmq_leave, zmq_setsockopt, zmq_socket, zmq_socket_monitor,
+    zmq_socket_monitor_pipes_stats, zmq_socket_monitor_versioned, zmq_unbind, zmq_version)
 
 from weakref import ref
 
 from zmqcy import errors
-from zmqcy.options import SOCKET_OPTIONS
 
 cdef enum:
-    LONGEST_VALUE = 4096  # bytes of the longest option value that is read
-    MOST_OPTIONS = 256    # above the largest number of an option
     ZMQ_IPV6 = 42
     ZMQ_MECHANISM = 43
     ZMQ_CURVE_SERVER = 47
     ZMQ_CONFLATE = 54
     ZMQ_ZAP_DOMAIN = 55
     ZMQ_GSSAPI_SERVER = 62
-    ZMQ_HEARTBEAT_IVL = 75
     ZMQ_USE_FD = 89
     ZMQ_ZAP_ENFORCE_DOMAIN = 93
-    ZMQ_ONLY_FIRST_SUBSCRIBE = 108
     ZMQ_PLAIN = 1
     ZMQ_CURVE = 2
     ZMQ_GSSAPI = 3
@@ -89,21 +82,6 @@ cdef int warn_of_descriptors() except -1:
     return 0
 
 
-cdef int enter_slowly(Handle handle, str call) except -1:
-    """Let others forget what the call may change, and raise what forbids the call."""
-    while handle.state & WATCHED:  # again, where another thread has read them meanwhile
-        handle.forget()
-    if not handle.state & (BUSY | CLOSED | FORKED):
-        return 0
-    if handle.state & ENDED:
-        raise error(ETERM, call, handle.type)
-    if handle.state & CLOSED:
-        raise error(ENOTSOCK, call, handle.type, None, "the socket is closed")
-    if handle.state & FORKED:
-        raise error(ECHILD, call, handle.type, None, "the socket was made before the fork: make one here")
-    raise error(EBUSY, call, handle.type, None, "another thread is in a call on this socket")
-
-
 cdef int open_signaler(Signaler *signaler, Handle handle, str call) except -1:
     """Have a descriptor that is readable when the events of a thread-safe socket may have changed."""
     if signaler.poller is not NULL:
@@ -137,7 +115,7 @@ cdef bint has_handler(void *context, str call, int type) except -1:
 
 
 @cython.no_gc_clear  # it stands in a list of its handle, which it keeps until it has left that
-cdef class BaseSocket:
+cdef class BaseSocket(SocketOptions):
     """What plain and asynchronous sockets share: bind and connect, options, close.
 
     Parameters
@@ -159,9 +137,6 @@ cdef class BaseSocket:
         The context has ended.
     """
 
-    def __cinit__(self):
-        self.handle = Handle.__new__(Handle)
-
     @critical_section
     def __init__(self, context, type):
         if not isinstance(context, Context):
@@ -179,7 +154,7 @@ cdef class BaseSocket:
             raise no_drafts("socket", NO_TYPE, f"type={type_name(number)}")
         self.handle.datagram = number == ZMQ_DGRAM
         if number == ZMQ_DGRAM or number == ZMQ_XSUB:
-            self.check_messages()
+            self.handle.check_messages()
         self.set_threshold(default_threshold())
         with critical_section(shared):
             shared.enter("socket")
@@ -294,7 +269,7 @@ cdef class BaseSocket:
         self.handle.foreign = self.handle.elsewhere = True
         self.origin = keeper
         if number == ZMQ_XSUB or self.conflates():
-            self.check_messages()
+            self.handle.check_messages()
         self.set_threshold(default_threshold())
         self.handle.join(&self.user, self)
         self.handle.enlist(NULL)
@@ -302,20 +277,6 @@ cdef class BaseSocket:
         self.handle.state = 0
 
     # ---- waiting
-
-    cdef int current_events(self, str call) except -1:
-        """Return what can be done now: ZMQ_EVENTS, and POLLIN for a message that waits here."""
-        cdef int events = 0
-        cdef int number
-        enter(self, call)
-        while True:
-            number = events_of(self.handle.socket, &events)
-            if not interrupted(number):
-                break
-            enter(self, call)
-        if number:
-            raise error(number, call, self.handle.type)
-        return events | ZMQ_POLLIN if self.handle.state & HELD else events
 
     cdef int attend(self) except -1:
         """Have `catch_up` called now and then, if there is somebody to do that."""
@@ -442,7 +403,7 @@ cdef class BaseSocket:
             given_away[listener[0]] = listener
         if text.startswith(b"udp:"):
             self.handle.datagram = True
-            self.check_messages()
+            self.handle.check_messages()
         return peer
 
     cdef int check_path(self, bytes endpoint) except -1:
@@ -814,11 +775,6 @@ cdef class BaseSocket:
         self.handle.threshold = size
         self.handle.quick_size = 0 if self.handle.checked else min(size, <size_t> BIG)
 
-    cdef void check_messages(self) noexcept:
-        """Have each message checked before it is sent, which none is that is sent quickly."""
-        self.handle.checked = True
-        self.handle.quick_size = 0
-
     cdef bint conflates(self) noexcept:
         cdef int value = 0
         cdef size_t size = sizeof(int)
@@ -958,203 +914,6 @@ cdef class BaseSocket:
             feed.lose_reader(endpoint)
         return 0
 
-    # ---- options
-
-    @critical_section
-    def getsockopt(self, option):
-        """Read an option.
-
-        Parameters
-        ----------
-        option : int
-            One of `zmqcy.SocketOption`. A number that zmqcy does not know is read as an int or, failing that, as bytes.
-
-        Returns
-        -------
-        int or bytes
-            Strings come as bytes too; the property of the same name gives str.
-
-        Raises
-        ------
-        InvalidArgument
-            This libzmq has no such option, or it cannot be read.
-        """
-        cdef int number = to_int(option, "getsockopt", "option")
-        return self.get_option(number, "getsockopt")
-
-    @critical_section
-    def setsockopt(self, option, value):
-        """Set an option.
-
-        Parameters
-        ----------
-        option : int
-            One of `zmqcy.SocketOption`. A number that zmqcy does not know is set as an int or bytes, as the value is.
-        value : int, bytes-like or timedelta
-            As the kind of the option demands.
-
-        Raises
-        ------
-        InvalidArgument
-            This libzmq has no such option, or refuses the value.
-        TypeError
-            The value is of another kind.
-        ValueError
-            The value does not fit the option's integer.
-        """
-        cdef int number = to_int(option, "setsockopt", "option")
-        self.set_option(number, value, "setsockopt")
-
-    cdef object get_option(self, int number, str call):
-        cdef char kind = kinds[number] if 0 <= number < MOST_OPTIONS else 0
-        cdef char[LONGEST_VALUE] text
-        cdef int value = 0
-        self.handle.exposed |= number == ZMQ_FD
-        cdef int64_t int64 = 0
-        cdef uint64_t uint64 = 0
-        cdef size_t size
-        enter(self, call)
-        if kind == c'y' or kind == c's':
-            size = sizeof(text)
-            self.check_option(zmq_getsockopt(self.handle.socket, number, text, &size), call, number)
-            if kind == c's' and size and text[size - 1] == 0:
-                size -= 1
-            if number == ZMQ_LAST_ENDPOINT:
-                return whole_endpoint(text[:size])
-            return text[:size]
-        if kind == c'k':
-            size = 41
-            self.check_option(zmq_getsockopt(self.handle.socket, number, text, &size), call, number)
-            return text[:40]
-        if kind == c'l':
-            size = sizeof(int64)
-            self.check_option(zmq_getsockopt(self.handle.socket, number, &int64, &size), call, number)
-            return int64
-        if kind == c'u':
-            size = sizeof(uint64)
-            self.check_option(zmq_getsockopt(self.handle.socket, number, &uint64, &size), call, number)
-            return uint64
-        if number == ZMQ_EVENTS:
-            if self.handle.signaler.poller is not NULL:
-                drain(self.handle.signaler.fd)
-            return self.current_events(call)
-        if number == ZMQ_RCVMORE and (self.handle.state & HELD or not self.handle.elsewhere):
-            return self.handle.more
-        size = sizeof(value)
-        if zmq_getsockopt(self.handle.socket, number, &value, &size) >= 0:
-            return value
-        if kind == 0 and last_errno() == EINVAL:
-            size = sizeof(text)
-            if zmq_getsockopt(self.handle.socket, number, text, &size) >= 0:
-                return text[:size]
-        self.check_option(-1, call, number)
-
-    cdef int check_option(self, int rc, str call, int number) except -1:
-        if rc >= 0:
-            return rc
-        raise self.refusal(last_errno(), call, number, option_name(number))
-
-    cdef int set_option(self, int number, object value, str call) except -1:
-        cdef char kind = kinds[number] if 0 <= number < MOST_OPTIONS else 0
-        cdef Py_buffer view
-        cdef int setting = 0
-        cdef int64_t int64 = 0
-        cdef uint64_t uint64 = 0
-        cdef int rc
-        if kind == 0:
-            kind = c'i' if isinstance(value, int) else c'y'
-        if kind == c'y' or kind == c's' or kind == c'k':
-            if value is None and kind == c's':
-                enter(self, call)
-                return self.check_set(zmq_setsockopt(self.handle.socket, number, NULL, 0), call, number, value)
-            if kind != c'y' and isinstance(value, str):
-                value = value.encode()
-            if not PyObject_CheckBuffer(value):
-                wanted = "bytes" if kind == c"y" else "str or bytes"
-                raise TypeError(f"{call}: {option_name(number)} must be {wanted}, not {shown(number, value)}")
-            if kind == c's' and b"\0" in bytes(value):
-                raise ValueError(f"{call}: {option_name(number)} has a NUL character: {shown(number, value)}")
-            PyObject_GetBuffer(value, &view, PyBUF_SIMPLE)
-            try:
-                enter(self, call)
-                rc = zmq_setsockopt(self.handle.socket, number, view.buf, view.len)
-                if rc >= 0:
-                    return rc
-                rc = last_errno()
-                exception = self.refusal(rc, call, number, f"{option_name(number)}={shown(number, value)}")
-            finally:
-                PyBuffer_Release(&view)
-            raise exception
-        if kind == c'l':
-            int64 = to_integer(value, call, option_name(number), -(1 << 63), (1 << 63) - 1)
-            enter(self, call)
-            rc = zmq_setsockopt(self.handle.socket, number, &int64, sizeof(int64))
-        elif kind == c'u':
-            uint64 = to_integer(value, call, option_name(number), 0, (1 << 64) - 1)
-            enter(self, call)
-            rc = zmq_setsockopt(self.handle.socket, number, &uint64, sizeof(uint64))
-        else:
-            if type(value) is int:
-                pass
-            elif isinstance(value, (str, bytes)) and may_be_secret(number):
-                raise TypeError(f"{call}: {option_name(number)} must be an int, not {shown(number, value)}")
-            elif kind == c'd':
-                value = round_up(to_milliseconds(value, f"{call} {option_name(number)}"))
-            if type(value) is int and INT_MIN <= value <= INT_MAX:
-                setting = value
-            else:
-                setting = to_int(value, call, option_name(number))
-            enter(self, call)
-            if number == ZMQ_HEARTBEAT_IVL and setting > 0 and self.handle.type in (ZMQ_RADIO, ZMQ_DISH):
-                why = "libzmq's heartbeats end the connections of RADIO and DISH: set tcp_keepalive instead"
-                raise error(ENOTSUP, call, self.handle.type, f"{option_name(number)}={shown(number, value)}", why)
-            rc = zmq_setsockopt(self.handle.socket, number, &setting, sizeof(setting))
-            if number == ZMQ_HEARTBEAT_IVL and rc >= 0:
-                self.handle.heartbeats = setting > 0
-            if number == ZMQ_LINGER and rc >= 0:
-                self.handle.linger_set = True
-            elif number == ZMQ_CONFLATE and setting and rc >= 0:
-                self.check_messages()
-            elif number == ZMQ_ONLY_FIRST_SUBSCRIBE and rc >= 0:
-                self.handle.only_first = setting != 0
-        return self.check_set(rc, call, number, value)
-
-    cdef int check_set(self, int rc, str call, int number, object value) except -1:
-        cdef int code
-        if rc >= 0:
-            return rc
-        code = last_errno()
-        raise self.refusal(code, call, number, f"{option_name(number)}={shown(number, value)}")
-
-    cdef object refusal(self, int code, str call, int number, str detail):
-        """Return the error for an option that libzmq does not take: it may be one that this libzmq lacks."""
-        text = None
-        if code == EINVAL and number in drafts and not zmq_has(b"draft"):
-            text = "Invalid argument (a draft of libzmq, and this one was built without drafts)"
-        return error(code, call, self.handle.type, detail, text)
-
-    @critical_section
-    def subscribe(self, topic):
-        """Ask for the messages that begin with a topic (SUB).
-
-        Parameters
-        ----------
-        topic : bytes-like or str
-            A prefix; text is encoded as UTF-8. The empty one asks for all.
-        """
-        self.set_option(SUBSCRIBE, topic.encode() if isinstance(topic, str) else topic, "subscribe")
-
-    @critical_section
-    def unsubscribe(self, topic):
-        """Take back one `subscribe` of the same topic.
-
-        Parameters
-        ----------
-        topic : bytes-like or str
-            As it was subscribed.
-        """
-        self.set_option(UNSUBSCRIBE, topic.encode() if isinstance(topic, str) else topic, "unsubscribe")
-
     @critical_section
     def __repr__(self):
         cdef char[256] endpoint
@@ -1176,27 +935,6 @@ cdef class BaseSocket:
         set_attribute(self, name, value)
 
 
-# -------------------------------------------------------------------------------------------------------------- options
-
-cdef char[MOST_OPTIONS] kinds  # of the socket options, by number: the letter of its kind, 0 where there is none
-cdef dict option_names = {option.number: option.name for option in SOCKET_OPTIONS}
-cdef set drafts = {option.number for option in SOCKET_OPTIONS if option.draft}
-cdef int SUBSCRIBE = 6
-cdef int UNSUBSCRIBE = 7
-
-for _option in SOCKET_OPTIONS:
-    kinds[<int> _option.number] = kind_of(_option)
-
-
-cdef str option_name(int number):
-    return option_names.get(number) or f"option {number}"
-
-
-cdef bytes whole_endpoint(bytes endpoint):
-    """Return the last endpoint as it can be connected to: libzmq leaves the transport out where that is udp."""
-    return b"udp://" + endpoint if endpoint and b"://" not in endpoint else endpoint
-
-
 cdef str long_group(str what):
     return f"{what} has more than {MOST_OF_DATAGRAM_GROUP} bytes: over udp it would end the process of a receiver"
 
@@ -1208,42 +946,3 @@ cdef bint can_be_killed() noexcept:
     cdef int major = 0, minor = 0, patch = 0
     zmq_version(&major, &minor, &patch)
     return length < 0 and (major, minor, patch) <= (4, 3, 5)
-
-
-cdef str shown(int number, object value):
-    """Return a value for an error's text; a secret is not shown."""
-    if not may_be_secret(number) or kinds[number] == c"b" and isinstance(value, int):
-        return f"{value!r:.80}"
-    return f"({len(value)} secret characters)" if isinstance(value, (str, bytes)) else type(value).__name__
-
-
-cdef bint may_be_secret(int number):
-    """Tell whether a value may be a key or a password, if only by mistake for another option."""
-    name = option_name(number)
-    return "key" in name or "password" in name or name in ("curve_server", "plain_server")
-
-
-cdef class SocketProperty(Property):
-    @property
-    def __doc__(self):
-        return self.describe()
-
-    def __get__(self, instance, owner):
-        if instance is None:
-            return self
-        if not self.readable:
-            self.unreadable()
-        with critical_section(instance):
-            value = (<BaseSocket?> instance).get_option(self.number, "get")
-        if self.kind == c"s":
-            return value.decode("utf-8", "surrogateescape")
-        return value != 0 if self.kind == c"b" else value
-
-    def __set__(self, instance, value):
-        if not self.writable:
-            self.unwritable()
-        with critical_section(instance):
-            (<BaseSocket?> instance).set_option(self.number, value, "set")
-
-    def __delete__(self, instance):
-        raise AttributeError(f"{self.name} cannot be deleted")

@@ -1,12 +1,12 @@
 # The C side of contexts.
 
 from zmqcy._handle cimport ContextHandle
+from zmqcy._options cimport ContextOptions
 from zmqcy._system cimport nsec
 
 
-cdef class Context:
+cdef class Context(ContextOptions):
     cdef object __weakref__
-    cdef ContextHandle handle
     cdef readonly bint _is_shadow
     cdef nsec spin_bound   # of new sockets
 
@@ -14,17 +14,3 @@ cdef class Context:
 
 
 cdef int prepare_threads(ContextHandle context) except -1
-cdef char kind_of(object option) except -1
-
-
-cdef class Property:
-    cdef int number
-    cdef char kind
-    cdef bint readable
-    cdef bint writable
-    cdef readonly str name
-    cdef readonly object option
-
-    cdef str describe(self)
-    cdef int unreadable(self) except -1
-    cdef int unwritable(self) except -1

@@ -1,29 +1,22 @@
-"""Contexts, and options as attributes."""
+"""Contexts."""
 
 from cython cimport critical_section
 from libc cimport errno
-from libc.errno cimport EAGAIN, EINVAL, EMFILE, ENOMEM
+from libc.errno cimport EAGAIN, EMFILE, ENOMEM
 
 from zmqcy._handle cimport ContextHandle, Ending, context_with, end_within, new_ending, sockets_of
 from zmqcy._library cimport (
-    FOREVER, NO_TYPE, SECOND, check, deadline_after, error, fail, interrupted, set_attribute, slice_of, to_int, to_spin,
+    FOREVER, NO_TYPE, SECOND, deadline_after, error, fail, interrupted, set_attribute, slice_of, to_int, to_spin,
     unknown_attribute)
+from zmqcy._options cimport MOST_PROCESSORS, ContextOptions, set_number
 from zmqcy._system cimport (
-    block_signals, highest_priority, is_foreign_context, is_policy, most_descriptors, most_processors, nap, now, nsec,
-    free_descriptors, probe_threads, restore_signals, sigset, teach_malloc, try_schedule)
-from zmqcy.libzmq cimport (
-    ZMQ_IO_THREADS, ZMQ_MAX_SOCKETS, zmq_ctx_get, zmq_ctx_new, zmq_ctx_set, zmq_errno as last_errno)
+    block_signals, is_foreign_context, nap, now, nsec, free_descriptors, probe_threads, restore_signals, sigset,
+    teach_malloc, try_schedule)
+from zmqcy.libzmq cimport ZMQ_IO_THREADS, zmq_ctx_get, zmq_ctx_new
 
 from zmqcy import errors
-from zmqcy.options import CONTEXT_OPTIONS
 
 cdef enum:
-    THREAD_PRIORITY = 3    # of `ContextOption`; SOCKET_LIMIT has the same number, to read
-    THREAD_SCHED_POLICY = 4
-    THREAD_AFFINITY_CPU_ADD = 7
-    THREAD_AFFINITY_CPU_REMOVE = 8
-    MOST_PROCESSORS = 1024  # bits of a cpu_set_t
-    MOST_SOCKETS = 1 << 20  # each takes a descriptor, and Linux gives no process more; libzmq has a table of them
     DEFAULT_SPIN = 100000  # nanoseconds: twice a round trip between two processes that are awake
 
 cdef bint malloc_taught = False
@@ -39,7 +32,7 @@ def _teach_malloc():
 
 # ------------------------------------------------------------------------------------------------------------- contexts
 
-cdef class Context:
+cdef class Context(ContextOptions):
     """A context: libzmq's I/O threads, and the sockets that they serve. It may be used from several threads.
 
     Parameters
@@ -52,9 +45,6 @@ cdef class Context:
     InvalidArgument
         `io_threads` is negative.
     """
-
-    def __cinit__(self):
-        self.handle = ContextHandle.__new__(ContextHandle)
 
     @critical_section
     def __init__(self, io_threads=1):
@@ -153,50 +143,6 @@ cdef class Context:
             self.handle.ending.foreign = True
         self._is_shadow = True
         self.spin_bound = DEFAULT_SPIN
-
-    def get(self, option):
-        """Read an option of the context.
-
-        Parameters
-        ----------
-        option : int
-            One of `zmqcy.ContextOption`.
-
-        Returns
-        -------
-        int
-
-        Raises
-        ------
-        InvalidArgument
-            This libzmq has no such option.
-        ContextTerminated
-            The context has ended.
-        """
-        cdef int number = to_int(option, "get", "option")
-        return read_option(self.handle, number, option_name(number))
-
-    def set(self, option, value):
-        """Set an option of the context.
-
-        Parameters
-        ----------
-        option : int
-            One of `zmqcy.ContextOption`.
-        value : int
-            Its value.
-
-        Raises
-        ------
-        InvalidArgument
-            This libzmq has no such option, or refuses the value.
-        ContextTerminated
-            The context has ended.
-        """
-        cdef int number = to_int(option, "set", "option")
-        cdef str name = option_name(number)
-        cdef int setting = to_int(value, "set", name)
-        set_option(self.handle, number, setting, name)
 
     def shutdown(self):
         """Wake every call that waits in a socket of this context, and let each further one fail.
@@ -331,58 +277,6 @@ cdef class Context:
         raise unknown_attribute(self, name)
 
 
-cdef int read_option(ContextHandle handle, int number, str name) except? -1:
-    """Read an option of a context, whose value may be -1 as well as say that there is an error."""
-    cdef int value
-    with critical_section(handle):
-        handle.enter("get")
-        errno.errno = 0
-        value = zmq_ctx_get(handle.ending.handle, number)
-    return value if value == -1 and last_errno() == 0 else check(value, "get", NO_TYPE, name)
-
-
-cdef int set_option(ContextHandle handle, int number, int value, str name) except -1:
-    with critical_section(handle):
-        handle.enter("set")
-        return set_number(handle.ending, number, value, "set", name)
-
-
-cdef int set_number(Ending *ending, int number, int value, str call, str name) except -1:
-    """Set an option of a context, but for values that would let libzmq abort in the threads that it starts later."""
-    why = None
-    if number == ZMQ_IO_THREADS and value > most_descriptors() // 2:
-        why = f"each takes two descriptors, of which the process may have {most_descriptors()}"
-    elif number == ZMQ_MAX_SOCKETS and value > MOST_SOCKETS:
-        why = f"it is at most {MOST_SOCKETS}"
-    elif number == THREAD_PRIORITY and value > highest_priority():
-        why = f"the highest priority is {highest_priority()}"
-    elif number == THREAD_SCHED_POLICY and value >= 0 and not is_policy(value):
-        why = "the system has no such policy"
-    elif number == THREAD_AFFINITY_CPU_ADD and value >= min(most_processors(), MOST_PROCESSORS):
-        why = f"the system has {most_processors()} processors"
-    if why is not None:
-        raise error(EINVAL, call, NO_TYPE, f"{name}={value}", why)
-    check(zmq_ctx_set(ending.handle, number, value), call, NO_TYPE, f"{name}={value}")
-    if THREAD_PRIORITY <= number <= THREAD_AFFINITY_CPU_REMOVE:
-        note_schedule(ending, number, value)
-    return 0
-
-
-cdef void note_schedule(Ending *ending, int number, int value) noexcept:
-    """Keep what libzmq does not tell again."""
-    cdef int bit = 1 << value % 8
-    if number == THREAD_PRIORITY:
-        ending.schedule.priority = value
-    elif number == THREAD_SCHED_POLICY:
-        ending.schedule.policy = value
-    elif number == THREAD_AFFINITY_CPU_ADD and not ending.schedule.allowed[value // 8] & bit:
-        ending.schedule.allowed[value // 8] |= bit
-        ending.schedule.processors += 1
-    elif number == THREAD_AFFINITY_CPU_REMOVE and value < MOST_PROCESSORS and ending.schedule.allowed[value // 8] & bit:
-        ending.schedule.allowed[value // 8] &= ~bit
-        ending.schedule.processors -= 1
-
-
 cdef int prepare_threads(ContextHandle context) except -1:
     """Raise where libzmq would abort as it starts its threads, which it does with the first socket.
 
@@ -426,75 +320,3 @@ cdef str describe_schedule(Ending *ending):
     allowed = [i for i in range(MOST_PROCESSORS) if ending.schedule.allowed[i // 8] >> i % 8 & 1]
     words += [f"thread_affinity_cpu_add={i}" for i in allowed]
     return " ".join(words)
-
-
-# ------------------------------------------------------------------------------------------------ options as attributes
-
-cdef dict KINDS = {
-    "int": c"i", "bool": c"b", "int64": c"l", "uint64": c"u", "fd": c"i", "duration": c"d", "bytes": c"y",
-    "string": c"s", "key": c"k"}
-cdef dict option_names = {option.number: option.name for option in reversed(CONTEXT_OPTIONS)}
-
-
-cdef str option_name(int number):
-    return option_names.get(number) or f"option {number}"
-
-
-cdef char kind_of(object option) except -1:
-    """Return the letter of an option's kind."""
-    return KINDS[option.kind]
-
-
-cdef class Property:
-    """An option as an attribute: what the properties of sockets and of contexts share.
-
-    Parameters
-    ----------
-    option : zmqcy.options.Option
-        Its row of the table.
-    """
-
-    def __init__(self, option):
-        self.option = option
-        self.number = option.number
-        self.kind = kind_of(option)
-        self.name = option.name
-        self.readable = "r" in option.access
-        self.writable = "w" in option.access
-
-    cdef str describe(self):
-        option = self.option
-        what = {"key": "bytes", "string": "str", "duration": "int", "int64": "int", "uint64": "int", "fd": "int"}
-        unit = f", in {option.unit}" if option.unit else ""
-        access = {"r": "; read only", "w": "; write only", "rw": ""}[option.access]
-        draft = " A draft of libzmq: it may change." if option.draft else ""
-        return f"{what.get(option.kind, option.kind)}{unit}{access}: {option.text}{draft}"
-
-    cdef int unreadable(self) except -1:
-        raise AttributeError(f"{self.name} cannot be read, only set")
-
-    cdef int unwritable(self) except -1:
-        raise AttributeError(f"{self.name} cannot be set, only read")
-
-
-cdef class ContextProperty(Property):
-    @property
-    def __doc__(self):
-        return self.describe()
-
-    def __get__(self, instance, owner):
-        if instance is None:
-            return self
-        if not self.readable:
-            self.unreadable()
-        value = read_option((<Context?> instance).handle, self.number, self.name)
-        return value != 0 if self.kind == c"b" else value
-
-    def __set__(self, instance, value):
-        if not self.writable:
-            self.unwritable()
-        cdef int setting = to_int(value, "set", self.name)
-        set_option((<Context?> instance).handle, self.number, setting, self.name)
-
-    def __delete__(self, instance):
-        raise AttributeError(f"{self.name} cannot be deleted")

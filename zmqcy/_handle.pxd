@@ -206,6 +206,7 @@ cdef class Handle:
     cdef void withdraw(self) noexcept
     cdef int hold(self, zmq_msg_t *parts, int count) except -1
     cdef void unhold(self, zmq_msg_t *msg) noexcept
+    cdef void check_messages(self) noexcept
     cdef void stop_monitor(self) noexcept
     cdef void close(self) noexcept
     cdef void shut(self) noexcept
@@ -239,6 +240,16 @@ cdef inline int events_of(void *socket, int *events) noexcept nogil:
     cdef size_t size = sizeof(int)
     if zmq_getsockopt(socket, ZMQ_EVENTS, events, &size) < 0:
         return last_errno()
+    return 0
+
+
+cdef int enter_slowly(Handle handle, str call) except -1
+
+
+cdef inline int enter_handle(Handle handle, str call) except -1:
+    # The one check before each call: not closed, not in another thread's hands, not inherited by fork.
+    if handle.state & (BUSY | CLOSED | FORKED | WATCHED):
+        return enter_slowly(handle, call)
     return 0
 
 

@@ -7,7 +7,7 @@ forked child.
 from cython cimport critical_section, final, no_gc_clear
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
-from libc.errno cimport ECHILD, EINTR, ENOMEM, ENOTSOCK
+from libc.errno cimport EBUSY, ECHILD, EINTR, ENOMEM, ENOTSOCK
 from libc.limits cimport INT_MAX
 from libc.stdio cimport fprintf, snprintf, stderr
 from libc.stdlib cimport calloc, free
@@ -19,9 +19,9 @@ from zmqcy._system cimport (
     swap)
 from zmqcy.libzmq cimport (
     ENOTSUP, ETERM, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PULL,
-    ZMQ_SUB, zmq_bind, zmq_close, zmq_connect, zmq_ctx_get, zmq_ctx_shutdown, zmq_ctx_term, zmq_errno as last_errno, zmq_fd_t,
-    zmq_getsockopt, zmq_msg_close, zmq_msg_t, zmq_poller_add, zmq_poller_destroy, zmq_poller_fd, zmq_poller_new,
-    zmq_setsockopt, zmq_socket, zmq_socket_monitor)
+    ZMQ_SUB, zmq_bind, zmq_close, zmq_connect, zmq_ctx_get, zmq_ctx_shutdown, zmq_ctx_term, zmq_errno as last_errno,
+    zmq_fd_t, zmq_getsockopt, zmq_msg_close, zmq_msg_t, zmq_poller_add, zmq_poller_destroy, zmq_poller_fd,
+    zmq_poller_new, zmq_setsockopt, zmq_socket, zmq_socket_monitor)
 
 import atexit
 import weakref
@@ -210,6 +210,11 @@ cdef class Handle:
             self.held_first = self.held_count = 0
             self.state &= ~HELD
 
+    cdef void check_messages(self) noexcept:
+        """Have each message checked before it is sent, which none is that is sent quickly."""
+        self.checked = True
+        self.quick_size = 0
+
     # ---- its end
 
     cdef void stop_monitor(self) noexcept:
@@ -254,6 +259,21 @@ cdef class Handle:
         if self.feed is not NULL and (<object> self.feed).pair is not None:
             self.stop_monitor()  # soon its PAIR may read no more, and a thread of libzmq would wait for it
         <void> zmq_close(self.socket)
+
+
+cdef int enter_slowly(Handle handle, str call) except -1:
+    """Let others forget what the call may change, and raise what forbids the call."""
+    while handle.state & WATCHED:  # again, where another thread has read them meanwhile
+        handle.forget()
+    if not handle.state & (BUSY | CLOSED | FORKED):
+        return 0
+    if handle.state & ENDED:
+        raise error(ETERM, call, handle.type)
+    if handle.state & CLOSED:
+        raise error(ENOTSOCK, call, handle.type, None, "the socket is closed")
+    if handle.state & FORKED:
+        raise error(ECHILD, call, handle.type, None, "the socket was made before the fork: make one here")
+    raise error(EBUSY, call, handle.type, None, "another thread is in a call on this socket")
 
 
 cdef bint delist(Handle handle) noexcept:

@@ -4,7 +4,7 @@ import os
 from _thread import RLock
 from errno import EAGAIN
 
-from zmqcy import _base, _context
+from zmqcy import _context, _options
 from zmqcy._library import has, to_seconds, zmq_version_info
 from zmqcy.errors import SocketInUse, TimedOut
 from zmqcy.options import CONTEXT_OPTIONS, OWNERS, REFUSED, SOCKET_OPTIONS
@@ -284,7 +284,7 @@ class _Default:
 
     @property
     def __doc__(self):
-        return f"For new sockets: {_base.SocketProperty(self.option).__doc__}"
+        return f"For new sockets: {_options.SocketProperty(self.option).__doc__}"
 
     def __get__(self, context, owner=None):
         if context is None:
@@ -307,4 +307,4 @@ for _option in SOCKET_OPTIONS:
         setattr(Context, _option.name, _Default(_option))
 Context.identity = Context.routing_id
 for _option in CONTEXT_OPTIONS:
-    setattr(Context, _option.name, _context.ContextProperty(_option))
+    setattr(Context, _option.name, _options.ContextProperty(_option))

@@ -5,7 +5,7 @@ Nothing here is on the path of a message: send, recv and their kin are those of 
 
 from errno import EADDRINUSE
 
-from zmqcy import _base, _library, _poll, _socket
+from zmqcy import _base, _library, _options, _poll, _socket
 from zmqcy.errors import EFSM, ContextTerminated, StateError, ZMQBindError, ZMQError
 from zmqcy.options import SOCKET_OPTIONS
 
@@ -720,5 +720,5 @@ def _from_json(message, options):
 
 for _option in SOCKET_OPTIONS:
     if _option.name not in ("subscribe", "unsubscribe"):  # which are methods
-        setattr(BaseSocket, _option.name, _base.SocketProperty(_option))
+        setattr(BaseSocket, _option.name, _options.SocketProperty(_option))
 BaseSocket.identity = BaseSocket.routing_id

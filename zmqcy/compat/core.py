@@ -17,8 +17,8 @@ from weakref import ref
 
 import zmqcy
 from zmqcy import _base, compat, constants
-from zmqcy._base import SocketProperty
 from zmqcy._library import PYZMQ, pyzmq_version, pyzmq_version_info
+from zmqcy._options import SocketProperty
 from zmqcy.compat.utils import dumps, loads
 from zmqcy.constants import SocketOption, SocketType
 from zmqcy.context import _instances_lock

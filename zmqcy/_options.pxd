@@ -1,0 +1,39 @@
+# The C side of options.
+
+from zmqcy._handle cimport ContextHandle, Ending, Handle
+
+cdef enum:
+    LONGEST_VALUE = 4096    # bytes of the longest value that is read
+    MOST_PROCESSORS = 1024  # bits of a cpu_set_t
+
+
+cdef class SocketOptions:
+    cdef Handle handle
+
+    cdef int current_events(self, str call) except -1
+    cdef object get_option(self, int number, str call)
+    cdef int check_option(self, int rc, str call, int number) except -1
+    cdef object refusal(self, int code, str call, int number, str detail)
+    cdef int set_option(self, int number, object value, str call) except -1
+    cdef int check_set(self, int rc, str call, int number, object value) except -1
+
+
+cdef class ContextOptions:
+    cdef ContextHandle handle
+
+
+cdef class Property:
+    cdef int number
+    cdef char kind
+    cdef bint readable
+    cdef bint writable
+    cdef readonly str name
+    cdef readonly object option
+
+    cdef str describe(self)
+    cdef int unreadable(self) except -1
+    cdef int unwritable(self) except -1
+
+
+cdef bytes whole_endpoint(bytes endpoint)
+cdef int set_number(Ending *ending, int number, int value, str call, str name) except -1
