@@ -43,7 +43,7 @@ lint: .venv/.lint  ## check style, spelling, and that imports go down only
 	$(BIN)/lint-imports
 	$(BIN)/yamllint -d "{rules: {key-duplicates: enable}}" .github .pre-commit-config.yaml
 
-types: .venv/.lint .venv/.test-all  ## check the types
+types: build .venv/.lint .venv/.test-all  ## check the types
 	$(BIN)/mypy
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 
@@ -96,8 +96,7 @@ programs: build .venv/.test  ## run programs written for pyzmq on zmqcy; write d
 pyzmq-shim: .venv/.ready  ## build the package that is called pyzmq and is zmqcy
 	$(BIN)/python -m pip wheel -q --no-build-isolation --no-deps -w dist packaging/zmqcy-as-pyzmq
 
-stubs: build  ## write the stubs of options, constants and `zmq` on compat from their tables
-	$(BIN)/python tools/stubs.py
+stubs: build  ## write the stubs of `zmq` on compat from its tree; those of zmqcy are the build's
 	$(BIN)/python tools/compat_stubs.py
 
 interop: build .venv/.test .venv/.bench  ## let zmqcy talk to other implementations; write docs/interop.md

@@ -104,6 +104,7 @@ def extensions():
     if coverage:
         settings["extra_link_args"] = ["--coverage", "-Wl,-u,__gcov_dump"]  # for tools/instrumented.py to call
         arguments += ["-O0", "--coverage"]
+    subprocess.run([sys.executable, "tools/stubs.py"], check=True)
     Errors.LEVEL = 2  # of warnings: that Python's own attributes are not what critical sections protect is known
     stamp(settings)
     modules = [Extension(f"zmqcy.{name}", [f"zmqcy/{name}.pyx"], depends=[str(STAMP)], **settings) for name in MODULES]
@@ -116,6 +117,7 @@ def extensions():
             "binding": False,  # methods are plain C descriptors: the cheapest call there is
             "embedsignature": True,
             "embedsignature.format": "clinic",  # so that inspect.signature works all the same
+            "annotation_typing": False,  # annotations are for the stubs, and check nothing
             "boundscheck": debug,
             "wraparound": False,
             "freethreading_compatible": True,

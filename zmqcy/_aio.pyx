@@ -19,7 +19,10 @@ cdef class FutureSocket(QueuedSocket):
     # ---- sending
 
     @critical_section
-    def send(self, data, flags=0, copy=None, track=False, *, timeout=None, routing_id=None, group=None):
+    def send(
+        self, data: Buffer, flags: int = 0, copy: bool | None = None, track: bool = False, *, timeout: _Time = None,
+        routing_id: int | None = None, group: str | None = None
+    ) -> _Future[MessageTracker if track else None]:
         """Send a message, or one part of it.
 
         Parameters
@@ -63,7 +66,10 @@ cdef class FutureSocket(QueuedSocket):
             return self.failed(exception)
 
     @critical_section
-    def send_multipart(self, parts, flags=0, copy=None, track=False, *, timeout=None):
+    def send_multipart(
+        self, parts: Iterable[Buffer], flags: int = 0, copy: bool | None = None, track: bool = False, *,
+        timeout: _Time = None
+    ) -> _Future[MessageTracker if track else None]:
         """Send a message of several parts: whole, or not at all.
 
         Parameters
@@ -91,7 +97,7 @@ cdef class FutureSocket(QueuedSocket):
             return self.failed(exception)
 
     @critical_section
-    def send_many(self, messages, *, flags=0, timeout=None):
+    def send_many(self, messages: Iterable[Buffer], *, flags: int = 0, timeout: _Time = None) -> _Future[int]:
         """Send many messages of one part.
 
         Parameters
@@ -115,7 +121,9 @@ cdef class FutureSocket(QueuedSocket):
         return self.put_many(messages, False, flags, timeout, "send_many")
 
     @critical_section
-    def send_multipart_many(self, messages, *, flags=0, timeout=None):
+    def send_multipart_many(
+        self, messages: Iterable[Iterable[Buffer]], *, flags: int = 0, timeout: _Time = None
+    ) -> _Future[int]:
         """Send many messages of several parts, each whole or not at all.
 
         Parameters
@@ -138,7 +146,7 @@ cdef class FutureSocket(QueuedSocket):
         return self.put_many(messages, True, flags, timeout, "send_multipart_many")
 
     @critical_section
-    def try_send(self, data):
+    def try_send(self, data: Buffer) -> bool:
         """Send a message if that needs no waiting, not even for other sends of this socket. Nothing to await.
 
         Parameters
@@ -161,7 +169,9 @@ cdef class FutureSocket(QueuedSocket):
     # ---- receiving
 
     @critical_section
-    def recv(self, flags=0, copy=True, track=False, *, timeout=None):
+    def recv(
+        self, flags: int = 0, copy: bool = True, track: bool = False, *, timeout: _Time = None
+    ) -> _Future[bytes if copy else Frame]:
         """Receive a message, or one part of it.
 
         Parameters
@@ -197,7 +207,7 @@ cdef class FutureSocket(QueuedSocket):
             return self.failed(exception)
 
     @critical_section
-    def recv_into(self, buffer, *, nbytes=0, flags=0, timeout=None):
+    def recv_into(self, buffer: Buffer, *, nbytes: int = 0, flags: int = 0, timeout: _Time = None) -> _Future[int]:
         """Receive a message, or one part of it, into a buffer.
 
         Parameters
@@ -226,7 +236,9 @@ cdef class FutureSocket(QueuedSocket):
             return self.failed(exception)
 
     @critical_section
-    def recv_multipart(self, flags=0, copy=True, track=False, *, timeout=None):
+    def recv_multipart(
+        self, flags: int = 0, copy: bool = True, track: bool = False, *, timeout: _Time = None
+    ) -> _Future[list[bytes] if copy else list[Frame]]:
         """Receive a message with all its parts.
 
         Parameters
@@ -251,7 +263,9 @@ cdef class FutureSocket(QueuedSocket):
             return self.failed(exception)
 
     @critical_section
-    def recv_multipart_into(self, buffers, *, flags=0, timeout=None):
+    def recv_multipart_into(
+        self, buffers: Iterable[Buffer], *, flags: int = 0, timeout: _Time = None
+    ) -> _Future[list[int]]:
         """Receive a message with all its parts, each into a buffer.
 
         Parameters
@@ -278,7 +292,7 @@ cdef class FutureSocket(QueuedSocket):
             return self.failed(exception)
 
     @critical_section
-    def recv_many(self, limit=1000, *, flags=0, timeout=None):
+    def recv_many(self, limit: int = 1000, *, flags: int = 0, timeout: _Time = None) -> _Future[list[bytes]]:
         """Receive many messages: wait for the first, then take what is there.
 
         Parameters
@@ -306,7 +320,9 @@ cdef class FutureSocket(QueuedSocket):
             return self.failed(exception)
 
     @critical_section
-    def recv_multipart_many(self, limit=1000, *, flags=0, timeout=None):
+    def recv_multipart_many(
+        self, limit: int = 1000, *, flags: int = 0, timeout: _Time = None
+    ) -> _Future[list[list[bytes]]]:
         """Receive many messages with all their parts: wait for the first, then take what is there.
 
         Parameters
@@ -334,7 +350,7 @@ cdef class FutureSocket(QueuedSocket):
             return self.failed(exception)
 
     @critical_section
-    def try_recv(self):
+    def try_recv(self) -> bytes | None:
         """Receive a message if one is there and nobody waits for it. Nothing to await.
 
         Returns
@@ -348,16 +364,16 @@ cdef class FutureSocket(QueuedSocket):
             return None
         return fetch(self, ZMQ_DONTWAIT | QUIET, True, None, "try_recv")
 
-    def __aiter__(self):
+    def __aiter__(self) -> Self:
         return self
 
-    def __anext__(self):
+    def __anext__(self) -> _Future[bytes]:
         return self.next_of(self.recv())
 
     # ---- polling
 
     @critical_section
-    def poll(self, timeout=None, flags=1):
+    def poll(self, timeout: _Time = None, flags: int = 1) -> _Future[int]:
         """Wait until the socket can send or receive. Another task may come first then.
 
         Parameters

@@ -49,7 +49,8 @@ cdef enum:
     SPARE = 4             # descriptors for a look at the interfaces, a listener and its first connection
 
 
-def connection_of(int fd):
+#: import socket
+def connection_of(int fd) -> socket.socket:
     """Return a socket of Python's on a copy of a descriptor, or raise OSError where that is no socket."""
     import os
     import socket
@@ -138,7 +139,7 @@ cdef class BaseSocket(SocketOptions):
     """
 
     @critical_section
-    def __init__(self, context, type):
+    def __init__(self, context: Context, type: int) -> None:
         if not isinstance(context, Context):
             raise TypeError(f"Socket: context must be a Context, not {context!r:.80}")
         self.open(context, type)
@@ -205,7 +206,7 @@ cdef class BaseSocket(SocketOptions):
         return self.handle.signaler.fd
 
     @classmethod
-    def shadow(cls, address):
+    def shadow(cls, address: int | _HasUnderlying) -> Self:
         """Wrap a socket that something else made, and leave it open when the wrapper goes.
 
         Parameters
@@ -525,7 +526,7 @@ cdef class BaseSocket(SocketOptions):
         raise error(EINVAL, "bind", self.handle.type, f"{endpoint} use_fd={fd}", why)
 
     @critical_section
-    def bind(self, endpoint):
+    def bind(self, endpoint: str) -> object:
         """Accept connections at an endpoint.
 
         Parameters
@@ -550,7 +551,7 @@ cdef class BaseSocket(SocketOptions):
         self.on_endpoint("bind", endpoint)
 
     @critical_section
-    def unbind(self, endpoint):
+    def unbind(self, endpoint: str) -> None:
         """Accept no more connections at an endpoint.
 
         Parameters
@@ -568,7 +569,7 @@ cdef class BaseSocket(SocketOptions):
         self.on_endpoint("unbind", endpoint)
 
     @critical_section
-    def connect(self, endpoint):
+    def connect(self, endpoint: str) -> object:
         """Connect to an endpoint; the connection is made, and made again when it breaks, in the background.
 
         Parameters
@@ -590,7 +591,7 @@ cdef class BaseSocket(SocketOptions):
         self.on_endpoint("connect", endpoint)
 
     @critical_section
-    def disconnect(self, endpoint):
+    def disconnect(self, endpoint: str) -> None:
         """End a connection that `connect` made.
 
         Parameters
@@ -610,7 +611,7 @@ cdef class BaseSocket(SocketOptions):
             feed.disconnected(endpoint)
 
     @critical_section
-    def connect_peer(self, endpoint):
+    def connect_peer(self, endpoint: str) -> int:
         """Connect to an endpoint, and tell by which number messages for that peer are sent (PEER).
 
         Parameters
@@ -637,7 +638,7 @@ cdef class BaseSocket(SocketOptions):
         return self.on_endpoint("connect_peer", endpoint)
 
     @critical_section
-    def disconnect_peer(self, routing_id):
+    def disconnect_peer(self, routing_id: int) -> None:
         """End the connection to a peer (SERVER, PEER).
 
         Parameters
@@ -677,7 +678,7 @@ cdef class BaseSocket(SocketOptions):
         return 0
 
     @critical_section
-    def join(self, group):
+    def join(self, group: str) -> None:
         """Ask for the messages that are sent to a group (DISH).
 
         Parameters
@@ -695,7 +696,7 @@ cdef class BaseSocket(SocketOptions):
         self.on_group("join", group)
 
     @critical_section
-    def leave(self, group):
+    def leave(self, group: str) -> None:
         """Want the messages that are sent to a group no more (DISH).
 
         Parameters
@@ -713,7 +714,7 @@ cdef class BaseSocket(SocketOptions):
         self.on_group("leave", group)
 
     @critical_section
-    def close(self, linger=None):
+    def close(self, linger: _Time = None) -> None:
         """Close the socket. What it has queued is sent in the background, for as long as its linger says.
 
         Closing a closed socket does nothing.
@@ -747,18 +748,18 @@ cdef class BaseSocket(SocketOptions):
         self._end_feed()
 
     @property
-    def context(self):
+    def context(self) -> Context | None:
         """Context: the context that serves the socket; None for a shadow."""
         return self.owner
 
     @property
     @critical_section
-    def closed(self):
+    def closed(self) -> bool:
         """bool: whether the socket was closed."""
         return self.handle.state & CLOSED != 0
 
     @property
-    def spin(self):
+    def spin(self) -> float:
         """float: for how many microseconds a call that waits for an answer tries again before its thread sleeps.
 
         An answer is what is received after something was sent. Only while the waits of this socket are short: an idle
@@ -767,7 +768,7 @@ cdef class BaseSocket(SocketOptions):
         return self.handle.spin / 1000
 
     @spin.setter
-    def spin(self, microseconds):
+    def spin(self, microseconds: float) -> None:
         self.handle.spin = to_spin(microseconds)
         self.handle.eager = self.handle.spin != 0 and self.handle.fd >= 0
 
@@ -783,16 +784,16 @@ cdef class BaseSocket(SocketOptions):
         return zmq_getsockopt(self.handle.socket, ZMQ_CONFLATE, &value, &size) >= 0 and value != 0
 
     @property
-    def copy_threshold(self):
+    def copy_threshold(self) -> int:
         """int: from how many bytes on a send lends libzmq the memory of bytes instead of copying it."""
         return self.handle.threshold
 
     @copy_threshold.setter
-    def copy_threshold(self, size):
+    def copy_threshold(self, size: int) -> None:
         self.set_threshold(to_threshold(size, "copy_threshold"))
 
     @property
-    def stats(self):
+    def stats(self) -> SocketStats:
         """SocketStats: what went through the socket since it was made; its own counts, which are cheap to read."""
         from zmqcy.stats import SocketStats
         cdef Stats *stats = &self.handle.stats
@@ -802,7 +803,7 @@ cdef class BaseSocket(SocketOptions):
 
     @property
     @critical_section
-    def underlying(self):
+    def underlying(self) -> int:
         """int: the address of libzmq's socket, for `shadow`."""
         enter(self, "underlying")
         self.handle.elsewhere = self.handle.exposed = True
@@ -810,7 +811,7 @@ cdef class BaseSocket(SocketOptions):
         return <size_t> self.handle.socket
 
     @critical_section
-    def fileno(self):
+    def fileno(self) -> int:
         """Return the descriptor that becomes readable when `events` may have changed.
 
         It is edge-triggered: read `events` first, and again after each operation on the socket.
@@ -928,7 +929,7 @@ cdef class BaseSocket(SocketOptions):
                 words.append(whole_endpoint(endpoint).decode("utf-8", "replace"))
         return f"<{' '.join(words)}>"
 
-    def __reduce__(self):
+    def __reduce__(self) -> NoReturn:
         raise TypeError("Socket: a socket cannot be pickled or copied; send its endpoint, or shadow() it here")
 
     def __setattr__(self, name, value):

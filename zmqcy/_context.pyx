@@ -30,6 +30,11 @@ def _teach_malloc():
         teach_malloc()
 
 
+#: @type_check_only
+#: class _HasUnderlying(Protocol):
+#:     @property
+#:     def underlying(self) -> int: ...
+
 # ------------------------------------------------------------------------------------------------------------- contexts
 
 cdef class Context(ContextOptions):
@@ -47,7 +52,7 @@ cdef class Context(ContextOptions):
     """
 
     @critical_section
-    def __init__(self, io_threads=1):
+    def __init__(self, io_threads: int = 1) -> None:
         cdef void *handle
         cdef int threads = to_int(io_threads, "Context", "io_threads")
         if self.handle.ending is not NULL:
@@ -60,37 +65,37 @@ cdef class Context(ContextOptions):
         set_number(self.handle.ending, ZMQ_IO_THREADS, threads, "Context", "io_threads")
 
     @property
-    def closed(self):
+    def closed(self) -> bool:
         """bool: whether the context has ended."""
         return self.handle.is_closed()
 
     @property
-    def spin(self):
+    def spin(self) -> float:
         """float: the `spin` of new sockets, in microseconds."""
         return self.spin_bound / 1000
 
     @spin.setter
-    def spin(self, microseconds):
+    def spin(self, microseconds: float) -> None:
         self.spin_bound = to_spin(microseconds)
 
     @property
-    def check_limits(self):
+    def check_limits(self) -> bool:
         """bool: whether the first socket raises where the process lacks threads or file descriptors for libzmq."""
         return not self.handle.unchecked
 
     @check_limits.setter
-    def check_limits(self, value):
+    def check_limits(self, value: bool) -> None:
         self.handle.unchecked = not value
 
     @property
     @critical_section
-    def underlying(self):
+    def underlying(self) -> int:
         """int: the address of libzmq's context, for `shadow`."""
         self.handle.enter("underlying")
         return <size_t> self.handle.ending.handle
 
     @classmethod
-    def shadow(cls, address):
+    def shadow(cls, address: int | _HasUnderlying) -> Self:
         """Wrap a context that something else made, and leave it alive when the wrapper goes.
 
         `with` closes the sockets that the wrapper has made, and leaves the context alive too. `term` and `destroy` end
@@ -144,7 +149,7 @@ cdef class Context(ContextOptions):
         self._is_shadow = True
         self.spin_bound = DEFAULT_SPIN
 
-    def shutdown(self):
+    def shutdown(self) -> None:
         """Wake every call that waits in a socket of this context, and let each further one fail.
 
         The sockets stay to be closed. May be called from any thread, and again.
@@ -152,7 +157,7 @@ cdef class Context(ContextOptions):
         self.handle.shutdown()
 
     @critical_section
-    def term(self, timeout=None):
+    def term(self, timeout: _Time = None) -> None:
         """End the context: wait until its sockets are closed and what they owe is sent, or their linger is over.
 
         After a second with open sockets a RuntimeWarning names them. Calls in other threads end with
@@ -196,7 +201,7 @@ cdef class Context(ContextOptions):
                 ending.warned = True
                 self.warn_open()
 
-    def destroy(self, linger=None):
+    def destroy(self, linger: _Time = None) -> None:
         """Close every open socket of the context, then end it.
 
         Parameters
@@ -264,7 +269,7 @@ cdef class Context(ContextOptions):
         state = "closed" if self.closed else f"{len(self._open_sockets())} sockets"
         return f"<{type(self).__module__}.{type(self).__qualname__} {state} at {id(self):#x}>"
 
-    def __reduce__(self):
+    def __reduce__(self) -> NoReturn:
         raise TypeError("Context: a context cannot be pickled or copied; make one in each process, or shadow() it")
 
     def __setattr__(self, name, value):

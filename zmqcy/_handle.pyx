@@ -7,6 +7,7 @@ forked child.
 from cython cimport critical_section, final, no_gc_clear
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
+from cpython.weakref cimport PyWeakref_NewRef
 from libc.errno cimport EBUSY, ECHILD, EINTR, ENOMEM, ENOTSOCK
 from libc.limits cimport INT_MAX
 from libc.stdio cimport fprintf, snprintf, stderr
@@ -24,7 +25,6 @@ from zmqcy.libzmq cimport (
     zmq_poller_new, zmq_setsockopt, zmq_socket, zmq_socket_monitor)
 
 import atexit
-import weakref
 
 from zmqcy import _library
 
@@ -60,7 +60,7 @@ cdef PyObject *reference_to(object owner) except? NULL:
     """Return what `alive` needs in addition to the object."""
     if not FREE_THREADED:
         return NULL
-    reference = weakref.ref(owner)
+    reference = PyWeakref_NewRef(owner, None)
     Py_INCREF(reference)
     return <PyObject *> reference
 

@@ -17,6 +17,7 @@ cdef extern from "Python.h":
     int PyObject_GenericSetAttr(object self, object name, object value) except -1
 
 
+#: settings: dict[str, Any]
 settings = {}
 """The names of the package, in which a program sets `exit_linger` and `COPY_THRESHOLD`."""
 
@@ -103,7 +104,8 @@ cdef object to_milliseconds(object time, str call):
     return time
 
 
-def to_seconds(time, call):
+#: _Time: TypeAlias = float | timedelta | None
+def to_seconds(time: _Time, call: str) -> float | None:
     """Convert a time to seconds, or None for ever."""
     milliseconds = to_milliseconds(time, call)
     return None if milliseconds == FOREVER else milliseconds / 1000
@@ -200,15 +202,16 @@ cdef object unknown_attribute(object owner, str name):
 
 # ------------------------------------------------------------------------ what of libzmq needs no context
 
+#: IPC_PATH_MAX_LEN: int
 IPC_PATH_MAX_LEN = longest_path
 
 
-def zmq_errno():
+def zmq_errno() -> int:
     """Return the errno that libzmq met last in this thread."""
     return errno
 
 
-def strerror(number):
+def strerror(number: int) -> str:
     """Return an errno in words, those of libzmq included.
 
     Parameters
@@ -224,7 +227,7 @@ def strerror(number):
     return zmq_strerror(code).decode("utf-8", "replace")
 
 
-def zmq_version_info():
+def zmq_version_info() -> tuple[int, int, int]:
     """Return the version of the libzmq that is loaded as three ints."""
     cdef int major, minor, patch
     libzmq_version(&major, &minor, &patch)
@@ -232,28 +235,30 @@ def zmq_version_info():
 
 
 # Whether libzmq has its drafts, as some types of sockets; one that is too old to be asked is refused by __init__.py.
+#: DRAFT_API: bool
 DRAFT_API = zmq_version_info() >= (4, 2) and zmq_has(b"draft") != 0
 
 
-def zmq_version():
+def zmq_version() -> str:
     """Return the version of the libzmq that is loaded, as ``'4.3.5'``."""
     return ".".join(map(str, zmq_version_info()))
 
 
+#: PYZMQ: tuple[int, int, int]
 PYZMQ = (27, 3, 0)
 
 
-def pyzmq_version():
+def pyzmq_version() -> str:
     """Return the version of pyzmq whose names these are, as ``'27.3.0'``."""
     return ".".join(map(str, PYZMQ))
 
 
-def pyzmq_version_info():
+def pyzmq_version_info() -> tuple[int, int, int]:
     """Return the version of pyzmq whose names these are as three ints."""
     return PYZMQ
 
 
-def has(capability):
+def has(capability: str) -> bool:
     """Tell whether the libzmq that is loaded has a capability.
 
     Parameters
@@ -270,7 +275,7 @@ def has(capability):
     return zmq_has(name) != 0 or zmq_has(name.upper()) != 0  # libzmq knows ws and wss in capitals alone
 
 
-def curve_keypair():
+def curve_keypair() -> tuple[bytes, bytes]:
     """Make a pair of CURVE keys.
 
     Returns
@@ -289,7 +294,7 @@ def curve_keypair():
     return public[:40], secret[:40]
 
 
-def curve_public(secret):
+def curve_public(secret: bytes | str) -> bytes:
     """Return the public key of a secret key.
 
     Parameters
@@ -317,7 +322,7 @@ def curve_public(secret):
     return public[:40]
 
 
-def z85_encode(data):
+def z85_encode(data: Buffer) -> bytes:
     """Encode binary data as Z85 text.
 
     Parameters
@@ -347,7 +352,7 @@ def z85_encode(data):
     return bytes(text[:size * 5 // 4])
 
 
-def z85_decode(text):
+def z85_decode(text: bytes | str) -> bytes:
     """Decode Z85 text.
 
     Parameters

@@ -37,6 +37,7 @@ cdef object current_loop():
     return running_loop()
 
 
+#: def call_soon(loop: AbstractEventLoop, function: Callable[[], object]) -> int: ...
 cpdef int call_soon(object loop, object function) except -1:
     """Have a function called by a loop, from whatever thread this is; by a closed one nothing is."""
     try:
@@ -138,7 +139,7 @@ cdef Loop loop_of(object running):
     return loop
 
 
-def watch(int fd, callback):
+def watch(int fd, callback: Callable[[], object]) -> tuple[object, int, Callable[[], object]]:
     """Have a function called by the running loop while a descriptor is readable. Return what `unwatch` takes."""
     cdef Loop loop
     loop = loop_of(current_loop())
@@ -146,13 +147,26 @@ def watch(int fd, callback):
     return loop, fd, callback
 
 
-def unwatch(watched):
+def unwatch(watched: tuple[object, int, Callable[[], object]]) -> None:
     cdef Loop loop = watched[0]
     loop.remove_reader(watched[1], watched[2])
 
 
 # -------------------------------------------------------------------------------------------------- what has ended
 
+# mypy: disable-error-code="assignment, override, type-var"
+# pyright: reportInvalidTypeArguments=false
+# What an operation returns: a Done, an Operation or, where it failed at once, a Future of the loop. `asyncio.isfuture`
+# is true of all three, and asyncio.Future is the type of what it is true of. By it, and not by a protocol, they fit
+# where futures are asked for, as in asyncio.wait. It is covariant as asyncio.Task is: nobody can set the result.
+#: _T_co = TypeVar("_T_co", covariant=True)
+#: @type_check_only
+#: class _Future(Future[_T_co]):
+#:     def set_result(self, result: Never, /) -> None: ...
+#:     def set_exception(self, exception: Never, /) -> None: ...
+#:     __iter__: None  # or `for part in socket.recv_multipart()` would pass without `await`
+#: @final
+#: class Done(_Future[_T_co]): ...
 @cython.final
 @cython.freelist(64)
 cdef class Done:

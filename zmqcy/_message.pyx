@@ -46,6 +46,7 @@ cdef extern from "pythread.h":
     void PyThread_release_lock(void *lock) noexcept nogil
     int PY_LOCK_ACQUIRED
 
+#: COPY_THRESHOLD: int
 COPY_THRESHOLD = 16384  # from here on lending is as fast as copying over tcp, and several times as fast over inproc
 
 cdef enum:
@@ -239,6 +240,7 @@ cdef class MessageTracker:
         self.forks = forks
         self.tracking.pending = 1  # until `seal`
 
+    #: def __init__(self, *args: NoReturn, **kwargs: NoReturn) -> None: ...
     def __init__(self):
         raise TypeError("MessageTracker: a send with track=True makes one")
 
@@ -266,14 +268,14 @@ cdef class MessageTracker:
             report_to(callback, self)
 
     @property
-    def done(self):
+    def done(self) -> bool:
         """bool: whether libzmq has let go of all of the message."""
         cdef bint done = add(&self.tracking.pending, 0) == 0
         if done:
             collect()
         return done
 
-    def wait(self, timeout=None):
+    def wait(self, timeout: _Time = None) -> None:
         """Wait until libzmq has let go of all of the message.
 
         Parameters
@@ -305,7 +307,7 @@ cdef class MessageTracker:
                 raise NotDone()
         collect()
 
-    def add_done_callback(self, callback):
+    def add_done_callback(self, callback: Callable[[MessageTracker], object]) -> None:
         """Call a function when libzmq has let go of all of the message; at once if it has.
 
         Parameters
@@ -325,7 +327,7 @@ cdef class MessageTracker:
             collect()
             self.call_back()  # where `collect` had nothing of ours
 
-    def __await__(self):
+    def __await__(self) -> Generator[Any]:
         return _wait_in_loop(self).__await__()
 
     @critical_section
@@ -419,12 +421,13 @@ cdef class Frame:
     tracker : MessageTracker or None
         With ``track=True``.
     """
+    #: tracker: Final[MessageTracker | None]
 
     def __cinit__(self):
         <void> zmq_msg_init(&self.msg)
 
     @critical_section
-    def __init__(self, data=b"", track=False, copy=None):
+    def __init__(self, data: Buffer = b"", track: bool = False, copy: bool | None = None) -> None:
         cdef MessageTracker tracker = None
         cdef zmq_msg_t msg
         if self.exports or self.tracker is not None or zmq_msg_size(&self.msg):
@@ -507,6 +510,8 @@ cdef class Frame:
         self.lent = True
         return self
 
+    #: def __buffer__(self, flags: int, /) -> memoryview: ...
+    #: def __release_buffer__(self, buffer: memoryview, /) -> None: ...
     @critical_section
     def __getbuffer__(self, Py_buffer *view, int flags):
         self.refuse("buffer")
@@ -519,7 +524,7 @@ cdef class Frame:
         self.exports -= 1
 
     @critical_section
-    def release(self):
+    def release(self) -> None:
         """Free the message now. Releasing it again does nothing.
 
         Raises
@@ -534,16 +539,16 @@ cdef class Frame:
             <void> zmq_msg_close(&self.msg)
             <void> zmq_msg_init(&self.msg)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self.refuse("with")
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.release()
 
     @property
     @critical_section
-    def bytes(self):
+    def bytes(self) -> bytes:
         """bytes: a copy of the content."""
         self.refuse("bytes")
         size = zmq_msg_size(&self.msg)
@@ -555,20 +560,20 @@ cdef class Frame:
         return data
 
     @property
-    def buffer(self):
+    def buffer(self) -> memoryview:
         """memoryview: the content, not copied."""
         return memoryview(self)
 
     @property
     @critical_section
-    def more(self):
+    def more(self) -> bool:
         """bool: whether a part of the same message follows."""
         self.refuse("more")
         return zmq_msg_more(&self.msg) != 0
 
     @property
     @critical_section
-    def group(self):
+    def group(self) -> str:
         """str: the group that it came by (DISH) or is for (RADIO), of up to 255 bytes; a draft of libzmq."""
         cdef const char *group
         self.refuse("group")
@@ -578,7 +583,7 @@ cdef class Frame:
 
     @group.setter
     @critical_section
-    def group(self, group):
+    def group(self, group: str) -> None:
         self.set_group(group, "group")
 
     cdef int set_group(self, object group, str call) except -1:
@@ -594,21 +599,15 @@ cdef class Frame:
 
     @property
     @critical_section
-    def routing_id(self):
+    def routing_id(self) -> int:
         """int: the peer that it came from, or is for (SERVER, PEER); 0: none. A draft of libzmq."""
         self.refuse("routing_id")
         need_drafts("routing_id")
         return zmq_msg_routing_id(&self.msg)
 
-    def __getitem__(self, name):
-        """Return a property of the connection, as `get` does."""
-        if not isinstance(name, str):  # or it would be a sequence that has no end
-            raise TypeError(f"Frame: the name of a property must be a str, not {name!r:.80}")
-        return self.get(name)
-
     @routing_id.setter
     @critical_section
-    def routing_id(self, routing_id):
+    def routing_id(self, routing_id: int) -> None:
         self.set_routing_id(routing_id, "routing_id")
 
     cdef int set_routing_id(self, object routing_id, str call) except -1:
@@ -619,8 +618,14 @@ cdef class Frame:
             fail(call, NO_TYPE, f"routing_id={peer}")
         return 0
 
+    def __getitem__(self, name: str) -> str:
+        """Return a property of the connection, as `get` does."""
+        if not isinstance(name, str):  # or it would be a sequence that has no end
+            raise TypeError(f"Frame: the name of a property must be a str, not {name!r:.80}")
+        return self.get(name)
+
     @critical_section
-    def get(self, name):
+    def get(self, name: str | int) -> str if isinstance(name, str) else int:
         """Read a property of the message.
 
         Parameters
@@ -655,7 +660,7 @@ cdef class Frame:
         return value
 
     @critical_section
-    def __len__(self):
+    def __len__(self) -> int:
         self.refuse("len")
         return zmq_msg_size(&self.msg)
 
@@ -666,14 +671,14 @@ cdef class Frame:
         return f"<Frame of {zmq_msg_size(&self.msg)} bytes{', more' if zmq_msg_more(&self.msg) else ''}>"
 
     @critical_section
-    def __copy__(self):
+    def __copy__(self) -> Self:
         """Return another frame of the same content, of which no copy is made unless there are views that can write."""
         cdef Frame other = new_frame(type(self))
         self.share(&other.msg, False, "copy")
         other.tracker = self.tracker
         return other
 
-    def __reduce__(self):
+    def __reduce__(self) -> NoReturn:
         raise TypeError("Frame: a frame cannot be pickled; take bytes() of it")
 
 

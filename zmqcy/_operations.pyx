@@ -169,6 +169,11 @@ def _try_unless_awaited(reference):
             operation.go_on(operation.node.previous.owner is NULL)
 
 
+#: _T_co = TypeVar("_T_co", covariant=True)
+#: @disjoint_base
+#: class Operation(_Future[_T_co]):
+#:     @property
+#:     def seconds(self) -> float | None: ...
 @cython.no_gc_clear  # its node is in the socket, which it keeps until it has left the queue
 cdef class Operation:  # without a list of free ones: Python calls no __del__ where one was called before
     """A future for what has to wait in a socket's queue. Cancelling it before it is done takes and sends nothing."""
@@ -445,6 +450,10 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
         return self.state == YIELDING
 
 
+#: @final
+#: class Send(Operation[_T_co]):
+#:     @property
+#:     def sent(self) -> int: ...
 @cython.final
 @cython.no_gc_clear
 cdef class Send(Operation):
@@ -495,6 +504,8 @@ cdef class Send(Operation):
         return 0
 
 
+#: @final
+#: class Receive(Operation[_T_co]): ...
 @cython.final
 @cython.no_gc_clear
 cdef class Receive(Operation):
@@ -511,6 +522,8 @@ cdef class Receive(Operation):
         return self.value
 
 
+#: @final
+#: class ReceiveInto(Operation[_T_co]): ...
 @cython.final
 @cython.no_gc_clear
 cdef class ReceiveInto(Operation):
@@ -526,6 +539,8 @@ cdef class ReceiveInto(Operation):
         return 0
 
 
+#: @final
+#: class Gather(Operation[_T_co]): ...
 @cython.final
 @cython.no_gc_clear
 cdef class Gather(Operation):
@@ -538,6 +553,8 @@ cdef class Gather(Operation):
         return self.value is not None
 
 
+#: @final
+#: class GatherInto(Operation[_T_co]): ...
 @cython.final
 @cython.no_gc_clear
 cdef class GatherInto(Operation):
@@ -553,6 +570,8 @@ cdef class GatherInto(Operation):
         return 0
 
 
+#: @final
+#: class Poll(Operation[_T_co]): ...
 @cython.final
 cdef class Poll(Operation):
     """The wait for events, which `flags` names."""
@@ -624,6 +643,8 @@ cdef void touched(object socket) noexcept:
         (<QueuedSocket> socket).soon()
 
 
+#: @disjoint_base
+#: class QueuedSocket(BaseSocket): ...
 @cython.no_gc_clear  # what it watches must be there until it is taken out
 cdef class QueuedSocket(BaseSocket):
     """The asynchronous side of a socket: its queues, and who watches its descriptor."""

@@ -102,6 +102,12 @@ cdef class SocketOptions:
             raise error(number, call, self.handle.type)
         return events | ZMQ_POLLIN if self.handle.state & HELD else events
 
+    #: @overload
+    #: def getsockopt(self, option: _IntOption | _DurationOption) -> int: ...
+    #: @overload
+    #: def getsockopt(self, option: _BytesOption | _StringOption | _KeyOption) -> bytes: ...
+    #: @overload
+    #: def getsockopt(self, option: int) -> int | bytes: ...
     @critical_section
     def getsockopt(self, option):
         """Read an option.
@@ -124,6 +130,14 @@ cdef class SocketOptions:
         cdef int number = to_int(option, "getsockopt", "option")
         return self.get_option(number, "getsockopt")
 
+    #: @overload
+    #: def setsockopt(self, option: _DurationOption, value: _Time) -> None: ...
+    #: @overload
+    #: def setsockopt(self, option: _StringOption, value: str | bytes | None) -> None: ...
+    #: @overload
+    #: def setsockopt(self, option: _KeyOption, value: bytes | str) -> None: ...
+    #: @overload
+    #: def setsockopt(self, option: int, value: int | Buffer) -> None: ...
     @critical_section
     def setsockopt(self, option, value):
         """Set an option.
@@ -276,7 +290,7 @@ cdef class SocketOptions:
         return error(code, call, self.handle.type, detail, text)
 
     @critical_section
-    def subscribe(self, topic):
+    def subscribe(self, topic: Buffer | str) -> None:
         """Ask for the messages that begin with a topic (SUB).
 
         Parameters
@@ -287,7 +301,7 @@ cdef class SocketOptions:
         self.set_option(SUBSCRIBE, topic.encode() if isinstance(topic, str) else topic, "subscribe")
 
     @critical_section
-    def unsubscribe(self, topic):
+    def unsubscribe(self, topic: Buffer | str) -> None:
         """Take back one `subscribe` of the same topic.
 
         Parameters
@@ -307,7 +321,7 @@ cdef class ContextOptions:
     def __cinit__(self):
         self.handle = ContextHandle.__new__(ContextHandle)
 
-    def get(self, option):
+    def get(self, option: int) -> int:
         """Read an option of the context.
 
         Parameters
@@ -329,7 +343,7 @@ cdef class ContextOptions:
         cdef int number = to_int(option, "get", "option")
         return read_option(self.handle, number, context_option_name(number))
 
-    def set(self, option, value):
+    def set(self, option: int, value: int) -> None:
         """Set an option of the context.
 
         Parameters
@@ -406,6 +420,12 @@ cdef void note_schedule(Ending *ending, int number, int value) noexcept:
 
 # -------------------------------------------------------------------------------------------------------- as attributes
 
+#: _T_contra = TypeVar("_T_contra", contravariant=True)
+#: @type_check_only
+#: class _WriteOnly(Protocol[_T_contra]):  # no object fits `__get__`, so that reading one is an error
+#:     def __get__(self, instance: Never, owner: Any, /) -> NoReturn: ...
+#:     def __set__(self, instance: Any, value: _T_contra, /) -> None: ...
+
 cdef class Property:
     """An option as an attribute: what the properties of sockets and of contexts share.
 
@@ -415,7 +435,11 @@ cdef class Property:
         Its row of the table.
     """
 
-    def __init__(self, option):
+    #: @property
+    #: def name(self) -> str: ...
+    #: @property
+    #: def option(self) -> Option: ...
+    def __init__(self, option: Option) -> None:
         self.option = option
         self.number = option.number
         self.kind = kind_of(option)
@@ -443,7 +467,7 @@ cdef class ContextProperty(Property):
     def __doc__(self):
         return self.describe()
 
-    def __get__(self, instance, owner):
+    def __get__(self, instance: Any, owner: Any) -> Any:
         if instance is None:
             return self
         if not self.readable:
@@ -451,13 +475,13 @@ cdef class ContextProperty(Property):
         value = read_option((<ContextOptions?> instance).handle, self.number, self.name)
         return value != 0 if self.kind == c"b" else value
 
-    def __set__(self, instance, value):
+    def __set__(self, instance: Any, value: Any) -> None:
         if not self.writable:
             self.unwritable()
         cdef int setting = to_int(value, "set", self.name)
         set_option((<ContextOptions?> instance).handle, self.number, setting, self.name)
 
-    def __delete__(self, instance):
+    def __delete__(self, instance: Any) -> NoReturn:
         raise AttributeError(f"{self.name} cannot be deleted")
 
 
@@ -466,7 +490,7 @@ cdef class SocketProperty(Property):
     def __doc__(self):
         return self.describe()
 
-    def __get__(self, instance, owner):
+    def __get__(self, instance: Any, owner: Any) -> Any:
         if instance is None:
             return self
         if not self.readable:
@@ -477,11 +501,11 @@ cdef class SocketProperty(Property):
             return value.decode("utf-8", "surrogateescape")
         return value != 0 if self.kind == c"b" else value
 
-    def __set__(self, instance, value):
+    def __set__(self, instance: Any, value: Any) -> None:
         if not self.writable:
             self.unwritable()
         with critical_section(instance):
             (<SocketOptions?> instance).set_option(self.number, value, "set")
 
-    def __delete__(self, instance):
+    def __delete__(self, instance: Any) -> NoReturn:
         raise AttributeError(f"{self.name} cannot be deleted")

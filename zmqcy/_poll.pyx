@@ -100,6 +100,8 @@ cdef void tell(object listener) noexcept:
         told()
 
 
+#: import zmqcy.socket
+#: _Pollable: TypeAlias = zmqcy.socket.BaseSocket | int | HasFileno
 cdef class Poller:
     """Wait until one of several sockets, descriptors or objects with ``fileno()`` is ready.
 
@@ -178,7 +180,7 @@ cdef class Poller:
         return item
 
     @critical_section
-    def register(self, socket, flags=3):
+    def register(self, socket: _Pollable, flags: int = 3) -> None:
         """Add a socket or descriptor, or change what it is polled for.
 
         Parameters
@@ -231,7 +233,7 @@ cdef class Poller:
         self.items[key] = item
 
     @critical_section
-    def modify(self, socket, flags=3):
+    def modify(self, socket: _Pollable, flags: int = 3) -> None:
         """Change what a registered socket or descriptor is polled for.
 
         Parameters
@@ -256,7 +258,7 @@ cdef class Poller:
             self.fds[item.place].events = to_poll(wanted)
 
     @critical_section
-    def unregister(self, socket):
+    def unregister(self, socket: _Pollable) -> None:
         """Take a socket or descriptor out.
 
         Parameters
@@ -345,7 +347,7 @@ cdef class Poller:
         return 0
 
     @critical_section
-    def poll(self, timeout=None):
+    def poll(self, timeout: _Time = None) -> list[tuple[_Pollable, int]]:
         """Wait until one of them is ready.
 
         Parameters
@@ -574,17 +576,17 @@ cdef class Poller:
 
     @property
     @critical_section
-    def sockets(self):
+    def sockets(self) -> list[tuple[_Pollable, int]]:
         """list of tuple: what is registered, each with its flags."""
         cdef Item item
         return [(item.what, item.wanted) for item in PyDict_Values(self.items)]
 
     @critical_section
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.items)
 
     @critical_section
-    def __contains__(self, socket):
+    def __contains__(self, socket: object) -> bool:
         return key_of(socket) in self.items
 
 
@@ -647,6 +649,16 @@ cdef int from_poll(short happened, int wanted) noexcept:
     return events
 
 
+# mypy: disable-error-code="overload-cannot-match"
+#: _T = TypeVar("_T", bound=_Pollable)
+#: @overload
+#: def select(
+#:     rlist: Collection[_T], wlist: Collection[_T], xlist: Collection[_T], timeout: _Time = None
+#: ) -> tuple[list[_T], list[_T], list[_T]]: ...
+#: @overload  # mypy finds no _T for a list of several kinds
+#: def select(
+#:     rlist: Collection[_Pollable], wlist: Collection[_Pollable], xlist: Collection[_Pollable], timeout: _Time = None
+#: ) -> tuple[list[_Pollable], list[_Pollable], list[_Pollable]]: ...
 def select(rlist, wlist, xlist, timeout=None):
     """Wait as select.select does, on sockets of ZeroMQ, descriptors and objects with ``fileno()``.
 

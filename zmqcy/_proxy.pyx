@@ -121,7 +121,11 @@ cdef bint can_send(int type_number) noexcept nogil:
     return type_number not in (ZMQ_PULL, ZMQ_SUB)
 
 
-def unfit(int front, int back):
+#: _Flow: TypeAlias = tuple[int, int, int, int, int]
+#: _Filter: TypeAlias = Callable[
+#:     [Literal["front_to_back", "back_to_front"], list[list[bytes]]], Sequence[Sequence[Buffer]]
+#: ]
+def unfit(int front, int back) -> str | None:
     """Say why no device can forward between sockets of two types; None: it can."""
     for each in (front, back):
         if each > ZMQ_STREAM:  # a draft: thread-safe, without a descriptor; or of datagrams, where libzmq may abort
@@ -756,7 +760,7 @@ cdef class Numbers:
     cdef Flow flows[2]
     cdef uint64_t waits
 
-    def read(self):
+    def read(self) -> tuple[_Flow, _Flow, int]:
         """Return what went from front to back, what went back, and how many times the loop waited.
 
         Of each direction: messages and bytes in, messages and bytes out, and how many times there was no room.
@@ -770,6 +774,8 @@ cdef tuple numbers_of(Flow *flow):
         counted(&flow.full))
 
 
+#: @disjoint_base
+#: class Hook: ...
 cdef class Hook:
     """A function in C that a device calls for each message, for Cython projects: see examples/cython_hook.
 
@@ -895,7 +901,10 @@ cdef int steer(
     return 0
 
 
-def proxy(frontend, backend, capture=None, *, filter=None):
+def proxy(
+    frontend: BaseSocket, backend: BaseSocket, capture: BaseSocket | None = None, *,
+    filter: _Filter | Hook | None = None
+) -> None:
     """Forward messages between two sockets, in both directions where their types have them, until the context ends.
 
     Runs in the calling thread, without the GIL. Nothing is taken from a side while the other is full.
@@ -939,7 +948,10 @@ def proxy(frontend, backend, capture=None, *, filter=None):
     steer(frontend, backend, capture, None, filter, "proxy")
 
 
-def proxy_steerable(frontend, backend, capture=None, control=None, *, filter=None):
+def proxy_steerable(
+    frontend: BaseSocket, backend: BaseSocket, capture: BaseSocket | None = None, control: BaseSocket | None = None,
+    *, filter: _Filter | Hook | None = None
+) -> None:
     """Forward as `proxy` does, and obey a control socket.
 
     It takes ``PAUSE``, ``RESUME``, ``TERMINATE`` and ``DRAIN``, each answered by an empty message where it is a REP
@@ -974,12 +986,15 @@ def proxy_steerable(frontend, backend, capture=None, control=None, *, filter=Non
     steer(frontend, backend, capture, control, filter, "proxy_steerable")
 
 
-def counted_proxy(frontend, backend, capture, control, Numbers numbers, filter=None):
+def counted_proxy(
+    frontend: BaseSocket, backend: BaseSocket, capture: BaseSocket | None, control: BaseSocket | None,
+    Numbers numbers, filter: _Filter | Hook | None = None
+) -> None:
     """Forward as `proxy_steerable` does, and count in `numbers`."""
     steer(frontend, backend, capture, control, filter, "device", numbers)
 
 
-def device(device_type, frontend, backend):
+def device(device_type: int, frontend: BaseSocket, backend: BaseSocket) -> None:
     """Run a device: `proxy` under the name of what it is for.
 
     Parameters

@@ -42,7 +42,10 @@ cdef class PlainSocket(BaseSocket):
     """
 
     @critical_section
-    def send(self, data, flags=0, copy=None, track=False, *, timeout=None, routing_id=None, group=None):
+    def send(
+        self, data: Buffer, flags: int = 0, copy: bool | None = None, track: bool = False, *, timeout: _Time = None,
+        routing_id: int | None = None, group: str | None = None
+    ) -> MessageTracker if track else None:
         """Send a message, or one part of it. Waits where no peer can take it.
 
         Parameters
@@ -105,7 +108,7 @@ cdef class PlainSocket(BaseSocket):
         return put_tracked(self, to_content(data, "send", None), f, copy, track, timeout, "send")
 
     @critical_section
-    def try_send(self, data):
+    def try_send(self, data: Buffer) -> bool:
         """Send a message if that needs no waiting.
 
         Parameters
@@ -125,7 +128,10 @@ cdef class PlainSocket(BaseSocket):
         return put_part(self, data, ZMQ_DONTWAIT | QUIET, None, None, None, "try_send") == 1
 
     @critical_section
-    def send_multipart(self, parts, flags=0, copy=None, track=False, *, timeout=None):
+    def send_multipart(
+        self, parts: Iterable[Buffer], flags: int = 0, copy: bool | None = None, track: bool = False, *,
+        timeout: _Time = None
+    ) -> MessageTracker if track else None:
         """Send a message of several parts. All are checked before the first goes; it is sent whole or not at all.
 
         Parameters
@@ -159,7 +165,7 @@ cdef class PlainSocket(BaseSocket):
         return put_tracked(self, to_message(parts, "send_multipart"), f, copy, track, timeout, "send_multipart")
 
     @critical_section
-    def send_many(self, messages, *, flags=0, timeout=None):
+    def send_many(self, messages: Iterable[Buffer], *, flags: int = 0, timeout: _Time = None) -> int:
         """Send many messages of one part with one call. All are checked before the first goes.
 
         Parameters
@@ -192,7 +198,9 @@ cdef class PlainSocket(BaseSocket):
         return put_many(self, messages, False, flags, timeout, "send_many")
 
     @critical_section
-    def send_multipart_many(self, messages, *, flags=0, timeout=None):
+    def send_multipart_many(
+        self, messages: Iterable[Iterable[Buffer]], *, flags: int = 0, timeout: _Time = None
+    ) -> int:
         """Send many messages of several parts with one call. All are checked before the first goes.
 
         Parameters
@@ -219,7 +227,9 @@ cdef class PlainSocket(BaseSocket):
     # ---- receiving
 
     @critical_section
-    def recv(self, flags=0, copy=True, track=False, *, timeout=None):
+    def recv(
+        self, flags: int = 0, copy: bool = True, track: bool = False, *, timeout: _Time = None
+    ) -> bytes if copy else Frame:
         """Receive a message, or one part of it. Waits for one.
 
         Parameters
@@ -256,7 +266,7 @@ cdef class PlainSocket(BaseSocket):
         return fetch(self, to_flags(flags, "recv"), copy, timeout, "recv")
 
     @critical_section
-    def try_recv(self):
+    def try_recv(self) -> bytes | None:
         """Receive a message if one is there.
 
         Returns
@@ -267,7 +277,7 @@ cdef class PlainSocket(BaseSocket):
         return fetch(self, ZMQ_DONTWAIT | QUIET, True, None, "try_recv")
 
     @critical_section
-    def recv_into(self, buffer, *, nbytes=0, flags=0, timeout=None):
+    def recv_into(self, buffer: Buffer, *, nbytes: int = 0, flags: int = 0, timeout: _Time = None) -> int:
         """Receive a message, or one part of it, into a buffer. Waits for one.
 
         Parameters
@@ -300,7 +310,9 @@ cdef class PlainSocket(BaseSocket):
         return fetch_into(self, target, to_room(target, nbytes, "recv_into"), f, timeout, "recv_into")
 
     @critical_section
-    def recv_multipart(self, flags=0, copy=True, track=False, *, timeout=None):
+    def recv_multipart(
+        self, flags: int = 0, copy: bool = True, track: bool = False, *, timeout: _Time = None
+    ) -> list[bytes] if copy else list[Frame]:
         """Receive a message with all its parts. Waits for one.
 
         Parameters
@@ -330,7 +342,7 @@ cdef class PlainSocket(BaseSocket):
         return gather(self, 1, True, False, not copy, f, timeout, "recv_multipart")
 
     @critical_section
-    def recv_multipart_into(self, buffers, *, flags=0, timeout=None):
+    def recv_multipart_into(self, buffers: Iterable[Buffer], *, flags: int = 0, timeout: _Time = None) -> list[int]:
         """Receive a message with all its parts, each into a buffer. Waits for one.
 
         Parameters
@@ -359,7 +371,7 @@ cdef class PlainSocket(BaseSocket):
         return fetch_multipart_into(self, to_targets(buffers, call), to_flags(flags, call), timeout, call)
 
     @critical_section
-    def recv_many(self, limit=1000, *, flags=0, timeout=None):
+    def recv_many(self, limit: int = 1000, *, flags: int = 0, timeout: _Time = None) -> list[bytes]:
         """Receive many messages with one call: wait for the first, then take what is there.
 
         Parameters
@@ -393,7 +405,7 @@ cdef class PlainSocket(BaseSocket):
         return gather(self, most, False, False, False, f, timeout, "recv_many")
 
     @critical_section
-    def recv_multipart_many(self, limit=1000, *, flags=0, timeout=None):
+    def recv_multipart_many(self, limit: int = 1000, *, flags: int = 0, timeout: _Time = None) -> list[list[bytes]]:
         """Receive many messages with all their parts with one call: wait for the first, then take what is there.
 
         Parameters
@@ -419,17 +431,17 @@ cdef class PlainSocket(BaseSocket):
         cdef int most = to_int(limit, "recv_multipart_many", "limit", 1)
         return gather(self, most, True, True, False, f, timeout, "recv_multipart_many")
 
-    def __iter__(self):
+    def __iter__(self) -> Self:
         return self
 
-    def __next__(self):
+    def __next__(self) -> bytes:
         try:
             return self.recv()
         except errors.ContextTerminated:
             raise StopIteration from None
 
     @critical_section
-    def poll(self, timeout=None, flags=1):
+    def poll(self, timeout: _Time = None, flags: int = 1) -> int:
         """Wait until the socket can send or receive.
 
         Parameters

@@ -1,8 +1,15 @@
 """A thread that watches descriptors for an event loop that cannot."""
 
+from __future__ import annotations
+
 import select
 from contextlib import suppress
 from functools import partial
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable
 
 
 class Watcher:
@@ -14,7 +21,7 @@ class Watcher:
         The loop in which the callbacks are called.
     """
 
-    def __init__(self, loop):
+    def __init__(self, loop: AbstractEventLoop) -> None:
         import threading
         import weakref
 
@@ -22,12 +29,12 @@ class Watcher:
         threading.Thread(target=watched.run, name="zmqcy-watcher", daemon=True).start()
         weakref.finalize(self, watched.stop)
 
-    def add_reader(self, fd, callback, *arguments):
+    def add_reader(self, fd: int, callback: Callable[..., object], *arguments: object) -> None:
         """Have a function called by the loop while a descriptor is readable."""
         self._watched.callbacks[fd] = partial(callback, *arguments)
         self._watched.arm(fd)
 
-    def remove_reader(self, fd):
+    def remove_reader(self, fd: int) -> bool:
         """Watch a descriptor no longer. Return whether it was."""
         self._watched.armed.discard(fd)
         self._watched.wake()
@@ -37,30 +44,32 @@ class Watcher:
 class _Watched:
     """What a watcher and its thread share."""
 
-    def __init__(self, loop):
+    def __init__(self, loop: AbstractEventLoop) -> None:
         import socket
 
         self.loop = loop
-        self.callbacks = {}
-        self.armed = set()  # the descriptors that the thread looks at: not those whose callback is yet to be called
+        self.callbacks: dict[int, Callable[[], object]] = {}
+        self.armed: set[int] = (
+            set()
+        )  # the descriptors that the thread looks at: not those whose callback is yet to be called
         self.running = True
         self.woken, self.waker = socket.socketpair()
         self.woken.setblocking(False)
         self.waker.setblocking(False)
 
-    def arm(self, fd):
+    def arm(self, fd: int) -> None:
         self.armed.add(fd)
         self.wake()
 
-    def wake(self):
+    def wake(self) -> None:
         with suppress(OSError):  # it is awake, or has ended
             self.waker.send(b"\0")
 
-    def stop(self):
+    def stop(self) -> None:
         self.running = False
         self.wake()
 
-    def call(self, fd):
+    def call(self, fd: int) -> None:
         """Call the callback of a descriptor, in the loop, and look at it again."""
         callback = self.callbacks.get(fd)
         if callback is not None:
@@ -68,7 +77,7 @@ class _Watched:
             if fd in self.callbacks:
                 self.arm(fd)
 
-    def run(self):
+    def run(self) -> None:
         with self.woken, self.waker:
             woken = self.woken.fileno()
             while self.running:
@@ -85,7 +94,7 @@ class _Watched:
                         return
 
 
-def _readable_of(fds):
+def _readable_of(fds: list[int]) -> list[int]:
     """Wait until some descriptors are readable, and return those."""
     poll = select.poll()
     for fd in fds:

@@ -4,6 +4,10 @@ They have what those of `zmqcy.asyncio` have, by the same core; only to wait is 
 wait is no checkpoint, but for every hundredth or so.
 """
 
+# mypy: disable-error-code="override"
+# pyright: reportIncompatibleMethodOverride=false
+# Where the sockets of the core have futures, these have coroutines.
+
 from contextlib import suppress
 from functools import partial
 from time import monotonic
@@ -92,7 +96,7 @@ class Socket(AsyncSocket, _aio.FutureSocket):
     async def recv_multipart_many(self, limit=1000, *, flags=0, timeout=None):
         return await self._complete(super().recv_multipart_many(limit, flags=flags, timeout=timeout))
 
-    async def poll(self, timeout=None, flags=PollEvent.POLLIN):
+    async def poll(self, timeout=None, flags=1):
         return await self._complete(super().poll(timeout, flags))
 
     async def __anext__(self):
@@ -254,6 +258,7 @@ class Context(AsyncContext):
 
     __slots__ = ()
     _socket_class = Socket
+
     _sleep = staticmethod(sleep)
 
     @staticmethod

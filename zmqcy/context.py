@@ -1,5 +1,10 @@
 """Contexts as users see them: options as attributes, defaults for sockets, the context of the process."""
 
+# mypy: disable-error-code="override"
+# No asynchronous socket is a plain one.
+
+from __future__ import annotations
+
 import os
 from _thread import RLock
 from errno import EAGAIN
@@ -9,6 +14,27 @@ from zmqcy._library import has, to_seconds, zmq_version_info
 from zmqcy.errors import SocketInUse, TimedOut
 from zmqcy.options import CONTEXT_OPTIONS, OWNERS, REFUSED, SOCKET_OPTIONS
 from zmqcy.socket import AsyncSocket, Socket
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import timedelta
+    from typing import Any, TypedDict, TypeVar, type_check_only
+
+    from typing_extensions import Buffer, Self, Unpack
+
+    from zmqcy._context import _HasUnderlying
+    from zmqcy._library import _Time
+    from zmqcy.socket import _SocketOptions
+
+    _instances_lock: RLock
+    _Made = TypeVar("_Made")
+
+    @type_check_only
+    class _ContextOptions(TypedDict, total=False):
+        spin: float
+        check_limits: bool
+
 
 _BATCH_SIZES = 101, 102  # in_batch_size and out_batch_size
 # Bytes. From 128 KiB on malloc maps each buffer anew, and what is smaller than a batch is copied once more on a side:
@@ -56,7 +82,14 @@ class Context(_context.Context):
     __slots__ = ("_defaults",)
     _socket_class = Socket
 
-    def __init__(self, io_threads=1, shadow=None, *, tuned=None, **options):
+    def __init__(
+        self,
+        io_threads: int | _context.Context = 1,
+        shadow: int | _HasUnderlying | None = None,
+        *,
+        tuned: bool | None = None,
+        **options: Unpack[_ContextOptions],
+    ) -> None:
         if isinstance(io_threads, _context.Context):
             shadow = io_threads
         if shadow:
@@ -72,7 +105,7 @@ class Context(_context.Context):
             setattr(self, name, value)
 
     @classmethod
-    def instance(cls, io_threads=1):
+    def instance(cls, io_threads: int = 1) -> Self:
         """Return the context of this process and class, made when first asked for, after it ended, and after a fork.
 
         Parameters
@@ -132,11 +165,16 @@ class Context(_context.Context):
             self._defaults.update(dict.fromkeys(_BATCH_SIZES, _TUNED))
 
     @property
-    def tuned(self):
+    def tuned(self) -> bool:
         """bool: whether new sockets move 96 KiB or more at a time, by ``tuned=True`` or the two options."""
         return all(self._defaults.get(option, 0) >= _TUNED for option in _BATCH_SIZES)
 
-    def socket(self, socket_type, socket_class=None, **options):
+    def socket(
+        self,
+        socket_type: int,
+        socket_class: Callable[[Self, int], _Made] | None = None,
+        **options: Unpack[_SocketOptions],
+    ) -> _Made if socket_class else Socket:  # noqa: F821
         """Make a socket.
 
         Parameters
@@ -178,7 +216,7 @@ class Context(_context.Context):
             raise
         return socket
 
-    def getsockopt(self, option):
+    def getsockopt(self, option: int) -> Any:
         """Return the default that `setsockopt` gave to an option of sockets.
 
         Parameters
@@ -193,7 +231,7 @@ class Context(_context.Context):
         """
         return self._defaults[_number("getsockopt", option)]
 
-    def setsockopt(self, option, value):
+    def setsockopt(self, option: int, value: float | Buffer | str | timedelta | None) -> None:
         """Give an option of sockets a default for the sockets that this context makes from now on.
 
         Parameters
@@ -205,10 +243,10 @@ class Context(_context.Context):
         """
         self._defaults[_number("setsockopt", option)] = value
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         if not self._is_shadow:
             return self.destroy()
         for socket in self._open_sockets():
@@ -220,18 +258,19 @@ class AsyncContext(Context):
     """What the contexts of asynchronous sockets share: `async with`, and an end that others need not wait for."""
 
     __slots__ = ()
+    _socket_class = AsyncSocket
 
-    async def __aenter__(self):
+    async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *exception):
+    async def __aexit__(self, *exception: object) -> None:
         if not self._is_shadow:
             return await self.aclose()
         for socket in self._open_sockets():
             if socket.context is self:
                 await socket.aclose() if isinstance(socket, AsyncSocket) else socket.close()
 
-    async def aclose(self, timeout=None):
+    async def aclose(self, timeout: _Time = None) -> None:
         """Close every open socket of the context, and wait until what they owe is sent, or their linger is over.
 
         Who is cancelled meanwhile leaves it to a thread to send the rest.

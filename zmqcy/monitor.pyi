@@ -6,7 +6,8 @@ from weakref import ref
 
 from typing_extensions import Self
 
-from zmqcy import _aio, _socket
+import zmqcy._aio as _aio
+import zmqcy._socket as _socket
 from zmqcy._base import BaseSocket
 from zmqcy.constants import Event
 from zmqcy.errors import ZMQError

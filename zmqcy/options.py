@@ -1,7 +1,7 @@
 """The table of options: one row an option, for sockets and for contexts, as zmq.h 4.3.5 has them.
 
 Properties, `getsockopt` and `setsockopt`, the constants, the stubs and the reference page are all made from these rows.
-To add an option, add its row and run ``make stubs``.
+To add an option, add its row.
 
 Kinds, and what Python sees of them:
 

@@ -3,11 +3,42 @@
 Nothing here is on the path of a message: send, recv and their kin are those of `_socket`.
 """
 
+# mypy: disable-error-code="override"
+# pyright: reportIncompatibleMethodOverride=false
+# A poll is a coroutine for coroutines.
+
+from __future__ import annotations
+
 from errno import EADDRINUSE
 
 from zmqcy import _base, _library, _options, _poll, _socket
 from zmqcy.errors import EFSM, ContextTerminated, StateError, ZMQBindError, ZMQError
 from zmqcy.options import SOCKET_OPTIONS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from datetime import timedelta
+    from typing import Any, TypedDict, TypeVar, type_check_only
+
+    from typing_extensions import Buffer, Self
+
+    from zmqcy._library import _Time
+    from zmqcy._message import Frame
+    from zmqcy.auth import Certificate
+    from zmqcy.constants import SocketType
+    from zmqcy.context import Context
+    from zmqcy.monitor import AsyncMonitor, Monitor
+    from zmqcy.stats import PipeStats
+
+    _T = TypeVar("_T")
+
+    @type_check_only
+    class _SocketOptions(TypedDict, total=False):
+        spin: float
+        subscribe: Buffer | str
+        unsubscribe: Buffer | str
+
 
 _ZAP = "inproc://zeromq.zap.01"  # where RFC 27 has the handler
 
@@ -35,15 +66,15 @@ class Endpoint:
 
     __slots__ = ("_socket", "_undo", "endpoint")
 
-    def __init__(self, socket, undo, endpoint):
+    def __init__(self, socket: BaseSocket, undo: str, endpoint: str) -> None:
         self._socket = socket
         self._undo = undo
-        self.endpoint = endpoint
+        self.endpoint: str = endpoint
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind=None, *exception):
+    def __exit__(self, kind: type[BaseException] | None = None, *exception: object) -> None:
         if self._socket.closed or (self._undo == "unbind" and self.endpoint.startswith("udp:")):
             return
         try:
@@ -59,30 +90,34 @@ class Endpoint:
 class BaseSocket(_base.BaseSocket):
     __doc__ = _base.BaseSocket.__doc__
     __slots__ = ()
+    if TYPE_CHECKING:
 
-    def __enter__(self):
+        @property
+        def context(self) -> Context | None: ...
+
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     @property
-    def socket_type(self):
+    def socket_type(self) -> SocketType:
         """SocketType: the type of the socket."""
         from zmqcy.constants import SocketType
 
         return SocketType(self.type)
 
     @property
-    def hwm(self):
+    def hwm(self) -> int:
         """int: `sndhwm` and `rcvhwm` at once. To read it is to read `sndhwm`."""
         return self.sndhwm
 
     @hwm.setter
-    def hwm(self, messages):
+    def hwm(self, messages: int) -> None:
         self.sndhwm = self.rcvhwm = messages
 
-    def set_hwm(self, messages):
+    def set_hwm(self, messages: int) -> None:
         """Set `hwm`.
 
         Parameters
@@ -92,22 +127,24 @@ class BaseSocket(_base.BaseSocket):
         """
         self.hwm = messages
 
-    def get_hwm(self):
+    def get_hwm(self) -> int:
         """Return `hwm`."""
         return self.hwm
 
-    def bind(self, endpoint):
+    def bind(self, endpoint: str) -> Endpoint:
         super().bind(endpoint)
         return Endpoint(self, "unbind", self.last_endpoint)
 
-    def connect(self, endpoint):
+    def connect(self, endpoint: str) -> Endpoint:
         super().connect(endpoint)
         return Endpoint(self, "disconnect", self.last_endpoint)
 
     bind.__doc__ = _base.BaseSocket.bind.__doc__
     connect.__doc__ = _base.BaseSocket.connect.__doc__
 
-    def bind_to_random_port(self, endpoint, min_port=None, max_port=None, max_tries=100):
+    def bind_to_random_port(
+        self, endpoint: str, min_port: int | None = None, max_port: int | None = None, max_tries: int = 100
+    ) -> int:
         """Bind to a free port of TCP.
 
         Parameters
@@ -150,7 +187,7 @@ class BaseSocket(_base.BaseSocket):
         detail = f"{endpoint}, {max_tries} tries from {low} up to {high}"
         raise ZMQBindError(EADDRINUSE, call="bind_to_random_port", detail=detail, socket_type=self.socket_type.name)
 
-    def monitor(self, addr, events=None):
+    def monitor(self, addr: str | None, events: int | None = None) -> None:
         """Have libzmq write what happens to the connections of this socket to an endpoint, for a PAIR to read.
 
         `watch` is easier, and safer: libzmq waits for the PAIR, and with it a `bind` of this socket and the connections
@@ -173,7 +210,7 @@ class BaseSocket(_base.BaseSocket):
         """
         _monitors()._write_to(self, addr, events)
 
-    def get_monitor_socket(self, events=None, addr=None):
+    def get_monitor_socket(self, events: int | None = None, addr: str | None = None) -> Any:
         """Return the PAIR that libzmq writes to what happens to the connections of this socket.
 
         Parameters
@@ -196,11 +233,11 @@ class BaseSocket(_base.BaseSocket):
         """
         return _monitors()._reader_of(self, events, addr)
 
-    def disable_monitor(self):
+    def disable_monitor(self) -> None:
         """End what `monitor` or `get_monitor_socket` began, and close the socket of the latter. Watchers go on."""
         _monitors()._end_raw(self)
 
-    def serve_curve(self, secret_key, domain=None):
+    def serve_curve(self, secret_key: bytes | str | Certificate, domain: str | None = None) -> bytes:
         """Be a CURVE server: clients have to know its public key, and all that is sent is encrypted.
 
         Parameters
@@ -235,7 +272,9 @@ class BaseSocket(_base.BaseSocket):
         self.curve_server = True
         return public
 
-    def use_curve(self, server_key, keys=None):
+    def use_curve(
+        self, server_key: bytes | str | Certificate, keys: tuple[bytes | str, bytes | str] | Certificate | None = None
+    ) -> bytes:
         """Be a CURVE client: send nothing to a server but the one that has this key, and encrypt everything.
 
         Parameters
@@ -266,7 +305,7 @@ class BaseSocket(_base.BaseSocket):
         self.curve_serverkey, self.curve_publickey, self.curve_secretkey = server, public, secret
         return public
 
-    def serve_plain(self, domain=None):
+    def serve_plain(self, domain: str | None = None) -> None:
         """Ask clients for a user name and a password, which an Authenticator has to know.
 
         PLAIN encrypts nothing: it is for networks that nobody else listens to.
@@ -286,7 +325,7 @@ class BaseSocket(_base.BaseSocket):
             self.zap_domain = domain
         self.plain_server = True
 
-    def use_plain(self, username, password):
+    def use_plain(self, username: str | bytes, password: str | bytes) -> None:
         """Tell servers a user name and a password, in the clear.
 
         Parameters
@@ -319,7 +358,7 @@ class BaseSocket(_base.BaseSocket):
     get = _base.BaseSocket.getsockopt
     set = _base.BaseSocket.setsockopt
 
-    def getsockopt_string(self, option, encoding="utf-8"):
+    def getsockopt_string(self, option: int, encoding: str = "utf-8") -> str:
         """Read an option of bytes as text.
 
         Parameters
@@ -343,7 +382,7 @@ class BaseSocket(_base.BaseSocket):
             raise TypeError(f"getsockopt_string: option {option!r} is an int, not a string")
         return value.decode(encoding)
 
-    def setsockopt_string(self, option, value, encoding="utf-8"):
+    def setsockopt_string(self, option: int, value: str, encoding: str = "utf-8") -> None:
         """Set an option of bytes to text.
 
         Parameters
@@ -371,8 +410,11 @@ class BaseSocket(_base.BaseSocket):
 class Socket(BaseSocket, _socket.PlainSocket):
     __doc__ = _socket.PlainSocket.__doc__
     __slots__ = ()
+    if TYPE_CHECKING:
 
-    def watch(self, events=None):
+        def get_monitor_socket(self, events: int | None = None, addr: str | None = None) -> Socket: ...
+
+    def watch(self, events: int | None = None) -> Monitor:
         """Watch what happens to the connections of this socket from now on, but for those over inproc.
 
         Parameters
@@ -395,7 +437,7 @@ class Socket(BaseSocket, _socket.PlainSocket):
         """
         return _monitors().Monitor(self, events)
 
-    def pipes_stats(self, wait=20):
+    def pipes_stats(self, wait: float | timedelta = 20) -> list[PipeStats]:
         """Ask libzmq how much waits in each connection of this socket (a draft).
 
         Connections answer from the threads of libzmq, and those over inproc when the program calls their other socket.
@@ -429,7 +471,16 @@ class Socket(BaseSocket, _socket.PlainSocket):
             sleep(seconds)
             return answers()
 
-    def send_string(self, text, flags=0, encoding="utf-8", *, timeout=None, routing_id=None, group=None):
+    def send_string(
+        self,
+        text: str,
+        flags: int = 0,
+        encoding: str = "utf-8",
+        *,
+        timeout: _Time = None,
+        routing_id: int | None = None,
+        group: str | None = None,
+    ) -> None:
         """Send text.
 
         Parameters
@@ -456,7 +507,7 @@ class Socket(BaseSocket, _socket.PlainSocket):
             raise TypeError(f"send_string: a str is required, not {text!r:.80}")
         self.send(text.encode(encoding), flags, timeout=timeout, routing_id=routing_id, group=group)
 
-    def recv_string(self, flags=0, encoding="utf-8", *, timeout=None):
+    def recv_string(self, flags: int = 0, encoding: str = "utf-8", *, timeout: _Time = None) -> str:
         """Receive text.
 
         Parameters
@@ -479,7 +530,16 @@ class Socket(BaseSocket, _socket.PlainSocket):
         """
         return self.recv(flags, timeout=timeout).decode(encoding)
 
-    def send_json(self, value, flags=0, *, timeout=None, routing_id=None, group=None, **options):
+    def send_json(
+        self,
+        value: object,
+        flags: int = 0,
+        *,
+        timeout: _Time = None,
+        routing_id: int | None = None,
+        group: str | None = None,
+        **options: Any,
+    ) -> None:
         """Send a value as JSON.
 
         Parameters
@@ -499,7 +559,7 @@ class Socket(BaseSocket, _socket.PlainSocket):
         """
         self.send(_to_json(value, options), flags, timeout=timeout, routing_id=routing_id, group=group)
 
-    def recv_json(self, flags=0, *, timeout=None, **options):
+    def recv_json(self, flags: int = 0, *, timeout: _Time = None, **options: Any) -> Any:
         """Receive a value as JSON.
 
         Parameters
@@ -522,7 +582,15 @@ class Socket(BaseSocket, _socket.PlainSocket):
         """
         return _from_json(self.recv(flags, timeout=timeout), options)
 
-    def send_serialized(self, value, serialize, flags=0, copy=None, *, timeout=None):
+    def send_serialized(
+        self,
+        value: _T,
+        serialize: Callable[[_T], Iterable[Buffer]],
+        flags: int = 0,
+        copy: bool | None = None,
+        *,
+        timeout: _Time = None,
+    ) -> None:
         """Send what a function makes of a value.
 
         Parameters
@@ -540,7 +608,14 @@ class Socket(BaseSocket, _socket.PlainSocket):
         """
         self.send_multipart(serialize(value), flags, copy, timeout=timeout)
 
-    def recv_serialized(self, deserialize, flags=0, copy=True, *, timeout=None):
+    def recv_serialized(
+        self,
+        deserialize: Callable[[list[bytes] if copy else list[Frame]], _T],  # noqa: F821
+        flags: int = 0,
+        copy: bool = True,
+        *,
+        timeout: _Time = None,
+    ) -> _T:
         """Receive a message, and return what a function makes of its parts.
 
         Parameters
@@ -569,17 +644,20 @@ class AsyncSocket(BaseSocket):
     """What the asynchronous sockets share beside their options: text and JSON, and `async with`."""
 
     __slots__ = ()
+    if TYPE_CHECKING:
 
-    async def __aenter__(self):
+        def get_monitor_socket(self, events: int | None = None, addr: str | None = None) -> Self: ...
+
+    async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, exception, *_):
+    async def __aexit__(self, exception: type[BaseException] | None, *_: object) -> None:
         if exception is None:
             await self.aclose()
         else:
             self.close()
 
-    def watch(self, events=None):
+    def watch(self, events: int | None = None) -> AsyncMonitor:
         return _monitors().AsyncMonitor(self, events)
 
     watch.__doc__ = Socket.watch.__doc__
@@ -591,7 +669,7 @@ class AsyncSocket(BaseSocket):
 
     pipes_stats.__doc__ = Socket.pipes_stats.__doc__
 
-    async def aclose(self, linger=None):
+    async def aclose(self, linger: _Time = None) -> None:
         """Close the socket, and wait until what it has queued is sent, or its linger is over, and its ports are free.
 
         Who is cancelled meanwhile leaves it to the context to send the rest.

@@ -23,9 +23,10 @@ def build(tmp_path, *arguments, env):
     """Run setup.py on a copy of the sources; return the finished process."""
     source = tmp_path / "source"
     if not source.exists():
-        ignored = shutil.ignore_patterns("*.so", "*.c", "__pycache__")
+        ignored = shutil.ignore_patterns("*.so", "*.c", "*.pyi", "__pycache__")
         shutil.copytree(ROOT / "zmqcy", source / "zmqcy", ignore=ignored)
-        for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        (source / "tools").mkdir()
+        for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "tools/stubs.py"):
             shutil.copy(ROOT / name, source / name)
     return subprocess.run(
         [sys.executable, "setup.py", *arguments], cwd=source, env={**os.environ, **env}, capture_output=True, text=True
@@ -191,6 +192,7 @@ def test_what_a_wheel_has(tmp_path):
         metadata = archive.read(next(name for name in archive.namelist() if name.endswith("/METADATA"))).decode()
     kinds = {".py", ".pyi", ".pxd", ".typed", ".html"}
     expected = {path.name for path in (source / "zmqcy").rglob("*") if path.suffix in kinds}
+    assert {"__init__.pyi", "_socket.pyi", "socket.pyi", "constants.pyi"} <= expected  # which the build has written
     assert names == expected | {path.stem for path in (source / "zmqcy").glob("*.pyx")}
     assert f"\nVersion: {zmqcy.__version__}\n" in metadata  # which has one place, zmqcy/__init__.py
     required = [line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "extra ==" not in line]
@@ -212,7 +214,7 @@ def test_the_source_distribution_has_what_a_build_needs(tmp_path):
     assert len(expected) > 50
     assert expected <= names
     assert not [name for name in names if name.endswith((".c", ".so")) or name.startswith("build/")]
-    assert {"setup.py", "pyproject.toml", "README.md", "LICENSE"} <= names
+    assert {"setup.py", "pyproject.toml", "README.md", "LICENSE", "tools/stubs.py"} <= names
 
 
 def test_the_package_requires_nothing_at_run_time():
