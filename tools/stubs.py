@@ -38,9 +38,10 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 # The modules with a stub. Checkers read the types of the others in their sources, and check these too.
 CYTHON = (
-    "_library", "_message", "_options", "_context", "_base", "_socket", "_poll", "_proxy", "_loop", "_operations", "_aio",
+    "_library", "_message", "_options", "_context", "_base", "_socket", "_poll", "_proxy", "_loop", "_operations",
+    "_aio",
 )  # fmt: skip
-PYTHON = ("socket", "context", "asyncio", "anyio")
+PYTHON = ("socket", "context", "asyncio", "anyio", "auth", "metrics")
 # Coroutines that have no types of their own: those of another class are theirs, without its futures.
 TWINS = {
     "socket.AsyncSocket": "socket.Socket",
@@ -408,6 +409,8 @@ class Stub:
             if not isinstance(node.value, ast.Constant):
                 node.value = None
             yield node
+        elif name == "__hash__":
+            yield from ast.parse("__hash__: None").body
         elif isinstance(node, ast.Assign) and name and not name.startswith("_"):
             if at_top and name.isupper() and isinstance(node.value, ast.Constant) and name != "TYPE_CHECKING":
                 yield from ast.parse(f"{name}: Final = {ast.unparse(node.value)}").body

@@ -4,6 +4,10 @@ A handler is a coroutine, in a thread with an event loop of its own, or in a tas
 database say, holds up no other.
 """
 
+# mypy: disable-error-code="assignment"
+
+from __future__ import annotations
+
 import hashlib
 import hmac
 import inspect
@@ -29,6 +33,15 @@ from zmqcy.context import Context
 from zmqcy.errors import EFSM, ETERM, ContextTerminated, StateError, ZMQError
 from zmqcy.socket import _ZAP, _key, _pair
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+    from typing import Any, Final, TypeAlias
+
+    from typing_extensions import Self
+
+    from zmqcy import _context
+
 
 class _Any:
     __slots__ = ()
@@ -37,7 +50,7 @@ class _Any:
         return "zmqcy.auth.ANY"
 
 
-ANY = _Any()
+ANY: Final[_Any] = _Any()
 """For `Policy`: whoever has a key, or a principal, whichever it is."""
 
 _log = logging.getLogger("zmqcy.auth")
@@ -85,8 +98,13 @@ class Certificate:
     """
 
     __slots__ = ("metadata", "public", "secret")
+    public: bytes
+    secret: bytes | None
+    metadata: dict[str, str]
 
-    def __init__(self, public, secret=None, metadata=None):
+    def __init__(
+        self, public: bytes | str, secret: bytes | str | None = None, metadata: Mapping[str, str] | None = None
+    ) -> None:
         if secret is None:
             self.public, self.secret = _key("Certificate", "the public key", public), None
         else:
@@ -94,7 +112,7 @@ class Certificate:
         self.metadata = dict(metadata or {})
 
     @classmethod
-    def generate(cls, metadata=None):
+    def generate(cls, metadata: Mapping[str, str] | None = None) -> Self:
         """Make a new pair of keys.
 
         Parameters
@@ -114,7 +132,7 @@ class Certificate:
         return cls(*curve_keypair(), metadata)
 
     @classmethod
-    def load(cls, path, *, readable=False):
+    def load(cls, path: str | os.PathLike[str], *, readable: bool = False) -> Self:
         """Read a certificate, as `save`, czmq and pyzmq write them.
 
         Parameters
@@ -153,7 +171,7 @@ class Certificate:
         except ValueError as error:
             raise ValueError(f"{error} ({os.fspath(path)})") from None
 
-    def save(self, path, *, overwrite=False):
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write the public key to a file, and both keys, if it has both, to another one that only its owner can open.
 
         Parameters
@@ -177,7 +195,7 @@ class Certificate:
             self.save_secret(f"{os.fspath(path)}_secret", overwrite=overwrite)
         _write(path, self._text(_PUBLIC_HEAD, {"public-key": self.public}), 0o644, overwrite)
 
-    def save_secret(self, path, *, overwrite=False):
+    def save_secret(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write both keys to a file that only its owner can open (mode 0600).
 
         Parameters
@@ -210,7 +228,7 @@ class Certificate:
         lines += ["curve", *(f'    {name} = "{key.decode()}"' for name, key in keys.items()), ""]
         return "\n".join(lines)
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         if not isinstance(other, Certificate):
             return NotImplemented
         same = hmac.compare_digest(self.secret or b"", other.secret or b"")
@@ -278,6 +296,18 @@ def _write(path, text, mode, overwrite):
 # ------------------------------------------------------------------------------------------------------------ policies
 
 
+if TYPE_CHECKING:
+    _Key: TypeAlias = bytes | str | Certificate
+    _Verdict: TypeAlias = bool | str | None
+    _Decision: TypeAlias = _Verdict | Awaitable[_Verdict]
+    _Addresses: TypeAlias = str | Iterable[str]
+    _Passwords: TypeAlias = (
+        str | os.PathLike[str] | Mapping[str, str] | Mapping[str, bytes] | Callable[[str, str], _Decision]
+    )
+    _Keys: TypeAlias = _Any | str | os.PathLike[str] | Mapping[Any, str] | Iterable[_Key] | Callable[[bytes], _Decision]
+    _Principals: TypeAlias = _Any | Mapping[str, str] | Iterable[str] | Callable[[str], _Decision]
+
+
 class Policy:
     """Rules on who is let in. What no rule lets in is refused.
 
@@ -314,7 +344,16 @@ class Policy:
         Others than its owner can open the file of passwords.
     """
 
-    def __init__(self, *, allow=None, deny=(), null=False, plain=None, curve=None, gssapi=None):
+    def __init__(
+        self,
+        *,
+        allow: _Addresses | None = None,
+        deny: _Addresses = (),
+        null: bool = False,
+        plain: _Passwords | None = None,
+        curve: _Keys | None = None,
+        gssapi: _Principals | None = None,
+    ) -> None:
         self._allow = None if allow is None else _Places("allow", allow)
         self._deny = _Places("deny", deny)
         self._rules = {
@@ -508,7 +547,7 @@ class Request(NamedTuple):
     domain: str
     address: str
     mechanism: str
-    credentials: tuple
+    credentials: tuple[bytes | str, ...]
 
 
 _COUNTS = {"NULL": 0, "PLAIN": 2, "CURVE": 1, "GSSAPI": 1}  # of credentials
@@ -548,9 +587,18 @@ class Authenticator:
     """
 
     def __init__(
-        self, context=None, *, allow=None, deny=(), null=False, plain=None, curve=None, gssapi=None, domains=None
-    ):
-        self.context = Context.instance() if context is None else context
+        self,
+        context: _context.Context | None = None,
+        *,
+        allow: _Addresses | None = None,
+        deny: _Addresses = (),
+        null: bool = False,
+        plain: _Passwords | None = None,
+        curve: _Keys | None = None,
+        gssapi: _Principals | None = None,
+        domains: Mapping[str, Policy] | None = None,
+    ) -> None:
+        self.context: _context.Context = Context.instance() if context is None else context
         self._policy = Policy(allow=allow, deny=deny, null=null, plain=plain, curve=curve, gssapi=gssapi)
         self._domains = dict(domains or {})
         for name, policy in self._domains.items():
@@ -562,7 +610,7 @@ class Authenticator:
         self._home = None  # the event loop that decides; None: the one of the gate
         self._deciding = set()  # tasks of that loop
 
-    def start(self):
+    def start(self) -> None:
         """Decide from now on, in a thread.
 
         Raises
@@ -576,7 +624,7 @@ class Authenticator:
         """
         self._begin(None)
 
-    def stop(self):
+    def stop(self) -> None:
         """Decide no longer: until the context ends, or another start, every peer is refused.
 
         Peers about which a function still decides are refused too. Stopping it again does nothing.
@@ -585,20 +633,20 @@ class Authenticator:
         if gate is not None:
             gate.release(self)
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         self.start()
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.stop()
 
-    async def __aenter__(self):
+    async def __aenter__(self) -> Self:
         import asyncio
 
         self._begin(asyncio.get_running_loop())
         return self
 
-    async def __aexit__(self, *exception):
+    async def __aexit__(self, *exception: object) -> None:
         import asyncio
 
         self.stop()
@@ -608,7 +656,7 @@ class Authenticator:
             await asyncio.wait(self._deciding)
 
     @property
-    def running(self):
+    def running(self) -> bool:
         """bool: whether it decides."""
         gate = self._gate
         return gate is not None and gate.handler is self and not (self._home is not None and self._home.is_closed())

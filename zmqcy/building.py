@@ -5,7 +5,7 @@ import os
 from zmqcy import _library
 
 
-def get_include():
+def get_include() -> str:
     """Return the folder in which Cython finds zmqcy's declarations: an `include_path` of `cythonize`.
 
     Cython looks there by itself where zmqcy was installed into the environment that it runs in; not where that points
@@ -18,7 +18,7 @@ def get_include():
     return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-def get_library():
+def get_library() -> str | None:
     """Return the file of the libzmq that zmqcy has loaded, to link with: messages must be those of one library.
 
     Returns
@@ -38,6 +38,6 @@ def get_library():
     return os.path.realpath(os.fsdecode(ctypes.string_at(place[0]))) if place[0] else None
 
 
-def _get_hook_dirs():
+def _get_hook_dirs() -> list[str]:
     """Return the folder of the hooks for PyInstaller, which calls this by an entry point."""
     return [os.path.join(os.path.dirname(os.path.abspath(__file__)), "_pyinstaller")]

@@ -4,6 +4,8 @@ A registry has one collector for all that is registered in it, since a metric of
 Nothing is counted here: a scrape reads what sockets and devices count anyway.
 """
 
+from __future__ import annotations
+
 import threading
 from functools import partial
 from itertools import count
@@ -21,7 +23,15 @@ from zmqcy.devices import Device
 from zmqcy.errors import ZMQError
 from zmqcy.socket import BaseSocket
 
-STATES = ("running", "paused", "draining", "ended")
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Final
+
+    from prometheus_client import CollectorRegistry
+    from typing_extensions import Self
+
+STATES: Final[tuple[str, ...]] = ("running", "paused", "draining", "ended")
 _collectors = WeakKeyDictionary()  # by registry
 _lock = threading.Lock()
 
@@ -35,25 +45,25 @@ class Registration:
         The name that the metrics have.
     """
 
-    def __init__(self, name, undo):
-        self.name = name
+    def __init__(self, name: str, undo: Callable[[], object]) -> None:
+        self.name: str = name
         self._undo = undo
 
-    def unregister(self):
+    def unregister(self) -> None:
         """Have the numbers no longer in the registry; do nothing if they are not."""
         self._undo()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.unregister()
 
     def __repr__(self):
         return f"<Registration of {self.name!r}>"
 
 
-def register(socket, name=None, registry=None):
+def register(socket: BaseSocket, name: str | None = None, registry: CollectorRegistry | None = None) -> Registration:
     """Have the numbers of a socket in a registry until it is closed or collected.
 
     Any thread may scrape: that reads `stats`, which does not enter the socket. The metrics, each with the labels
@@ -87,7 +97,7 @@ def register(socket, name=None, registry=None):
     return _register("register", "sockets", socket, name, socket.socket_type.name, registry)
 
 
-def register_device(device, name, registry=None):
+def register_device(device: Device, name: str, registry: CollectorRegistry | None = None) -> Registration:
     """Have the numbers of a device in a registry, from its start on and when it has ended, until it is collected.
 
     The metrics, each with the label ``device``: ``zmqcy_device_messages_total``, ``zmqcy_device_bytes_total`` and

@@ -20,6 +20,15 @@ key       32 raw bytes, or 40 of Z85 (bytes, str) 40 bytes of Z85
 ========= ======================================= =====================================
 """
 
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Final, Literal, TypeAlias
+
+    _Kind: TypeAlias = Literal["int", "bool", "int64", "uint64", "fd", "duration", "bytes", "string", "key"]
+    _Access: TypeAlias = Literal["r", "w", "rw"]
+
 
 class Option:
     """A row of the table.
@@ -44,7 +53,9 @@ class Option:
 
     __slots__ = ("access", "draft", "kind", "name", "number", "text", "unit")
 
-    def __init__(self, number, name, kind, access, unit, text, draft=False):
+    def __init__(
+        self, number: int, name: str, kind: _Kind, access: _Access, unit: str, text: str, draft: bool = False
+    ) -> None:
         self.number = number
         self.name = name
         self.kind = kind
@@ -53,11 +64,11 @@ class Option:
         self.text = text
         self.draft = draft
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<Option {self.name} = {self.number}>"
 
 
-SOCKET_OPTIONS = (
+SOCKET_OPTIONS: Final = (
     Option(4, "affinity", "uint64", "rw", "bitmap", "I/O threads that may serve its connections; 0 is all of them."),
     Option(5, "routing_id", "bytes", "rw", "", "Name under which a ROUTER peer knows this socket, 1 to 255 bytes."),
     Option(6, "subscribe", "bytes", "w", "", "Prefix of the messages that a SUB socket wants from now on."),
@@ -173,7 +184,7 @@ SOCKET_OPTIONS = (
 )
 """Options of sockets, by number."""
 
-CONTEXT_OPTIONS = (
+CONTEXT_OPTIONS: Final = (
     Option(1, "io_threads", "int", "rw", "threads", "I/O threads; to be set before the first socket."),
     Option(2, "max_sockets", "int", "rw", "sockets", "How many sockets may be open; to be set before the first."),
     Option(3, "socket_limit", "int", "r", "sockets", "The largest `max_sockets` that libzmq takes."),
@@ -202,17 +213,17 @@ _OWNERS = {
     "REQ": ("probe_router", "req_correlate", "req_relaxed"),
 }
 
-OWNERS = {}
+OWNERS: dict[int, frozenset[str]] = {}
 """The types of sockets that have an option, where not all of them do: names of types, by the option's number."""
 for _types, _names in _OWNERS.items():
     for _option in SOCKET_OPTIONS:
         if _option.name in _names:
             OWNERS[_option.number] = OWNERS.get(_option.number, frozenset()).union(_types.split())
 
-REFUSED = {75: frozenset({"RADIO", "DISH"})}  # heartbeat_ivl
+REFUSED: dict[int, frozenset[str]] = {75: frozenset({"RADIO", "DISH"})}  # heartbeat_ivl
 """The types of sockets that refuse an option which all others have: names of types, by the option's number."""
 
-ALIASES = {
+ALIASES: Final = {
     "identity": "routing_id",
     "connect_rid": "connect_routing_id",
     "delay_attach_on_connect": "immediate",
