@@ -107,7 +107,7 @@ docs: build .venv/.test .venv/.docs  ## make the site, docs/_build/index.html; a
 	$(BIN)/python -m sphinx -EW --keep-going -q -b html docs docs/_build
 
 clean:  ## remove what make made
-	rm -rf .venv build dist docs/_build wheelhouse LICENSE.* *.egg-info zmqcy/*.c zmqcy/*.so .hypothesis .*_cache
+	rm -rf .venv build dist docs/_build wheelhouse LICENSE.* *.egg-info zmqcy/*.c zmqcy/*.so zmqcy/*.pyi .hypothesis .*_cache
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 .PHONY: help build demo check test test-drafts lint types bench bench-guard soak fuzz faults sanitize coverage peer-suite programs

@@ -2,14 +2,14 @@
 
     python tools/stubs.py
 
-setup.py runs it, so that a checkout, a wheel and an installed package have the stubs; git ignores them. It reads the
-sources and compiles nothing. For each module with a stub:
+setup.py runs it, so that checkouts, wheels and source distributions have the stubs; git ignores them. It reads the
+sources, and needs no compiled module. For each module with a stub:
 
-- A function with `->` in its header has a place in the stub, and its body has none. One without inherits its types.
+- A function whose header has `->` is in the stub, without its body. One whose header has none inherits its types.
 - ``X if flag else Y`` in a signature becomes overloads: `flag` is a parameter, a bool or None by default.
 - What types alone need stands in the source: in Python under ``if TYPE_CHECKING:``, in Cython after ``#:``. It is
   copied, and it replaces the definition with the same name.
-- Private names are left out where no public signature uses them.
+- Other private names are left out where no public signature uses them.
 - In Cython, the names in `HOMES` need no import.
 """
 
@@ -36,12 +36,8 @@ from zmqcy.options import ALIASES, CONTEXT_OPTIONS, SOCKET_OPTIONS, Option  # no
 Lines = Iterator[str]
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-# The modules with a stub. Checkers read the types of the others in their sources, and check these too.
-CYTHON = (
-    "_library", "_message", "_options", "_context", "_base", "_socket", "_poll", "_proxy", "_loop", "_operations",
-    "_aio",
-)  # fmt: skip
-PYTHON = ("socket", "context", "asyncio", "anyio", "auth", "metrics")
+# The Python modules with a stub. Checkers read the types of the others in their sources, and check these too.
+PYTHON = ("socket", "context", "asyncio", "anyio", "monitor", "auth", "metrics", "web")
 # Coroutines that have no types of their own: those of another class are theirs, without its futures.
 TWINS = {
     "socket.AsyncSocket": "socket.Socket",
@@ -333,7 +329,7 @@ class Stub:
 
     def __init__(self, module: str):
         self.module = module
-        self.cython = module in CYTHON
+        self.cython = module not in PYTHON
         path = PACKAGE / f"{module}.{'pyx' if self.cython else 'py'}"
         text = path.read_text()
         tree = ast.parse("\n".join(skeleton(path)) if self.cython else text)
@@ -382,14 +378,14 @@ class Stub:
         name = name_of(node)
         if isinstance(node, ast.Import | ast.ImportFrom):
             self.note_import(node)
+        elif isinstance(node, ast.Try):
+            yield from self.scope(node.body, place)
         elif isinstance(node, Function):
             if node.name == "__init__":
                 yield from self.attributes(node)
-            if is_private(node.name):
-                return
             if node.returns is not None:
                 yield from overloads(self.header(node))
-            elif isinstance(node, ast.AsyncFunctionDef) and place in TWINS:
+            elif isinstance(node, ast.AsyncFunctionDef) and place in TWINS and not is_private(node.name):
                 yield from self.twins(node, TWINS[place])
         elif isinstance(node, ast.ClassDef):
             found = [
@@ -498,12 +494,17 @@ def package_stub() -> Lines:
 
 def stubs() -> dict[str, Lines]:
     """Return the lines of each stub."""
-    written = {"__init__": package_stub(), "constants": constants_stub()}
-    return written | {module: Stub(module).lines() for module in (*CYTHON, *PYTHON)}
+    found = {module: Stub(module) for module in (*PYTHON, *(path.stem for path in PACKAGE.glob("*.pyx")))}
+    written = {module: stub.lines() for module, stub in found.items() if stub.body}
+    return written | {"__init__": package_stub(), "constants": constants_stub()}
 
 
 if __name__ == "__main__":
-    for module, lines in stubs().items():
+    written = stubs()
+    for path in PACKAGE.glob("*.pyi"):
+        if path.stem not in written:  # its module has a stub no more, which would hide the source
+            path.unlink()
+    for module, lines in written.items():
         path = PACKAGE / f"{module}.pyi"
         text = "\n".join(["# Written by tools/stubs.py from the source.", *lines, ""])
         if not path.exists() or path.read_text() != text:

@@ -5,6 +5,8 @@ socket. The one that is asked for an event empties the PAIR, and hands each even
 there is no thread; an event costs some microseconds, and a place in the queue of each such watcher until that takes it.
 """
 
+from __future__ import annotations
+
 import errno
 import os
 from _thread import RLock
@@ -22,6 +24,24 @@ from zmqcy._base import connection_of
 from zmqcy._library import strerror, to_seconds
 from zmqcy.constants import Event, ProtocolError, SocketOption, SocketType
 from zmqcy.errors import ContextTerminated, NotSupported, SocketInUse, StateError, TimedOut, ZMQError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from typing import Any, TypedDict, type_check_only
+
+    from typing_extensions import Self
+
+    from zmqcy import _aio, _socket
+    from zmqcy._base import BaseSocket
+    from zmqcy._library import _Time
+
+    @type_check_only
+    class _Message(TypedDict):
+        event: Event
+        value: int
+        endpoint: bytes
+
 
 _MOST = 1000  # events that are read, or taken, in a row: they may come faster than that, and without end
 _HEAD = Struct("=HI")  # the event and its value
@@ -75,12 +95,12 @@ class SocketEvent(NamedTuple):
     note: str | None = None
 
     @property
-    def name(self):
+    def name(self) -> str:
         """str: the name of the event, as ``CONNECTED``."""
         return self.event.name or f"{int(self.event):#x}"
 
     @property
-    def reason(self):
+    def reason(self) -> str | None:
         """str or None: of what failed, why, in words; or the `note`."""
         if self.event & Event.HANDSHAKE_FAILED_NO_DETAIL and self.value in _UNTOLD:
             return _UNTOLD[self.value]
@@ -94,7 +114,7 @@ class SocketEvent(NamedTuple):
         return self.note
 
 
-def parse_monitor_message(parts):
+def parse_monitor_message(parts: Sequence[bytes]) -> _Message:
     """Read a message of a raw monitor.
 
     Parameters
@@ -118,7 +138,9 @@ def parse_monitor_message(parts):
     return {"event": Event(event), "value": value, "endpoint": bytes(parts[1])}
 
 
-def recv_monitor_message(socket, flags=0):
+def recv_monitor_message(
+    socket: _socket.PlainSocket | _aio.FutureSocket, flags: int = 0
+) -> _Message if isinstance(socket, _socket.PlainSocket) else Awaitable[_Message]:  # noqa: F821
     """Receive a message of a raw monitor, and read it.
 
     Parameters
@@ -183,18 +205,25 @@ class Feed:
     ours connects before the monitor begins, and has it end before it leaves; for that it refers to the feed.
     """
 
-    address = None  # bytes, once libzmq writes there
-    pair = None  # which reads; None: the program has one of its own
+    address: bytes | None = None  # once libzmq writes there
+    pair: Any = None  # which reads; None: the program has one of its own
 
-    def __init__(self, socket):
-        self.handle = ref(socket._handle)
+    def __init__(self, socket: BaseSocket) -> None:
+        self.handle: ref[Any] = ref(socket._handle)
 
-    def socket(self):
+    def socket(self) -> BaseSocket | None:
         """Return the socket or a shadow of it, or None: they have gone."""
         handle = self.handle()
         return handle and handle.user()
 
-    def open(self, socket, kind, begin, *events, address=None):
+    def open(
+        self,
+        socket: BaseSocket,
+        kind: type[BaseSocket],
+        begin: Callable[..., object],
+        *events: int,
+        address: str | None = None,
+    ) -> BaseSocket:
         """Have libzmq write to a new PAIR, a socket of a class. Return it."""
         if socket.context is None:
             raise _refusal("monitor", socket, "a shadow has no context to make a monitor in", NotSupported)
@@ -209,16 +238,16 @@ class Feed:
             raise
         return pair
 
-    def lose_reader(self, endpoint):
+    def lose_reader(self, endpoint: str | bytes | None) -> None:
         """Its PAIR is about to leave an endpoint, or, where that is None, to be closed."""
         socket = self.socket()
         if socket is not None and socket._feed is self and endpoint in (None, self.address, self.address.decode()):
             socket._unmonitor()
 
-    def ended(self):
+    def ended(self) -> None:
         """libzmq writes no more."""
 
-    def disconnected(self, endpoint):
+    def disconnected(self, endpoint: str | bytes) -> None:
         """The socket itself has left an endpoint, of which libzmq writes nothing."""
 
 
@@ -290,10 +319,10 @@ class _Endpoint:
     """The connections of an endpoint, as libzmq tells of them."""
 
     def __init__(self):
-        self.connections = set()  # their descriptors
-        self.greeted = 0  # how many of these have done their handshake
-        self.loops = set()  # descriptors of connections to itself
-        self.note = None  # what is known of the last connection, if that is no peer
+        self.connections: set[int] = set()  # their descriptors
+        self.greeted: int = 0  # how many of these have done their handshake
+        self.loops: set[int] = set()  # descriptors of connections to itself
+        self.note: str | None = None  # what is known of the last connection, if that is no peer
 
 
 class Hub(Feed):
@@ -301,15 +330,15 @@ class Hub(Feed):
 
     def __init__(self, socket):
         super().__init__(socket)
-        self.watchers = set()  # weakly
-        self.failure = None  # what makes the error, once there will be no more events
-        self.left = False  # more has come than was handed on
-        self.endpoints = defaultdict(_Endpoint)
+        self.watchers: set[ref[_Watcher]] = set()  # weakly
+        self.failure: Callable[..., ZMQError] | None = None  # what makes the error, once there will be no more events
+        self.left: bool = False  # more has come than was handed on
+        self.endpoints: defaultdict[str, _Endpoint] = defaultdict(_Endpoint)
 
-    def living(self):
+    def living(self) -> list[_Watcher]:
         return [watcher for each in list(self.watchers) if (watcher := each()) is not None]
 
-    def pump(self):
+    def pump(self) -> None:
         """Hand on what has come, `_MOST` events of it.
 
         Afterwards the descriptor of the PAIR becomes readable when there is more. But it is edge-triggered, and
@@ -339,7 +368,7 @@ class Hub(Feed):
             if socket is not None:
                 socket._catch_up()
 
-    def count(self, event):
+    def count(self, event: SocketEvent) -> SocketEvent:
         """Take note of who has come or gone, and return the event with what that tells.
 
         Of a handshake libzmq does not tell which connection has done it.
@@ -373,7 +402,7 @@ class Hub(Feed):
             self.pump()
             self.endpoints.pop(endpoint, None)
 
-    def finish(self, failure):
+    def finish(self, failure: Callable[..., ZMQError]) -> None:
         """There are no more events: let all watchers know."""
         self.left = False
         if self.failure is None:
@@ -394,7 +423,7 @@ class Hub(Feed):
                     self.pump()
             self.finish(_CLOSED)
 
-    def leave(self, reference):
+    def leave(self, reference: ref[_Watcher]) -> None:
         """Count a watcher no more; after the last one libzmq writes no more events."""
         with _lock:
             self.watchers.discard(reference)
@@ -406,14 +435,14 @@ class Hub(Feed):
 class _Watcher:
     """What watchers share. Several threads may use one; each event goes to one of them."""
 
-    def __init__(self, socket, events=None):
+    def __init__(self, socket: BaseSocket, events: int | None = None) -> None:
         events = Event.ALL if events is None else events
         if hasattr(self, "_hub"):  # a second time, its descriptors and the hub's note of it would be lost
             raise RuntimeError(f"{type(self).__name__}: already initialised")
         if not isinstance(events, int) or not 0 < events <= Event.ALL:
             raise ValueError(f"watch: events must be of Event.ALL, not {events!r}")
-        self.events = Event(events)
-        self.socket = socket
+        self.events: Event = Event(events)
+        self.socket: Any = socket
         self._queue = deque()
         self._epoll = None
         self._waiting = 0
@@ -483,7 +512,7 @@ class _Watcher:
         return self._closed or self._hub.failure is not None
 
     @property
-    def peers(self):
+    def peers(self) -> int:
         """int: how many peers are connected, and have done their handshake, of those that came since a `watch` began.
 
         A connection that has not yet done its handshake may be taken for a peer that has just gone.
@@ -494,13 +523,13 @@ class _Watcher:
             return sum(each.greeted for each in self._hub.endpoints.values())
 
     @property
-    def _connections(self):
+    def _connections(self) -> int:
         """How many connections are open, whether or not they have done their handshake, as far as events were read."""
         with _lock:
             seen = () if self._over() else self._hub.endpoints.values()
             return len(set().union(*(each.connections | each.loops for each in seen)))
 
-    def try_recv(self):
+    def try_recv(self) -> SocketEvent | None:
         """Return the next event if one is there.
 
         Returns
@@ -520,7 +549,7 @@ class _Watcher:
             self._check("try_recv")
         return event
 
-    def fileno(self):
+    def fileno(self) -> int:
         """Return a descriptor that is readable when an event may be there: ask `try_recv`. For pollers and event loops.
 
         Returns
@@ -541,7 +570,7 @@ class _Watcher:
             self._look()  # libzmq has woken the PAIR when it was connected
             return self._epoll.fileno()
 
-    def close(self):
+    def close(self) -> None:
         """Watch no longer. Who waits in it is woken. After the last one of a socket libzmq reports no more."""
         with _lock:
             if not self._closed:
@@ -552,7 +581,7 @@ class _Watcher:
                 self._leave_descriptors()
 
     @property
-    def closed(self):
+    def closed(self) -> bool:
         """bool: whether `close` was called."""
         return self._closed
 
@@ -569,7 +598,7 @@ class _Watcher:
             os.close(self._woken)
             self._woken = None
 
-    def __del__(self):
+    def __del__(self) -> None:
         if getattr(self, "_woken", None) is not None:
             self._close_descriptors()
 
@@ -614,7 +643,7 @@ class Monitor(_Watcher):
         The kinds of events that it gets.
     """
 
-    def recv(self, timeout=None):
+    def recv(self, timeout: _Time = None) -> SocketEvent:
         """Wait for the next event. A call that times out, or whose task is cancelled, has taken none.
 
         Parameters
@@ -644,7 +673,7 @@ class Monitor(_Watcher):
                 raise TimedOut(call="recv", detail=f"timeout={timeout}")
         return event
 
-    def poll(self, timeout=None):
+    def poll(self, timeout: _Time = None) -> bool:
         """Wait until `recv` would not have to.
 
         Parameters
@@ -666,7 +695,7 @@ class Monitor(_Watcher):
             if not self._wait(left()):
                 return False
 
-    def wait_peers(self, n=1, timeout=None):
+    def wait_peers(self, n: int = 1, timeout: _Time = None) -> None:
         """Wait until so many peers are connected, and have done their handshake.
 
         Who has come since the socket is watched is counted: watch it before its first `bind` or `connect`. Of peers
@@ -700,7 +729,7 @@ class Monitor(_Watcher):
                     raise _too_few(self, n, timeout)
                 other.try_recv()
 
-    def wait_connected(self, timeout=None):
+    def wait_connected(self, timeout: _Time = None) -> None:
         """Wait until a peer is connected: `wait_peers` for one."""
         self.wait_peers(1, timeout)
 
@@ -726,20 +755,20 @@ class Monitor(_Watcher):
                 self._leave_descriptors()
         return True
 
-    def __iter__(self):
+    def __iter__(self) -> Self:
         return self
 
-    def __next__(self):
+    def __next__(self) -> SocketEvent:
         while (event := self._take()) is None:
             if self._over():
                 raise StopIteration
             self._wait(None)
         return event
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
 
@@ -758,7 +787,7 @@ class AsyncMonitor(_Watcher):
 
     _taken = 0  # since others had their turn
 
-    async def recv(self, timeout=None):
+    async def recv(self, timeout: _Time = None) -> SocketEvent:
         left = _limit("recv", timeout)
         while (event := await self._take_in_turn()) is None:
             self._check("recv")
@@ -776,7 +805,7 @@ class AsyncMonitor(_Watcher):
             await self.socket._sleep(0)
         return self._take()
 
-    async def wait_peers(self, n=1, timeout=None):
+    async def wait_peers(self, n: int = 1, timeout: _Time = None) -> None:
         left = _limit_of_peers(n, timeout)
         async with AsyncMonitor(self.socket, Event.HANDSHAKE_SUCCEEDED) as other:
             while self.peers < n:
@@ -787,7 +816,7 @@ class AsyncMonitor(_Watcher):
 
     wait_peers.__doc__ = Monitor.wait_peers.__doc__
 
-    async def wait_connected(self, timeout=None):
+    async def wait_connected(self, timeout: _Time = None) -> None:
         """Wait until a peer is connected: `wait_peers` for one."""
         await self.wait_peers(1, timeout)
 
@@ -806,18 +835,18 @@ class AsyncMonitor(_Watcher):
                 self._waiting = 0
                 self._leave_descriptors()
 
-    def __aiter__(self):
+    def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self):
+    async def __anext__(self) -> SocketEvent:
         while (event := await self._take_in_turn()) is None:
             if self._over():
                 raise StopAsyncIteration
             await self._wait(None)
         return event
 
-    async def __aenter__(self):
+    async def __aenter__(self) -> Self:
         return self
 
-    async def __aexit__(self, *exception):
+    async def __aexit__(self, *exception: object) -> None:
         self.close()

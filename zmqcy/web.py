@@ -4,6 +4,8 @@ Starlette and uvicorn speak HTTP, in a thread with an event loop: `pip install '
 for requests and answers, and lets idle clients keep others out: `_Protocol` prevents both.
 """
 
+from __future__ import annotations
+
 import asyncio
 import base64
 import hashlib
@@ -39,6 +41,12 @@ from zmqcy.devices import Device
 from zmqcy.errors import StateError, TimedOut
 from zmqcy.metrics import register_device
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from zmqcy.metrics import Registration
+
 CLIENTS = 32  # at a time
 READERS = 16  # of them, how many may have the stream of events: the others are for what asks and goes
 TIMEOUT = 10  # seconds that a client may take to send its request, and to take a part of the answer
@@ -52,7 +60,9 @@ _log = logging.getLogger(__name__)
 _log.addFilter(lambda record: record.levelno >= logging.ERROR or _log.isEnabledFor(logging.DEBUG))
 
 
-def serve(device, address, *, name, token=None, registry=None):
+def serve(
+    device: Device, address: str, *, name: str, token: str | None = None, registry: CollectorRegistry | None = None
+) -> Server:
     """Serve a device over HTTP, in a thread of its own, until `close`.
 
     ``GET /`` is the page, ``/metrics`` what Prometheus scrapes, ``/events`` the numbers once a second as server-sent
@@ -137,13 +147,13 @@ class Server:
         Where it is, the port resolved: ``http://127.0.0.1:9100/``.
     """
 
-    def __init__(self, app, listener, registration):
+    def __init__(self, app: object, listener: socket.socket, registration: Registration) -> None:
         self._listener = listener
         self._registration = registration
         self._closing = threading.Lock()
         host, port = listener.getsockname()[:2]
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
-        self.url = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
+        self.url: str = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
         config = uvicorn.Config(
             app, http=_Protocol, loop="none", ws="none", lifespan="off",
             log_config=None, proxy_headers=False, server_header=False,
@@ -162,7 +172,7 @@ class Server:
         self._thread = threading.Thread(target=self._http.run, args=[[listener]], name="zmqcy web", daemon=True)
         self._thread.start()
 
-    def close(self):
+    def close(self) -> None:
         """Serve no longer, and send the clients away. The device goes on."""
         with self._closing:
             self._http.should_exit = True
@@ -170,10 +180,10 @@ class Server:
             self._listener.close()  # the thread did; in a forked process there is none
             self._registration.unregister()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
     def __repr__(self):
