@@ -240,7 +240,7 @@ cdef class BaseSocket(SocketOptions):
         """Be a shadow."""
         cdef int number = 0
         cdef size_t size = sizeof(int)
-        cdef void *socket
+        cdef void *socket = NULL
         cdef Handle handle
         cdef bint known = False
         if self.handle.socket is not NULL:

@@ -74,7 +74,6 @@ cdef inline void remove(Link *link) noexcept:
         link.place = NULL
 
 
-cdef int forks  # between the first process and this one
 cdef void *lists  # something: a thread has the lists of handles, of contexts, of users and of watches
 
 

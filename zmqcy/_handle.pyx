@@ -52,7 +52,6 @@ cdef void *LATE = <void *> -1  # instead of a waker: nobody would write to it an
 cdef Ending *endings = NULL  # of all contexts of this process
 cdef Link *strays = NULL  # the handles that belong to no context of ours
 cdef nsec exit_linger = 10 * <nsec> SECOND
-forks = 0
 lists = NULL
 
 
@@ -581,9 +580,8 @@ cdef void mark_forked(Handle handle) noexcept nogil:
 
 cdef void after_fork_in_child() noexcept nogil:
     """Mark all that was the parent's: neither its sockets nor its threads are ours."""
-    global endings, forks, lists, strays
+    global endings, lists, strays
     cdef Ending *ending = endings
-    forks += 1
     lists = NULL
     while ending is not NULL:
         ending.forked = True

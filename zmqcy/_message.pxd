@@ -15,6 +15,8 @@ cdef extern from "Python.h":
 cdef enum:
     BIG = 65536  # bytes from which on a copy is made without the GIL
 
+cdef int forks   # between the first process and this one
+
 
 cdef struct Tracking:
     # What the thread that lets go of a lent buffer tells a tracker, whose object it stands in.

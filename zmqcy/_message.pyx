@@ -90,7 +90,7 @@ cdef bint drafts = zmq_has(b"draft") != 0
 cdef void *let_go_of = NULL  # the top of the stack
 cdef void *scheduled = NULL  # something: a pending call has been asked for
 cdef long inside = 0         # threads that are about to ask for one
-cdef int forks = 0           # between the first process and this one
+forks = 0
 cdef long finishing = 0      # the interpreter ends: there will be no more pending calls
 
 

@@ -18,7 +18,7 @@ from libc.errno cimport EBUSY, EEXIST, EINTR, ENOSYS, EPERM, errno
 from libc.limits cimport INT_MAX
 from libc.stdlib cimport free, realloc
 
-from zmqcy._handle cimport Link, Watch, close_signaler, forks, insert, lock_lists, remove, unlock_lists
+from zmqcy._handle cimport Link, Watch, close_signaler, insert, lock_lists, remove, unlock_lists
 from zmqcy._library cimport (
     NO_TYPE, deadline_after, error, interrupted, remaining, slice_of, to_flags, to_int)
 from zmqcy._base cimport BaseSocket, open_signaler
@@ -26,6 +26,7 @@ from zmqcy._system cimport (
     POLLIN, POLLOUT, POLLPRI, close_descriptor, drain, epoll_add, epoll_event, epoll_look, epoll_open, epoll_owner,
     epoll_remove, nsec, pollfd)
 from zmqcy._core cimport sleep_on
+from zmqcy._message cimport forks
 from zmqcy.libzmq cimport ENOTSUP, ZMQ_POLLERR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_POLLPRI
 
 cdef enum:
