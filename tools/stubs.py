@@ -37,7 +37,7 @@ Lines = Iterator[str]
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 # The Python modules with a stub. Checkers read the types of the others in their sources, and check these too.
-PYTHON = ("socket", "context", "asyncio", "anyio", "monitor", "auth", "metrics", "web")
+PYTHON = ("socket", "context", "asyncio", "anyio", "monitor", "security", "auth", "metrics", "web")
 # Coroutines that have no types of their own: those of another class are theirs, without its futures.
 TWINS = {
     "socket.AsyncSocket": "socket.Socket",

@@ -31,7 +31,7 @@ from zmqcy.asyncio import Socket
 from zmqcy.constants import SocketType
 from zmqcy.context import Context
 from zmqcy.errors import EFSM, ETERM, ContextTerminated, StateError, ZMQError
-from zmqcy.socket import _ZAP, _key, _pair
+from zmqcy.security import to_key, to_pair
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ ANY: Final[_Any] = _Any()
 """For `Policy`: whoever has a key, or a principal, whichever it is."""
 
 _log = logging.getLogger("zmqcy.auth")
+_ZAP = "inproc://zeromq.zap.01"  # where RFC 27 has the handler
 
 
 # ------------------------------------------------------------------------------------------------------- certificates
@@ -106,9 +107,9 @@ class Certificate:
         self, public: bytes | str, secret: bytes | str | None = None, metadata: Mapping[str, str] | None = None
     ) -> None:
         if secret is None:
-            self.public, self.secret = _key("Certificate", "the public key", public), None
+            self.public, self.secret = to_key("Certificate", "the public key", public), None
         else:
-            self.public, self.secret = _pair("Certificate", (public, secret))
+            self.public, self.secret = to_pair("Certificate", (public, secret))
         self.metadata = dict(metadata or {})
 
     @classmethod
@@ -496,7 +497,7 @@ def _rule_of(allowed, name, normal):
 def _rule_of_keys(allowed):
     if isinstance(allowed, (str, os.PathLike)):
         return _Folder(allowed)
-    return _rule_of(allowed, "curve", lambda key: _key("Policy", "a key of curve", getattr(key, "public", key)))
+    return _rule_of(allowed, "curve", lambda key: to_key("Policy", "a key of curve", getattr(key, "public", key)))
 
 
 class _Folder:
