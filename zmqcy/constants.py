@@ -5,38 +5,8 @@ from __future__ import annotations
 import errno as _errno
 from enum import Enum, IntEnum, IntFlag
 
-from zmqcy import errors
+from zmqcy import errors, socket_types
 from zmqcy.options import ALIASES, CONTEXT_OPTIONS, SOCKET_OPTIONS
-
-
-class SocketType(IntEnum):
-    """Types of sockets; those from SERVER on are drafts."""
-
-    PAIR = 0
-    PUB = 1
-    SUB = 2
-    REQ = 3
-    REP = 4
-    DEALER = 5
-    ROUTER = 6
-    PULL = 7
-    PUSH = 8
-    XPUB = 9
-    XSUB = 10
-    STREAM = 11
-    SERVER = 12
-    CLIENT = 13
-    RADIO = 14
-    DISH = 15
-    GATHER = 16
-    SCATTER = 17
-    DGRAM = 18
-    PEER = 19
-    CHANNEL = 20
-    XREQ = DEALER
-    XREP = ROUTER
-    UPSTREAM = PULL
-    DOWNSTREAM = PUSH
 
 
 class DeviceType(IntEnum):
@@ -164,8 +134,14 @@ class NormMode(IntEnum):
     CCE_ECNONLY = 4
 
 
+_types = {row.name: row.number for row in socket_types.SOCKET_TYPES}
+SocketType = IntEnum(  # type: ignore[misc]  # constants.pyi has the members
+    "SocketType", _types | {alias: _types[name] for alias, name in socket_types.ALIASES.items()}, module=__name__
+)
+SocketType.__doc__ = "Types of sockets: the numbers of the table in `zmqcy.socket_types`."
+
 _rows = {option.name.upper(): option.number for option in SOCKET_OPTIONS}
-SocketOption = IntEnum(  # type: ignore[misc]  # constants.pyi has the members
+SocketOption = IntEnum(  # type: ignore[misc]
     "SocketOption",
     {**_rows, **{alias.upper(): _rows[name.upper()] for alias, name in ALIASES.items()}},
     module=__name__,

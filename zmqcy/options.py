@@ -22,6 +22,8 @@ key       32 raw bytes, or 40 of Z85 (bytes, str) 40 bytes of Z85
 
 from __future__ import annotations
 
+from zmqcy.socket_types import SOCKET_TYPES
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Final, Literal, TypeAlias
@@ -201,26 +203,20 @@ CONTEXT_OPTIONS: Final = (
 )
 """Options of contexts, by number; `socket_limit` is for reading what `thread_priority` is for writing."""
 
-_ROUTER = ("router_mandatory", "router_raw", "router_handover", "router_notify", "probe_router", "connect_routing_id")
-_XPUB = ("xpub_verbose", "xpub_verboser", "xpub_nodrop", "xpub_manual", "xpub_manual_last_value", "xpub_welcome_msg")
-_OWNERS = {
-    "SUB": ("subscribe", "unsubscribe"),
-    "XPUB PUB": (*_XPUB, "topics_count", "only_first_subscribe"),
-    "XSUB": ("xsub_verbose_unsubscribe", "only_first_subscribe"),
-    "ROUTER REP": _ROUTER,
-    "STREAM": ("stream_notify", "connect_routing_id"),
-    "DEALER": ("probe_router",),
-    "REQ": ("probe_router", "req_correlate", "req_relaxed"),
-}
 
-OWNERS: dict[int, frozenset[str]] = {}
+def _types_by_option(field: str) -> dict[int, set[str]]:
+    numbers = {option.name: option.number for option in SOCKET_OPTIONS}
+    found: dict[int, set[str]] = {}
+    for row in SOCKET_TYPES:
+        for name in getattr(row, field):
+            found.setdefault(numbers[name], set()).add(row.name)
+    return found
+
+
+OWNERS = _types_by_option("options")
 """The types of sockets that have an option, where not all of them do: names of types, by the option's number."""
-for _types, _names in _OWNERS.items():
-    for _option in SOCKET_OPTIONS:
-        if _option.name in _names:
-            OWNERS[_option.number] = OWNERS.get(_option.number, frozenset()).union(_types.split())
 
-REFUSED: dict[int, frozenset[str]] = {75: frozenset({"RADIO", "DISH"})}  # heartbeat_ivl
+REFUSED = _types_by_option("refuses")
 """The types of sockets that refuse an option which all others have: names of types, by the option's number."""
 
 ALIASES: Final = {

@@ -1,7 +1,8 @@
-"""Two directives, which make tables from zmqcy's own: ``options`` that of options, ``constants`` that of an enum.
+"""Directives that make tables from zmqcy's own: of options, of the members of an enum, of socket types.
 
     .. options:: sockets      (or contexts)
     .. constants:: Event
+    .. types:: all          (or drafts)
 
 Defaults are read from the libzmq that zmqcy is built with.
 """
@@ -15,6 +16,7 @@ from sphinx.util.docutils import SphinxDirective
 import zmqcy
 from zmqcy import constants
 from zmqcy.options import ALIASES, CONTEXT_OPTIONS, OWNERS, SOCKET_OPTIONS
+from zmqcy.socket_types import SOCKET_TYPES
 
 TYPES = {"uint64": "int", "int64": "int", "fd": "int", "duration": "int, timedelta", "string": "str", "key": "Z85"}
 ACCESS = {"r": "read", "w": "set", "rw": "read, set"}
@@ -116,7 +118,27 @@ class Constants(SphinxDirective):
         return [target, table(head, seen, "constants")]
 
 
+class Types(SphinxDirective):
+    required_arguments = 1
+
+    def run(self):
+        rows = [
+            [
+                f"`{row.name}`",
+                row.text + (" Draft." if "draft" in row.traits and self.arguments[0] == "all" else ""),
+                ", ".join(f"`{name}`" for name in row.partners),
+                ", ".join(word for word in ("sends", "receives") if word in row.traits),
+                f"{row.parts or 'any'}",
+                "several" if "thread_safe" in row.traits else "one at a time",
+            ]
+            for row in SOCKET_TYPES
+            if "draft" in row.traits or self.arguments[0] == "all"
+        ]
+        return [table(["type", "what it is for", "talks to", "messages", "parts", "threads"], rows, "types")]
+
+
 def setup(app):
     app.add_directive("options", Options)
     app.add_directive("constants", Constants)
+    app.add_directive("types", Types)
     return {"parallel_read_safe": True, "version": zmqcy.__version__}

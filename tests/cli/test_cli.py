@@ -326,4 +326,4 @@ def test_progress_on_a_terminal_only(start):
 
 def test_completion():
     words = {"COMP_WORDS": "zmqcy recv p", "COMP_CWORD": "2", "_ZMQCY_COMPLETE": "bash_complete"}
-    assert cli(env={**os.environ, **words}).stdout.split() == [b"plain,pull", b"plain,pair"]
+    assert cli(env={**os.environ, **words}).stdout.split() == [b"plain,pair", b"plain,pull"]

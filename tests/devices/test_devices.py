@@ -830,7 +830,7 @@ def test_what_start_and_run_refuse(make, arguments, error, text, run_in):
         ({"front_options": {"rcvhwn": 1}}, ValueError, "front_options: there is no option 'rcvhwn'"),
         ({"front_options": 5}, TypeError, "front_options must be a dict, not int"),
         ({"front_options": {"subscribe": b""}}, ValueError, "a PULL socket does not subscribe"),
-        ({"capture": ANY, "capture_type": zmqcy.PULL}, ValueError, "capture_type must be one of PUB, PUSH"),
+        ({"capture": ANY, "capture_type": zmqcy.PULL}, ValueError, "capture_type must be one of PAIR, PUB, DEALER"),
         ({"capture_options": {}}, ValueError, "capture_options without capture"),
         ({"io_threads": "1"}, TypeError, "io_threads must be an int, not '1'"),
         ({"run_in": "fork"}, ValueError, "run_in must be 'thread' or 'process', not 'fork'"),

@@ -7,7 +7,7 @@ import pytest
 from paths import ROOT
 
 SIDE_BY_SIDE = [{"_socket"}, {"_poll"}, {"_proxy"}, {"_loop", "_operations", "_aio"}]
-TABLES = {"libzmq", "_system", "errors", "options", "stats", "_watcher"}
+TABLES = {"libzmq", "_system", "errors", "options", "socket_types", "stats", "_watcher"}
 
 
 def modules():

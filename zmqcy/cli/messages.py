@@ -12,10 +12,11 @@ import click
 import zmqcy
 from zmqcy.cli import formats, signals
 from zmqcy.cli.progress import counting
-from zmqcy.cli.sockets import Endpoint, Failure, hand_over, opened, within
+from zmqcy.cli.sockets import Endpoint, Failure, Type, hand_over, opened, subscribes, within
+from zmqcy.socket_types import types_with
 
-SENDING = ["push", "pub", "pair", "dealer", "router"]
-RECEIVING = ["pull", "sub", "pair", "dealer", "router"]
+SENDING = Type(types_with("sends", "offered"))
+RECEIVING = Type(types_with("receives", "offered"))
 BATCH = 256  # messages that are taken with one call
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -56,7 +57,7 @@ Examples:
   zmqcy send dealer '>tcp://127.0.0.1:5557' --file picture.png --timeout 2000
 """
 )
-@click.argument("kind", metavar="TYPE", type=click.Choice(SENDING, case_sensitive=False))
+@click.argument("kind", metavar="TYPE", type=SENDING)
 @endpoints_argument
 @bind_option
 @format_options
@@ -68,6 +69,7 @@ Examples:
 @timeout_option
 @click.option("--linger", metavar="MS", type=click.FloatRange(min=0), help="How long to wait at the end [--timeout].")
 @quiet_option
+@SENDING.describe
 def send(
     kind: str,
     endpoints: tuple[tuple[bool | None, str], ...],
@@ -84,9 +86,9 @@ def send(
     linger: float | None,
     quiet: bool,
 ) -> None:
-    """Send messages from stdin to sockets of TYPE: push, pub, pair, dealer or router.
+    """Send messages from stdin to sockets of TYPE: {types}.
 
-    pub and router bind, the others connect, unless --bind, --connect or a prefix says otherwise: @ENDPOINT binds and
+    {binding} bind, the others connect, unless --bind, --connect or a prefix says otherwise: @ENDPOINT binds and
     >ENDPOINT connects. For a router the first part of each message is the routing id of a peer; with --multipart, and
     several --message or --file, these are the parts of one message.
 
@@ -219,7 +221,7 @@ Examples:
   zmqcy recv pull 'tcp://127.0.0.1:*' --format raw --count 1 > picture.png
 """
 )
-@click.argument("kind", metavar="TYPE", type=click.Choice(RECEIVING, case_sensitive=False))
+@click.argument("kind", metavar="TYPE", type=RECEIVING)
 @endpoints_argument
 @bind_option
 @format_options
@@ -227,6 +229,7 @@ Examples:
 @count_option
 @timeout_option
 @quiet_option
+@RECEIVING.describe
 def recv(
     kind: str,
     endpoints: tuple[tuple[bool | None, str], ...],
@@ -239,9 +242,9 @@ def recv(
     timeout: float | None,
     quiet: bool,
 ) -> None:
-    """Write messages of sockets of TYPE to stdout: pull, sub, pair, dealer or router.
+    """Write messages of sockets of TYPE to stdout: {types}.
 
-    pull and router bind, the others connect, unless --bind, --connect or a prefix says otherwise: @ENDPOINT binds and
+    {binding} bind, the others connect, unless --bind, --connect or a prefix says otherwise: @ENDPOINT binds and
     >ENDPOINT connects. Without --multipart each part of a message is a line.
 
     `ready` and the endpoints on stderr mean that the socket is bound, or connecting. From then on a push, pair or
@@ -252,7 +255,7 @@ def recv(
     It ends after --count messages, when the reader of stdout goes, and with the exit code 1 when no message has come
     for --timeout. Ctrl-C and SIGTERM lose none that was taken.
     """
-    if topics and kind != "sub":
+    if topics and not subscribes(kind):
         raise click.UsageError("--subscribe is for sub")
     receive(kind, endpoints, bind, "json" if as_json else name, multipart, topics or ("",), count, timeout, quiet)
 

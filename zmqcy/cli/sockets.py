@@ -2,13 +2,15 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 import zmqcy
+from zmqcy.options import OWNERS
+from zmqcy.socket_types import in_words, types_with
 
-BINDING = {"pull", "pub", "xpub", "router", "rep"}  # what binds unless it is told to connect
+_F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class Endpoint(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
@@ -25,6 +27,24 @@ class Endpoint(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # gen
         if not (transport and mark and place):
             self.fail(f"{value!r} is no endpoint such as tcp://127.0.0.1:5555", param, ctx)
         return bind, address
+
+
+class Type(click.Choice):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.2 on
+    """The type of a socket: one of a few."""
+
+    def __init__(self, names: list[str]):
+        super().__init__([name.lower() for name in names], case_sensitive=False)
+
+    def describe(self, command: _F) -> _F:
+        """Fill in the help of a command, which has the types and those that bind as {types} and {binding}."""
+        binding = [name for name in self.choices if name.upper() in types_with("binds")]
+        command.__doc__ = (command.__doc__ or "").format(types=in_words(self.choices, "or"), binding=in_words(binding))
+        return command
+
+
+def subscribes(kind: str) -> bool:
+    """Tell whether sockets of a type, in small letters, have `subscribe`."""
+    return kind.upper() in OWNERS[zmqcy.SUBSCRIBE]
 
 
 class Failure(click.ClickException):
@@ -77,13 +97,13 @@ def opened(
         Options of the socket.
     """
     if bind is None:
-        bind = kind in BINDING
+        bind = kind.upper() in types_with("binds")
     where = " ".join(address for _, address in endpoints)
     context = zmqcy.Context()
     socket = None
     try:
         socket = context.socket(getattr(zmqcy, kind.upper()), **options)
-        for topic in topics if kind == "sub" else ():
+        for topic in topics if subscribes(kind) else ():
             socket.subscribe(topic)
         before(socket)
         names = [

@@ -11,11 +11,12 @@ from click.shell_completion import CompletionItem
 import zmqcy
 from zmqcy.cli import formats, signals
 from zmqcy.cli.messages import bind_option, endpoints_argument, quiet_option, ready, timeout_option
-from zmqcy.cli.sockets import Failure, key_pair, opened, within
+from zmqcy.cli.sockets import Failure, Type, key_pair, opened, subscribes, within
 from zmqcy.constants import Event
 from zmqcy.monitor import Monitor, SocketEvent
+from zmqcy.socket_types import SOCKET_TYPES
 
-TYPES = ["pair", "pub", "sub", "req", "rep", "dealer", "router", "pull", "push", "xpub", "xsub", "stream"]
+TYPES = Type([row.name for row in SOCKET_TYPES if "draft" not in row.traits])
 NAMES = {  # one bit each, and one that a monitor on its own reports
     event.name.lower(): event
     for event in Event
@@ -90,7 +91,7 @@ Examples:
   zmqcy watch req tcp://host:5556 --curve-server 'rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7'
 """
 )
-@click.argument("kind", metavar="TYPE", type=click.Choice(TYPES, case_sensitive=False))
+@click.argument("kind", metavar="TYPE", type=TYPES)
 @endpoints_argument
 @bind_option
 @click.option(
@@ -103,6 +104,7 @@ Examples:
 @click.option("--count", metavar="N", type=click.IntRange(min=1), help="End after N events.")
 @timeout_option
 @quiet_option
+@TYPES.describe
 def watch(
     kind: str,
     endpoints: tuple[tuple[bool | None, str], ...],
@@ -119,7 +121,7 @@ def watch(
     """Make a socket of TYPE, and write what happens to its connections, until Ctrl-C.
 
     A line has the time, the event, the endpoint, what its value means, and the address of the peer where it is known.
-    pull, pub, xpub, router and rep bind, the others connect, unless --bind, --connect or a prefix says otherwise:
+    {binding} bind, the others connect, unless --bind, --connect or a prefix says otherwise:
     @ENDPOINT binds and >ENDPOINT connects.
 
     The socket is a real one: a peer that shares its messages out may give it some, which nobody reads. It takes as
@@ -127,7 +129,7 @@ def watch(
 
     --timeout is for each event: the exit code is 1 when none has come.
     """
-    if topics and kind != "sub":
+    if topics and not subscribes(kind):
         raise click.UsageError("--subscribe is for sub")
     monitors: list[Monitor] = []
     where = ""

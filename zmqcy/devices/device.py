@@ -76,7 +76,7 @@ class Device:
     capture : str or sequence of str, optional
         Endpoints of a socket that gets a copy of every message; it holds the rest up where it is full.
     capture_type : SocketType, default PUB
-        PUB, PUSH, DEALER or PAIR.
+        PAIR, PUB, DEALER or PUSH.
     capture_options : dict, optional
         As `front_options`.
     run_in : {"thread", "process"}, default "thread"

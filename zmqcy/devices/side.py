@@ -2,19 +2,21 @@
 
 from typing import Any, NamedTuple
 
-from zmqcy.constants import DeviceType, SocketType
+from zmqcy.constants import DeviceType, SocketOption, SocketType
 from zmqcy.context import Context
 from zmqcy.devices.record import Record
 from zmqcy.errors import ZMQError
-from zmqcy.options import SOCKET_OPTIONS
+from zmqcy.options import OWNERS, SOCKET_OPTIONS
 from zmqcy.socket import Socket
+from zmqcy.socket_types import types_with
 
 KINDS = {
     DeviceType.STREAMER: (SocketType.PULL, SocketType.PUSH),
     DeviceType.FORWARDER: (SocketType.SUB, SocketType.PUB),
     DeviceType.QUEUE: (SocketType.ROUTER, SocketType.DEALER),
 }
-CAPTURES = (SocketType.PUB, SocketType.PUSH, SocketType.DEALER, SocketType.PAIR)
+CAPTURES = tuple(SocketType[name] for name in types_with("capture", "offered"))
+SUBSCRIBERS = OWNERS[SocketOption.SUBSCRIBE]
 
 # by name, with their kinds, or for `subscribe` one of our own; a new socket has nothing to unsubscribe
 OPTIONS: dict[str, str] = {option.name: option.kind for option in SOCKET_OPTIONS if "w" in option.access}
@@ -33,7 +35,7 @@ class Side(NamedTuple):
     def open(self, context: Context, record: Record | None) -> tuple[Socket, tuple[str, ...]]:
         """Return the socket, and its endpoints as they came out."""
         socket = None
-        topics = self.options.get("subscribe", b"" if self.type == SocketType.SUB else ())
+        topics = self.options.get("subscribe", b"" if self.type.name in SUBSCRIBERS else ())
         try:
             socket = context.socket(
                 self.type, **{name: value for name, value in self.options.items() if name != "subscribe"}
@@ -77,6 +79,6 @@ def to_side(name: str, kind: SocketType, endpoints: Any, options: Any) -> Side:
     for option in options or ():
         if option not in OPTIONS:
             raise ValueError(f"{options_place}: there is no option {option!r}")
-    if options and "subscribe" in options and kind != SocketType.SUB:
+    if options and "subscribe" in options and kind.name not in SUBSCRIBERS:
         raise ValueError(f"{options_place}: a {kind.name} socket does not subscribe")
     return Side(name, kind, tuple(endpoints), dict(options or {}))
