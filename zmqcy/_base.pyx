@@ -732,20 +732,23 @@ cdef class BaseSocket(SocketOptions):
         self.end_reading(None)
         if self.handle.state & CLOSED:
             return
-        if not self.handle.state & FORKED:  # the parent's is left to the parent
-            enter(self, "close")
-            if self._is_busy():
-                raise error(EBUSY, "close", self.handle.type, None, "another thread is in a call on this socket")
-            if linger is not None:
-                try:
-                    self.set_option(ZMQ_LINGER, linger, "setsockopt")
-                except errors.ContextTerminated:
-                    pass  # libzmq takes no option any more; the socket is closed all the same
+        if self.handle.state & FORKED:  # the parent's is left to the parent
+            self.handle.state |= CLOSED
+            return self._end_feed()
+        enter(self, "close")
+        if linger is not None:
+            try:
+                self.set_option(ZMQ_LINGER, linger, "setsockopt")
+            except errors.ContextTerminated:
+                pass  # libzmq takes no option any more; the socket is closed all the same
+        if self._is_busy():  # by now: to convert the linger may have run any code
+            raise error(EBUSY, "close", self.handle.type, None, "another thread is in a call on this socket")
+        if self.handle.names is not None:
+            self.handle.context.note_unbind(self.handle.names)
+        try:
             self.handle.close()
-            if self.handle.names is not None:
-                self.handle.context.note_unbind(self.handle.names)
-        self.handle.state |= CLOSED
-        self._end_feed()
+        finally:
+            self._end_feed()
 
     @property
     def context(self) -> Context | None:

@@ -207,7 +207,7 @@ cdef class Handle:
     cdef void unhold(self, zmq_msg_t *msg) noexcept
     cdef void check_messages(self) noexcept
     cdef void stop_monitor(self) noexcept
-    cdef void close(self) noexcept
+    cdef int close(self) except -1
     cdef void shut(self) noexcept
 
 

@@ -234,8 +234,9 @@ cdef class Handle:
         if reader is not NULL:
             <void> zmq_close(reader)
 
-    cdef void close(self) noexcept:
-        """Have those who use or watch the socket let go of it, and close it."""
+    cdef int close(self) except -1:
+        """Have those who use or watch the socket let go of it, and close it. What Ctrl-C raises comes after that."""
+        cdef object interruption = None
         self.state |= BUSY  # until it is closed: what follows may run any code
         self.withdraw()
         for user in self.living():
@@ -245,10 +246,15 @@ cdef class Handle:
                 except Exception as exception:
                     PyErr_SetObject(type(exception), exception)
                     PyErr_WriteUnraisable(user)
-        if delist(self):
+                except BaseException as exception:
+                    interruption = exception
+        if not self.state & FORKED and delist(self):
             self.shut()
         self.state |= CLOSED
         self.state &= ~BUSY
+        if interruption is not None:
+            raise interruption
+        return 0
 
     cdef void shut(self) noexcept:
         """Close the socket, which no list has any more."""

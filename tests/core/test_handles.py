@@ -3,6 +3,7 @@
 import contextlib
 import gc
 import os
+import sys
 import weakref
 
 import pytest
@@ -292,6 +293,103 @@ GOING = """
 
 def test_what_runs_while_a_shadow_goes_may_use_its_socket(run):
     done = run(GOING, env={"PYTHONMALLOC": "debug", "PYTHONFAULTHANDLER": "1"})
+    assert (done.stdout, done.stderr) == ("the end\n", "")
+
+
+# ---------------------------------------------------------------------------------------- what runs while it closes
+
+
+class Closing(zmqcy.Socket):
+    """Does something while its handle is being closed: once `act` is set."""
+
+    act = staticmethod(lambda: None)
+
+    def _leave(self):
+        self.act()
+
+
+def test_ctrl_c_while_a_socket_closes_comes_when_it_is_closed(ctx):
+    def interrupt():
+        raise KeyboardInterrupt
+
+    for where in range(2):
+        socket = Closing(ctx, zmqcy.PULL)
+        socket.act = interrupt
+        watcher = socket.watch()
+        with pytest.raises(KeyboardInterrupt):
+            (socket, zmqcy.Socket.shadow(socket))[where].close()
+        assert socket.closed
+        assert [event.name for event in watcher][-1] == "MONITOR_STOPPED"
+        watcher.close()
+        del socket, watcher
+        gc.collect()
+        assert ctx._open_sockets() == []
+
+
+def test_what_fails_while_a_socket_closes_is_shown_and_the_others_are_told(ctx, monkeypatch):
+    def fail():
+        raise ValueError("on purpose")
+
+    shown, told = [], []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: shown.append(str(unraisable.exc_value)))
+    first = Closing(ctx, zmqcy.PULL)
+    second = Closing.shadow(first)
+    first.act, second.act = lambda: told.append("first"), fail
+    first.close()
+    assert (shown, told) == (["on purpose"], ["first"])
+    check_closed(first)
+    check_closed(second)
+
+
+def test_who_is_asked_to_let_go_finds_the_handle_in_use(ctx):
+    first = Closing(ctx, zmqcy.PULL)
+    second = zmqcy.Socket.shadow(first)
+    found = []
+
+    def act():
+        shadow = zmqcy.Socket.shadow(second)
+        shadows.append(shadow)
+        for use in (*USES.values(), lambda socket: socket.close(), zmqcy.Poller().register):
+            for socket in (first, second, shadow):
+                try:
+                    use(socket)
+                except zmqcy.SocketInUse:
+                    continue
+                found.append(use)
+
+    shadows = []
+    first.act = act
+    second.close()
+    assert found == []
+    for each in (first, second, *shadows):
+        check_closed(each)
+
+
+def test_a_fork_while_a_socket_closes_leaves_it_to_the_parent(run):
+    done = run("""
+        import os, warnings
+        import zmqcy
+
+        warnings.simplefilter("ignore", DeprecationWarning)
+
+        class Closing(zmqcy.Socket):
+            child = None
+
+            def _leave(self):
+                Closing.child = os.fork()
+
+        with zmqcy.Context() as ctx:
+            for make in (Closing, lambda *arguments: Closing.shadow(zmqcy.Socket(*arguments))):
+                socket = make(ctx, zmqcy.PULL)
+                address = socket.underlying
+                socket.close()
+                if Closing.child == 0:
+                    del socket
+                    zmqcy.Socket.shadow(address).linger  # where it was closed, there is no socket
+                    os._exit(0)
+                assert os.waitpid(Closing.child, 0)[1] == 0
+        print("the end")
+    """)
     assert (done.stdout, done.stderr) == ("the end\n", "")
 
 
