@@ -842,7 +842,10 @@ cdef class QueuedSocket(BaseSocket):
         """Read the events for those who wait. Return whether there is somebody to go on."""
         cdef int number
         events[0] = 0
-        if self.idle() or self.handle.state & (CLOSED | FORKED):
+        if self.idle() or self.handle.state & FORKED:
+            return False
+        if self.handle.state & CLOSED:  # while it was closed somebody began to wait behind another one
+            self._let_go()
             return False
         turns[0] += 1
         if self.handle.state & BUSY or turns[0] > TURNS:  # another thread is in it; others are to have their turn

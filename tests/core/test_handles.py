@@ -393,6 +393,41 @@ def test_a_fork_while_a_socket_closes_leaves_it_to_the_parent(run):
     assert (done.stdout, done.stderr) == ("the end\n", "")
 
 
+def test_what_waits_behind_another_one_while_a_socket_closes_ends_too(run):
+    """Its turn never came to find out that the socket is closed."""
+    done = run("""
+        import asyncio
+        import zmqcy, zmqcy.asyncio
+
+        class Closing(zmqcy.Socket):
+            def _leave(self):
+                for _ in range(2000):  # until the loop is to turn before the next operation
+                    operation = shadow.recv()
+                    if not operation.done():
+                        break
+                    operation.exception()
+                operation.__await__()  # for somebody who does not go on yet
+                waiting.extend([operation, shadow.recv()])
+
+        async def main():
+            global shadow, waiting
+            waiting = []
+            context = zmqcy.asyncio.Context()
+            socket = Closing(context, zmqcy.PULL)
+            shadow = zmqcy.asyncio.Socket.shadow(socket)
+            await shadow.poll(0)
+            socket.close()
+            await asyncio.sleep(0.01)
+            waiting[0].cancel()
+            await asyncio.wait(waiting[1:], timeout=5)
+            print(type(waiting[1].exception()).__name__, waiting[1].exception())
+            await context.aclose()
+
+        asyncio.run(main())
+    """)
+    assert (done.stdout, done.stderr) == ("ZMQError recv (PULL): the socket was closed\n", "")
+
+
 # ------------------------------------------------------------------------------------------------ the end of a context
 
 
