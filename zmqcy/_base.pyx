@@ -243,8 +243,6 @@ cdef class BaseSocket(SocketOptions):
         cdef void *socket = NULL
         cdef Handle handle
         cdef bint known = False
-        if self.handle.socket is not NULL:
-            raise RuntimeError("Socket: already initialised")
         if isinstance(address, BaseSocket):
             handle = (<BaseSocket> address).handle
         else:
@@ -258,6 +256,8 @@ cdef class BaseSocket(SocketOptions):
                 raise error(ENOTSOCK, "shadow", NO_TYPE, hex(address), "the socket is closed")
             if not known and is_foreign(socket, <void *> zmq_getsockopt):
                 raise error(ENOTSOCK, "shadow", NO_TYPE, hex(address), "the socket was made by another libzmq")
+        if self.handle.socket is not NULL:
+            raise RuntimeError("Socket: already initialised")
         if handle is not None:
             if handle.state & (CLOSED | FORKED):
                 enter_slowly(handle, "shadow")

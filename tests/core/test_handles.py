@@ -428,6 +428,37 @@ def test_what_waits_behind_another_one_while_a_socket_closes_ends_too(run):
     assert (done.stdout, done.stderr) == ("ZMQError recv (PULL): the socket was closed\n", "")
 
 
+# ---------------------------------------------------------------------------------------------- initialised twice
+
+
+class Late(zmqcy.Socket):
+    """Is initialised by `zmqcy.Socket.__init__`, later."""
+
+    def __init__(self):
+        pass
+
+
+def test_a_socket_that_becomes_another_while_it_becomes_a_shadow_is_refused(ctx):
+    other = ctx.socket(zmqcy.PULL)
+    late = Late()
+
+    class Address:
+        @property
+        def underlying(self):
+            zmqcy.Socket.__init__(late, ctx, zmqcy.PUSH)
+            return other.underlying
+
+    with pytest.raises(RuntimeError, match="already initialised"):
+        late._adopt(Address())
+    assert late.socket_type == zmqcy.PUSH
+    for each in (zmqcy.Socket.shadow(late), late, other):
+        with pytest.raises(RuntimeError, match="already initialised"):
+            each._adopt(other)
+        with pytest.raises(RuntimeError, match="already initialised"):
+            zmqcy.Socket.__init__(each, ctx, zmqcy.PULL)
+        each.close()
+
+
 # ------------------------------------------------------------------------------------------------ the end of a context
 
 
