@@ -14,6 +14,7 @@ from waits import until
 import zmqcy
 import zmqcy.asyncio
 from zmqcy.compat import core as compat
+from zmqcy.monitor import recv_monitor_message
 
 LIMIT = 10  # seconds
 
@@ -457,6 +458,27 @@ def test_a_socket_that_becomes_another_while_it_becomes_a_shadow_is_refused(ctx)
         with pytest.raises(RuntimeError, match="already initialised"):
             zmqcy.Socket.__init__(each, ctx, zmqcy.PULL)
         each.close()
+
+
+# ---------------------------------------------------------------------------------------------------- its monitor
+
+
+@rows("how", ["the reader goes", "the reader leaves", "the reader outlives it"])
+def test_a_monitor_ends_whose_socket_has_gone_before_its_shadow(ctx, thread, how):
+    pull = ctx.socket(zmqcy.PULL)
+    shadow = zmqcy.Socket.shadow(pull)
+    reader = pull.get_monitor_socket()
+    del pull
+    gc.collect()
+    if how == "the reader goes":
+        reader.close()
+    elif how == "the reader leaves":
+        reader.disconnect(reader.last_endpoint)
+    assert (shadow._feed is None) == (how != "the reader outlives it")
+    thread(shadow.bind, "tcp://127.0.0.1:*")()  # libzmq writes, and would wait for a reader
+    if how == "the reader outlives it":
+        assert recv_monitor_message(reader)["event"] == zmqcy.Event.LISTENING
+    shadow.close()
 
 
 # ------------------------------------------------------------------------------------------------ the end of a context
