@@ -3,8 +3,8 @@
 from libc.stdint cimport int64_t
 
 from zmqcy._context cimport Context
-from zmqcy._handle cimport Handle, Signaler, User, Watch, enter_handle
-from zmqcy._options cimport SocketOptions
+from zmqcy._handle cimport Handle, Signaler, User, Watch
+from zmqcy._options cimport SocketOptions, enter
 
 
 cdef class BaseSocket(SocketOptions):
@@ -41,7 +41,3 @@ cdef enum:
 
 cdef str long_group(str what)
 cdef int open_signaler(Signaler *signaler, Handle handle, str call) except -1
-
-
-cdef inline int enter(BaseSocket socket, str call) except -1:
-    return enter_handle(socket.handle, call)

@@ -2,12 +2,12 @@
 # and 0 instead of a number, say with QUIET and PROBE that it would wait.
 
 from zmqcy._base cimport BaseSocket, enter
-from zmqcy._handle cimport HELD, Handle, Signaler, count
-from zmqcy._message cimport Frame, MessageTracker, new_frame
+from zmqcy._handle cimport HELD, Handle, Signaler, Stats, count
+from zmqcy._message cimport Frame, MessageTracker, new_frame, take
 from zmqcy._system cimport nsec, pollfd
 from zmqcy.libzmq cimport (
-    ZMQ_DONTWAIT, ZMQ_SNDMORE, zmq_errno as last_errno, zmq_msg_init, zmq_msg_more, zmq_msg_recv, zmq_msg_size,
-    zmq_msg_t, zmq_send)
+    ZMQ_DONTWAIT, ZMQ_SNDMORE, zmq_errno as last_errno, zmq_msg_close, zmq_msg_init, zmq_msg_more, zmq_msg_recv,
+    zmq_msg_size, zmq_msg_t, zmq_send)
 
 
 cdef enum:
@@ -31,6 +31,8 @@ cdef struct Batch:
     Py_ssize_t count       # of parts
     Py_ssize_t following   # the first part that has not been sent
     Py_ssize_t sent        # messages, or runs of parts that go together
+    Py_ssize_t counted     # of them, by the counters of the socket
+    size_t size            # bytes of the others that were sent
     int more               # ZMQ_SNDMORE: the last one goes on after these parts; 0 otherwise
 
 
@@ -90,7 +92,7 @@ cdef int carry_out(
 cdef object put_tracked(
     BaseSocket socket, object message, int flags, object copy, object track, object timeout, str call)
 cdef object put_many(BaseSocket socket, object messages, bint nested, object flags, object timeout, str call)
-cdef object keep(BaseSocket socket, zmq_msg_t *msg, str call)
+cdef object keep_waiting(BaseSocket socket, zmq_msg_t *msg, str call)
 
 
 cdef inline bint put_quickly(BaseSocket socket, const char *data, size_t size, int flags) noexcept:
@@ -100,17 +102,21 @@ cdef inline bint put_quickly(BaseSocket socket, const char *data, size_t size, i
     if zmq_send(socket.handle.socket, data, size, flags & ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0:
         find_full(socket.handle, flags & ZMQ_SNDMORE)
         return False
+    cdef Stats *stats = &socket.handle.stats
+    cdef int exclusive = socket.handle.exclusive
     socket.handle.asked = True
     socket.handle.begun = flags & ZMQ_SNDMORE
-    count(socket.handle.exclusive, &socket.handle.stats.bytes_sent, size)
-    count(socket.handle.exclusive, &socket.handle.stats.messages_sent, not flags & ZMQ_SNDMORE)
+    count(exclusive, &stats.bytes_sent, size)
+    count(exclusive, &stats.messages_sent, not flags & ZMQ_SNDMORE)
     return True
 
 
 cdef inline void count_in(BaseSocket socket, size_t size, bint more) noexcept:
-    count(socket.handle.exclusive, &socket.handle.stats.bytes_received, size)
-    count(socket.handle.exclusive, &socket.handle.stats.messages_received, not more)
+    cdef Stats *stats = &socket.handle.stats
+    cdef int exclusive = socket.handle.exclusive
     socket.handle.more = more
+    count(exclusive, &stats.bytes_received, size)
+    count(exclusive, &stats.messages_received, not more)
 
 
 cdef inline int get(BaseSocket socket, zmq_msg_t *msg, int flags, object timeout, str call) except -1:
@@ -127,6 +133,17 @@ cdef inline int get(BaseSocket socket, zmq_msg_t *msg, int flags, object timeout
         socket.handle.asked = socket.handle.answers_soon = False
         return 1
     return complete(socket, NULL, msg, flags, timeout, call, last_errno())
+
+
+cdef inline object keep(BaseSocket socket, zmq_msg_t *msg, str call):
+    # Make bytes of a part that was received, and close it; where there is no memory, it waits.
+    cdef size_t size = zmq_msg_size(msg)
+    data = take(msg, size)
+    if data is None:
+        return keep_waiting(socket, msg, call)
+    count_in(socket, size, zmq_msg_more(msg))
+    <void> zmq_msg_close(msg)
+    return data
 
 
 cdef inline object fetch(BaseSocket socket, int flags, object copy, object timeout, str call):

@@ -229,10 +229,16 @@ cdef int transmit(Handle handle, Batch *batch, Signaler *signaler, nsec deadline
 
     `waiting`: the first one has found no room, and nobody has been in the socket since.
     """
+    cdef int number = send_all(handle, batch, signaler, deadline, waiting)
+    count_out(handle, batch)
+    return number
+
+
+cdef int send_all(Handle handle, Batch *batch, Signaler *signaler, nsec deadline, bint waiting) noexcept nogil:
+    """Do what `transmit` does, but for the last count."""
     cdef nsec limit = 0
     cdef Part *parts
     cdef Py_ssize_t i, length
-    cdef uint64_t size
     cdef int number
     while batch.following < batch.count:
         if batch.sent % 16 == 15:
@@ -241,6 +247,7 @@ cdef int transmit(Handle handle, Batch *batch, Signaler *signaler, nsec deadline
             elif now() > limit:  # a long one looks for signals though it need not wait
                 return EINTR
         if waiting:
+            count_out(handle, batch)
             number = wait_on(handle, signaler, ZMQ_POLLOUT, deadline)
             if number:
                 return number
@@ -256,15 +263,21 @@ cdef int transmit(Handle handle, Batch *batch, Signaler *signaler, nsec deadline
             continue
         if number:
             return number
-        size = 0
         for i in range(length):
-            size += parts[i].size
+            batch.size += parts[i].size
         batch.following += length
         batch.sent += 1
-        handle.asked = True
-        count(handle.exclusive, &handle.stats.bytes_sent, size)
-        count(handle.exclusive, &handle.stats.messages_sent, not batch.more)
     return 0
+
+
+cdef void count_out(Handle handle, Batch *batch) noexcept nogil:
+    """Count what went since the last time."""
+    if batch.sent != batch.counted:
+        handle.asked = True
+        count(handle.exclusive, &handle.stats.bytes_sent, batch.size)
+        count(handle.exclusive, &handle.stats.messages_sent, 0 if batch.more else batch.sent - batch.counted)
+        batch.counted = batch.sent
+        batch.size = 0
 
 
 cdef int receive(Handle handle, zmq_msg_t *msg, Signaler *signaler, nsec deadline, bint waiting) noexcept nogil:
@@ -366,7 +379,7 @@ cdef Py_ssize_t put_parts(
     has `sent`, if there may be several.
     """
     cdef Part[FEW] few
-    cdef Batch batch = Batch(NULL, 0, 0, 0, flags & ZMQ_SNDMORE)
+    cdef Batch batch = Batch(NULL, 0, 0, 0, 0, 0, flags & ZMQ_SNDMORE)
     cdef int number
     batch.parts = few
     collect()  # which may run any code
@@ -404,7 +417,7 @@ cdef Py_ssize_t put_part(
         str call) except -1:
     """Send one part, as `put_parts` does."""
     cdef Part part
-    cdef Batch batch = Batch(&part, 0, 0, 0, flags & ZMQ_SNDMORE)
+    cdef Batch batch = Batch(&part, 0, 0, 0, 0, 0, flags & ZMQ_SNDMORE)
     cdef int number
     if socket.handle.checked or not socket.handle.exclusive:
         return put_parts(socket, [data], None, flags, copy, tracker, timeout, call)
@@ -536,7 +549,7 @@ cdef int load(
     return 0
 
 
-cdef int load_part(
+cdef inline int load_part(
         BaseSocket socket, Part *part, object data, object copy, MessageTracker tracker, str call) except -1:
     """Describe a part: it is copied when it is sent, or is a message already."""
     cdef bint lent, chosen = copy is not None, copied = chosen and copy
@@ -742,16 +755,11 @@ cdef object to_target(object buffer, str call, object place):
     return view
 
 
-cdef object keep(BaseSocket socket, zmq_msg_t *msg, str call):
-    """Make bytes of a part that was received, and close it; where there is no memory, it waits."""
+cdef object keep_waiting(BaseSocket socket, zmq_msg_t *msg, str call):
+    """Hold a part for which there is no memory, and raise."""
     cdef size_t size = zmq_msg_size(msg)
-    data = take(msg, size)
-    if data is None:
-        socket.handle.hold(msg, 1)
-        raise MemoryError(f"{call}: no memory for {size} bytes; the message waits")
-    count_in(socket, size, zmq_msg_more(msg))
-    <void> zmq_msg_close(msg)
-    return data
+    socket.handle.hold(msg, 1)
+    raise MemoryError(f"{call}: no memory for {size} bytes; the message waits")
 
 
 cdef object fetch_into(BaseSocket socket, object target, size_t room, int flags, object timeout, str call):
@@ -845,11 +853,11 @@ cdef int catch_held(BaseSocket socket, Catch *haul) noexcept:
 
 cdef bint unpack(BaseSocket socket, Catch *haul, list result, bint nested, bint framed, str call) except -1:
     """Add what was caught to a list. Return whether that was all; where memory ends, the rest waits."""
-    cdef Py_ssize_t i, first = 0, made = len(result)
-    cdef size_t size
-    cdef uint64_t total = 0
+    cdef Py_ssize_t i, first = 0, made = len(result), messages = 0
+    cdef size_t size, size_of_message = 0, size_of_all = 0
     cdef list message = result
     cdef object item
+    cdef bint fits = True
     try:
         for i in range(haul.count):
             if nested and i == first:
@@ -859,7 +867,7 @@ cdef bint unpack(BaseSocket socket, Catch *haul, list result, bint nested, bint 
             if item is None:
                 raise MemoryError(f"{call}: no memory for {size} bytes; the message waits")
             message.append(item)
-            total += size
+            size_of_message += size
             if haul.parted and i + 1 < haul.count and zmq_msg_more(&haul.parts[i]):
                 continue
             if nested:
@@ -871,18 +879,23 @@ cdef bint unpack(BaseSocket socket, Catch *haul, list result, bint nested, bint 
                 else:
                     <void> zmq_msg_close(&haul.parts[first])
                 first += 1
-            count_in(socket, total, False)
-            total = 0
+            messages += 1
+            size_of_all += size_of_message
+            size_of_message = 0
             made = len(result)
     except MemoryError:
         del result[made:]
         socket.handle.hold(&haul.parts[first], haul.count - first)
-        haul.count = 0
+        fits = False
         if not result:
             raise
-        return False
-    haul.count = 0
-    return True
+    finally:
+        count(socket.handle.exclusive, &socket.handle.stats.bytes_received, size_of_all)
+        count(socket.handle.exclusive, &socket.handle.stats.messages_received, messages)
+        if messages:
+            socket.handle.more = False
+        haul.count = 0
+    return fits
 
 
 cdef list to_targets(object buffers, str call):

@@ -245,13 +245,6 @@ cdef inline int events_of(void *socket, int *events) noexcept nogil:
 cdef int enter_slowly(Handle handle, str call) except -1
 
 
-cdef inline int enter_handle(Handle handle, str call) except -1:
-    # The one check before each call: not closed, not in another thread's hands, not inherited by fork.
-    if handle.state & (BUSY | CLOSED | FORKED | WATCHED):
-        return enter_slowly(handle, call)
-    return 0
-
-
 cdef PyObject *reference_to(object owner) except? NULL
 cdef Handle handle_with(void *socket, bint *known)
 cdef int make_signaler(Signaler *signaler, void *socket) noexcept nogil

@@ -1,5 +1,6 @@
 # The gate, arguments and times, for the other extension modules.
 
+from cpython.long cimport PyLong_AsLongAndOverflow
 from libc.limits cimport INT_MAX, INT_MIN
 
 from zmqcy._system cimport nsec
@@ -42,6 +43,17 @@ cdef bytes c_string(object text, str call, str name)
 cdef object to_buffer(object data, str call, object place)
 cdef int set_attribute(object owner, object name, object value) except -1
 cdef object unknown_attribute(object owner, str name)
+
+
+cdef inline bint fits(object value, int *number, int low=INT_MIN, int high=INT_MAX) except -1:
+    # Convert an int between two bounds. Return whether it is one.
+    cdef int overflow = 0
+    cdef long found
+    if type(value) is not int:
+        return False
+    found = PyLong_AsLongAndOverflow(value, &overflow)
+    number[0] = <int> found
+    return overflow == 0 and low <= found <= high
 
 
 cdef inline int to_flags(object flags, str call) except -1:

@@ -71,6 +71,9 @@ cdef object to_integer(object value, str call, str name, object low, object high
 
 
 cdef int to_int(object value, str call, str name, int low=INT_MIN, int high=INT_MAX) except? -1:
+    cdef int number
+    if fits(value, &number, low, high):
+        return number
     return to_integer(value, call, name, low, high)
 
 

@@ -1,6 +1,6 @@
 # The C side of options.
 
-from zmqcy._handle cimport ContextHandle, Ending, Handle
+from zmqcy._handle cimport BUSY, CLOSED, FORKED, WATCHED, ContextHandle, Ending, Handle, enter_slowly
 
 cdef enum:
     LONGEST_VALUE = 4096    # bytes of the longest value that is read
@@ -33,6 +33,13 @@ cdef class Property:
     cdef str describe(self)
     cdef int unreadable(self) except -1
     cdef int unwritable(self) except -1
+
+
+cdef inline int enter(SocketOptions socket, str call) except -1:
+    # The one check before each call: not closed, not in another thread's hands, not inherited by fork.
+    if socket.handle.state & (BUSY | CLOSED | FORKED | WATCHED):
+        return enter_slowly(socket.handle, call)
+    return 0
 
 
 cdef bytes whole_endpoint(bytes endpoint)

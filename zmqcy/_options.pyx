@@ -8,12 +8,11 @@ from cython cimport critical_section, no_gc_clear
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_CheckBuffer, PyObject_GetBuffer
 from libc cimport errno
 from libc.errno cimport EINVAL
-from libc.limits cimport INT_MAX, INT_MIN
 from libc.stdint cimport int64_t, uint64_t
 
-from zmqcy._handle cimport HELD, ContextHandle, Ending, Handle, enter_handle, events_of
+from zmqcy._handle cimport HELD, ContextHandle, Ending, Handle, events_of
 from zmqcy._library cimport (
-    NO_TYPE, check, error, interrupted, round_up, to_int, to_integer, to_milliseconds)
+    NO_TYPE, check, error, fits, interrupted, round_up, to_int, to_integer, to_milliseconds)
 from zmqcy._system cimport drain, highest_priority, is_policy, most_descriptors, most_processors
 from zmqcy.libzmq cimport (
     ENOTSUP, ZMQ_DISH, ZMQ_EVENTS, ZMQ_FD, ZMQ_IO_THREADS, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS,
@@ -92,12 +91,12 @@ cdef class SocketOptions:
         """Return what can be done now: ZMQ_EVENTS, and POLLIN for a message that waits here."""
         cdef int events = 0
         cdef int number
-        enter_handle(self.handle, call)
+        enter(self, call)
         while True:
             number = events_of(self.handle.socket, &events)
             if not interrupted(number):
                 break
-            enter_handle(self.handle, call)
+            enter(self, call)
         if number:
             raise error(number, call, self.handle.type)
         return events | ZMQ_POLLIN if self.handle.state & HELD else events
@@ -165,11 +164,10 @@ cdef class SocketOptions:
         cdef char kind = kinds[number] if 0 <= number < MOST_OPTIONS else 0
         cdef char[LONGEST_VALUE] text
         cdef int value = 0
-        self.handle.exposed |= number == ZMQ_FD
         cdef int64_t int64 = 0
         cdef uint64_t uint64 = 0
         cdef size_t size
-        enter_handle(self.handle, call)
+        enter(self, call)
         if kind == c'y' or kind == c's':
             size = sizeof(text)
             self.check_option(zmq_getsockopt(self.handle.socket, number, text, &size), call, number)
@@ -196,6 +194,8 @@ cdef class SocketOptions:
             return self.current_events(call)
         if number == ZMQ_RCVMORE and (self.handle.state & HELD or not self.handle.elsewhere):
             return self.handle.more
+        if number == ZMQ_FD:
+            self.handle.exposed = True
         size = sizeof(value)
         if zmq_getsockopt(self.handle.socket, number, &value, &size) >= 0:
             return value
@@ -221,7 +221,7 @@ cdef class SocketOptions:
             kind = c'i' if isinstance(value, int) else c'y'
         if kind == c'y' or kind == c's' or kind == c'k':
             if value is None and kind == c's':
-                enter_handle(self.handle, call)
+                enter(self, call)
                 return self.check_set(zmq_setsockopt(self.handle.socket, number, NULL, 0), call, number, value)
             if kind != c'y' and isinstance(value, str):
                 value = value.encode()
@@ -232,7 +232,7 @@ cdef class SocketOptions:
                 raise ValueError(f"{call}: {option_name(number)} has a NUL character: {shown(number, value)}")
             PyObject_GetBuffer(value, &view, PyBUF_SIMPLE)
             try:
-                enter_handle(self.handle, call)
+                enter(self, call)
                 rc = zmq_setsockopt(self.handle.socket, number, view.buf, view.len)
                 if rc >= 0:
                     return rc
@@ -243,11 +243,11 @@ cdef class SocketOptions:
             raise exception
         if kind == c'l':
             int64 = to_integer(value, call, option_name(number), -(1 << 63), (1 << 63) - 1)
-            enter_handle(self.handle, call)
+            enter(self, call)
             rc = zmq_setsockopt(self.handle.socket, number, &int64, sizeof(int64))
         elif kind == c'u':
             uint64 = to_integer(value, call, option_name(number), 0, (1 << 64) - 1)
-            enter_handle(self.handle, call)
+            enter(self, call)
             rc = zmq_setsockopt(self.handle.socket, number, &uint64, sizeof(uint64))
         else:
             if type(value) is int:
@@ -256,11 +256,9 @@ cdef class SocketOptions:
                 raise TypeError(f"{call}: {option_name(number)} must be an int, not {shown(number, value)}")
             elif kind == c'd':
                 value = round_up(to_milliseconds(value, f"{call} {option_name(number)}"))
-            if type(value) is int and INT_MIN <= value <= INT_MAX:
-                setting = value
-            else:
+            if not fits(value, &setting):
                 setting = to_int(value, call, option_name(number))
-            enter_handle(self.handle, call)
+            enter(self, call)
             if number == ZMQ_HEARTBEAT_IVL and setting > 0 and self.handle.type in (ZMQ_RADIO, ZMQ_DISH):
                 why = "libzmq's heartbeats end the connections of RADIO and DISH: set tcp_keepalive instead"
                 raise error(ENOTSUP, call, self.handle.type, f"{option_name(number)}={shown(number, value)}", why)

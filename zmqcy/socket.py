@@ -84,7 +84,7 @@ class Endpoint:
         return f"<Endpoint {self.endpoint} of {self._socket!r}>"
 
 
-class BaseSocket(Mechanisms, _base.BaseSocket):
+class BaseSocket(_base.BaseSocket, Mechanisms):
     __doc__ = _base.BaseSocket.__doc__
     __slots__ = ()
     if TYPE_CHECKING:
