@@ -380,7 +380,7 @@ cdef class BaseSocket(SocketOptions):
                 else:
                     number = 0 if function(self.handle.socket, address) >= 0 else last_errno()
                 come_out(self.handle)
-            self.handle.state &= ~BUSY
+            self.handle.state &= ~self.handle.exclusive
             if not interrupted(number):
                 break
         if number:

@@ -20,7 +20,7 @@ from libc.string cimport memcpy
 
 from zmqcy._base cimport MOST_OF_DATAGRAM_GROUP, BaseSocket, enter, long_group
 from zmqcy._handle cimport (
-    BUSY, CLOSED, HELD, Handle, Signaler, come_out, count, events_of, go_inside, make_signaler)
+    CLOSED, HELD, Handle, Signaler, come_out, count, events_of, go_inside, make_signaler)
 from zmqcy._library cimport (
     EXPIRED, FOREVER, SIGNAL_CHECK, check, deadline_after, error, interrupted, remaining, slice_of, to_flags, type_name)
 from zmqcy._message cimport (
@@ -640,7 +640,7 @@ cdef int carry_out(
         if signaler.poller is not NULL:
             <void> zmq_poller_destroy(&signaler.poller)
         come_out(handle)
-    handle.state &= ~BUSY
+    handle.state &= ~handle.exclusive
     return number
 
 
@@ -836,7 +836,7 @@ cdef list gather(
             if socket.handle.state & CLOSED:  # by another thread, which may be in a thread-safe type
                 return result
     finally:
-        socket.handle.state &= ~BUSY
+        socket.handle.state &= ~socket.handle.exclusive
         if haul.grown:
             give_back_room(&haul)
 

@@ -221,7 +221,8 @@ cdef inline void count(int exclusive, uint64_t *place, uint64_t more) noexcept n
 
 cdef inline void go_inside(Handle handle) noexcept:
     # Take note that a thread is about to let go of the GIL in a call on the socket. Then come `come_out`, in the end
-    # without the GIL, and that BUSY is taken away, with it.
+    # without the GIL, and that `exclusive` is taken away, with it: BUSY of a thread-safe type is another thread's that
+    # closes it.
     handle.state |= handle.exclusive
     add(&handle.inside, 1)
 

@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import datetime
 import itertools
 import os
 import platform
@@ -19,6 +20,7 @@ import warnings
 import pytest
 from paths import ROOT
 from rows import rows
+from waits import until
 
 import zmqcy
 import zmqcy.asyncio
@@ -1112,6 +1114,57 @@ def test_shadows(near):
         shadow.recv(timeout=10)
     with pytest.raises(zmqcy.NotSupported, match="a shadow of a thread-safe socket has no descriptor"):
         shadow.fileno()
+
+
+@with_drafts
+def test_a_thread_that_comes_while_the_linger_is_converted_keeps_the_socket_open(near, thread):
+    server, client = near(zmqcy.SERVER, zmqcy.CLIENT)
+    outcomes = []
+
+    class Linger(datetime.timedelta):
+        def total_seconds(self):
+            outcomes.append(thread(server.recv))
+            until(server._is_busy)
+            return 0.0
+
+    with pytest.raises(zmqcy.SocketInUse, match=r"^close \(SERVER\): another thread is in a call"):
+        server.close(Linger())
+    client.send(b"unharmed")
+    assert outcomes[0]() == b"unharmed"
+
+
+@with_drafts
+def test_a_receive_that_ends_lets_nobody_into_a_socket_that_closes(ctx, thread):
+    """The call of another thread has left libzmq, and copies a large message, when the close begins."""
+    closing, received = threading.Event(), threading.Event()
+
+    class Closing(zmqcy.Socket):
+        def _leave(self):
+            closing.set()
+            received.wait(10)
+
+    def close():
+        until(lambda: not server.events & zmqcy.POLLIN)
+        server.close()
+
+    for _ in range(20):
+        closing.clear()
+        received.clear()
+        server, client = Closing(ctx, zmqcy.SERVER), ctx.socket(zmqcy.CLIENT, linger=0)
+        server.bind("inproc://closing")
+        client.connect("inproc://closing")
+        client.send(bytes(1 << 24))
+        closed = thread(close)
+        assert len(server.recv_many()[0]) == 1 << 24
+        if met := closing.is_set():
+            with pytest.raises(zmqcy.SocketInUse):
+                server.recv(timeout=10)
+        received.set()
+        assert closed() is None
+        client.close()
+        if met:
+            return
+    pytest.fail("the close never came while the message was copied")
 
 
 @with_drafts
