@@ -921,8 +921,8 @@ cdef list fetch_multipart_into(BaseSocket socket, list targets, int flags, objec
     if detail:
         hold_frames(socket, frames)
         socket.handle.more = more
-        socket.handle.stats.messages_received -= 1
-        socket.handle.stats.bytes_received -= <uint64_t> sum(sizes)
+        count(socket.handle.exclusive, &socket.handle.stats.messages_received, <uint64_t> -1)
+        count(socket.handle.exclusive, &socket.handle.stats.bytes_received, -<uint64_t> sum(sizes))
         raise error(EMSGSIZE, call, socket.handle.type, detail)
     for i in range(len(frames)):
         copy_bytes(PyMemoryView_GET_BUFFER(targets[i]).buf, zmq_msg_data(&(<Frame> frames[i]).msg), sizes[i])

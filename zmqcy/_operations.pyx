@@ -27,7 +27,8 @@ from zmqcy._core cimport (
     ONE_EACH, PROBE, deadline_of, fetch, fetch_into, fetch_multipart_into, gather, put_parts, to_messages,
     would_block)
 from zmqcy._handle cimport (
-    BUSY, CLOSED, FORKED, HELD, WATCHED, alive, events_of, insert, lock_lists, reference_to, remove, unlock_lists)
+    BUSY, CLOSED, FORKED, HELD, WATCHED, alive, count, events_of, insert, lock_lists, reference_to, remove,
+    unlock_lists)
 from zmqcy._library cimport EXPIRED, FOREVER, deadline_after, error, interrupted, to_flags
 from zmqcy._loop cimport (
     PYGEN_NEXT, PYGEN_RETURN, Done, Loop, call_soon, current_loop, define_future, event_loop, finished, loop_of)
@@ -248,7 +249,7 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
             self.seconds = max(0, deadline - now()) / 1e9
             if self.loop is not None:
                 self.timer = self.loop.loop.call_later(self.seconds, _expire, weakref.ref(self))
-        socket.handle.stats.waits += 1
+        count(socket.handle.exclusive, &socket.handle.stats.waits, 1)
         socket.start_watching()
         self.hopeful = socket.handle.asked and type(self) is not Send
         if self.hopeful and socket.handle.eager:
@@ -466,7 +467,7 @@ cdef class Send(Operation):
     """
 
     cdef bint attempt(self) except -1:
-        cdef Py_ssize_t count, sent = put_parts(
+        cdef Py_ssize_t gone, sent = put_parts(
             self.socket, self.parts, self.ends, self.flags | ZMQ_DONTWAIT | PROBE, self.copy, self.tracker, None,
             self.call)
         if sent == 0:
@@ -477,11 +478,11 @@ cdef class Send(Operation):
                 self.tracker.seal()
             self.value = self.tracker
             return True
-        count = sent if self.ends is ONE_EACH else sum(self.ends[:sent])
-        if count == len(self.parts):
+        gone = sent if self.ends is ONE_EACH else sum(self.ends[:sent])
+        if gone == len(self.parts):
             self.value = self.sent
             return True
-        del self.parts[:count]
+        del self.parts[:gone]
         if self.ends is not ONE_EACH:
             del self.ends[:sent]
         return False
