@@ -852,7 +852,7 @@ cdef class QueuedSocket(BaseSocket):
         if self.handle.state & BUSY or turns[0] > TURNS:  # another thread is in it; others are to have their turn
             self.soon()
             return False
-        if self.handle.state & WATCHED:  # pollers, too, are to know that it was looked at
+        if self.handle.state & WATCHED and self.handle.remembered < 0:  # others, too, are to know that it was looked at
             self.handle.forget()
         if self.handle.signaler.poller is not NULL:
             drain(self.handle.signaler.fd)
@@ -862,6 +862,8 @@ cdef class QueuedSocket(BaseSocket):
         if number:
             self.end_all(number, None)
             return False
+        if self.handle.remembered >= 0 and events[0] != self.handle.remembered:  # else two would wake each other
+            self.handle.forget()
         if self.handle.state & HELD:
             events[0] |= ZMQ_POLLIN
         return True
@@ -872,7 +874,7 @@ cdef class QueuedSocket(BaseSocket):
         A task that goes on at once runs code of its own here: not within the critical section of the socket.
         """
         cdef int events = 0, turns = 0, futile = 0, served
-        cdef bint going
+        cdef bint going, known = False
         with critical_section(self):
             if self.looking:
                 return 0
@@ -894,6 +896,7 @@ cdef class QueuedSocket(BaseSocket):
                     futile = 0
                     self.patience = RETRY
                 elif served == 0:
+                    known = True
                     break
                 else:  # what was tried in vain may have changed what the others wait for
                     futile += 1
@@ -912,6 +915,8 @@ cdef class QueuedSocket(BaseSocket):
                     self.sweep_soon()
                 else:
                     self.mark()
+                    if known and self.handle.remembered < 0 and not self.handle.state & HELD:
+                        self.handle.remembered = events
         return 0
 
     cdef int serve(self, Node *queue) except -1:

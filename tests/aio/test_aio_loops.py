@@ -130,6 +130,40 @@ async def test_two_async_shadows_of_a_socket(flavour, outside, leaves):
     assert sorted([task.result for task in tasks], key=str) == sorted(expected, key=str)
 
 
+@on_asyncio
+@pytest.mark.parametrize("what", ["two sockets", "a socket and a poller", "a thread-safe socket and its shadow"])
+async def test_those_that_wait_for_the_same_handle_sleep(flavour, near, what):
+    """One that looks tells the others of what it finds, and they look: without end, if nothing new had to be there."""
+    if what.startswith("a thread-safe") and not zmqcy.has("draft"):
+        pytest.skip("this libzmq has no draft sockets")
+    looks = []
+
+    class Counting(flavour.Socket):
+        def _look(self):
+            looks.append(self)
+            super()._look()
+
+    kinds = (zmqcy.SERVER, zmqcy.CLIENT) if what.startswith("a thread-safe") else ()
+    pull, push = near(*kinds)
+    sockets = [Counting.shadow(pull) for _ in range(1 if what.endswith("poller") else 2)]
+    poller = flavour.Poller()
+    poller.register(sockets[0], zmqcy.POLLIN)
+    async with anyio.create_task_group() as group:
+        tasks = [await waiting(group, each, each.recv) for each in sockets]
+        if what.endswith("poller"):
+            tasks.append(Task(group, poller.poll))
+        await turns(10)
+        before = len(looks)
+        await turns(100)
+        seen = len(looks) - before
+        for i in range(2):
+            await until(lambda before=i: sum(task.ended for task in tasks) >= before)
+            await push.send(b"%d" % i)
+    assert seen <= 2
+    assert [task.error for task in tasks] == [None, None]
+    assert b"0" in [task.result for task in tasks]
+
+
 async def test_many_rounds_with_a_thread_at_the_other_end(socket, outside, thread):
     """Both ends send and wait, while a third task reads options."""
     here, there = socket(zmqcy.DEALER), outside(zmqcy.DEALER)
