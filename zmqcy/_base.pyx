@@ -87,8 +87,11 @@ cdef int open_signaler(Signaler *signaler, Handle handle, str call) except -1:
     """Have a descriptor that is readable when the events of a thread-safe socket may have changed."""
     if signaler.poller is not NULL:
         return 0
+    if handle.state & (CLOSED | FORKED):
+        return enter_slowly(handle, call)
     if handle.foreign:  # its end would come too late
-        raise error(ENOTSUP, call, handle.type, None, "a shadow of a thread-safe socket has no descriptor")
+        why = "a shadow of a thread-safe socket that another library made has no descriptor"
+        raise error(ENOTSUP, call, handle.type, None, why)
     cdef int number = make_signaler(signaler, handle.socket)
     if number:
         raise error(number, call, handle.type)

@@ -5,6 +5,7 @@
 
 import asyncio
 import contextlib
+import ctypes
 import datetime
 import itertools
 import os
@@ -1112,8 +1113,34 @@ def test_shadows(near):
     assert shadow.recv(timeout=10_000) == b"x"
     with pytest.raises(zmqcy.TimedOut):
         shadow.recv(timeout=10)
-    with pytest.raises(zmqcy.NotSupported, match="a shadow of a thread-safe socket has no descriptor"):
+    assert shadow.fileno() == server.fileno()
+    assert not shadow.events & zmqcy.POLLIN  # the descriptor tells what comes after a look
+    client.send(b"y")
+    assert select.select([shadow.fileno()], [], [], 10)[0]
+    assert shadow.events & zmqcy.POLLIN
+    server.close()
+    with pytest.raises(zmqcy.ZMQError, match="the socket is closed"):
         shadow.fileno()
+
+
+@with_drafts
+def test_the_shadow_of_a_socket_that_is_not_ours_has_no_descriptor(ctx):
+    """Nobody would say when it is closed, which libzmq must not be before the poller that has the descriptor."""
+    library = ctypes.CDLL(zmqcy._library.__file__)
+    library.zmq_socket.restype = ctypes.c_void_p
+    address = library.zmq_socket(ctypes.c_void_p(ctx.underlying), zmqcy.SERVER)
+    client = ctx.socket(zmqcy.CLIENT)
+    with zmqcy.Socket.shadow(address) as server:
+        server.bind("inproc://theirs")
+        client.connect("inproc://theirs")
+        client.send(b"x")
+        assert server.recv(timeout=10_000) == b"x"
+        with pytest.raises(zmqcy.TimedOut):
+            server.recv(timeout=10)
+        with pytest.raises(zmqcy.NotSupported, match="thread-safe socket that another library made has no descriptor"):
+            server.fileno()
+        with pytest.raises(zmqcy.NotSupported, match="has no descriptor"):
+            zmqcy.Poller().register(server, zmqcy.POLLIN)
 
 
 @with_drafts
