@@ -21,7 +21,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.errno cimport ENOTSOCK
 
-from zmqcy._base cimport BaseSocket
+from zmqcy._base cimport BaseSocket, enter
 from zmqcy._context cimport Context
 from zmqcy._core cimport (
     ONE_EACH, PROBE, deadline_of, fetch, fetch_into, fetch_multipart_into, gather, put_parts, to_messages,
@@ -241,6 +241,11 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
         """Begin to wait in the queue: start the timer, and have the descriptor watched."""
         cdef QueuedSocket socket = self.socket
         cdef nsec deadline = self.deadline()
+        if self.timeout is not None and type(self.timeout) is not int and type(self.timeout) is not float:
+            if self.state >= FINISHED:  # to convert the time may have run any code, which may have ended this,
+                return 0
+            enter(socket, self.call)  # closed the socket,
+            socket.soon()  # or swallowed the event of the descriptor
         self.start = now()
         if deadline == EXPIRED:
             return self.give_up()
@@ -761,7 +766,9 @@ cdef class QueuedSocket(BaseSocket):
         return operation
 
     cdef int start_watching(self) except -1:
-        self.descriptor("fileno")
+        if self.handle.fd < 0 and self.handle.signaler.poller is NULL:
+            self.descriptor("fileno")
+            self.soon()  # what came before there is one has told nobody
         if self.watch.of_socket.place is NULL:
             self.watch.reference = self.user.reference
             lock_lists()

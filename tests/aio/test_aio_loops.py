@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import datetime
 import gc
 import select
 import sys
@@ -162,6 +163,50 @@ async def test_those_that_wait_for_the_same_handle_sleep(flavour, near, what):
     assert seen <= 2
     assert [task.error for task in tasks] == [None, None]
     assert b"0" in [task.result for task in tasks]
+
+
+@on_asyncio
+@pytest.mark.parametrize("kinds", [(), ("SERVER", "CLIENT")], ids=["ordinary", "thread-safe"])
+@pytest.mark.parametrize("looks", [False, True], ids=["unseen", "seen"])
+async def test_a_message_that_comes_while_the_time_is_converted_ends_the_wait(near, kinds, looks):
+    """The operation has tried, and is not in its queue; the first one on a thread-safe socket has no descriptor yet."""
+    if kinds and not zmqcy.has("draft"):
+        pytest.skip("this libzmq has no draft sockets")
+
+    class Late(datetime.timedelta):
+        def total_seconds(self):
+            if not pull.events & zmqcy.POLLIN:
+                push.try_send(b"came")
+            if looks:
+                assert pull.events & zmqcy.POLLIN
+            return super().total_seconds()
+
+    pull, push = near(*(zmqcy.SocketType[kind] for kind in kinds))
+    with anyio.fail_after(LIMIT / 2000):
+        assert await pull.recv(timeout=Late(hours=1)) == b"came"
+
+
+@on_asyncio
+@pytest.mark.parametrize("yielding", [False, True], ids=["at once", "in a turn"])
+async def test_a_conversion_of_the_time_that_closes_the_socket_begins_no_wait(near, yielding):
+    closes = False
+
+    class Closing(datetime.timedelta):
+        def total_seconds(self):
+            if closes:
+                pull.close()
+            return super().total_seconds()
+
+    pull, _ = near()
+    descriptor = pull.fileno()
+    while yielding and not (receive := pull.recv(timeout=Closing(hours=1)))._yielding:
+        pass
+    closes = True
+    error = await caught(receive if yielding else pull.recv(timeout=Closing(hours=1)))
+    assert error.errno == ENOTSOCK
+    assert pull.closed
+    with contextlib.suppress(NotImplementedError):
+        assert not asyncio.get_running_loop().remove_reader(descriptor)
 
 
 async def test_many_rounds_with_a_thread_at_the_other_end(socket, outside, thread):
