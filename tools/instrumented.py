@@ -35,7 +35,7 @@ THREADED = [
 ]
 CORE = [
     *("drafts", "options", "options_refused", "options_effects", "context_options", "constants", "errors", "context"),
-    *("socket", "frames", *POLLS, "batches", "stats", "threads"),
+    *("socket", "socket_types", "frames", *POLLS, "batches", "stats", "threads"),
     *("signals", "fork", "aio", "aio_poll", "tuned"),
 ]
 TESTS = {  # those of memory that changes hands, and of threads; all of them where none is named

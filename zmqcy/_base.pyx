@@ -16,21 +16,21 @@ from zmqcy._handle cimport (
     BUSY, CLOSED, ENDED, FORKED, HELD, WATCHED, ContextHandle, Handle, Signaler, Stats, Watch, come_out, enter_slowly,
     events_of, go_inside, handle_with, is_inside, lock_lists, make_signaler, remove, unlock_lists)
 from zmqcy._library cimport (
-    LAST_TYPE, NO_TYPE, c_string, check, error, interrupted, no_drafts, set_attribute, to_int, to_integer, to_spin,
-    type_name)
+    CONFLATES, DATAGRAMS, DRAFT, GROUPS, NO_TYPE, RECEIVES, c_string, check, error, interrupted, no_drafts,
+    set_attribute, to_int, to_integer, to_spin, type_name, type_of)
 from zmqcy._message cimport BIG, Frame, default_threshold, to_threshold, trust_users
 from zmqcy._options cimport LONGEST_VALUE, SocketOptions, whole_endpoint
 from zmqcy._system cimport counted, free_descriptors, is_foreign
 from zmqcy.libzmq cimport (
-    EFSM, ENOTSUP, ZMQ_DEALER, ZMQ_DGRAM, ZMQ_DISH, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR,
-    ZMQ_PUB, ZMQ_PUSH, ZMQ_REP, ZMQ_ROUTER, ZMQ_SERVER, ZMQ_STREAM, ZMQ_TYPE, ZMQ_XSUB, zmq_bind, zmq_close,
-    zmq_connect, zmq_connect_peer, zmq_ctx_get, zmq_disconnect, zmq_disconnect_peer, zmq_errno as last_errno, zmq_fd_t,
-    zmq_getsockopt, zmq_has, zmq_join, zmq_leave, zmq_setsockopt, zmq_socket, zmq_socket_monitor,
+    EFSM, ENOTSUP, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_ROUTER, ZMQ_TYPE, zmq_bind,
+    zmq_close, zmq_connect, zmq_connect_peer, zmq_ctx_get, zmq_disconnect, zmq_disconnect_peer, zmq_errno as last_errno,
+    zmq_fd_t, zmq_getsockopt, zmq_has, zmq_join, zmq_leave, zmq_setsockopt, zmq_socket, zmq_socket_monitor,
     zmq_socket_monitor_pipes_stats, zmq_socket_monitor_versioned, zmq_unbind, zmq_version)
 
 from weakref import ref
 
 from zmqcy import errors
+from zmqcy.socket_types import in_words, types_with
 
 cdef enum:
     ZMQ_IPV6 = 42
@@ -154,11 +154,8 @@ cdef class BaseSocket(SocketOptions):
         if self.handle.socket is not NULL:
             raise RuntimeError("Socket: already initialised")
         shared.enter("socket")
-        if ZMQ_STREAM < number <= LAST_TYPE and not zmq_has(b"draft"):
+        if type_of(number).traits & DRAFT and not zmq_has(b"draft"):
             raise no_drafts("socket", NO_TYPE, f"type={type_name(number)}")
-        self.handle.datagram = number == ZMQ_DGRAM
-        if number == ZMQ_DGRAM or number == ZMQ_XSUB:
-            self.handle.check_messages()
         self.set_threshold(default_threshold())
         with critical_section(shared):
             shared.enter("socket")
@@ -171,7 +168,7 @@ cdef class BaseSocket(SocketOptions):
                     detail += f" max_sockets={zmq_ctx_get(shared.ending.handle, ZMQ_MAX_SOCKETS)}"
                 raise error(code, "socket", NO_TYPE, detail)
             self.handle.socket = socket
-            self.handle.type = number
+            self.handle.set_type(number)
             self.handle.context = shared
             self.owner = context
             self.handle.spin = context.spin_bound
@@ -269,10 +266,10 @@ cdef class BaseSocket(SocketOptions):
             return
         check(zmq_getsockopt(socket, ZMQ_TYPE, &number, &size), "shadow", NO_TYPE, hex(<size_t> socket))
         self.handle.socket = socket
-        self.handle.type = number
+        self.handle.set_type(number)
         self.handle.foreign = self.handle.elsewhere = True
         self.origin = keeper
-        if number == ZMQ_XSUB or self.conflates():
+        if self.conflates():
             self.handle.check_messages()
         self.set_threshold(default_threshold())
         self.handle.join(&self.user, self)
@@ -350,8 +347,9 @@ cdef class BaseSocket(SocketOptions):
         if call in ("bind", "connect", "connect_peer"):
             if not text.startswith((b"inproc:", b"udp:")):
                 self.check_handler(call, text)
-            elif call == "bind" and text == ZAP and self.handle.type not in (ZMQ_REP, ZMQ_ROUTER, ZMQ_SERVER):
-                why = "libzmq asks a REP or ROUTER socket here about peers, and ends the process at any other type"
+            elif call == "bind" and text == ZAP and type_name(self.handle.type) not in types_with("zap_server"):
+                asked = in_words(types_with("zap_server"), "or")
+                why = f"libzmq asks a {asked} socket here about peers, and ends the process at any other type"
                 raise error(EINVAL, call, self.handle.type, text.decode(), why)
         listener = None
         if call == "bind":
@@ -432,11 +430,11 @@ cdef class BaseSocket(SocketOptions):
         cdef size_t size = sizeof(ipv6)
         text = endpoint.decode("utf-8", "backslashreplace")
         enter(self, "bind")
-        if self.handle.type == ZMQ_DGRAM:
+        if self.handle.traits & DATAGRAMS:
             if zmq_getsockopt(self.handle.socket, ZMQ_IPV6, &ipv6, &size) == 0 and ipv6:
-                why = "with ipv6 libzmq ends the process at the first datagram of a DGRAM socket: set ipv6=False"
+                why = "with ipv6 libzmq ends the process at the first datagram of such a socket: set ipv6=False"
                 raise error(ENOTSUP, "bind", self.handle.type, text, why)
-        elif self.handle.type == ZMQ_DISH:
+        elif self.handle.traits & (GROUPS | RECEIVES) == GROUPS | RECEIVES:
             if self.handle.long_groups:
                 raise error(EINVAL, "bind", self.handle.type, text, long_group("a group that it has joined"))
             host = text[6:].rpartition(":")[0]
@@ -444,8 +442,9 @@ cdef class BaseSocket(SocketOptions):
             if can_be_killed() and not is_local:
                 import warnings
                 warnings.warn(
-                    f"bind {text} (DISH): any host that can send a datagram to this address can end the process, by "
-                    "one byte of 128 or more: an error of this libzmq. Use tcp, or a loopback address, or a firewall",
+                    f"bind {text} ({type_name(self.handle.type)}): any host that can send a datagram to this address "
+                    "can end the process, by one byte of 128 or more: an error of this libzmq. Use tcp, or a loopback "
+                    "address, or a firewall",
                     RuntimeWarning, stacklevel=2)
         return 0
 
@@ -785,7 +784,7 @@ cdef class BaseSocket(SocketOptions):
     cdef bint conflates(self) noexcept:
         cdef int value = 0
         cdef size_t size = sizeof(int)
-        if self.handle.type not in (ZMQ_PUSH, ZMQ_PUB, ZMQ_DEALER):  # or it sends nothing, or libzmq ignores the option
+        if not self.handle.traits & CONFLATES:  # whatever the option says
             return False
         return zmq_getsockopt(self.handle.socket, ZMQ_CONFLATE, &value, &size) >= 0 and value != 0
 

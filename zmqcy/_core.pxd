@@ -53,7 +53,7 @@ cdef int sleep_on(
     pollfd *items, unsigned long length, int milliseconds, nsec spin, bint *eager, Handle handle,
     int wanted) noexcept nogil
 cdef int send_whole(
-    void *socket, int type, int *begun, Part *parts, zmq_msg_t *messages, Py_ssize_t length, int more,
+    void *socket, int traits, int *begun, Part *parts, zmq_msg_t *messages, Py_ssize_t length, int more,
     bint tried) noexcept nogil
 cdef void find_full(Handle handle, int more) noexcept nogil
 

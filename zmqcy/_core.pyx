@@ -22,18 +22,19 @@ from zmqcy._base cimport MOST_OF_DATAGRAM_GROUP, BaseSocket, enter, long_group
 from zmqcy._handle cimport (
     CLOSED, HELD, Handle, Signaler, come_out, count, events_of, go_inside, make_signaler)
 from zmqcy._library cimport (
-    EXPIRED, FOREVER, SIGNAL_CHECK, check, deadline_after, error, interrupted, remaining, slice_of, to_flags, type_name)
+    COMMANDS, DATAGRAMS, DROPS_REST, EXPIRED, FOREVER, GROUPS, IN_TURN, ROUTING_IDS, SENDS, SIGNAL_CHECK, check,
+    deadline_after, error, interrupted, remaining, slice_of, to_flags, type_name, type_of)
 from zmqcy._message cimport (
     BIG, Frame, MessageTracker, collect, copy_bytes, copy_in, copy_of, lend, new_frame, new_tracker, size_of, start_of,
     take, to_content)
 from zmqcy._system cimport POLLIN, drain, now, nsec, poll, pollfd, swap, yield_processor
 from zmqcy.libzmq cimport (
-    ENOTSUP, ZMQ_DEALER, ZMQ_DGRAM, ZMQ_DONTWAIT, ZMQ_PEER, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUSH, ZMQ_RADIO,
-    ZMQ_RCVTIMEO, ZMQ_REQ, ZMQ_SERVER, ZMQ_SNDMORE, ZMQ_SNDTIMEO, ZMQ_XSUB, zmq_errno as last_errno, zmq_getsockopt,
-    zmq_msg_close, zmq_msg_copy, zmq_msg_data, zmq_msg_init, zmq_msg_more, zmq_msg_move, zmq_msg_recv, zmq_msg_send,
-    zmq_msg_size, zmq_msg_t, zmq_poller_destroy, zmq_send)
+    ENOTSUP, ZMQ_DONTWAIT, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_RCVTIMEO, ZMQ_SNDMORE, ZMQ_SNDTIMEO, zmq_errno as last_errno,
+    zmq_getsockopt, zmq_msg_close, zmq_msg_copy, zmq_msg_data, zmq_msg_init, zmq_msg_more, zmq_msg_move, zmq_msg_recv,
+    zmq_msg_send, zmq_msg_size, zmq_msg_t, zmq_poller_destroy, zmq_send)
 
 from zmqcy import errors
+from zmqcy.socket_types import in_words, types_with
 
 cdef enum:
     SHORT_WAIT = 4        # times the spin: a wait that was no longer makes the next one try first
@@ -138,23 +139,23 @@ cdef int send_copy(void *socket, zmq_msg_t *message, int more) noexcept nogil:
     return number
 
 
-cdef int take_back(void *socket, int type_number, Py_ssize_t left) noexcept nogil:
+cdef int take_back(void *socket, int traits, Py_ssize_t left) noexcept nogil:
     """Return EAGAIN once a message can be sent anew whose peer went away after its first parts; 0 if it counts as sent.
 
-    libzmq has dropped those parts. PUSH, DEALER and REQ also drop the rest of it, which must be handed to them; a REQ
+    libzmq has dropped those parts. Types with DROPS_REST also drop the rest of it, which must be handed to them; a REQ
     socket then awaits the reply to such a message, as when the peer goes a moment later.
     """
-    if type_number == ZMQ_PUSH or type_number == ZMQ_DEALER or type_number == ZMQ_REQ:
+    if traits & DROPS_REST:
         while left > 0:
             if zmq_send(socket, b"", 0, ZMQ_DONTWAIT | (ZMQ_SNDMORE if left > 1 else 0)) >= 0:
                 left -= 1
             elif last_errno() != EINTR:
                 return last_errno()
-    return 0 if type_number == ZMQ_REQ else EAGAIN
+    return 0 if traits & IN_TURN else EAGAIN
 
 
 cdef int send_whole(
-        void *socket, int type_number, int *begun, Part *parts, zmq_msg_t *messages, Py_ssize_t length, int more,
+        void *socket, int traits, int *begun, Part *parts, zmq_msg_t *messages, Py_ssize_t length, int more,
         bint tried) noexcept nogil:
     """Send a message without waiting, whole or not at all. Return 0 or an errno; with EAGAIN none of it went.
 
@@ -170,7 +171,7 @@ cdef int send_whole(
     cdef Py_ssize_t i = 0
     cdef bint looked = False
     cdef int number, flag, events = 0
-    if type_number == ZMQ_DGRAM:  # without a peer libzmq closes the message, and zmq_send aborts
+    if traits & DATAGRAMS:  # without a peer libzmq closes the message, and zmq_send aborts
         number = events_of(socket, &events)
         if number or not events & ZMQ_POLLOUT:
             return number or EAGAIN
@@ -200,10 +201,10 @@ cdef int send_whole(
                 return number
         elif number == EAGAIN:
             if begun[0]:
-                <void> take_back(socket, type_number, length - 1 - i + (more != 0))
+                <void> take_back(socket, traits, length - 1 - i + (more != 0))
                 begun[0] = LOST
                 return EHOSTUNREACH
-            number = take_back(socket, type_number, length - 1 - i)
+            number = take_back(socket, traits, length - 1 - i)
             if number == 0:
                 break
             if number != EAGAIN:
@@ -220,7 +221,7 @@ cdef void find_full(Handle handle, int more) noexcept nogil:
     handle.tried = last_errno() == EAGAIN
     if handle.tried and handle.begun:
         handle.tried = False
-        <void> take_back(handle.socket, handle.type, more != 0)
+        <void> take_back(handle.socket, handle.traits, more != 0)
         handle.begun = LOST
 
 
@@ -256,7 +257,7 @@ cdef int send_all(Handle handle, Batch *batch, Signaler *signaler, nsec deadline
         length = 1
         while not parts[length - 1].last:
             length += 1
-        number = send_whole(handle.socket, handle.type, &handle.begun, parts, NULL, length, batch.more, handle.tried)
+        number = send_whole(handle.socket, handle.traits, &handle.begun, parts, NULL, length, batch.more, handle.tried)
         handle.tried = False
         waiting = number == EAGAIN and deadline != EXPIRED
         if waiting:
@@ -452,14 +453,14 @@ cdef int check_parts(BaseSocket socket, list parts, list ends, int flags, str ca
     cdef int type_number = socket.handle.type
     cdef bint several = socket.handle.begun or flags & ZMQ_SNDMORE
     cdef list sizes = [len(parts)] if ends is None else [1] * len(parts) if ends is ONE_EACH else ends
-    if socket.handle.datagram or not socket.handle.exclusive:
+    if type_of(type_number).parts:
         check_counts(socket, parts, sizes, flags, call)
     elif (several or max(sizes) > 1) and socket.conflates():
         raise error(
             EINVAL, call, type_number, f"{max(sizes)} parts{', SNDMORE' if flags & ZMQ_SNDMORE else ''}",
             "a socket with conflate keeps the last part alone, not the whole message: send one part, or do not set "
             "conflate")
-    elif type_number == ZMQ_XSUB and not socket.handle.only_first:
+    elif socket.handle.traits & COMMANDS and not socket.handle.only_first:
         i = 0
         for count in sizes:
             for _ in range(count):
@@ -485,7 +486,7 @@ cdef bint is_command(object data) except -1:
 cdef int check_counts(BaseSocket socket, list parts, list sizes, int flags, str call) except -1:
     """Refuse messages of more or fewer parts than the type of the socket has, or too long for a datagram."""
     cdef int type_number = socket.handle.type
-    cdef int most = 2 if type_number == ZMQ_DGRAM else 1
+    cdef int most = type_of(type_number).parts
     cdef size_t size
     for count in sizes:
         if count != most or flags & ZMQ_SNDMORE:
@@ -497,7 +498,7 @@ cdef int check_counts(BaseSocket socket, list parts, list sizes, int flags, str 
         for i in range(most - 1, len(parts), most):
             data = parts[i]
             size = (<Frame> data).size() if isinstance(data, Frame) else size_of(data)
-            if type_number == ZMQ_RADIO:
+            if socket.handle.traits & GROUPS:
                 group = (<Frame> data).group.encode("utf-8", "surrogateescape") if isinstance(data, Frame) else b""
                 if len(group) > MOST_OF_DATAGRAM_GROUP:
                     raise error(EINVAL, call, type_number, f"group={group!r:.80}", long_group("the name of a group"))
@@ -512,6 +513,7 @@ cdef Frame to_addressed(BaseSocket socket, object data, object routing_id, objec
     cdef Frame frame = new_frame(Frame)
     cdef zmq_msg_t msg
     cdef int type_number = socket.handle.type
+    cdef int traits = socket.handle.traits
     data = to_content(data, call, None)
     if isinstance(data, Frame):
         (<Frame> data).share(&msg, copy is not None and copy, call)
@@ -523,12 +525,14 @@ cdef Frame to_addressed(BaseSocket socket, object data, object routing_id, objec
     <void> zmq_msg_move(&frame.msg, &msg)
     if routing_id is not None:
         frame.set_routing_id(routing_id, call)
-        if type_number != ZMQ_SERVER and type_number != ZMQ_PEER:
-            raise error(ENOTSUP, call, type_number, "routing_id", "only SERVER and PEER sockets send by routing_id")
+        if not traits & ROUTING_IDS:
+            text = f"only {in_words(types_with('routing_ids'))} sockets send by routing_id"
+            raise error(ENOTSUP, call, type_number, "routing_id", text)
     if group is not None:
         frame.set_group(group, call)
-        if type_number != ZMQ_RADIO:
-            raise error(ENOTSUP, call, type_number, "group", "only RADIO sockets send to a group")
+        if traits & (GROUPS | SENDS) != GROUPS | SENDS:
+            text = f"only {in_words(types_with('groups', 'sends'))} sockets send to a group"
+            raise error(ENOTSUP, call, type_number, "group", text)
     return frame
 
 

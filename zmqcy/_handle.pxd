@@ -153,6 +153,7 @@ cdef class Handle:
     cdef object __weakref__
     cdef void *socket
     cdef int type
+    cdef int traits               # of its type
     cdef int state
     cdef int exclusive            # BUSY, or 0 for thread-safe types: several threads may be in them at once
     cdef int begun                # SNDMORE: the last part of a message is still to be sent. LOST: the peer disconnected
@@ -205,6 +206,7 @@ cdef class Handle:
     cdef void withdraw(self) noexcept
     cdef int hold(self, zmq_msg_t *parts, int count) except -1
     cdef void unhold(self, zmq_msg_t *msg) noexcept
+    cdef void set_type(self, int number) noexcept
     cdef void check_messages(self) noexcept
     cdef void stop_monitor(self) noexcept
     cdef int close(self) except -1

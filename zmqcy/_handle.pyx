@@ -14,15 +14,16 @@ from libc.stdio cimport fprintf, snprintf, stderr
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy
 
-from zmqcy._library cimport FOREVER, NO_TYPE, SECOND, c_type_name, check, error, to_milliseconds
+from zmqcy._library cimport (
+    COMMANDS, DATAGRAMS, FOREVER, NO_TYPE, SECOND, SENDS, THREAD_SAFE, check, error, to_milliseconds, type_of)
 from zmqcy._system cimport (
     add, at_fork, block_signals, close_descriptor, epoll_remove, nap, now, nsec, poke, replace, restore_signals, sigset,
     swap)
 from zmqcy.libzmq cimport (
-    ENOTSUP, ETERM, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PULL,
-    ZMQ_SUB, zmq_bind, zmq_close, zmq_connect, zmq_ctx_get, zmq_ctx_shutdown, zmq_ctx_term, zmq_errno as last_errno,
-    zmq_fd_t, zmq_getsockopt, zmq_msg_close, zmq_msg_t, zmq_poller_add, zmq_poller_destroy, zmq_poller_fd,
-    zmq_poller_new, zmq_setsockopt, zmq_socket, zmq_socket_monitor)
+    ENOTSUP, ETERM, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, zmq_bind,
+    zmq_close, zmq_connect, zmq_ctx_get, zmq_ctx_shutdown, zmq_ctx_term, zmq_errno as last_errno, zmq_fd_t,
+    zmq_getsockopt, zmq_msg_close, zmq_msg_t, zmq_poller_add, zmq_poller_destroy, zmq_poller_fd, zmq_poller_new,
+    zmq_setsockopt, zmq_socket, zmq_socket_monitor)
 
 import atexit
 
@@ -208,6 +209,14 @@ cdef class Handle:
             self.held = NULL
             self.held_first = self.held_count = 0
             self.state &= ~HELD
+
+    cdef void set_type(self, int number) noexcept:
+        self.type = number
+        self.traits = type_of(number).traits
+        self.datagram = self.traits & DATAGRAMS != 0
+        # Thread-safe types are checked where they send anything but one part.
+        if self.traits & COMMANDS or type_of(number).parts and not self.traits & THREAD_SAFE:
+            self.check_messages()
 
     cdef void check_messages(self) noexcept:
         """Have each message checked before it is sent, which none is that is sent quickly."""
@@ -777,10 +786,10 @@ cdef void note_last(Handle handle) noexcept nogil:
     cdef int linger = 0
     if ending is NULL:
         return
-    if handle.type != ZMQ_PULL and handle.type != ZMQ_SUB:  # which send nothing
+    if handle.traits & SENDS:
         endpoint[0] = 0
         <void> zmq_getsockopt(handle.socket, ZMQ_LAST_ENDPOINT, endpoint, &size)
-        snprintf(ending.last, sizeof(ending.last), b"%s %s", c_type_name(handle.type), endpoint)
+        snprintf(ending.last, sizeof(ending.last), b"%s %s", type_of(handle.type).name, endpoint)
     if handle.linger_set and ending.linger != FOREVER:  # which is honoured to the letter
         size = sizeof(int)
         <void> zmq_getsockopt(handle.socket, ZMQ_LINGER, &linger, &size)

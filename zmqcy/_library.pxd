@@ -5,17 +5,40 @@ from libc.limits cimport INT_MAX, INT_MIN
 
 from zmqcy._system cimport nsec
 
-cdef extern from "_system.h" nogil:
-    const char *c_type_name "zmqcy_type_name"(int type) noexcept  # for errors and exits without an import
-
 cdef enum:
     NO_TYPE = -1          # of a socket: the error is about none
-    LAST_TYPE = 20        # CHANNEL, a draft as all from SERVER on
+    MOST_TYPES = 64       # above the largest number of a socket type
     FOREVER = -1
     EXPIRED = 0           # a deadline that has passed: do not wait at all
     SECOND = 1000000000   # in nanoseconds
     SLICE = 500           # ms after which a wait looks for signals: one may come just before it, or to another thread
     SIGNAL_CHECK = 100000000  # in nanoseconds: a call that goes on for so long without a wait looks for signals too
+
+cdef enum:                # traits of socket types, as TRAITS in socket_types.py describes them
+    DRAFT = 1
+    THREAD_SAFE = 2
+    SENDS = 4
+    RECEIVES = 8
+    IN_TURN = 16
+    DROPS_REST = 32
+    CONFLATES = 64
+    COMMANDS = 128
+    DATAGRAMS = 256
+    ROUTING_IDS = 512
+    GROUPS = 1024
+
+
+cdef struct Type:
+    # A row of the table of socket types, for code without the GIL; of an unknown type all is 0.
+    char[16] name
+    int traits
+    int parts
+
+cdef Type[MOST_TYPES + 1] types
+
+
+cdef inline Type *type_of(int number) noexcept nogil:
+    return &types[number if 0 <= number < MOST_TYPES else MOST_TYPES]
 
 
 cdef inline int check(int rc, str call, int socket_type, str detail) except -1:

@@ -5,6 +5,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINTR, EINVAL, errno
 from libc.limits cimport INT_MAX
 from libc.stdint cimport uint8_t
+from libc.string cimport strcpy
 
 from zmqcy._system cimport longest_path, now, nsec
 from zmqcy.libzmq cimport (
@@ -12,6 +13,7 @@ from zmqcy.libzmq cimport (
     zmq_version as libzmq_version, zmq_z85_decode, zmq_z85_encode)
 
 from zmqcy import errors
+from zmqcy.socket_types import SOCKET_TYPES
 
 cdef extern from "Python.h":
     int PyObject_GenericSetAttr(object self, object name, object value) except -1
@@ -53,7 +55,24 @@ cdef object no_drafts(str call, int socket_type, str detail):
 
 
 cdef str type_name(int number):
-    return c_type_name(number).decode() if 0 <= number <= LAST_TYPE else str(number)
+    return type_of(number).name.decode() or str(number)
+
+
+cdef int fill_types() except -1:
+    cdef dict bits = {
+        "draft": DRAFT, "thread_safe": THREAD_SAFE, "sends": SENDS, "receives": RECEIVES, "in_turn": IN_TURN,
+        "drops_rest": DROPS_REST, "conflates": CONFLATES, "commands": COMMANDS, "datagrams": DATAGRAMS,
+        "routing_ids": ROUTING_IDS, "groups": GROUPS}
+    cdef Type *known
+    for row in SOCKET_TYPES:
+        known = type_of(row.number)
+        strcpy(known.name, <bytes> row.name.encode())
+        known.traits = sum([bits.get(trait, 0) for trait in row.traits])
+        known.parts = row.parts
+    return 0
+
+
+fill_types()
 
 
 # ------------------------------------------------------------------------------------------------- arguments and times

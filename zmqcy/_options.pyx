@@ -12,14 +12,13 @@ from libc.stdint cimport int64_t, uint64_t
 
 from zmqcy._handle cimport HELD, ContextHandle, Ending, Handle, events_of
 from zmqcy._library cimport (
-    NO_TYPE, check, error, fits, interrupted, round_up, to_int, to_integer, to_milliseconds)
+    NO_TYPE, check, error, fits, interrupted, round_up, to_int, to_integer, to_milliseconds, type_name)
 from zmqcy._system cimport drain, highest_priority, is_policy, most_descriptors, most_processors
 from zmqcy.libzmq cimport (
-    ENOTSUP, ZMQ_DISH, ZMQ_EVENTS, ZMQ_FD, ZMQ_IO_THREADS, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS,
-    ZMQ_POLLIN, ZMQ_RADIO, ZMQ_RCVMORE, zmq_ctx_get, zmq_ctx_set, zmq_errno as last_errno, zmq_getsockopt, zmq_has,
-    zmq_setsockopt)
+    ENOTSUP, ZMQ_EVENTS, ZMQ_FD, ZMQ_IO_THREADS, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_POLLIN,
+    ZMQ_RCVMORE, zmq_ctx_get, zmq_ctx_set, zmq_errno as last_errno, zmq_getsockopt, zmq_has, zmq_setsockopt)
 
-from zmqcy.options import CONTEXT_OPTIONS, SOCKET_OPTIONS
+from zmqcy.options import CONTEXT_OPTIONS, REFUSED, SOCKET_OPTIONS
 
 cdef enum:
     MOST_OPTIONS = 256    # above the largest number of an option of sockets
@@ -259,8 +258,8 @@ cdef class SocketOptions:
             if not fits(value, &setting):
                 setting = to_int(value, call, option_name(number))
             enter(self, call)
-            if number == ZMQ_HEARTBEAT_IVL and setting > 0 and self.handle.type in (ZMQ_RADIO, ZMQ_DISH):
-                why = "libzmq's heartbeats end the connections of RADIO and DISH: set tcp_keepalive instead"
+            if number == ZMQ_HEARTBEAT_IVL and setting > 0 and type_name(self.handle.type) in REFUSED[number]:
+                why = "libzmq's heartbeats end the connections of this type of socket: set tcp_keepalive instead"
                 raise error(ENOTSUP, call, self.handle.type, f"{option_name(number)}={shown(number, value)}", why)
             rc = zmq_setsockopt(self.handle.socket, number, &setting, sizeof(setting))
             if number == ZMQ_HEARTBEAT_IVL and rc >= 0:

@@ -16,16 +16,19 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
 from zmqcy._handle cimport BUSY, HELD, come_out, events_of, go_inside
-from zmqcy._library cimport NO_TYPE, SIGNAL_CHECK, SLICE, error, interrupted, to_buffer, to_int, type_name
+from zmqcy._library cimport (
+    COMMANDS, DATAGRAMS, IN_TURN, NO_TYPE, RECEIVES, SENDS, SIGNAL_CHECK, SLICE, THREAD_SAFE, error, interrupted,
+    to_buffer, to_int, type_name, type_of)
 from zmqcy._message cimport copy_in, lend, size_of, start_of, take
 from zmqcy._base cimport BaseSocket, enter
 from zmqcy._system cimport POLLIN, count_up, counted, now, nsec, pollfd
 from zmqcy._core cimport Part, send_whole, sleep_on
 from zmqcy.libzmq cimport (
-    ENOTSUP, ZMQ_DEALER, ZMQ_DONTWAIT, ZMQ_IO_THREADS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_PUB, ZMQ_PULL, ZMQ_PUSH,
-    ZMQ_QUEUE, ZMQ_REP, ZMQ_REQ, ZMQ_SNDMORE, ZMQ_STREAM, ZMQ_STREAMER, ZMQ_SUB, ZMQ_XPUB, ZMQ_XSUB, zmq_close,
-    zmq_ctx_new, zmq_ctx_set, zmq_ctx_term, zmq_errno, zmq_msg_close, zmq_msg_data, zmq_msg_init, zmq_msg_init_size,
-    zmq_msg_more, zmq_msg_recv, zmq_msg_send, zmq_msg_size, zmq_msg_t, zmq_socket)
+    ENOTSUP, ZMQ_DONTWAIT, ZMQ_IO_THREADS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_QUEUE, ZMQ_SNDMORE, ZMQ_STREAMER,
+    zmq_close, zmq_ctx_new, zmq_ctx_set, zmq_ctx_term, zmq_errno, zmq_msg_close, zmq_msg_data, zmq_msg_init,
+    zmq_msg_init_size, zmq_msg_more, zmq_msg_recv, zmq_msg_send, zmq_msg_size, zmq_msg_t, zmq_socket)
+
+from zmqcy.socket_types import in_words, types_with
 
 cdef enum:
     BURST = 1000          # messages in one direction before the other one has its turn
@@ -36,9 +39,6 @@ cdef enum:
 cdef enum:                # beside an errno
     UNFILTERED = -1       # messages were taken for the filter
     REFUSED = -2          # by the hook
-
-cdef tuple CAPTURES = (ZMQ_PUB, ZMQ_XPUB, ZMQ_PUSH, ZMQ_DEALER, ZMQ_PAIR)
-cdef tuple CONTROLS = (ZMQ_PAIR, ZMQ_DEALER, ZMQ_PULL, ZMQ_SUB, ZMQ_REP)
 
 
 cdef enum State:
@@ -74,7 +74,7 @@ cdef struct Way:
     Direction direction
     void *source
     void *target
-    int target_type
+    int target_traits
     bint conflates         # the target would keep the last part of a message alone
     bint commanding        # the target would take a part that begins with a byte 0 or 1 for a subscription
     zmq_msg_t *parts
@@ -96,9 +96,9 @@ cdef struct Device:
     Flow *flows            # frontend to backend, and back
     uint64_t *waits
     void *capture
-    int capture_type
+    int capture_traits
     void *control
-    int control_type
+    int control_traits
     State state
     bint asked             # for the numbers: a signal broke the answer off
     hook_function hook
@@ -113,12 +113,8 @@ cdef struct Device:
     bint eager             # the last waits were short
 
 
-cdef bint can_receive(int type_number) noexcept nogil:
-    return type_number not in (ZMQ_PUSH, ZMQ_PUB)
-
-
-cdef bint can_send(int type_number) noexcept nogil:
-    return type_number not in (ZMQ_PULL, ZMQ_SUB)
+cdef bint has_way(int source, int target) noexcept nogil:
+    return type_of(source).traits & RECEIVES and type_of(target).traits & SENDS
 
 
 #: _Flow: TypeAlias = tuple[int, int, int, int, int]
@@ -128,12 +124,12 @@ cdef bint can_send(int type_number) noexcept nogil:
 def unfit(int front, int back) -> str | None:
     """Say why no device can forward between sockets of two types; None: it can."""
     for each in (front, back):
-        if each > ZMQ_STREAM:  # a draft: thread-safe, without a descriptor; or of datagrams, where libzmq may abort
+        if type_of(each).traits & (THREAD_SAFE | DATAGRAMS):  # it has no descriptor; or libzmq may abort
             return f"a {type_name(each)} socket cannot be forwarded"
-        if each == ZMQ_REQ or each == ZMQ_REP:
+        if type_of(each).traits & IN_TURN:
             return (f"a {type_name(each)} socket sends and receives in turn, and cannot be forwarded: use ROUTER for "
                     "the side of the REQ sockets, and DEALER for that of the REP sockets")
-    if not (can_receive(front) and can_send(back) or can_receive(back) and can_send(front)):
+    if not has_way(front, back) and not has_way(back, front):
         return f"no message can go between {type_name(front)} and {type_name(back)}"
     return None
 
@@ -332,15 +328,15 @@ cdef int give_message(Way *way, Device *device) noexcept nogil:
         device.unfit += 1
         return 0
     if device.capture is not NULL and not way.captured:
-        number = send_whole(device.capture, device.capture_type, &begun, NULL, way.parts, way.count, 0, False)
+        number = send_whole(device.capture, device.capture_traits, &begun, NULL, way.parts, way.count, 0, False)
         if number:
             return number
         way.captured = True
     if way.count == 1:
         alone.message = way.parts
-        number = send_whole(way.target, way.target_type, &begun, &alone, NULL, 1, 0, False)
+        number = send_whole(way.target, way.target_traits, &begun, &alone, NULL, 1, 0, False)
     else:
-        number = send_whole(way.target, way.target_type, &begun, NULL, way.parts, way.count, 0, False)
+        number = send_whole(way.target, way.target_traits, &begun, NULL, way.parts, way.count, 0, False)
     if number:
         return number
     if way.count > 1:
@@ -392,7 +388,7 @@ cdef int answer(Device *device, const uint64_t *numbers, int count) noexcept nog
                 memcpy(zmq_msg_data(&parts[made]), &numbers[made], sizeof(uint64_t))
             made += 1
     if number == 0:
-        number = send_whole(device.control, device.control_type, &begun, NULL, parts, made, 0, False)
+        number = send_whole(device.control, device.control_traits, &begun, NULL, parts, made, 0, False)
     if number == EAGAIN:
         number = 0
     for i in range(made):
@@ -443,7 +439,7 @@ cdef int obey(Device *device) noexcept nogil:
         more = zmq_msg_more(&rest)
         <void> zmq_msg_close(&rest)
     if is_word(&msg, b"STATISTICS", 10):
-        if can_send(device.control_type):
+        if device.control_traits & SENDS:
             number = answer_numbers(device)
     else:
         if is_word(&msg, b"PAUSE", 5):
@@ -456,7 +452,7 @@ cdef int obey(Device *device) noexcept nogil:
                 device.ways[i].dry = False
         elif is_word(&msg, b"TERMINATE", 9):
             device.state = TERMINATED
-        if device.control_type == ZMQ_REP:
+        if device.control_traits & IN_TURN:
             number = answer(device, NULL, 0)
     <void> zmq_msg_close(&msg)
     return number
@@ -554,7 +550,7 @@ cdef int run(Device *device) noexcept nogil:
 
 
 cdef int add_socket(Device *device, BaseSocket socket, str call) except -1:
-    if socket.handle.type > ZMQ_STREAM:
+    if socket.handle.traits & (THREAD_SAFE | DATAGRAMS):
         raise error(ENOTSUP, call, socket.handle.type, None, "a draft socket cannot be forwarded")
     device.fds[device.fd_count].fd = socket.handle.fd
     device.fds[device.fd_count].events = POLLIN
@@ -566,7 +562,7 @@ cdef bint add_way(Device *device, BaseSocket source, BaseSocket target, Directio
     """Add a direction, if the types of its sockets have it."""
     cdef Way *way = &device.ways[device.way_count]
     cdef zmq_msg_t *parts
-    if not can_receive(source.handle.type) or not can_send(target.handle.type):
+    if not has_way(source.handle.type, target.handle.type):
         return False
     parts = <zmq_msg_t *> malloc(4 * sizeof(zmq_msg_t))
     if parts is NULL:
@@ -575,8 +571,8 @@ cdef bint add_way(Device *device, BaseSocket source, BaseSocket target, Directio
     way.direction = direction
     way.source = source.handle.socket
     way.target = target.handle.socket
-    way.target_type = target.handle.type
-    way.commanding = way.target_type == ZMQ_XSUB and not target.handle.only_first
+    way.target_traits = target.handle.traits
+    way.commanding = way.target_traits & COMMANDS and not target.handle.only_first
     way.conflates = target.conflates()
     way.parts = parts
     way.room = 4
@@ -838,18 +834,16 @@ cdef int steer(
     text = unfit(frontend.handle.type, backend.handle.type)
     if text is not None:
         raise error(EINVAL, call, NO_TYPE, sides, text)
-    if capture is not None and capture.handle.type not in CAPTURES:
-        raise error(
-            EINVAL, call, NO_TYPE, repr(capture), "the capture socket must be a PUB, XPUB, PUSH, DEALER or PAIR")
-    if control is not None and control.handle.type not in CONTROLS:
-        raise error(
-            EINVAL, call, NO_TYPE, repr(control), "the control socket must be a PAIR, DEALER, PULL, SUB or REP")
+    for word, source in (("capture", capture), ("control", control)):
+        if source is not None and type_name(source.handle.type) not in types_with(word):
+            text = f"the {word} socket must be a {in_words(types_with(word), 'or')}"
+            raise error(EINVAL, call, NO_TYPE, repr(source), text)
     if capture is not None:
         device.capture = capture.handle.socket
-        device.capture_type = capture.handle.type
+        device.capture_traits = capture.handle.traits
     if control is not None:
         device.control = control.handle.socket
-        device.control_type = control.handle.type
+        device.control_traits = control.handle.traits
     cdef list sources = []
     try:
         if add_way(&device, frontend, backend, FRONT_TO_BACK):
@@ -914,7 +908,7 @@ def proxy(
     frontend, backend : Socket
         The sockets; they may be the same one.
     capture : Socket, optional
-        A PUB, XPUB, PUSH, DEALER or PAIR socket that gets a copy of every message; it holds the rest up where it is
+        A PAIR, PUB, DEALER, PUSH or XPUB socket that gets a copy of every message; it holds the rest up where it is
         full.
 
     filter : function or Hook, optional
@@ -967,7 +961,7 @@ def proxy_steerable(
     capture : Socket, optional
         As for `proxy`.
     control : Socket, optional
-        A PAIR, DEALER, PULL, SUB or REP socket. A command waits while a filter runs. One that is unknown, or has
+        A PAIR, SUB, REP, DEALER or PULL socket. A command waits while a filter runs. One that is unknown, or has
         several parts, is ignored. PULL and SUB do not answer ``STATISTICS``. An answer that finds no room, as where the
         controller has gone, is dropped.
     filter : function or Hook, optional

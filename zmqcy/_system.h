@@ -222,15 +222,6 @@ static inline int zmqcy_is_foreign_context(void *object, void *function) {
     return others > 0;
 }
 
-/* ---- names of socket types, by their numbers */
-
-static inline const char *zmqcy_type_name(int type) {
-    static const char *const names[] = {"PAIR",  "PUB",  "SUB",    "REQ",     "REP",    "DEALER", "ROUTER",
-                                        "PULL",  "PUSH", "XPUB",   "XSUB",    "STREAM", "SERVER", "CLIENT",
-                                        "RADIO", "DISH", "GATHER", "SCATTER", "DGRAM",  "PEER",   "CHANNEL"};
-    return type >= 0 && type <= 20 ? names[type] : "socket";
-}
-
 /* ---- Python */
 
 #ifdef Py_GIL_DISABLED

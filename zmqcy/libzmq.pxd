@@ -42,15 +42,6 @@ cdef extern from *:
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-cdef enum:
-    # Types that are drafts
-    ZMQ_SERVER = 12
-    ZMQ_RADIO = 14
-    ZMQ_DISH = 15
-    ZMQ_DGRAM = 18
-    ZMQ_PEER = 19
-
-
 cdef extern from "zmq.h" nogil:
     # Errors
     int ENOTSUP

@@ -18,7 +18,7 @@ TRAITS = {
     "datagrams": "It sends and receives datagrams of UDP. No device forwards it.",
     "routing_ids": "`send(routing_id=)` names the peer.",
     "groups": "Its messages belong to groups.",
-    "zap": "libzmq asks it about peers, where it is bound to the endpoint of ZAP.",
+    "zap_server": "libzmq asks it about peers, where it is bound to the endpoint of ZAP.",
     "capture": "A device may copy all messages to it.",
     "control": "A device may take commands from it.",
     "binds": "Commands bind it, where neither a prefix nor an option says what to do.",
@@ -73,6 +73,8 @@ class Type:
         self.refuses = frozenset(refuses.split())
         if not self.traits <= TRAITS.keys():
             raise ValueError(f"{name}: unknown traits: {self.traits - TRAITS.keys()}")
+        if number not in range(64) or len(name) > 15:
+            raise ValueError(f"{self!r}: C code has room for numbers below 64 and names of up to 15 characters")
 
     def __repr__(self) -> str:
         return f"<Type {self.name} = {self.number}>"
@@ -93,11 +95,11 @@ SOCKET_TYPES = (
     Type(3, "REQ", "Send a request, then receive its reply.",
          "sends receives in_turn drops_rest", "REP ROUTER", options="probe_router req_correlate req_relaxed"),
     Type(4, "REP", "Receive a request, then send its reply.",
-         "sends receives in_turn zap control binds", "REQ DEALER", options=_ROUTER),
+         "sends receives in_turn zap_server control binds", "REQ DEALER", options=_ROUTER),
     Type(5, "DEALER", "Send round-robin to all peers, and receive fair-queued from them.",
          "sends receives drops_rest conflates capture control offered", "REP DEALER ROUTER", options="probe_router"),
     Type(6, "ROUTER", "Send to the peer whose routing id is the first part; a message received begins with it.",
-         "sends receives zap binds offered", "REQ DEALER ROUTER", options=_ROUTER),
+         "sends receives zap_server binds offered", "REQ DEALER ROUTER", options=_ROUTER),
     Type(7, "PULL", "Receive fair-queued from all peers.", "receives control binds offered", "PUSH"),
     Type(8, "PUSH", "Send round-robin to all peers.", "sends drops_rest conflates capture offered", "PULL"),
     Type(9, "XPUB", "PUB that receives the subscriptions of its peers.",
@@ -107,7 +109,7 @@ SOCKET_TYPES = (
     Type(11, "STREAM", "Exchange bytes over TCP with programs that do not use ZeroMQ.",
          "sends receives", "", options="stream_notify connect_routing_id"),
     Type(12, "SERVER", "Answer clients by `routing_id`: a ROUTER without parts.",
-         "draft thread_safe sends receives routing_ids zap binds", "CLIENT", 1),
+         "draft thread_safe sends receives routing_ids zap_server binds", "CLIENT", 1),
     Type(13, "CLIENT", "DEALER without parts.", "draft thread_safe sends receives", "SERVER", 1),
     Type(14, "RADIO", "Send each message to the members of its group, also over UDP: `send(group=)`.",
          "draft thread_safe sends groups binds", "DISH", 1, refuses="heartbeat_ivl"),
