@@ -178,4 +178,4 @@ def test_completion_by_bash_itself(tmp_path):
     environment = {**os.environ, "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}"}
     done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, timeout=LIMIT, env=environment)
     assert done.stderr == ""
-    assert done.stdout.splitlines() == ["complete -o nosort -F _zmqcy_completion zmqcy", "pull pair"]
+    assert done.stdout.splitlines() == ["complete -o nosort -F _zmqcy_completion zmqcy", "pair pull"]
