@@ -5,6 +5,7 @@ forked child.
 """
 
 from cython cimport critical_section, final, no_gc_clear
+from cpython.exc cimport PyErr_SetObject, PyErr_WriteUnraisable
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from cpython.weakref cimport PyWeakref_NewRef
@@ -17,8 +18,9 @@ from libc.string cimport memcpy
 from zmqcy._library cimport (
     COMMANDS, DATAGRAMS, FOREVER, NO_TYPE, SECOND, SENDS, THREAD_SAFE, check, error, to_milliseconds, type_of)
 from zmqcy._system cimport (
-    add, at_fork, block_signals, close_descriptor, epoll_remove, nap, now, nsec, poke, replace, restore_signals, sigset,
-    swap)
+    PY_LOCK_ACQUIRED, PyThread_acquire_lock, PyThread_acquire_lock_timed, PyThread_allocate_lock, PyThread_free_lock,
+    PyThread_release_lock, add, at_fork, block_signals, close_descriptor, epoll_remove, nap, now, nsec, poke, replace,
+    restore_signals, sigset, swap)
 from zmqcy.libzmq cimport (
     ENOTSUP, ETERM, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, zmq_bind,
     zmq_close, zmq_connect, zmq_ctx_get, zmq_ctx_shutdown, zmq_ctx_term, zmq_errno as last_errno, zmq_fd_t,
@@ -31,18 +33,10 @@ from zmqcy import _library
 
 cdef extern from "Python.h":
     int Py_AtExit(void (*func)() noexcept) noexcept
-    void PyErr_SetObject(object type, object value) noexcept
-    void PyErr_WriteUnraisable(object where) noexcept
 
 cdef extern from "pythread.h":
-    void *PyThread_allocate_lock() noexcept nogil
-    void PyThread_free_lock(void *lock) noexcept nogil
-    int PyThread_acquire_lock(void *lock, int wait) noexcept nogil
-    int PyThread_acquire_lock_timed(void *lock, long long microseconds, int interruptible) noexcept nogil
-    void PyThread_release_lock(void *lock) noexcept nogil
     unsigned long PyThread_start_new_thread(void (*func)(void *) noexcept nogil, void *arg) noexcept
     unsigned long PYTHREAD_INVALID_THREAD_ID
-    int PY_LOCK_ACQUIRED
 
 cdef enum:
     NOT_READ = -1       # of the events

@@ -10,6 +10,7 @@ from cython cimport critical_section
 from cpython.buffer cimport (
     PyBUF_CONTIG_RO, PyBuffer_FillInfo, PyBuffer_Release, PyObject_GetBuffer)
 from cpython.bytes cimport PyBytes_AS_STRING
+from cpython.exc cimport PyErr_SetObject, PyErr_WriteUnraisable
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport ECHILD, EINTR, EINVAL
@@ -20,7 +21,9 @@ from libc.string cimport memcpy, strcmp
 from zmqcy._library cimport (
     NO_TYPE, c_string, deadline_after, error, fail, interrupted, no_drafts, remaining, slice_of, to_buffer, to_int,
     to_integer)
-from zmqcy._system cimport add, at_fork, load, nap, nsec, poke, replace, swap
+from zmqcy._system cimport (
+    PY_LOCK_ACQUIRED, PyThread_acquire_lock, PyThread_acquire_lock_timed, PyThread_allocate_lock, PyThread_free_lock,
+    PyThread_release_lock, add, at_fork, load, nap, nsec, poke, replace, swap)
 from zmqcy.libzmq cimport (
     zmq_has, zmq_msg_close, zmq_msg_copy, zmq_msg_data, zmq_msg_get, zmq_msg_gets, zmq_msg_group,
     zmq_msg_init, zmq_msg_init_data, zmq_msg_init_size, zmq_msg_more, zmq_msg_routing_id, zmq_msg_set_group,
@@ -34,17 +37,7 @@ from zmqcy.errors import NotDone
 
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
-    void PyErr_SetObject(object type, object value) noexcept
-    void PyErr_WriteUnraisable(object where) noexcept
     int Py_AddPendingCall(int (*func)(void *) noexcept, void *arg) noexcept nogil
-
-cdef extern from "pythread.h":
-    void *PyThread_allocate_lock() noexcept nogil
-    void PyThread_free_lock(void *lock) noexcept nogil
-    int PyThread_acquire_lock(void *lock, int wait) noexcept nogil
-    int PyThread_acquire_lock_timed(void *lock, long long microseconds, int interruptible) noexcept nogil
-    void PyThread_release_lock(void *lock) noexcept nogil
-    int PY_LOCK_ACQUIRED
 
 #: COPY_THRESHOLD: int
 COPY_THRESHOLD = 16384  # from here on lending is as fast as copying over tcp, and several times as fast over inproc

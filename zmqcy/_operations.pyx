@@ -206,7 +206,7 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
         """Return when it may wait no longer."""
         if self.flags & ZMQ_DONTWAIT:
             return EXPIRED
-        return deadline_of(self.socket, self.timeout, ZMQ_RCVTIMEO, self.call)
+        return deadline_of(self.socket, self.timeout, ZMQ_SNDTIMEO if type(self) is Send else ZMQ_RCVTIMEO, self.call)
 
     cdef int give_up(self) except -1:
         """End because the time is up, or no time was given."""
@@ -491,11 +491,6 @@ cdef class Send(Operation):
         if self.ends is not ONE_EACH:
             del self.ends[:sent]
         return False
-
-    cdef nsec deadline(self) except -2:
-        if self.flags & ZMQ_DONTWAIT:
-            return EXPIRED
-        return deadline_of(self.socket, self.timeout, ZMQ_SNDTIMEO, self.call)
 
     cdef int give_up(self) except -1:
         return self.settle(FINISHED, self.sent) if self.sent else Operation.give_up(self)

@@ -458,6 +458,9 @@ cdef class Property:
     cdef int unwritable(self) except -1:
         raise AttributeError(f"{self.name} cannot be set, only read")
 
+    def __delete__(self, instance: Any) -> NoReturn:
+        raise AttributeError(f"{self.name} cannot be deleted")
+
 
 cdef class ContextProperty(Property):
     @property
@@ -477,9 +480,6 @@ cdef class ContextProperty(Property):
             self.unwritable()
         cdef int setting = to_int(value, "set", self.name)
         set_option((<ContextOptions?> instance).handle, self.number, setting, self.name)
-
-    def __delete__(self, instance: Any) -> NoReturn:
-        raise AttributeError(f"{self.name} cannot be deleted")
 
 
 cdef class SocketProperty(Property):
@@ -503,6 +503,3 @@ cdef class SocketProperty(Property):
             self.unwritable()
         with critical_section(instance):
             (<SocketOptions?> instance).set_option(self.number, value, "set")
-
-    def __delete__(self, instance: Any) -> NoReturn:
-        raise AttributeError(f"{self.name} cannot be deleted")

@@ -68,3 +68,11 @@ cdef extern from "_system.h" nogil:
     # Libraries: whether an object was made by another library than that of a function; 0 where that cannot be told
     bint is_foreign "zmqcy_is_foreign"(void *object, void *function) noexcept  # an object of C++
     bint is_foreign_context "zmqcy_is_foreign_context"(void *object, void *function) noexcept
+
+cdef extern from "pythread.h" nogil:
+    void *PyThread_allocate_lock() noexcept
+    void PyThread_free_lock(void *lock) noexcept
+    int PyThread_acquire_lock(void *lock, int wait) noexcept
+    int PyThread_acquire_lock_timed(void *lock, long long microseconds, int interruptible) noexcept
+    void PyThread_release_lock(void *lock) noexcept
+    int PY_LOCK_ACQUIRED

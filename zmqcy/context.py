@@ -98,7 +98,7 @@ class Context(_context.Context):
             if tuned is not False:
                 _context._teach_malloc()
             super().__init__(io_threads)
-        self._defaults = {}
+            self._defaults = {}
         if tuned:
             self._tune()
         for name, value in options.items():
@@ -125,40 +125,15 @@ class Context(_context.Context):
             return made
 
     @classmethod
-    def shadow(cls, address):
-        """Wrap a context that something else made, and leave it alive when the wrapper goes.
-
-        `with` closes the sockets that the wrapper has made, and leaves the context alive too. `term` and `destroy` end
-        it.
-
-        Parameters
-        ----------
-        address : int or object
-            The address of libzmq's context, or an object that has it as `underlying`. It is believed: a number that
-            is the address of no context may end the process.
-
-        Returns
-        -------
-        Context
-
-        Raises
-        ------
-        ContextTerminated
-            The context has ended.
-        ZMQError
-            EFAULT: the context was made by another libzmq of this process, as wheels of pyzmq bring one.
-        """
-        self = super().shadow(address)
-        self._defaults = {}
-        return self
-
-    @classmethod
     def _weak_shadow(cls, address):
         """Return a shadow that does not keep its context alive."""
         self = cls.__new__(cls)
         self._adopt(address, keeping=False)
-        self._defaults = {}
         return self
+
+    def _adopt(self, address, keeping=True):
+        super()._adopt(address, keeping)
+        self._defaults = {}
 
     def _tune(self):
         if has("draft") and zmq_version_info() >= (4, 3, 3):  # which first had the two options

@@ -43,9 +43,10 @@ def format_options(command: _F) -> _F:
     )(command)
 
 
-def ready(quiet: bool) -> Callable[[str], None]:
-    """Return the function that says that a socket is ready."""
-    return lambda where: None if quiet else click.echo(f"ready {where}", err=True)
+def ready(where: str, quiet: bool) -> None:
+    """Say that a socket is ready."""
+    if not quiet:
+        click.echo(f"ready {where}", err=True)
 
 
 @click.command(
@@ -115,15 +116,9 @@ def send(
         source = given([text.encode() for text in texts], multipart, repeated=count is not None)
     elif files:
         source = given([Path(file).read_bytes() for file in files], multipart, repeated=False)
-    where = ""
-
-    def say(names: str) -> None:
-        nonlocal where
-        where = names
+    with opened("xpub" if wait else kind, endpoints, bind, **options) as (socket, where):
         if any("*" in address for _, address in endpoints):
-            ready(quiet)(names)
-
-    with opened("xpub" if wait else kind, endpoints, bind, say, **options) as socket:
+            ready(where, quiet)
         if wait:
             await_subscriptions(socket, wait, timeout, where)
         sent = 0
@@ -230,18 +225,7 @@ Examples:
 @timeout_option
 @quiet_option
 @RECEIVING.describe
-def recv(
-    kind: str,
-    endpoints: tuple[tuple[bool | None, str], ...],
-    bind: bool | None,
-    name: str,
-    as_json: bool,
-    multipart: bool,
-    topics: tuple[str, ...],
-    count: int | None,
-    timeout: float | None,
-    quiet: bool,
-) -> None:
+def recv(kind: str, topics: tuple[str, ...], **given: Any) -> None:
     """Write messages of sockets of TYPE to stdout: {types}.
 
     {binding} bind, the others connect, unless --bind, --connect or a prefix says otherwise: @ENDPOINT binds and
@@ -257,7 +241,7 @@ def recv(
     """
     if topics and not subscribes(kind):
         raise click.UsageError("--subscribe is for sub")
-    receive(kind, endpoints, bind, "json" if as_json else name, multipart, topics or ("",), count, timeout, quiet)
+    receive(kind, topics=topics, **given)
 
 
 @click.command(
@@ -274,7 +258,16 @@ Examples:
 @count_option
 @timeout_option
 @quiet_option
-def sub(
+def sub(**given: Any) -> None:
+    """Subscribe, and write what is published to stdout: `zmqcy recv sub` in short.
+
+    What a publisher sends before the subscription has come to it is lost; see `zmqcy recv --help`.
+    """
+    receive("sub", **given)
+
+
+def receive(
+    kind: str,
     endpoints: tuple[tuple[bool | None, str], ...],
     bind: bool | None,
     name: str,
@@ -285,50 +278,27 @@ def sub(
     timeout: float | None,
     quiet: bool,
 ) -> None:
-    """Subscribe, and write what is published to stdout: `zmqcy recv sub` in short.
-
-    What a publisher sends before the subscription has come to it is lost; see `zmqcy recv --help`.
-    """
-    receive("sub", endpoints, bind, "json" if as_json else name, multipart, topics or ("",), count, timeout, quiet)
-
-
-def receive(
-    kind: str,
-    endpoints: tuple[tuple[bool | None, str], ...],
-    bind: bool | None,
-    name: str,
-    multipart: bool,
-    topics: tuple[str, ...],
-    count: int | None,
-    timeout: float | None,
-    quiet: bool,
-) -> None:
     """Write messages to stdout until `count` have come, the time is up, or nobody reads them any more."""
-    write = formats.writer(name, multipart)
-    where = ""
-
-    def say(names: str) -> None:
-        nonlocal where
-        where = names
-        ready(quiet)(names)
-
-    with opened(kind, endpoints, bind, say, topics) as socket, counting("received", sys.stdout, quiet) as advance:
+    write = formats.writer("json" if as_json else name, multipart)
+    with opened(kind, endpoints, bind, topics or ("",)) as (socket, where):
+        ready(where, quiet)
         poller = zmqcy.Poller()
         poller.register(socket, zmqcy.POLLIN)
         formats.register_reader(poller)
         got = 0
-        while count is None or got < count:
-            events = dict(poller.poll(timeout))
-            if not events:
-                raise Failure(f"{kind} {where}: no message{within(timeout)}")
-            if 1 in events:
-                raise BrokenPipeError
-            with signals.held():
-                try:
-                    left = BATCH if count is None else min(BATCH, count - got)
-                    batch = socket.recv_multipart_many(left, flags=zmqcy.DONTWAIT)
-                except zmqcy.Again:
-                    continue
-                write(batch)
-                got += len(batch)
-            advance(len(batch))
+        with counting("received", sys.stdout, quiet) as advance:
+            while count is None or got < count:
+                events = dict(poller.poll(timeout))
+                if not events:
+                    raise Failure(f"{kind} {where}: no message{within(timeout)}")
+                if 1 in events:
+                    raise BrokenPipeError
+                with signals.held():
+                    try:
+                        left = BATCH if count is None else min(BATCH, count - got)
+                        batch = socket.recv_multipart_many(left, flags=zmqcy.DONTWAIT)
+                    except zmqcy.Again:
+                        continue
+                    write(batch)
+                    got += len(batch)
+                advance(len(batch))

@@ -54,7 +54,7 @@ def req(
     if texts:
         source = iter([[[text.encode()] for text in texts]])
     write = formats.writer(name, multipart)
-    with opened("req", (endpoint,), bind) as socket:
+    with opened("req", (endpoint,), bind) as (socket, _):
         for number, request in enumerate(itertools.chain.from_iterable(source), 1):
             try:
                 socket.send_multipart(request, timeout=timeout)
@@ -80,7 +80,8 @@ def echo(endpoints: PLACES, bind: bool | None, count: int | None, quiet: bool) -
 
     `ready` and the endpoints are written to stderr when it listens. It binds, unless it is told to connect.
     """
-    with opened("rep", endpoints, bind, ready(quiet)) as socket:
+    with opened("rep", endpoints, bind) as (socket, where):
+        ready(where, quiet)
         for _ in itertools.count() if count is None else range(count):
             socket.send_multipart(socket.recv_multipart())
         socket.linger = 1000  # the last answer is still on its way to the system
@@ -114,7 +115,7 @@ def ping(
     """
     times: list[float] = []
     request = bytes(size)
-    with opened("req", (endpoint,), bind) as socket:
+    with opened("req", (endpoint,), bind) as (socket, _):
         for number in range(count + 1):
             begin = time.perf_counter_ns()
             try:

@@ -72,12 +72,13 @@ def opened(
     kind: str,
     endpoints: tuple[tuple[bool | None, str], ...],
     bind: bool | None,
-    say: Callable[[str], object] = lambda line: None,
     topics: tuple[str, ...] = (),
     before: Callable[[zmqcy.Socket], object] = lambda socket: None,
     **options: Any,
-) -> Iterator[zmqcy.Socket]:
-    """Give a socket that is bound and connected to all of its endpoints; at the end drop what is unsent.
+) -> Iterator[tuple[zmqcy.Socket, str]]:
+    """Give a socket that is bound and connected to all of its endpoints, and these; at the end drop what is unsent.
+
+    The endpoints are as libzmq has them, after a wildcard.
 
     Parameters
     ----------
@@ -87,8 +88,6 @@ def opened(
         Those that `Endpoint` made.
     bind : bool, optional
         What becomes of an endpoint without a prefix; by default it depends on the type.
-    say : callable
-        Gets the endpoints, as libzmq has them after a wildcard, once the socket is ready.
     topics : tuple of str
         What a SUB subscribes to.
     before : callable
@@ -111,8 +110,7 @@ def opened(
             for prefix, address in endpoints
         ]
         where = " ".join(names)
-        say(where)
-        yield socket
+        yield socket, where
     except zmqcy.ZMQError as error:
         text = str(error)
         raise Failure(text if where in text else f"{kind} {where}: {text}") from error

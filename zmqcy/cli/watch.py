@@ -132,19 +132,14 @@ def watch(
     if topics and not subscribes(kind):
         raise click.UsageError("--subscribe is for sub")
     monitors: list[Monitor] = []
-    where = ""
     options = curve_options(curve_server, curve_file)
-
-    def say(names: str) -> None:
-        nonlocal where
-        where = names
-        ready(quiet)(names)
 
     def begin(socket: zmqcy.Socket) -> None:
         monitors.append(socket.watch(events))
 
     file = formats.stdout()
-    with opened(kind, endpoints, bind, say, topics, begin, rcvhwm=1, **options):
+    with opened(kind, endpoints, bind, topics, begin, rcvhwm=1, **options) as (_, where):
+        ready(where, quiet)
         poller = zmqcy.Poller()
         poller.register(monitors[0], zmqcy.POLLIN)
         formats.register_reader(poller)

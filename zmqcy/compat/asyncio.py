@@ -4,14 +4,14 @@ The sockets are those of zmqcy.asyncio: what can be done at once is, and a cance
 pyzmq every call begins its operation, whether its result is awaited or not, and returns a future.
 """
 
-# mypy: disable-error-code="override"
+# mypy: disable-error-code="override,misc"
 # The arguments are those of pyzmq, which are not always those of zmqcy.
 
 import asyncio
 import pickle
 import sys
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from errno import ENOTSOCK
 from typing import Any
 
@@ -19,7 +19,7 @@ import zmqcy
 import zmqcy.asyncio
 from zmqcy import _loop, _operations
 from zmqcy.compat import core
-from zmqcy.compat.utils import dumps, loads
+from zmqcy.compat.utils import loads
 
 ZMQEventLoop = asyncio.SelectorEventLoop
 CancelledError = asyncio.CancelledError
@@ -151,49 +151,17 @@ class Socket(core.SocketForms, zmqcy.asyncio.Socket):
         """Return a future of the events; the end of the socket cancels it."""
         return _then(super().poll(timeout, flags), int, cancel_at_close=True)
 
-    def send_string(
-        self, u: str, flags: int = 0, copy: bool = True, encoding: str = "utf-8", track: bool = False
-    ) -> Any:
-        if not isinstance(u, str):
-            raise TypeError(f"send_string: a str is required, not {u!r:.80}")
-        return self.send(u.encode(encoding), flags, copy, track)
-
-    send_unicode = send_string
-
     def recv_string(self, flags: int = 0, encoding: str = "utf-8") -> Any:
         return _then(self.recv(flags), lambda message: message.decode(encoding))
 
     recv_unicode = recv_string
 
-    def send_json(self, obj: Any, flags: int = 0, **kwargs: Any) -> Any:
-        return self.send(dumps(obj, **kwargs), flags)
-
     def recv_json(self, flags: int = 0, **kwargs: Any) -> Any:
         return _then(self.recv(flags), lambda message: loads(message, **kwargs))
-
-    def send_pyobj(
-        self,
-        obj: Any,
-        flags: int = 0,
-        protocol: int = core.DEFAULT_PROTOCOL,
-        copy: bool = True,
-        track: bool = False,
-    ) -> Any:
-        return self.send(pickle.dumps(obj, protocol), flags, copy, track)
 
     def recv_pyobj(self, flags: int = 0) -> Any:
         core.warn_of_pickle()
         return _then(self.recv(flags), pickle.loads)
-
-    def send_serialized(
-        self,
-        msg: Any,
-        serialize: Callable[[Any], Iterable[Any]],
-        flags: int = 0,
-        copy: bool = True,
-        track: bool = False,
-    ) -> Any:
-        return self.send_multipart(serialize(msg), flags, copy, track)
 
     def recv_serialized(self, deserialize: Callable[[list[Any]], Any], flags: int = 0, copy: bool = True) -> Any:
         return _then(self.recv_multipart(flags, copy), deserialize)

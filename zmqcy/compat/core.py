@@ -1,6 +1,6 @@
 """What ``zmq`` itself has where pyzmq differs from zmqcy: its Socket and Context, and names that only it has."""
 
-# mypy: disable-error-code="override"
+# mypy: disable-error-code="override,misc"
 # The arguments are those of pyzmq, which are not always those of zmqcy.
 
 import os
@@ -41,7 +41,7 @@ HWM = 1  # which libzmq has not known since its version 3
 _EVENTS = {"ALL_V1": int(constants.Event.ALL_V1)}  # first: the name by which it is shown
 _EVENTS |= {name: int(value) for name, value in constants.Event.__members__.items()}
 _EVENTS |= {f"PROTOCOL_ERROR_{each.name}": int(each) for each in constants.ProtocolError}
-Event = IntFlag("Event", _EVENTS, module=__name__)  # type: ignore[misc]  # pyzmq has both in one
+Event = IntFlag("Event", _EVENTS, module=__name__)  # pyzmq has both in one
 
 
 class AttributeSetter:
@@ -330,7 +330,7 @@ class SocketForms(Replaceable):
     def unbind(self, addr: str) -> None:
         itself: Any = self
         try:
-            super().unbind(addr)  # type: ignore[misc]
+            super().unbind(addr)
         except zmqcy.ZMQError as error:
             if error.errno not in (ENODEV, ENOENT) or (numeric := _numeric(addr, self.ipv6)) is None:
                 raise
@@ -363,6 +363,33 @@ class SocketForms(Replaceable):
         raise zmqcy.NotSupported(call="join", detail=repr(group))
 
     leave = join
+
+    def send_string(
+        self, u: str, flags: int = 0, copy: bool = True, encoding: str = "utf-8", track: bool = False
+    ) -> Any:
+        if not isinstance(u, str):
+            raise TypeError(f"send_string: a str is required, not {u!r:.80}")
+        return self.send(u.encode(encoding), flags, copy, track)
+
+    send_unicode = send_string
+
+    def send_json(self, obj: Any, flags: int = 0, **kwargs: Any) -> Any:
+        return self.send(dumps(obj, **kwargs), flags)
+
+    def send_pyobj(
+        self, obj: Any, flags: int = 0, protocol: int = DEFAULT_PROTOCOL, copy: bool = True, track: bool = False
+    ) -> Any:
+        return self.send(pickle.dumps(obj, protocol), flags, copy, track)
+
+    def send_serialized(
+        self,
+        msg: Any,
+        serialize: Callable[[Any], Iterable[Any]],
+        flags: int = 0,
+        copy: bool = True,
+        track: bool = False,
+    ) -> Any:
+        return self.send_multipart(serialize(msg), flags, copy, track)
 
     def setsockopt_unicode(self, option: int, optval: str, encoding: str = "utf-8") -> None:
         self.setsockopt_string(option, optval, encoding)
@@ -471,44 +498,17 @@ class Socket(SocketForms, zmqcy.Socket, metaclass=ABCMeta):
         target = target_of(buffer, nbytes)
         return cut_into(target, self.recv(flags, False))
 
-    def send_string(
-        self, u: str, flags: int = 0, copy: bool = True, encoding: str = "utf-8", track: bool = False
-    ) -> Any:
-        if not isinstance(u, str):
-            raise TypeError(f"send_string: a str is required, not {u!r:.80}")
-        return self.send(u.encode(encoding), flags, copy, track)
-
-    send_unicode = send_string
-
     def recv_string(self, flags: int = 0, encoding: str = "utf-8") -> str:
         return self.recv(flags).decode(encoding)
 
     recv_unicode = recv_string
 
-    def send_json(self, obj: Any, flags: int = 0, **kwargs: Any) -> Any:
-        return self.send(dumps(obj, **kwargs), flags)
-
     def recv_json(self, flags: int = 0, **kwargs: Any) -> Any:
         return loads(self.recv(flags), **kwargs)
-
-    def send_pyobj(
-        self, obj: Any, flags: int = 0, protocol: int = DEFAULT_PROTOCOL, copy: bool = True, track: bool = False
-    ) -> Any:
-        return self.send(pickle.dumps(obj, protocol), flags, copy, track)
 
     def recv_pyobj(self, flags: int = 0) -> Any:
         warn_of_pickle()
         return pickle.loads(self.recv(flags))
-
-    def send_serialized(
-        self,
-        msg: Any,
-        serialize: Callable[[Any], Iterable[Any]],
-        flags: int = 0,
-        copy: bool = True,
-        track: bool = False,
-    ) -> Any:
-        return self.send_multipart(serialize(msg), flags, copy, track)
 
     def recv_serialized(self, deserialize: Callable[[list[Any]], Any], flags: int = 0, copy: bool = True) -> Any:
         return deserialize(self.recv_multipart(flags, copy))
