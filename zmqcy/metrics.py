@@ -20,6 +20,7 @@ except ImportError:
     ) from None
 
 from zmqcy.devices import Device
+from zmqcy.devices.loop import State
 from zmqcy.errors import ZMQError
 from zmqcy.socket import BaseSocket
 
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from typing_extensions import Self
 
-STATES: Final[tuple[str, ...]] = ("running", "paused", "draining", "ended")
+STATES: Final[tuple[str, ...]] = tuple(state.value for state in State)
 _collectors = WeakKeyDictionary()  # by registry
 _lock = threading.Lock()
 

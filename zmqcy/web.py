@@ -38,6 +38,7 @@ except ImportError as error:
     ) from None
 
 from zmqcy.devices import Device
+from zmqcy.devices.loop import State
 from zmqcy.errors import StateError, TimedOut
 from zmqcy.metrics import register_device
 
@@ -304,7 +305,7 @@ class _App:
     async def health(self, request):
         said = await asyncio.to_thread(_describe, self.device, self.name)
         said = {key: said[key] for key in ("name", "state", "error")}
-        return _json(said, 200 if said["state"] in ("running", "paused") else 503)
+        return _json(said, 200 if said["state"] in (State.RUNNING.value, State.PAUSED.value) else 503)
 
     async def events(self, request):
         if len(self.readers) >= READERS:
@@ -389,7 +390,7 @@ def _describe(device, name):
         front_to_back=numbers.front_to_back._asdict(),
         back_to_front=numbers.back_to_front._asdict(),
     )
-    if numbers.state == "ended":
+    if numbers.state == State.ENDED.value:
         try:
             device.join(0)
         except TimedOut:  # its sockets are about to be closed

@@ -20,6 +20,7 @@ import click
 
 import zmqcy
 from zmqcy.cli import ends, formats
+from zmqcy.cli.ends import Told
 from zmqcy.cli.sockets import Endpoint, Failure
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -30,7 +31,6 @@ HEADS = {
     "throughput": ["size", "count", "batch", "messages/s", "(least - most)", "MB/s"],
     "latency": ["size", "count", "min", "p50", "(least - most)", "p99", "max", "one way"],
 }
-Results = list[dict[str, Any]]
 
 
 class Sizes(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
@@ -247,12 +247,12 @@ def reports(plans: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
                     process, plan = started[pipe]
                     process.join()
                     raise Failure(f"bench: the {plan['end']} end has died (exit code {process.exitcode})") from None
-                if what[0] == "error":
+                if what[0] is Told.ERROR:
                     raise Failure(f"bench: {what[1]}")
-                if what[0] == "done":
+                if what[0] is Told.DONE:
                     left.discard(pipe)
                     continue
-                if what[0] == "ready" and others:
+                if what[0] is Told.READY and others:
                     others[0].send({**plans[1], "url": what[1]})
                 yield what
     finally:
@@ -283,12 +283,12 @@ def collect(starts: list[list[dict[str, Any]]], work: str, alone: bool, quiet: b
             runs = plans[0]["plan"].runs if plans[0]["plan"] else []
             figures: dict[int, list[dict[str, float]]] = {}
             for what in reports(plans):
-                if what[0] == "ready" and alone and not quiet:
+                if what[0] is Told.READY and alone and not quiet:
                     click.echo(f"ready {what[1]}", err=True)
-                elif what[0] == "plan" and alone:
+                elif what[0] is Told.PLAN and alone:
                     _, found["other_machine"], runs, rounds = what
                     advance(0, rounds * len(runs))
-                elif what[0] == "run":
+                elif what[0] is Told.RUN:
                     _, number, measured = what
                     if measured or alone:
                         advance(1, None)

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext, suppress
+from enum import Enum
 from errno import EIO
 from types import FrameType
 from typing import Any
@@ -213,6 +214,14 @@ class Table:
             self.live.stop()
 
 
+class Asked(Enum):
+    """What the thread that writes is asked for."""
+
+    NUMBERS = 1
+    STOPPING = 2
+    END = 3
+
+
 class Reports:
     """The thread that writes: numbers to stdout, and what systemd wants to know."""
 
@@ -225,7 +234,7 @@ class Reports:
         self.shows = self.terminal and not as_json and os.environ.get("TERM", "dumb") != "dumb"
         self.ended: Callable[[], object] = lambda: None  # called where this thread cannot go on
         self.error: Exception | None = None
-        self.asked: queue.SimpleQueue[str] = queue.SimpleQueue()  # a signal handler may put what it likes
+        self.asked: queue.SimpleQueue[Asked] = queue.SimpleQueue()  # a signal handler may put what it likes
         self.table: Table | None = None
         self.rates = Rates()
         self.lost = False  # nobody can read what is written to stdout
@@ -244,7 +253,7 @@ class Reports:
         """Have the thread write the numbers a last time, and end."""
         if self.thread.ident is None:  # the device did not start
             return
-        self.asked.put("end")
+        self.asked.put(Asked.END)
         self.thread.join(STUCK)
         if self.thread.is_alive():
             self.error = Failure(f"stdout: nobody has read what is there for {STUCK} s")
@@ -293,15 +302,14 @@ class Reports:
         every = self._jobs()
         due = {job: time.monotonic() + seconds for job, seconds in every.items()}
         while True:
-            try:
+            asked = None
+            with suppress(queue.Empty):
                 asked = self.asked.get(timeout=max(min(due.values()) - time.monotonic(), 0) if due else None)
-            except queue.Empty:
-                asked = ""
-            if asked == "end":
+            if asked is Asked.END:
                 return
-            if asked == "numbers":
+            if asked is Asked.NUMBERS:
                 self.line()
-            elif asked == "stopping":
+            elif asked is Asked.STOPPING:
                 self.stopping = True
                 systemd.notify("STOPPING=1", "STATUS=drains")
             now = time.monotonic()
@@ -370,7 +378,7 @@ class End:
             if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell does for what runs behind, and nohup
                 signal.signal(number, self._on_signal)
         signal.signal(signal.SIGALRM, self._on_alarm)
-        signal.signal(signal.SIGUSR1, lambda number, frame: self.reports.asked.put("numbers"))
+        signal.signal(signal.SIGUSR1, lambda number, frame: self.reports.asked.put(Asked.NUMBERS))
         if signals.received:
             raise SystemExit(0)
 
@@ -382,7 +390,7 @@ class End:
         """Have the device drain, and do not wait for that; called by the thread of the reports too."""
         self._within(self.bound)  # before all else, for a second signal that comes within this sets less
         self.asked = True
-        self.reports.asked.put("stopping")
+        self.reports.asked.put(Asked.STOPPING)
         self.drains.put(None)
 
     @staticmethod

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from enum import Enum
 from itertools import repeat
 from multiprocessing.connection import Connection
 from typing import Any
@@ -19,6 +20,16 @@ VERSION = 1  # of what the connecting end says first
 STEP = 200  # ms after which an end that waits looks whether the other one is still there
 GREETING = "zmqcy bench"
 KINDS = {"throughput": ("PULL", "PUSH"), "latency": ("REP", "REQ")}  # what binds, and what connects
+
+
+class Told(Enum):
+    """What a process says: the first of what it sends, before what is named here."""
+
+    READY = 1  # its endpoint
+    PLAN = 2  # the machine of the other end, the runs, how many rounds
+    RUN = 3  # its number, and what was measured, or None
+    DONE = 4
+    ERROR = 5  # in words
 
 
 class Broken(Exception):
@@ -254,7 +265,7 @@ def local(
 ) -> None:
     """Be the end that binds: PULL measures, REP answers."""
     link = Link(context, KINDS[work][0], timeout, url, known.held if known else 1000)
-    say("ready", link.socket.bind(url).endpoint)
+    say(Told.READY, link.socket.bind(url).endpoint)
     link.wait(zmqcy.POLLIN, binds=True)
     message = take(link)
     try:
@@ -268,11 +279,11 @@ def local(
         link.socket.send(json.dumps({GREETING: VERSION}).encode())
     if known is None:
         link.socket.rcvhwm = plan.held  # to receive less goes later too
-    say("plan", plan.machine, plan.runs, plan.rounds)
+    say(Told.PLAN, plan.machine, plan.runs, plan.rounds)
     each = receive if work == "throughput" else answer
     for _ in range(plan.rounds):
         for number, run in enumerate(plan.runs):
-            say("run", number, each(link, run))
+            say(Told.RUN, number, each(link, run))
     close(link, timeout)
 
 
@@ -288,7 +299,7 @@ def remote(context: zmqcy.Context, url: str, plan: Plan, timeout: float, say: Ca
     each = send if plan.work == "throughput" else ask
     for _ in range(plan.rounds):
         for number, run in enumerate(plan.runs):
-            say("run", number, each(link, run))
+            say(Told.RUN, number, each(link, run))
     # That the other end goes now is no failure: it may have got all.
     close(link, timeout)
 
@@ -337,8 +348,7 @@ def main(pipe: Connection) -> None:
     ----------
     pipe : Connection
         Brings a dict of `end` (``local``, ``remote`` or ``both``), `work`, `url`, `plan`, `timeout`, `spin` and
-        `io_threads`; takes tuples: ``("ready", endpoint)``, ``("plan", machine, runs, rounds)``,
-        ``("run", number, figures or None)``, ``("done",)``, ``("error", text)``.
+        `io_threads`; takes tuples that begin with a `Told`.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent has it too, and ends this process
     zmqcy.exit_linger = 0
@@ -357,7 +367,7 @@ def main(pipe: Connection) -> None:
         try:
             call(*arguments)
         except (Broken, OSError) as error:
-            say("error", str(error))
+            say(Told.ERROR, str(error))
             os._exit(1)
 
     context = zmqcy.Context(given["io_threads"])
@@ -374,9 +384,9 @@ def main(pipe: Connection) -> None:
 
         def of(reports: bool) -> Callable[..., None]:
             def each(*what: object) -> None:
-                if what[0] == "ready":
+                if what[0] is Told.READY:
                     bound.set()
-                if reports and what[0] == "run":
+                if reports and what[0] is Told.RUN:
                     say(*what)
 
             return each
@@ -386,7 +396,7 @@ def main(pipe: Connection) -> None:
         if bound.wait(timeout / 1000):
             guarded(remote, context, url, plan, timeout, of(not measures))
         first.join()
-    say("done")
+    say(Told.DONE)
 
 
 def end_with(pipe: Connection) -> None:

@@ -13,7 +13,7 @@ from zmqcy._library import to_seconds
 from zmqcy._proxy import Hook, unfit
 from zmqcy.constants import DeviceType, SocketType
 from zmqcy.context import AsyncContext, Context
-from zmqcy.devices.loop import Loop, Settings, threads_are_greenlets
+from zmqcy.devices.loop import Loop, Settings, State, threads_are_greenlets
 from zmqcy.devices.process import Remote
 from zmqcy.devices.record import DeviceEvent
 from zmqcy.devices.side import CAPTURES, KINDS, to_side
@@ -218,7 +218,7 @@ class Device:
 
     def __repr__(self) -> str:
         loop = self._loop
-        return f"<Device {self._name}, {'not started' if loop is None else loop.state}>"
+        return f"<Device {self._name}, {'not started' if loop is None else loop.state.value}>"
 
     def __enter__(self) -> Self:
         self.start()
@@ -323,7 +323,7 @@ class Device:
         StateError
             It was not started, drains or has ended.
         """
-        self._steer("pause", b"PAUSE", "paused")
+        self._steer("pause", b"PAUSE", State.PAUSED)
 
     def resume(self) -> None:
         """Go on after `pause`.
@@ -333,12 +333,13 @@ class Device:
         StateError
             It was not started, drains or has ended.
         """
-        self._steer("resume", b"RESUME", "running")
+        self._steer("resume", b"RESUME", State.RUNNING)
 
-    def _steer(self, call: str, word: bytes, state: str) -> None:
+    def _steer(self, call: str, word: bytes, state: State) -> None:
         loop = self._outside(call)
         if not loop.ask(word, state):
-            raise self._state_error(call, "the device drains" if loop.state == "draining" else "the device has ended")
+            drains = loop.state is State.DRAINING
+            raise self._state_error(call, "the device drains" if drains else "the device has ended")
 
     def stop(self, drain: bool = False, timeout: float | timedelta | None = None) -> None:
         """End the device, and wait until its sockets are closed; do nothing if it has ended.
@@ -422,7 +423,7 @@ class Device:
             It was not started.
         """
         state, since, (ahead, back, waits) = self._readable("statistics").read()
-        return Statistics(state, since, Flow(*ahead), Flow(*back), waits)
+        return Statistics(state.value, since, Flow(*ahead), Flow(*back), waits)
 
     def _seen(self, call: str) -> Seen:
         seen = self._readable(call).seen()

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime, timezone
+from enum import Enum
 from typing import Any, NamedTuple
 
 from zmqcy._proxy import Hook, Numbers, counted_proxy
@@ -18,7 +19,18 @@ from zmqcy.errors import ContextTerminated, ZMQError
 from zmqcy.socket import Socket
 
 LINGER = 10_000  # ms; with libzmq's own default, for ever, a peer that is gone would keep a device from its end
-Counts = tuple[str, datetime, tuple[tuple[int, ...], tuple[int, ...], int]]  # state, start, numbers
+
+
+class State(Enum):
+    """What a run does. Users see the value."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    DRAINING = "draining"
+    ENDED = "ended"
+
+
+Counts = tuple[State, datetime, tuple[tuple[int, ...], tuple[int, ...], int]]  # state, start, numbers
 Seen = tuple[list[DeviceEvent], dict[str, int]]  # events, peers
 
 _serial = itertools.count()
@@ -89,7 +101,7 @@ class Run:
     """What a `Loop` and a `process.Remote` have in common."""
 
     def __init__(self) -> None:
-        self.state = "running"
+        self.state = State.RUNNING
         self.endpoints: dict[str, tuple[str, ...]] = {}
         self.error: Exception | None = None  # that ended it
         self.thread: int | None = None  # of this process, and in the loop
@@ -178,7 +190,7 @@ class Loop(Run):
             with suppress(ZMQError):  # where the context has ended, that woke it
                 self.inner.try_send(b"")  # for a thread that waits for an answer in `ask`
             with self.asking:
-                self.state = "ended"
+                self.state = State.ENDED
                 self.inner.close()
                 self.control.close()
         finally:
@@ -198,10 +210,10 @@ class Loop(Run):
             self.thread = None
             self.ended.set()
 
-    def ask(self, word: bytes, state: str = "running") -> bool:
+    def ask(self, word: bytes, state: State = State.RUNNING) -> bool:
         """Give a command, and wait until it was obeyed; say False where the loop is over, or about to be."""
         with self.asking:
-            if self.over or self.state == "draining":
+            if self.over or self.state is State.DRAINING:
                 return False
             try:
                 self.control.send(word)
@@ -223,7 +235,7 @@ class Loop(Run):
         with self.asking:
             if not self.over:
                 if drain:
-                    self.state = "draining"
+                    self.state = State.DRAINING
                 with suppress(ZMQError):  # the context may have ended, and with it the loop
                     self.control.send(b"DRAIN" if drain else b"TERMINATE")
 

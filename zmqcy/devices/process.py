@@ -7,13 +7,21 @@ import queue
 import signal
 import threading
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from zmqcy.devices.loop import Counts, Loop, Run, Seen, Settings
+from zmqcy.devices.loop import Counts, Loop, Run, Seen, Settings, State
 
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
     from types import FrameType
+
+
+class Ended(NamedTuple):
+    """What the other process says last."""
+
+    error: Exception | None
+    numbers: Counts | None
+    seen: Seen | None
 
 
 class Remote(Run):
@@ -57,25 +65,22 @@ class Remote(Run):
 
     def _watch(self) -> None:
         """Receive what the process says, to its end."""
-        told = False
+        told: Any = None
         try:
-            while not told:
-                what, *values = self.pipe.recv()
-                told = what == "ended"
-                if not told:
-                    self.answers.put(values)
+            while not isinstance(told := self.pipe.recv(), Ended):
+                self.answers.put(told)
         except Exception:  # it has gone, or what its filter raised is of a class that cannot be made here
             pass
         self.process.join()
-        if told:
-            self.error = values[0]
-            self.last = values[1] or self.last
-            self.last_seen = values[2] or self.last_seen
+        if isinstance(told, Ended):
+            self.error = told.error
+            self.last = told.numbers or self.last
+            self.last_seen = told.seen or self.last_seen
         else:
             self.error = ChildProcessError(f"the process of the device {_end_of(self.process.exitcode)}")
         self.answers.put(None)
         with self.asking:
-            self.state = "ended"
+            self.state = State.ENDED
             self.pipe.close()
         self.ended.set()
 
@@ -93,7 +98,7 @@ class Remote(Run):
         self.answers.put(None)
         return None
 
-    def ask(self, word: bytes, state: str) -> bool:
+    def ask(self, word: bytes, state: State) -> bool:
         with self.asking:
             done = bool(self._request("ask", word, state))
             if done:
@@ -102,8 +107,8 @@ class Remote(Run):
 
     def end(self, drain: bool) -> None:
         with self.asking:
-            if drain and self.state != "ended":
-                self.state = "draining"
+            if drain and self.state is not State.ENDED:
+                self.state = State.DRAINING
             self._request("end", drain)
 
     def read(self) -> Counts:
@@ -145,8 +150,9 @@ def _serve(pipe: Connection, parent: int, settings: Settings) -> None:
         loop.forward()
     except Exception as caught:
         error = caught
+    numbers, seen = (None, None) if loop is None else (loop.read(), loop.seen())
     with sending, suppress(OSError):  # the parent may be gone
-        pipe.send(("ended", _portable(error), loop and loop.read(), loop and loop.seen()))
+        pipe.send(Ended(_portable(error), numbers, seen))
 
 
 def _portable(error: Exception | None) -> Exception | None:
@@ -162,7 +168,7 @@ def _obey(loop: Loop, pipe: Connection, sending: threading.Lock, parent: int) ->
 
     def tell(*values: object) -> None:
         with sending:
-            pipe.send(("answer", *values))
+            pipe.send(values)
 
     try:
         if loop.ask(b"RESUME"):
