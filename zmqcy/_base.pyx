@@ -13,7 +13,7 @@ from libc.stdint cimport int64_t, uint32_t
 
 from zmqcy._context cimport Context, prepare_threads
 from zmqcy._handle cimport (
-    BUSY, CLOSED, ENDED, FORKED, HELD, WATCHED, ContextHandle, Handle, Signaler, Stats, Watch, come_out, enter_slowly,
+    BUSY, CLOSED, ENDED, FORKED, WATCHED, ContextHandle, Handle, Signaler, Stats, Watch, come_out, enter_slowly,
     events_of, go_inside, handle_with, is_inside, lock_lists, make_signaler, remove, unlock_lists)
 from zmqcy._library cimport (
     CONFLATES, DATAGRAMS, DRAFT, GROUPS, NO_TYPE, RECEIVES, c_string, check, error, interrupted, no_drafts,
@@ -304,7 +304,10 @@ cdef class BaseSocket(SocketOptions):
         Others who remember the same ones need not be told of the look: two would wake each other without end.
         """
         cdef int events = 0
-        if self.handle.remembered < 0 or self.handle.state & (BUSY | CLOSED | FORKED | HELD):
+        if (
+            self.handle.remembered < 0 or self.handle.held is not NULL
+            or self.handle.state & (BUSY | CLOSED | FORKED)
+        ):
             events = self.current_events(call)
         elif events_of(self.handle.socket, &events) or events != self.handle.remembered:
             self.handle.forget()
@@ -779,7 +782,8 @@ cdef class BaseSocket(SocketOptions):
 
     cdef void set_threshold(self, size_t size) noexcept:
         self.handle.threshold = size
-        self.handle.quick_size = 0 if self.handle.checked else min(size, <size_t> BIG)
+        if self.handle.quick_size:
+            self.handle.quick_size = max(<size_t> 1, min(size, <size_t> BIG))
 
     cdef bint conflates(self) noexcept:
         cdef int value = 0

@@ -2,7 +2,7 @@
 # and 0 instead of a number, say with QUIET and PROBE that it would wait.
 
 from zmqcy._base cimport BaseSocket, enter
-from zmqcy._handle cimport HELD, Handle, Signaler, Stats, count
+from zmqcy._handle cimport Handle, Signaler, Stats, count
 from zmqcy._message cimport Frame, MessageTracker, new_frame, take
 from zmqcy._system cimport nsec, pollfd
 from zmqcy.libzmq cimport (
@@ -14,7 +14,6 @@ cdef enum:
     # Flags in addition to ZMQ_DONTWAIT:
     QUIET = 1 << 30  # return instead of raising Again
     PROBE = 1 << 29  # the same, and do not count it: the caller waits
-    NOT_TRIED = -1   # instead of an errno: a receive is not worth trying before the GIL is released
     LOST = -1        # what was sent of a message is dropped, and so is the part that was to be sent
 
 
@@ -40,12 +39,10 @@ cdef struct Catch:
     # Parts that were received, and how many are wanted.
     zmq_msg_t *parts
     Py_ssize_t count
-    Py_ssize_t room
-    bint grown             # `parts` was allocated
+    Py_ssize_t room        # more than FEW: `parts` was allocated
     bint more              # of the same message follow
     bint parted            # some message has several parts
-    Py_ssize_t taken       # since the beginning: parts or, if `whole`, messages
-    Py_ssize_t limit
+    Py_ssize_t left        # how many are still wanted: parts or, if `whole`, messages
     bint whole
 
 
@@ -62,7 +59,7 @@ cdef inline void caught(Catch *haul) noexcept nogil:
     # Count the part that was just received.
     haul.more = zmq_msg_more(&haul.parts[haul.count])
     haul.parted |= haul.more
-    haul.taken += not haul.whole or not haul.more
+    haul.left -= not haul.whole or not haul.more
     haul.count += 1
 
 
@@ -122,13 +119,12 @@ cdef inline void count_in(BaseSocket socket, size_t size, bint more) noexcept:
 cdef inline int get(BaseSocket socket, zmq_msg_t *msg, int flags, object timeout, str call) except -1:
     # Receive one part into an initialised message. Return 1, or 0 where it would wait and the flags have QUIET.
     enter(socket, call)
-    if socket.handle.state & HELD:
+    if socket.handle.held is not NULL:
         socket.handle.unhold(msg)
         return 1
     if socket.handle.asked and socket.handle.answers_soon and not flags & ZMQ_DONTWAIT:
-        socket.handle.turns += 1
-        if socket.handle.turns % 32:
-            return complete(socket, NULL, msg, flags, timeout, call, NOT_TRIED)
+        if socket.handle.stats.messages_received % 32:  # or it finds out whether that is still so
+            return complete(socket, NULL, msg, flags, timeout, call, 0)
     if zmq_msg_recv(msg, socket.handle.socket, ZMQ_DONTWAIT) >= 0:
         socket.handle.asked = socket.handle.answers_soon = False
         return 1

@@ -20,7 +20,7 @@ from libc.string cimport memcpy
 
 from zmqcy._base cimport MOST_OF_DATAGRAM_GROUP, BaseSocket, enter, long_group
 from zmqcy._handle cimport (
-    CLOSED, HELD, Handle, Signaler, come_out, count, events_of, go_inside, make_signaler)
+    CLOSED, Handle, Signaler, come_out, count, events_of, go_inside, make_signaler)
 from zmqcy._library cimport (
     COMMANDS, DATAGRAMS, DROPS_REST, EXPIRED, FOREVER, GROUPS, IN_TURN, ROUTING_IDS, SENDS, SIGNAL_CHECK, check,
     deadline_after, error, interrupted, remaining, slice_of, to_flags, type_name, type_of)
@@ -310,11 +310,10 @@ cdef int make_room(Catch *haul, Py_ssize_t room) noexcept nogil:
     if parts is NULL:
         return ENOMEM
     memcpy(parts, haul.parts, haul.count * sizeof(zmq_msg_t))  # libzmq moves messages by value too
-    if haul.grown:
+    if haul.room > FEW:
         free(haul.parts)
     haul.parts = parts
     haul.room = room
-    haul.grown = True
     return 0
 
 
@@ -323,7 +322,7 @@ cdef int catch_more(void *socket, Catch *haul) noexcept nogil:
 
     Return 0, or the errno that ended it: EAGAIN where nothing is left.
     """
-    while haul.more or haul.taken < haul.limit:
+    while haul.more or haul.left > 0:
         if haul.count == haul.room:
             if not haul.more:
                 return 0
@@ -392,7 +391,7 @@ cdef Py_ssize_t put_parts(
             batch.parts = <Part *> malloc(len(parts) * sizeof(Part))
             if batch.parts is NULL:
                 raise MemoryError(call)
-        if socket.handle.checked or not socket.handle.exclusive:
+        if socket.handle.quick_size == 0 or not socket.handle.exclusive:
             check_parts(socket, parts, ends, flags, call)
         load(socket, &batch, parts, ends, copy, tracker, call)
         enter(socket, call)  # the GIL was let go for big copies
@@ -420,7 +419,7 @@ cdef Py_ssize_t put_part(
     cdef Part part
     cdef Batch batch = Batch(&part, 0, 0, 0, 0, 0, flags & ZMQ_SNDMORE)
     cdef int number
-    if socket.handle.checked or not socket.handle.exclusive:
+    if socket.handle.quick_size == 0 or not socket.handle.exclusive:
         return put_parts(socket, [data], None, flags, copy, tracker, timeout, call)
     collect()  # which may run any code
     enter(socket, call)
@@ -603,7 +602,7 @@ cdef int prepare(
 
 cdef int complete(
         BaseSocket socket, Batch *batch, zmq_msg_t *msg, int flags, object timeout, str call, int number) except -1:
-    """Go on after a first attempt to send or receive, that ended with an errno: wait where that is allowed.
+    """Go on after a first attempt to send or receive, that ended with an errno, or 0 without one: wait where allowed.
 
     Return 1, or 0 for QUIET and where some messages of a batch went; where it raises no part of the message in
     turn was sent or taken.
@@ -612,19 +611,20 @@ cdef int complete(
     cdef nsec start = 0
     # A time of another type may have run any code, which may have swallowed the event of the descriptor.
     cdef bint waiting = number == EAGAIN and (timeout is None or type(timeout) is int or type(timeout) is float)
-    if number in (EAGAIN, EINTR, NOT_TRIED) and not flags & ZMQ_DONTWAIT:
+    if number in (EAGAIN, EINTR, 0) and not flags & ZMQ_DONTWAIT:
         deadline = deadline_of(socket, timeout, ZMQ_RCVTIMEO if batch is NULL else ZMQ_SNDTIMEO, call)
         start = now()
-    while number:
+    while True:
         if number == EAGAIN:
             if deadline == EXPIRED or remaining(deadline) == 0:
                 return would_block(socket, flags | QUIET if batch is not NULL and batch.sent else flags, start, call)
-        elif number != NOT_TRIED and not interrupted(number):
+        elif number and not interrupted(number):
             raise lost(socket, call) if socket.handle.begun == LOST else error(number, call, socket.handle.type)
         enter(socket, call)  # a signal handler may have closed the socket
         number = carry_out(socket.handle, batch, msg, 0, deadline, waiting)
+        if number == 0:
+            return 1
         waiting = False
-    return 1
 
 
 cdef int carry_out(
@@ -740,7 +740,6 @@ cdef void borrow_room(Catch *haul) noexcept:
     memcpy(parts, haul.parts, haul.count * sizeof(zmq_msg_t))
     haul.parts = parts
     haul.room = CHUNK
-    haul.grown = True
 
 
 cdef void give_back_room(Catch *haul) noexcept:
@@ -805,10 +804,9 @@ cdef list gather(
     cdef int number
     haul.parts = few
     haul.room = FEW
-    haul.grown = False
-    haul.limit = limit
+    haul.left = limit
     haul.whole = whole
-    haul.count = haul.taken = haul.more = haul.parted = 0
+    haul.count = haul.more = haul.parted = 0
     <void> zmq_msg_init(few)
     if not get(socket, few, flags, timeout, call):
         return None
@@ -819,7 +817,7 @@ cdef list gather(
             borrow_room(&haul)
         while True:
             number = catch_held(socket, &haul)
-            if number == 0 and not (socket.handle.state & HELD):
+            if number == 0 and socket.handle.held is NULL:
                 if limit > SOME:
                     go_inside(socket.handle)
                     with nogil:
@@ -835,19 +833,19 @@ cdef list gather(
                 haul.count = tail
                 if not tail and not result:
                     raise error(number, call, socket.handle.type)
-            if not unpack(socket, &haul, result, nested, framed, call) or number or haul.taken >= limit:
+            if not unpack(socket, &haul, result, nested, framed, call) or number or haul.left <= 0:
                 return result
             if socket.handle.state & CLOSED:  # by another thread, which may be in a thread-safe type
                 return result
     finally:
         socket.handle.state &= ~socket.handle.exclusive
-        if haul.grown:
+        if haul.room > FEW:
             give_back_room(&haul)
 
 
 cdef int catch_held(BaseSocket socket, Catch *haul) noexcept:
     """Take of the parts that are held what is wanted. Return 0 or ENOMEM."""
-    while socket.handle.state & HELD and (haul.more or haul.taken < haul.limit):
+    while socket.handle.held is not NULL and (haul.more or haul.left > 0):
         if haul.count == haul.room and make_room(haul, 2 * haul.room):
             return ENOMEM
         socket.handle.unhold(&haul.parts[haul.count])

@@ -17,10 +17,9 @@ cdef enum:
     # The state of a handle:
     BUSY = 1      # a thread is in a call that lets go of the GIL
     CLOSED = 2    # there is no socket, or no longer
-    HELD = 4      # received parts wait here for the next receive
-    FORKED = 8    # it is the parent's
-    ENDED = 16    # its context closed it
-    WATCHED = 32  # somebody remembers its events: the next call on it makes them forget
+    FORKED = 4    # it is the parent's
+    ENDED = 8     # its context closed it
+    WATCHED = 16  # somebody remembers its events: the next call on it makes them forget
 
 
 cdef struct Link:
@@ -158,20 +157,18 @@ cdef class Handle:
     cdef int exclusive            # BUSY, or 0 for thread-safe types: several threads may be in them at once
     cdef int begun                # SNDMORE: the last part of a message is still to be sent. LOST: the peer disconnected
     cdef bint tried               # a part has just found no room: its next attempt begins with a look at the events
-    cdef size_t quick_size        # what is shorter is sent at once, with the GIL
+    cdef size_t quick_size        # what is shorter is sent at once; 0: all is checked before, libzmq would tear some
     cdef size_t threshold         # bytes of this many bytes and more are lent, not copied
     cdef Stats stats
     cdef bint asked               # something was sent since the last receive: an answer may come soon
     cdef bint answers_soon        # the last answer did
     cdef bint eager               # its last waits were short: it pays to try
-    cdef unsigned int turns       # receives after a send, of which every so many finds out whether that is still so
     cdef nsec spin                # how long a wait tries again before it sleeps
     cdef int fd                   # its descriptor; -1 for thread-safe types, which have none
     cdef Signaler signaler        # what `fileno` gives, where `fd` is -1
     cdef long inside              # how many threads are in libzmq, without the GIL: BUSY lasts until the GIL is back
 
-    cdef zmq_msg_t *held          # parts that were received and could not be handed over
-    cdef int held_first
+    cdef zmq_msg_t *held          # parts for the next receives, the last one first; NULL: none
     cdef int held_count
     cdef int more                 # whether another part follows the one that was handed over last
 
@@ -179,7 +176,6 @@ cdef class Handle:
     cdef bint elsewhere           # others may use the socket without our knowledge: nobody may remember its events
     cdef bint exposed             # somebody waits by its descriptor, whose news a look at the events would take away
     cdef bint networked           # it was bound or connected elsewhere than over inproc
-    cdef bint checked             # messages are checked before they are sent: libzmq would tear some of them
     cdef bint only_first          # XSUB: the later parts of a message are no subscriptions
     cdef bint datagram            # what it sends goes by UDP, and libzmq does not look at its size
     cdef bint heartbeats          # heartbeat_ivl is set

@@ -12,7 +12,7 @@ from cpython.weakref cimport PyWeakref_NewRef
 from libc.errno cimport EBUSY, ECHILD, EINTR, ENOMEM, ENOTSOCK
 from libc.limits cimport INT_MAX
 from libc.stdio cimport fprintf, snprintf, stderr
-from libc.stdlib cimport calloc, free
+from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy
 
 from zmqcy._library cimport (
@@ -71,11 +71,12 @@ cdef class Handle:
         self.type = self.fd = -1
         self.remembered = NOT_READ
         self.exclusive = BUSY
+        self.quick_size = 1
         self.of_context.owner = <void *> self
 
     def __dealloc__(self):
         cdef int i
-        for i in range(self.held_first, self.held_count):
+        for i in range(self.held_count):
             <void> zmq_msg_close(&self.held[i])
         free(self.held)
         if not self.state & (CLOSED | FORKED) and delist(self):
@@ -179,30 +180,24 @@ cdef class Handle:
 
     cdef int hold(self, zmq_msg_t *parts, int count) except -1:
         """Keep parts that could not be handed over, in front of what the next receives get."""
-        cdef int kept = self.held_count - self.held_first
-        cdef zmq_msg_t *held = <zmq_msg_t *> calloc(count + kept, sizeof(zmq_msg_t))
+        cdef zmq_msg_t *held = <zmq_msg_t *> realloc(self.held, (self.held_count + count) * sizeof(zmq_msg_t))
+        cdef int i
         if held is NULL:
             raise MemoryError()
-        memcpy(held, parts, count * sizeof(zmq_msg_t))  # libzmq moves messages by value too
-        if kept:
-            memcpy(held + count, self.held + self.held_first, kept * sizeof(zmq_msg_t))
-        free(self.held)
+        for i in range(count):
+            memcpy(&held[self.held_count + i], &parts[count - 1 - i], sizeof(zmq_msg_t))  # libzmq moves them so too
         self.held = held
-        self.held_first = 0
-        self.held_count = count + kept
-        self.state |= HELD
+        self.held_count += count
         self.forget()
         return 0
 
     cdef void unhold(self, zmq_msg_t *msg) noexcept:
         """Move the first of the kept parts into an initialised message."""
-        memcpy(msg, self.held + self.held_first, sizeof(zmq_msg_t))
-        self.held_first += 1
-        if self.held_first == self.held_count:
+        self.held_count -= 1
+        memcpy(msg, &self.held[self.held_count], sizeof(zmq_msg_t))
+        if self.held_count == 0:
             free(self.held)
             self.held = NULL
-            self.held_first = self.held_count = 0
-            self.state &= ~HELD
 
     cdef void set_type(self, int number) noexcept:
         self.type = number
@@ -214,7 +209,6 @@ cdef class Handle:
 
     cdef void check_messages(self) noexcept:
         """Have each message checked before it is sent, which none is that is sent quickly."""
-        self.checked = True
         self.quick_size = 0
 
     # ---- its end

@@ -27,7 +27,7 @@ from zmqcy._core cimport (
     ONE_EACH, PROBE, deadline_of, fetch, fetch_into, fetch_multipart_into, gather, put_parts, to_messages,
     would_block)
 from zmqcy._handle cimport (
-    BUSY, CLOSED, FORKED, HELD, WATCHED, alive, count, events_of, insert, lock_lists, reference_to, remove,
+    BUSY, CLOSED, FORKED, WATCHED, alive, count, events_of, insert, lock_lists, reference_to, remove,
     unlock_lists)
 from zmqcy._library cimport EXPIRED, FOREVER, deadline_after, error, interrupted, to_flags
 from zmqcy._loop cimport (
@@ -866,7 +866,7 @@ cdef class QueuedSocket(BaseSocket):
             return False
         if self.handle.remembered >= 0 and events[0] != self.handle.remembered:  # else two would wake each other
             self.handle.forget()
-        if self.handle.state & HELD:
+        if self.handle.held is not NULL:
             events[0] |= ZMQ_POLLIN
         return True
 
@@ -917,7 +917,7 @@ cdef class QueuedSocket(BaseSocket):
                     self.sweep_soon()
                 else:
                     self.mark()
-                    if known and self.handle.remembered < 0 and not self.handle.state & HELD:
+                    if known and self.handle.remembered < 0 and self.handle.held is NULL:
                         self.handle.remembered = events
         return 0
 

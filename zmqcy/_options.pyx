@@ -10,7 +10,7 @@ from libc cimport errno
 from libc.errno cimport EINVAL
 from libc.stdint cimport int64_t, uint64_t
 
-from zmqcy._handle cimport HELD, ContextHandle, Ending, Handle, events_of
+from zmqcy._handle cimport ContextHandle, Ending, Handle, events_of
 from zmqcy._library cimport (
     NO_TYPE, check, error, fits, interrupted, round_up, to_int, to_integer, to_milliseconds, type_name)
 from zmqcy._system cimport drain, highest_priority, is_policy, most_descriptors, most_processors
@@ -98,7 +98,7 @@ cdef class SocketOptions:
             enter(self, call)
         if number:
             raise error(number, call, self.handle.type)
-        return events | ZMQ_POLLIN if self.handle.state & HELD else events
+        return events | ZMQ_POLLIN if self.handle.held is not NULL else events
 
     #: @overload
     #: def getsockopt(self, option: _IntOption | _DurationOption) -> int: ...
@@ -191,7 +191,7 @@ cdef class SocketOptions:
             if self.handle.signaler.poller is not NULL:
                 drain(self.handle.signaler.fd)
             return self.current_events(call)
-        if number == ZMQ_RCVMORE and (self.handle.state & HELD or not self.handle.elsewhere):
+        if number == ZMQ_RCVMORE and (self.handle.held is not NULL or not self.handle.elsewhere):
             return self.handle.more
         if number == ZMQ_FD:
             self.handle.exposed = True

@@ -15,7 +15,7 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcmp, memcpy, memset
 
-from zmqcy._handle cimport BUSY, HELD, come_out, events_of, go_inside
+from zmqcy._handle cimport BUSY, come_out, events_of, go_inside
 from zmqcy._library cimport (
     COMMANDS, DATAGRAMS, IN_TURN, NO_TYPE, RECEIVES, SENDS, SIGNAL_CHECK, SLICE, THREAD_SAFE, error, interrupted,
     to_buffer, to_int, type_name, type_of)
@@ -585,13 +585,13 @@ cdef bint add_way(Device *device, BaseSocket source, BaseSocket target, Directio
 cdef int take_held(Way *way, BaseSocket source, str call) except -1:
     """Begin with the parts that the source keeps for its next receive: the rest of one message, or several."""
     cdef int number = 0
-    while source.handle.state & HELD:
+    while source.handle.held is not NULL:
         way.arriving = True
         if make_room(way):
             raise MemoryError(call)
         source.handle.unhold(&way.parts[way.count])
         way.count += 1
-        if not source.handle.state & HELD:
+        if source.handle.held is NULL:
             number = take_rest(way)
         elif zmq_msg_more(&way.parts[way.count - 1]):
             continue

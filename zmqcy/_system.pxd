@@ -23,9 +23,7 @@ cdef extern from "_system.h" nogil:
     int longest_path "ZMQCY_LONGEST_PATH"  # characters of an address of ipc
     short POLLIN
     short POLLOUT
-    short POLLERR
     short POLLPRI
-    short POLLNVAL
     struct pollfd:
         int fd
         short events

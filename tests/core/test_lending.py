@@ -262,6 +262,14 @@ def test_a_threshold_as_an_option_of_a_new_socket(socket):
     assert socket(zmqcy.PUSH, copy_threshold=5).copy_threshold == 5
 
 
+def test_a_socket_whose_messages_are_checked_stays_one(socket):
+    xsub = socket(zmqcy.XSUB, copy_threshold=0)
+    xsub.copy_threshold = 100
+    xsub.send(b"topic", zmqcy.SNDMORE)
+    with pytest.raises(zmqcy.InvalidArgument, match="subscription"):
+        xsub.send(b"\x01")
+
+
 def test_the_default_threshold(socket, monkeypatch):
     before = socket(zmqcy.PUSH)
     monkeypatch.setattr(zmqcy, "COPY_THRESHOLD", 1000)

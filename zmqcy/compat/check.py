@@ -31,7 +31,6 @@ LENIENT = {
 }
 """Exceptions that some of zmqcy's are, and those of pyzmq are not."""
 
-ERRORS = {"ZMQError", "ZMQBaseError", "Again", "NotDone", "ZMQBindError"}
 SENDS = {"send", "send_multipart", "send_string", "send_json", "send_pyobj", "send_serialized"}
 TUNNELS = {"tunnel_connection", "open_tunnel", "ssh_tunnel", "openssh_tunnel"}
 ALWAYS = {"__version__", "__name__", "__file__", "__doc__", "__path__", "__all__", "__revision__", "_FINISHED_TRACKER"}
