@@ -176,9 +176,9 @@ def _name_of(instance: Any) -> str:
 
 
 class Replaceable:
-    """Instances whose methods can be replaced, as by a mock or a wrapper.
+    """What sockets and contexts share: a copy is a shadow, and methods can be replaced, as by a mock or a wrapper.
 
-    They have no `__dict__`, with which every call of a method would look there first. One of which a method was
+    Instances have no `__dict__`, with which every call of a method would look there first. One of which a method was
     replaced becomes of a class that looks into `_own`.
     """
 
@@ -194,6 +194,16 @@ class Replaceable:
             self._own = _own_of(self) | {name: value}
             if not hasattr(type(self), "_is_replaced"):
                 super().__setattr__("__class__", _replacing(type(self)))
+
+    @classmethod
+    def __class_getitem__(cls, item: Any) -> GenericAlias:
+        return GenericAlias(cls, item)
+
+    def __copy__(self, memo: Any = None) -> Any:
+        shadow: Any = type(self)
+        return shadow.shadow(self)
+
+    __deepcopy__ = __copy__
 
     if TYPE_CHECKING:
 
@@ -310,16 +320,6 @@ class SocketForms(Replaceable):
 
     get = getsockopt
     set = setsockopt
-
-    @classmethod
-    def __class_getitem__(cls, item: Any) -> GenericAlias:
-        return GenericAlias(cls, item)
-
-    def __copy__(self, memo: Any = None) -> Any:
-        shadow: Any = type(self)
-        return shadow.shadow(self)
-
-    __deepcopy__ = __copy__
 
     def bind(self, addr: str) -> Bound:
         return self._attach("bind", "unbind", addr)
@@ -590,15 +590,6 @@ class Context(Replaceable, zmqcy.Context):
     def __del__(self) -> None:
         if not self.closed and not getattr(self, "_shadow", True):
             warnings.warn(f"Unclosed context {self!r}", ResourceWarning, stacklevel=2, source=self)
-
-    @classmethod
-    def __class_getitem__(cls, item: Any) -> GenericAlias:
-        return GenericAlias(cls, item)
-
-    def __copy__(self, memo: Any = None) -> Any:
-        return type(self).shadow(self)
-
-    __deepcopy__ = __copy__
 
     @classmethod
     def instance(cls, io_threads: int = 1) -> Any:
