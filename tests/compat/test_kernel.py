@@ -15,7 +15,7 @@ def test_a_kernel_runs_cells_is_interrupted_and_restarted(tmp_path):
         pytest.importorskip(name)
     path = [str(ROOT / "packaging" / "zmqcy-as-pyzmq"), os.environ.get("PYTHONPATH", "")]  # the first has `zmq`
     done = subprocess.run(
-        [sys.executable, ROOT / "tests" / "programs" / "kernel.py"], capture_output=True, text=True, timeout=50,
+        [sys.executable, ROOT / "tests/compat/programs/kernel.py"], capture_output=True, text=True, timeout=50,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), "HOME": str(tmp_path)},
     )  # fmt: skip
     said, *deeds = map(json.loads, done.stdout.splitlines())
