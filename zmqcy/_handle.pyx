@@ -493,24 +493,26 @@ cdef class ContextHandle:
         if self.is_closed():
             return None
         self.drop_ends()
+        import os
+        import socket
         if self.woken is None:
-            import socket
             woken, waker = socket.socketpair()
             self.begin_end()
             # The thread that ends it may outlive this object, so that the descriptor is given to it.
             if replace(&self.ending.waker, NULL, <void *> (<size_t> waker.fileno() + 1)):
                 waker.detach()
-                self.woken = woken
-            else:  # it has ended meanwhile
+                self.woken = woken.detach()  # the collector would end a socket before this
+            else:
                 woken.close()
                 waker.close()
-                return None
-        return self.woken.dup()  # each task watches its own
+                if self.woken is None:  # it has ended meanwhile, or else another thread was here
+                    return None
+        return socket.socket(fileno=os.dup(self.woken))  # each task watches its own
 
     @critical_section
     cdef int has_ended(self) except -1:
         if self.woken is not None:
-            self.woken.close()
+            <void> close_descriptor(self.woken)
             self.woken = None
         return 0
 
