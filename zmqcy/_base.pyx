@@ -326,9 +326,12 @@ cdef class BaseSocket(SocketOptions):
         return self.handle.state & BUSY or is_inside(self.handle)
 
     @critical_section
-    def _note_end(self):
-        """Take note that the context has closed the socket."""
-        self.handle.state |= ENDED
+    def _note_end(self, bint ends=True):
+        """Take note that the context is about to close the socket, or has failed to do so."""
+        if ends:
+            self.handle.state |= ENDED
+        else:
+            self.handle.state &= ~ENDED
 
     # ---- endpoints
 

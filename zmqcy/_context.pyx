@@ -227,8 +227,12 @@ cdef class Context(ContextOptions):
                         with nogil:
                             nap()
                         naps += 1
-                socket.close(linger)
-                socket._note_end()
+                socket._note_end()  # before: another thread may use the socket as soon as it is closed
+                try:
+                    socket.close(linger)
+                except BaseException:
+                    socket._note_end(False)
+                    raise
             if not sockets:  # another thread is about to drop the last ones
                 with nogil:
                     nap()
