@@ -10,6 +10,7 @@ from zmqcy._library cimport to_flags, to_int
 from zmqcy._loop cimport finished
 from zmqcy._message cimport Frame, size_of, start_of, to_content
 from zmqcy._operations cimport QueuedSocket, arrive, due, is_empty
+from zmqcy._options cimport lock_of
 from zmqcy.libzmq cimport ZMQ_DONTWAIT
 
 
@@ -18,7 +19,6 @@ cdef class FutureSocket(QueuedSocket):
 
     # ---- sending
 
-    @critical_section
     def send(
         self, data: Buffer, flags: int = 0, copy: bool | None = None, track: bool = False, *, timeout: _Time = None,
         routing_id: int | None = None, group: str | None = None
@@ -46,26 +46,26 @@ cdef class FutureSocket(QueuedSocket):
         """
         cdef int f
         cdef bint yielding
-        try:
-            arrive(self, "send")
-            f = to_flags(flags, "send")
-            if routing_id is not None or group is not None:
-                data = to_addressed(self, data, routing_id, group, copy, "send")
-            elif type(data) is not bytes:
-                data = to_content(data, "send", None)
-            yielding = due(self)
-            if copy is None and track is False and is_empty(&self.senders) and not yielding:
-                enter(self, "send")
-                if type(data) is bytes:
-                    if put_quickly(self, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), f):
+        with critical_section(lock_of(self)):
+            try:
+                arrive(self, "send")
+                f = to_flags(flags, "send")
+                if routing_id is not None or group is not None:
+                    data = to_addressed(self, data, routing_id, group, copy, "send")
+                elif type(data) is not bytes:
+                    data = to_content(data, "send", None)
+                yielding = due(self)
+                if copy is None and track is False and is_empty(&self.senders) and not yielding:
+                    enter(self, "send")
+                    if type(data) is bytes:
+                        if put_quickly(self, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), f):
+                            return finished(self.loop, None)
+                    elif not isinstance(data, Frame) and put_quickly(self, start_of(data), size_of(data), f):
                         return finished(self.loop, None)
-                elif not isinstance(data, Frame) and put_quickly(self, start_of(data), size_of(data), f):
-                    return finished(self.loop, None)
-            return self.put([data], None, f, copy, track, timeout, "send", yielding)
-        except Exception as exception:
-            return self.failed(exception)
+                return self.put([data], None, f, copy, track, timeout, "send", yielding)
+            except Exception as exception:
+                return self.failed(exception)
 
-    @critical_section
     def send_multipart(
         self, parts: Iterable[Buffer], flags: int = 0, copy: bool | None = None, track: bool = False, *,
         timeout: _Time = None
@@ -89,14 +89,14 @@ cdef class FutureSocket(QueuedSocket):
         Again, StateError, HostUnreachable, NotSupported, ContextTerminated, TypeError, BufferError, ValueError
             When it is awaited, as `zmqcy.Socket.send_multipart` does.
         """
-        try:
-            arrive(self, "send_multipart")
-            parts = to_message(parts, "send_multipart")
-            return self.put(parts, None, flags, copy, track, timeout, "send_multipart", due(self))
-        except Exception as exception:
-            return self.failed(exception)
+        with critical_section(lock_of(self)):
+            try:
+                arrive(self, "send_multipart")
+                parts = to_message(parts, "send_multipart")
+                return self.put(parts, None, flags, copy, track, timeout, "send_multipart", due(self))
+            except Exception as exception:
+                return self.failed(exception)
 
-    @critical_section
     def send_many(self, messages: Iterable[Buffer], *, flags: int = 0, timeout: _Time = None) -> _Future[int]:
         """Send many messages of one part.
 
@@ -118,9 +118,9 @@ cdef class FutureSocket(QueuedSocket):
         Again, StateError, HostUnreachable, NotSupported, ContextTerminated, TypeError, BufferError, ValueError
             When it is awaited, as `zmqcy.Socket.send_many` does.
         """
-        return self.put_many(messages, False, flags, timeout, "send_many")
+        with critical_section(lock_of(self)):
+            return self.put_many(messages, False, flags, timeout, "send_many")
 
-    @critical_section
     def send_multipart_many(
         self, messages: Iterable[Iterable[Buffer]], *, flags: int = 0, timeout: _Time = None
     ) -> _Future[int]:
@@ -143,9 +143,9 @@ cdef class FutureSocket(QueuedSocket):
         Again, StateError, HostUnreachable, NotSupported, ContextTerminated, TypeError, BufferError, ValueError
             When it is awaited, as `zmqcy.Socket.send_multipart_many` does.
         """
-        return self.put_many(messages, True, flags, timeout, "send_multipart_many")
+        with critical_section(lock_of(self)):
+            return self.put_many(messages, True, flags, timeout, "send_multipart_many")
 
-    @critical_section
     def try_send(self, data: Buffer) -> bool:
         """Send a message if that needs no waiting, not even for other sends of this socket. Nothing to await.
 
@@ -160,15 +160,15 @@ cdef class FutureSocket(QueuedSocket):
             Whether it was sent.
         """
         cdef object content = to_content(data, "try_send", None)
-        arrive(self, "try_send")
-        enter(self, "try_send")
-        if not is_empty(&self.senders):
-            return False
-        return put_part(self, content, ZMQ_DONTWAIT | QUIET, None, None, None, "try_send") == 1
+        with critical_section(lock_of(self)):
+            arrive(self, "try_send")
+            enter(self, "try_send")
+            if not is_empty(&self.senders):
+                return False
+            return put_part(self, content, ZMQ_DONTWAIT | QUIET, None, None, None, "try_send") == 1
 
     # ---- receiving
 
-    @critical_section
     def recv(
         self, flags: int = 0, copy: bool = True, track: bool = False, *, timeout: _Time = None
     ) -> _Future[bytes if copy else Frame]:
@@ -194,19 +194,19 @@ cdef class FutureSocket(QueuedSocket):
         cdef object message
         cdef int f
         cdef bint yielding
-        try:
-            arrive(self, "recv")
-            f = to_flags(flags, "recv")
-            yielding = due(self)
-            if is_empty(&self.receivers) and not yielding:
-                message = fetch(self, f | ZMQ_DONTWAIT | PROBE, copy, None, "recv")
-                if message is not None:
-                    return finished(self.loop, message)
-            return self.await_part(f, copy, timeout, yielding)
-        except Exception as exception:
-            return self.failed(exception)
+        with critical_section(lock_of(self)):
+            try:
+                arrive(self, "recv")
+                f = to_flags(flags, "recv")
+                yielding = due(self)
+                if is_empty(&self.receivers) and not yielding:
+                    message = fetch(self, f | ZMQ_DONTWAIT | PROBE, copy, None, "recv")
+                    if message is not None:
+                        return finished(self.loop, message)
+                return self.await_part(f, copy, timeout, yielding)
+            except Exception as exception:
+                return self.failed(exception)
 
-    @critical_section
     def recv_into(self, buffer: Buffer, *, nbytes: int = 0, flags: int = 0, timeout: _Time = None) -> _Future[int]:
         """Receive a message, or one part of it, into a buffer.
 
@@ -227,15 +227,15 @@ cdef class FutureSocket(QueuedSocket):
         ZMQError, TypeError, BufferError, ValueError
             When it is awaited, as `zmqcy.Socket.recv_into` does, and what `recv` raises.
         """
-        try:
-            arrive(self, "recv_into")
-            target = to_target(buffer, "recv_into", None)
-            room = to_room(target, nbytes, "recv_into")
-            return self.take_into(target, room, flags, timeout)
-        except Exception as exception:
-            return self.failed(exception)
+        with critical_section(lock_of(self)):
+            try:
+                arrive(self, "recv_into")
+                target = to_target(buffer, "recv_into", None)
+                room = to_room(target, nbytes, "recv_into")
+                return self.take_into(target, room, flags, timeout)
+            except Exception as exception:
+                return self.failed(exception)
 
-    @critical_section
     def recv_multipart(
         self, flags: int = 0, copy: bool = True, track: bool = False, *, timeout: _Time = None
     ) -> _Future[list[bytes] if copy else list[Frame]]:
@@ -256,13 +256,13 @@ cdef class FutureSocket(QueuedSocket):
         Again, StateError, NotSupported, ContextTerminated, MemoryError
             When it is awaited, as `recv` does.
         """
-        try:
-            arrive(self, "recv_multipart")
-            return self.take_messages(1, True, False, not copy, flags, timeout, "recv_multipart")
-        except Exception as exception:
-            return self.failed(exception)
+        with critical_section(lock_of(self)):
+            try:
+                arrive(self, "recv_multipart")
+                return self.take_messages(1, True, False, not copy, flags, timeout, "recv_multipart")
+            except Exception as exception:
+                return self.failed(exception)
 
-    @critical_section
     def recv_multipart_into(
         self, buffers: Iterable[Buffer], *, flags: int = 0, timeout: _Time = None
     ) -> _Future[list[int]]:
@@ -285,13 +285,13 @@ cdef class FutureSocket(QueuedSocket):
         ZMQError, TypeError, BufferError
             When it is awaited, as `zmqcy.Socket.recv_multipart_into` does, and what `recv` raises.
         """
-        try:
-            arrive(self, "recv_multipart_into")
-            return self.take_parts_into(to_targets(buffers, "recv_multipart_into"), flags, timeout)
-        except Exception as exception:
-            return self.failed(exception)
+        with critical_section(lock_of(self)):
+            try:
+                arrive(self, "recv_multipart_into")
+                return self.take_parts_into(to_targets(buffers, "recv_multipart_into"), flags, timeout)
+            except Exception as exception:
+                return self.failed(exception)
 
-    @critical_section
     def recv_many(self, limit: int = 1000, *, flags: int = 0, timeout: _Time = None) -> _Future[list[bytes]]:
         """Receive many messages: wait for the first, then take what is there.
 
@@ -312,14 +312,14 @@ cdef class FutureSocket(QueuedSocket):
         Again, ValueError, StateError, NotSupported, ContextTerminated, MemoryError
             When it is awaited, as `zmqcy.Socket.recv_many` does.
         """
-        try:
-            arrive(self, "recv_many")
-            most = to_int(limit, "recv_many", "limit", 1)
-            return self.take_messages(most, False, False, False, flags, timeout, "recv_many")
-        except Exception as exception:
-            return self.failed(exception)
+        with critical_section(lock_of(self)):
+            try:
+                arrive(self, "recv_many")
+                most = to_int(limit, "recv_many", "limit", 1)
+                return self.take_messages(most, False, False, False, flags, timeout, "recv_many")
+            except Exception as exception:
+                return self.failed(exception)
 
-    @critical_section
     def recv_multipart_many(
         self, limit: int = 1000, *, flags: int = 0, timeout: _Time = None
     ) -> _Future[list[list[bytes]]]:
@@ -342,14 +342,14 @@ cdef class FutureSocket(QueuedSocket):
         Again, ValueError, StateError, NotSupported, ContextTerminated, MemoryError
             When it is awaited, as `zmqcy.Socket.recv_many` does.
         """
-        try:
-            arrive(self, "recv_multipart_many")
-            most = to_int(limit, "recv_multipart_many", "limit", 1)
-            return self.take_messages(most, True, True, False, flags, timeout, "recv_multipart_many")
-        except Exception as exception:
-            return self.failed(exception)
+        with critical_section(lock_of(self)):
+            try:
+                arrive(self, "recv_multipart_many")
+                most = to_int(limit, "recv_multipart_many", "limit", 1)
+                return self.take_messages(most, True, True, False, flags, timeout, "recv_multipart_many")
+            except Exception as exception:
+                return self.failed(exception)
 
-    @critical_section
     def try_recv(self) -> bytes | None:
         """Receive a message if one is there and nobody waits for it. Nothing to await.
 
@@ -358,11 +358,12 @@ cdef class FutureSocket(QueuedSocket):
         bytes or None
             None: there is none.
         """
-        arrive(self, "try_recv")
-        enter(self, "try_recv")
-        if not is_empty(&self.receivers):
-            return None
-        return fetch(self, ZMQ_DONTWAIT | QUIET, True, None, "try_recv")
+        with critical_section(lock_of(self)):
+            arrive(self, "try_recv")
+            enter(self, "try_recv")
+            if not is_empty(&self.receivers):
+                return None
+            return fetch(self, ZMQ_DONTWAIT | QUIET, True, None, "try_recv")
 
     def __aiter__(self) -> Self:
         return self
@@ -372,7 +373,6 @@ cdef class FutureSocket(QueuedSocket):
 
     # ---- polling
 
-    @critical_section
     def poll(self, timeout: _Time = None, flags: int = 1) -> _Future[int]:
         """Wait until the socket can send or receive. Another task may come first then.
 
@@ -389,14 +389,15 @@ cdef class FutureSocket(QueuedSocket):
             Which of them is possible; 0 when the time is up.
         """
         cdef int wanted, events
-        try:
-            arrive(self, "poll")
-            wanted = to_flags(flags, "poll")
-            yielding = due(self)
-            if not yielding:
-                events = self.current_events("poll") & wanted
-                if events:
-                    return finished(self.loop, events)
-            return self.await_events(wanted, timeout, yielding)
-        except Exception as exception:
-            return self.failed(exception)
+        with critical_section(lock_of(self)):
+            try:
+                arrive(self, "poll")
+                wanted = to_flags(flags, "poll")
+                yielding = due(self)
+                if not yielding:
+                    events = self.current_events("poll") & wanted
+                    if events:
+                        return finished(self.loop, events)
+                return self.await_events(wanted, timeout, yielding)
+            except Exception as exception:
+                return self.failed(exception)

@@ -13,13 +13,13 @@ from libc.stdint cimport int64_t, uint32_t
 
 from zmqcy._context cimport Context, prepare_threads
 from zmqcy._handle cimport (
-    BUSY, CLOSED, ENDED, FORKED, WATCHED, ContextHandle, Handle, Signaler, Stats, Watch, come_out, enter_slowly,
-    events_of, go_inside, handle_with, is_inside, lock_lists, make_signaler, remove, unlock_lists)
+    BUSY, CLOSED, ENDED, FORKED, FREE_THREADED, WATCHED, ContextHandle, Handle, Signaler, Stats, Watch, come_out,
+    enter_slowly, events_of, go_inside, handle_with, is_inside, lock_lists, make_signaler, remove, unlock_lists)
 from zmqcy._library cimport (
     CONFLATES, DATAGRAMS, DRAFT, GROUPS, NO_TYPE, RECEIVES, c_string, check, error, interrupted, no_drafts,
     set_attribute, to_int, to_integer, to_spin, type_name, type_of)
 from zmqcy._message cimport BIG, Frame, default_threshold, to_threshold, trust_users
-from zmqcy._options cimport LONGEST_VALUE, SocketOptions, whole_endpoint
+from zmqcy._options cimport LONGEST_VALUE, SocketOptions, lock_of, whole_endpoint
 from zmqcy._system cimport counted, free_descriptors, is_foreign
 from zmqcy.libzmq cimport (
     EFSM, ENOTSUP, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_ROUTER, ZMQ_TYPE, zmq_bind,
@@ -141,7 +141,6 @@ cdef class BaseSocket(SocketOptions):
         The context has ended.
     """
 
-    @critical_section
     def __init__(self, context: Context, type: int) -> None:
         if not isinstance(context, Context):
             raise TypeError(f"Socket: context must be a Context, not {context!r:.80}")
@@ -151,13 +150,14 @@ cdef class BaseSocket(SocketOptions):
         cdef int number = to_int(type, "socket", "type")
         cdef ContextHandle shared = context.handle
         cdef void *socket
-        if self.handle.socket is not NULL:
-            raise RuntimeError("Socket: already initialised")
+        cdef size_t threshold
         shared.enter("socket")
         if type_of(number).traits & DRAFT and not zmq_has(b"draft"):
             raise no_drafts("socket", NO_TYPE, f"type={type_name(number)}")
-        self.set_threshold(default_threshold())
-        with critical_section(shared):
+        threshold = default_threshold()
+        with critical_section(self, shared):
+            if self.handle.socket is not NULL:
+                raise RuntimeError("Socket: already initialised")
             shared.enter("socket")
             prepare_threads(shared)
             socket = zmq_socket(shared.ending.handle, number)
@@ -172,11 +172,12 @@ cdef class BaseSocket(SocketOptions):
             self.handle.context = shared
             self.owner = context
             self.handle.spin = context.spin_bound
+            self.set_threshold(threshold)
             self.handle.join(&self.user, self)
             self.handle.enlist(shared.ending)
-        self.find_descriptor()
-        self.handle.eager = self.handle.spin != 0 and self.handle.fd >= 0
-        self.handle.state = 0
+            self.find_descriptor()
+            self.handle.eager = self.handle.spin != 0 and self.handle.fd >= 0
+            self.handle.state = 0
 
     def __dealloc__(self):
         if self.handle is not None:
@@ -235,7 +236,6 @@ cdef class BaseSocket(SocketOptions):
             raise TypeError(f"a class of frames is required, not {cls!r}")
         self.frames = cls
 
-    @critical_section
     def _adopt(self, address):
         """Be a shadow."""
         cdef int number = 0
@@ -256,26 +256,36 @@ cdef class BaseSocket(SocketOptions):
                 raise error(ENOTSOCK, "shadow", NO_TYPE, hex(address), "the socket is closed")
             if not known and is_foreign(socket, <void *> zmq_getsockopt):
                 raise error(ENOTSOCK, "shadow", NO_TYPE, hex(address), "the socket was made by another libzmq")
-        if self.handle.socket is not NULL:
-            raise RuntimeError("Socket: already initialised")
         if handle is not None:
-            if handle.state & (CLOSED | FORKED):
-                enter_slowly(handle, "shadow")
-            handle.join(&self.user, self)
-            self.handle = handle
+            with critical_section(self, handle):
+                if self.handle.socket is not NULL:
+                    raise RuntimeError("Socket: already initialised")
+                if handle.state & (CLOSED | FORKED):
+                    enter_slowly(handle, "shadow")
+                handle.join(&self.user, self)
+                if FREE_THREADED:
+                    self.origin = self.handle  # another thread may be in its critical section
+                self.handle = handle
             return
-        check(zmq_getsockopt(socket, ZMQ_TYPE, &number, &size), "shadow", NO_TYPE, hex(<size_t> socket))
-        self.handle.socket = socket
-        self.handle.set_type(number)
-        self.handle.foreign = self.handle.elsewhere = True
-        self.origin = keeper
-        if self.conflates():
-            self.handle.check_messages()
-        self.set_threshold(default_threshold())
-        self.handle.join(&self.user, self)
-        self.handle.enlist(NULL)
-        self.find_descriptor()
-        self.handle.state = 0
+        with critical_section(self, self.handle):
+            if self.handle.socket is not NULL:
+                raise RuntimeError("Socket: already initialised")
+            check(zmq_getsockopt(socket, ZMQ_TYPE, &number, &size), "shadow", NO_TYPE, hex(<size_t> socket))
+            self.handle.socket = socket
+            self.handle.set_type(number)
+            self.handle.foreign = self.handle.elsewhere = True
+            self.origin = keeper
+            if self.conflates():
+                self.handle.check_messages()
+            self.set_threshold(default_threshold())
+            self.handle.join(&self.user, self)
+            if self.handle.enlist(NULL):
+                self.find_descriptor()
+                self.handle.state = 0
+                return
+            self.handle.leave(&self.user)
+            self.handle.socket = NULL
+        self._adopt(keeper)  # another thread has made a handle for the socket meanwhile
 
     # ---- waiting
 
@@ -286,52 +296,54 @@ cdef class BaseSocket(SocketOptions):
     cdef void catch_up(self) noexcept:
         """Have libzmq forget the peers that have gone, of which it keeps something until somebody uses the socket."""
         cdef int events
-        if not self.handle.exposed and not self.handle.state & (BUSY | CLOSED | FORKED):
-            if self.handle.state & WATCHED:
-                self.handle.forget()
+        if self.handle.exposed or self.handle.state & (BUSY | CLOSED | FORKED):
+            return
+        if self.handle.state & WATCHED:
+            self.handle.forget()
+        if not self.handle.state & (BUSY | CLOSED | FORKED):  # those who were told may have let another thread in
             <void> events_of(self.handle.socket, &events)
 
-    @critical_section
     def _catch_up(self):
         """Catch up, in whatever thread: where a poller may sleep, or somebody waits in a loop, they do."""
-        if self.handle.watches is NULL:
-            self.catch_up()
+        with critical_section(lock_of(self)):
+            if self.handle.watches is NULL:
+                self.catch_up()
 
-    @critical_section
     cdef int remember_events(self, Watch *watch, str call) except -1:
         """Return the events to who remembers them until it is told to forget them.
 
         Others who remember the same ones need not be told of the look: two would wake each other without end.
         """
         cdef int events = 0
-        if (
-            self.handle.remembered < 0 or self.handle.held is not NULL
-            or self.handle.state & (BUSY | CLOSED | FORKED)
-        ):
-            events = self.current_events(call)
-        elif events_of(self.handle.socket, &events) or events != self.handle.remembered:
-            self.handle.forget()
-            events = self.current_events(call)
-        lock_lists()
-        remove(&watch.of_poller)
-        unlock_lists()
-        if not self.handle.elsewhere:
-            self.handle.state |= WATCHED
-            self.handle.remembered = events
-        return events
+        with critical_section(lock_of(self)):
+            if (
+                self.handle.remembered < 0 or self.handle.held is not NULL
+                or self.handle.state & (BUSY | CLOSED | FORKED)
+            ):
+                events = self.current_events(call)
+            elif events_of(self.handle.socket, &events) or events != self.handle.remembered:
+                self.handle.forget()
+                events = self.current_events(call)
+            lock_lists()
+            remove(&watch.of_poller)
+            unlock_lists()
+            if not self.handle.elsewhere:
+                self.handle.state |= WATCHED
+                self.handle.remembered = events
+            return events
 
-    @critical_section
     def _is_busy(self):
         """Tell whether another thread is in a call on the socket."""
-        return self.handle.state & BUSY or is_inside(self.handle)
+        with critical_section(lock_of(self)):
+            return self.handle.state & BUSY or is_inside(self.handle)
 
-    @critical_section
     def _note_end(self, bint ends=True):
         """Take note that the context is about to close the socket, or has failed to do so."""
-        if ends:
-            self.handle.state |= ENDED
-        else:
-            self.handle.state &= ~ENDED
+        with critical_section(lock_of(self)):
+            if ends:
+                self.handle.state |= ENDED
+            else:
+                self.handle.state &= ~ENDED
 
     # ---- endpoints
 
@@ -533,7 +545,6 @@ cdef class BaseSocket(SocketOptions):
             return identity
         raise error(EINVAL, "bind", self.handle.type, f"{endpoint} use_fd={fd}", why)
 
-    @critical_section
     def bind(self, endpoint: str) -> object:
         """Accept connections at an endpoint.
 
@@ -556,9 +567,9 @@ cdef class BaseSocket(SocketOptions):
         ValueError
             The endpoint has a NUL character.
         """
-        self.on_endpoint("bind", endpoint)
+        with critical_section(lock_of(self)):
+            self.on_endpoint("bind", endpoint)
 
-    @critical_section
     def unbind(self, endpoint: str) -> None:
         """Accept no more connections at an endpoint.
 
@@ -574,9 +585,9 @@ cdef class BaseSocket(SocketOptions):
         NotSupported
             It is bound there over udp, which libzmq cannot undo: close the socket.
         """
-        self.on_endpoint("unbind", endpoint)
+        with critical_section(lock_of(self)):
+            self.on_endpoint("unbind", endpoint)
 
-    @critical_section
     def connect(self, endpoint: str) -> object:
         """Connect to an endpoint; the connection is made, and made again when it breaks, in the background.
 
@@ -596,9 +607,9 @@ cdef class BaseSocket(SocketOptions):
         ValueError
             The endpoint has a NUL character.
         """
-        self.on_endpoint("connect", endpoint)
+        with critical_section(lock_of(self)):
+            self.on_endpoint("connect", endpoint)
 
-    @critical_section
     def disconnect(self, endpoint: str) -> None:
         """End a connection that `connect` made.
 
@@ -612,13 +623,13 @@ cdef class BaseSocket(SocketOptions):
         ZMQError
             ENOENT: the socket is not connected there.
         """
-        self.end_reading(endpoint)
-        self.on_endpoint("disconnect", endpoint)
-        feed = self._feed
-        if feed is not None:
-            feed.disconnected(endpoint)
+        with critical_section(lock_of(self)):
+            self.end_reading(endpoint)
+            self.on_endpoint("disconnect", endpoint)
+            feed = self._feed
+            if feed is not None:
+                feed.disconnected(endpoint)
 
-    @critical_section
     def connect_peer(self, endpoint: str) -> int:
         """Connect to an endpoint, and tell by which number messages for that peer are sent (PEER).
 
@@ -641,11 +652,11 @@ cdef class BaseSocket(SocketOptions):
         ValueError
             The endpoint has a NUL character.
         """
-        if <void *> zmq_connect_peer is NULL:
-            raise no_drafts("connect_peer", self.handle.type, None)
-        return self.on_endpoint("connect_peer", endpoint)
+        with critical_section(lock_of(self)):
+            if <void *> zmq_connect_peer is NULL:
+                raise no_drafts("connect_peer", self.handle.type, None)
+            return self.on_endpoint("connect_peer", endpoint)
 
-    @critical_section
     def disconnect_peer(self, routing_id: int) -> None:
         """End the connection to a peer (SERVER, PEER).
 
@@ -662,11 +673,12 @@ cdef class BaseSocket(SocketOptions):
             The type of the socket has no such peers, or this libzmq lacks the call.
         """
         cdef uint32_t peer = to_integer(routing_id, "disconnect_peer", "routing_id", 0, 0xFFFFFFFF)
-        enter(self, "disconnect_peer")
-        if <void *> zmq_disconnect_peer is NULL:
-            raise no_drafts("disconnect_peer", self.handle.type, None)
-        check(
-            zmq_disconnect_peer(self.handle.socket, peer), "disconnect_peer", self.handle.type, f"routing_id={peer}")
+        with critical_section(lock_of(self)):
+            enter(self, "disconnect_peer")
+            if <void *> zmq_disconnect_peer is NULL:
+                raise no_drafts("disconnect_peer", self.handle.type, None)
+            rc = zmq_disconnect_peer(self.handle.socket, peer)
+            check(rc, "disconnect_peer", self.handle.type, f"routing_id={peer}")
 
     cdef int on_group(self, str call, object group) except -1:
         cdef bytes name = c_string(group, call, "group")
@@ -685,7 +697,6 @@ cdef class BaseSocket(SocketOptions):
             self.handle.long_groups += 1 if call == "join" else -1
         return 0
 
-    @critical_section
     def join(self, group: str) -> None:
         """Ask for the messages that are sent to a group (DISH).
 
@@ -701,9 +712,9 @@ cdef class BaseSocket(SocketOptions):
         NotSupported
             The socket is no DISH, or this libzmq has no draft sockets.
         """
-        self.on_group("join", group)
+        with critical_section(lock_of(self)):
+            self.on_group("join", group)
 
-    @critical_section
     def leave(self, group: str) -> None:
         """Want the messages that are sent to a group no more (DISH).
 
@@ -719,9 +730,9 @@ cdef class BaseSocket(SocketOptions):
         NotSupported
             The socket is no DISH, or this libzmq has no draft sockets.
         """
-        self.on_group("leave", group)
+        with critical_section(lock_of(self)):
+            self.on_group("leave", group)
 
-    @critical_section
     def close(self, linger: _Time = None) -> None:
         """Close the socket. What it has queued is sent in the background, for as long as its linger says.
 
@@ -737,26 +748,26 @@ cdef class BaseSocket(SocketOptions):
         SocketInUse
             Another thread is in a call on this socket.
         """
-        self.end_reading(None)
-        if self.handle.state & CLOSED:
-            return
-        if self.handle.state & FORKED:  # the parent's is left to the parent
-            self.handle.state |= CLOSED
-            return self._end_feed()
-        enter(self, "close")
-        if linger is not None:
+        with critical_section(lock_of(self)):
+            self.end_reading(None)
+            if self.handle.state & CLOSED:
+                return
+            if self.handle.state & FORKED:  # the parent's is left to the parent
+                self.handle.state |= CLOSED
+                return self._end_feed()
+            enter(self, "close")
+            if linger is not None:
+                try:
+                    self.set_option(ZMQ_LINGER, linger, "setsockopt")
+                except errors.ContextTerminated:
+                    pass  # libzmq takes no option any more; the socket is closed all the same
+            # By now: to convert the linger may have run any code. Nothing may let another thread in from here on.
+            if self.handle.state & BUSY or is_inside(self.handle):
+                raise error(EBUSY, "close", self.handle.type, None, "another thread is in a call on this socket")
             try:
-                self.set_option(ZMQ_LINGER, linger, "setsockopt")
-            except errors.ContextTerminated:
-                pass  # libzmq takes no option any more; the socket is closed all the same
-        if self._is_busy():  # by now: to convert the linger may have run any code
-            raise error(EBUSY, "close", self.handle.type, None, "another thread is in a call on this socket")
-        if self.handle.names is not None:
-            self.handle.context.note_unbind(self.handle.names)
-        try:
-            self.handle.close()
-        finally:
-            self._end_feed()
+                self.handle.close()
+            finally:
+                self._end_feed()
 
     @property
     def context(self) -> Context | None:
@@ -764,10 +775,10 @@ cdef class BaseSocket(SocketOptions):
         return self.owner
 
     @property
-    @critical_section
     def closed(self) -> bool:
         """bool: whether the socket was closed."""
-        return self.handle.state & CLOSED != 0
+        with critical_section(lock_of(self)):
+            return self.handle.state & CLOSED != 0
 
     @property
     def spin(self) -> float:
@@ -814,15 +825,14 @@ cdef class BaseSocket(SocketOptions):
             counted(&stats.waits), stats.would_blocks)
 
     @property
-    @critical_section
     def underlying(self) -> int:
         """int: the address of libzmq's socket, for `shadow`."""
-        enter(self, "underlying")
-        self.handle.elsewhere = self.handle.exposed = True
-        self.handle.withdraw()
-        return <size_t> self.handle.socket
+        with critical_section(lock_of(self)):
+            enter(self, "underlying")
+            self.handle.elsewhere = self.handle.exposed = True
+            self.handle.withdraw()
+            return <size_t> self.handle.socket
 
-    @critical_section
     def fileno(self) -> int:
         """Return the descriptor that becomes readable when `events` may have changed.
 
@@ -832,15 +842,16 @@ cdef class BaseSocket(SocketOptions):
         -------
         int
         """
-        enter(self, "fileno")
-        self.handle.exposed = True
-        return self.descriptor("fileno")
+        with critical_section(lock_of(self)):
+            enter(self, "fileno")
+            self.handle.exposed = True
+            return self.descriptor("fileno")
 
-    @critical_section
     def _descriptor(self):
         """Return what `fileno` does, for those who do not rely on each of its edges."""
-        enter(self, "fileno")
-        return self.descriptor("fileno")
+        with critical_section(lock_of(self)):
+            enter(self, "fileno")
+            return self.descriptor("fileno")
 
     # ---- the monitor that libzmq has for a socket: what needs the handle. zmqcy.monitor has the rest, and the feed.
 
@@ -850,36 +861,37 @@ cdef class BaseSocket(SocketOptions):
 
     @property
     def _feed(self):
-        with critical_section(self.handle):
+        with critical_section(lock_of(self)):
             feed = None if self.handle.feed is NULL else <object> self.handle.feed
         return feed
 
-    @critical_section
     def _monitor(self, endpoint, events, feed):
         """Have libzmq write events to an endpoint."""
         cdef bytes text = c_string(endpoint, "monitor", "addr")
         cdef int wanted = 0xFFFF if events is None else to_int(events, "monitor", "events", 0, 0xFFFF)
-        enter(self, "monitor")
-        if self.handle.feed is not NULL:
-            self._unmonitor()
-        rc = zmq_socket_monitor(self.handle.socket, text, wanted)
-        check(rc, "monitor", self.handle.type, text.decode("utf-8", "backslashreplace"))
-        self.keep_feed(text, feed)
+        with critical_section(lock_of(self)):
+            enter(self, "monitor")
+            if self.handle.feed is not NULL:
+                self._unmonitor()
+                enter(self, "monitor")  # the end of a feed may run any code
+            rc = zmq_socket_monitor(self.handle.socket, text, wanted)
+            check(rc, "monitor", self.handle.type, text.decode("utf-8", "backslashreplace"))
+            self.keep_feed(text, feed)
 
-    @critical_section
     def _ask_pipes(self, bytes endpoint, feed):
         """Have each connection of the socket write its numbers to an endpoint."""
-        enter(self, "pipes_stats")
-        if <void *> zmq_socket_monitor_versioned is NULL or <void *> zmq_socket_monitor_pipes_stats is NULL:
-            raise no_drafts("pipes_stats", self.handle.type, None)
-        # libzmq walks through its list of connections without the lock that thread-safe sockets have for it.
-        if is_inside(self.handle):
-            raise error(EBUSY, "pipes_stats", self.handle.type, None, "another thread is in a call on this socket")
-        rc = zmq_socket_monitor_versioned(self.handle.socket, endpoint, EVENT_PIPES_STATS, 2, ZMQ_PAIR)
-        check(rc, "pipes_stats", self.handle.type, None)
-        self.keep_feed(endpoint, feed)
-        if zmq_socket_monitor_pipes_stats(self.handle.socket) < 0 and last_errno() != EAGAIN:  # there are none
-            check(-1, "pipes_stats", self.handle.type, None)
+        with critical_section(lock_of(self)):
+            enter(self, "pipes_stats")
+            if <void *> zmq_socket_monitor_versioned is NULL or <void *> zmq_socket_monitor_pipes_stats is NULL:
+                raise no_drafts("pipes_stats", self.handle.type, None)
+            # libzmq walks through its list of connections without the lock that thread-safe sockets have for it.
+            if is_inside(self.handle):
+                raise error(EBUSY, "pipes_stats", self.handle.type, None, "another thread is in a call on this socket")
+            rc = zmq_socket_monitor_versioned(self.handle.socket, endpoint, EVENT_PIPES_STATS, 2, ZMQ_PAIR)
+            check(rc, "pipes_stats", self.handle.type, None)
+            self.keep_feed(endpoint, feed)
+            if zmq_socket_monitor_pipes_stats(self.handle.socket) < 0 and last_errno() != EAGAIN:  # there are none
+                check(-1, "pipes_stats", self.handle.type, None)
 
     cdef int keep_feed(self, bytes address, object feed) except -1:
         """Keep the feed until libzmq writes no more, of which it is told. None: libzmq writes until it has closed."""
@@ -887,7 +899,8 @@ cdef class BaseSocket(SocketOptions):
         if feed is not None:
             feed.address = address
             if feed.pair is not None:
-                (<BaseSocket?> feed.pair).handle.reads = ref(feed)
+                with critical_section(lock_of(<BaseSocket?> feed.pair)):
+                    (<BaseSocket> feed.pair).handle.reads = ref(feed)
             Py_INCREF(feed)
             self.handle.feed = <PyObject *> feed
         return 0
@@ -903,17 +916,17 @@ cdef class BaseSocket(SocketOptions):
     def _heartbeats(self):
         return self.handle.heartbeats
 
-    @critical_section
     def _unmonitor(self):
         """Have libzmq write no more events. Another thread may be in a call."""
-        # libzmq has a lock for its monitor, and touches nothing else of the socket.
-        if not self.handle.state & (CLOSED | FORKED):
-            self.stop_monitor()
-        self._end_feed()
+        with critical_section(lock_of(self)):
+            # libzmq has a lock for its monitor, and touches nothing else of the socket.
+            if not self.handle.state & (CLOSED | FORKED):
+                self.stop_monitor()
+            self._end_feed()
 
     def _end_feed(self):
         """Let the feed go, to which libzmq writes no more."""
-        with critical_section(self.handle):
+        with critical_section(lock_of(self)):
             feed = None if self.handle.feed is NULL else <object> self.handle.feed
             Py_XDECREF(self.handle.feed)
             self.handle.feed = NULL
@@ -927,19 +940,19 @@ cdef class BaseSocket(SocketOptions):
             feed.lose_reader(endpoint)
         return 0
 
-    @critical_section
     def __repr__(self):
         cdef char[256] endpoint
         cdef size_t size = sizeof(endpoint)
-        words = [f"{type(self).__module__}.{type(self).__qualname__}"]
-        words.append(type_name(self.handle.type) if self.handle.type >= 0 else "uninitialised")
-        if self.handle.state & CLOSED:
-            words.append("closed")
-        elif not self.handle.state & (BUSY | FORKED):
-            endpoint[0] = 0
-            if zmq_getsockopt(self.handle.socket, ZMQ_LAST_ENDPOINT, endpoint, &size) == 0 and endpoint[0]:
-                words.append(whole_endpoint(endpoint).decode("utf-8", "replace"))
-        return f"<{' '.join(words)}>"
+        with critical_section(lock_of(self)):
+            words = [f"{type(self).__module__}.{type(self).__qualname__}"]
+            words.append(type_name(self.handle.type) if self.handle.type >= 0 else "uninitialised")
+            if self.handle.state & CLOSED:
+                words.append("closed")
+            elif not self.handle.state & (BUSY | FORKED):
+                endpoint[0] = 0
+                if zmq_getsockopt(self.handle.socket, ZMQ_LAST_ENDPOINT, endpoint, &size) == 0 and endpoint[0]:
+                    words.append(whole_endpoint(endpoint).decode("utf-8", "replace"))
+            return f"<{' '.join(words)}>"
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("Socket: a socket cannot be pickled or copied; send its endpoint, or shadow() it here")

@@ -244,7 +244,8 @@ cdef class Context(ContextOptions):
 
     def _open_sockets(self):
         """Return the sockets of this context that are not closed, those that its shadows have made too."""
-        cdef list ends = self.handle.ends or []
+        with critical_section(self.handle):
+            ends = list(self.handle.ends or ())
         return [socket for socket in self._all_sockets() if socket not in ends]
 
     def _end_soon(self):

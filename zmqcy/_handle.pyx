@@ -92,15 +92,19 @@ cdef class Handle:
         Py_XDECREF(self.reference)
 
     cdef int enlist(self, Ending *ending) except -1:
-        """Put the handle into the list of its context, or of the strays."""
-        self.reference = reference_to(self)
+        """Put the handle into the list of its context, or of the strays. Return 0 where a stray has its socket."""
+        cdef bint known
+        if self.reference is NULL:
+            self.reference = reference_to(self)
         lock_lists()
-        self.ending = ending
-        insert(&self.of_context, &strays if ending is NULL else &ending.handles)
-        if ending is not NULL:
-            ending.owners += 1
+        known = ending is NULL and find(strays, self.socket) is not NULL
+        if not known:
+            self.ending = ending
+            insert(&self.of_context, &strays if ending is NULL else &ending.handles)
+            if ending is not NULL:
+                ending.owners += 1
         unlock_lists()
-        return 0
+        return not known
 
     # ---- who has it
 
@@ -235,16 +239,17 @@ cdef class Handle:
         """Have those who use or watch the socket let go of it, and close it. What Ctrl-C raises comes after that."""
         cdef object interruption = None
         self.state |= BUSY  # until it is closed: what follows may run any code
+        if self.names is not None:
+            self.context.note_unbind(self.names)
         self.withdraw()
         for user in self.living():
-            with critical_section(user):
-                try:
-                    user._closing()
-                except Exception as exception:
-                    PyErr_SetObject(type(exception), exception)
-                    PyErr_WriteUnraisable(user)
-                except BaseException as exception:
-                    interruption = exception
+            try:
+                user._closing()
+            except Exception as exception:
+                PyErr_SetObject(type(exception), exception)
+                PyErr_WriteUnraisable(user)
+            except BaseException as exception:
+                interruption = exception
         if not self.state & FORKED and delist(self):
             self.shut()
         self.state |= CLOSED
@@ -482,7 +487,8 @@ cdef class ContextHandle:
 
     cdef int drop_ends(self) except -1:
         """Close the sockets that were kept: the context ends, and with it what libzmq would write."""
-        kept, self.ends = self.ends, None
+        with critical_section(self):
+            kept, self.ends = self.ends, None
         for end in kept or ():
             end.close(0)
         return 0

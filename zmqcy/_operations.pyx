@@ -33,6 +33,7 @@ from zmqcy._library cimport EXPIRED, FOREVER, deadline_after, error, interrupted
 from zmqcy._loop cimport (
     PYGEN_NEXT, PYGEN_RETURN, Done, Loop, call_soon, current_loop, define_future, event_loop, finished, loop_of)
 from zmqcy._message cimport new_tracker
+from zmqcy._options cimport lock_at, lock_of
 from zmqcy._system cimport drain, now, nsec, yield_processor
 from zmqcy.libzmq cimport (
     ZMQ_DONTWAIT, ZMQ_EVENT_MONITOR_STOPPED, ZMQ_LINGER, ZMQ_PAIR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_RCVTIMEO,
@@ -94,7 +95,7 @@ cdef class Waker:
         if self.callback is None:
             return False
         self.cancelled_by = (msg,)
-        with critical_section(self.socket):
+        with critical_section(lock_at(<PyObject *> self.socket)):
             operation = None if self.operation is NULL else operation_at(self.operation)
             if operation is not None:
                 (<Operation> operation).settle(CANCELLED, msg)
@@ -107,7 +108,7 @@ cdef class Waker:
 
     cdef int wake(self, bint at_once) except -1:
         """Let the task go on: soon or, where no other task is in its step, at once, which saves a turn."""
-        with critical_section(self.socket):
+        with critical_section(lock_at(<PyObject *> self.socket)):
             callback, context = self.callback, self.context
             self.callback = self.context = None
         if callback is None:
@@ -165,7 +166,7 @@ def _try_unless_awaited(reference):
     cdef Operation operation = reference()
     if operation is None:
         return
-    with critical_section(operation.socket):
+    with critical_section(lock_at(<PyObject *> operation.socket)):
         if operation.state == YIELDING and not operation.awaited:
             operation.go_on(operation.node.previous.owner is NULL)
 
@@ -181,7 +182,7 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
 
     def __dealloc__(self):
         if self.socket is not None:
-            with critical_section(self.socket):
+            with critical_section(lock_at(<PyObject *> self.socket)):
                 if self.waker is not None and type(self.waker) is Waker:
                     (<Waker> self.waker).operation = NULL
                 if NEW < self.state < FINISHED:
@@ -262,7 +263,7 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
         return 0
 
     def _expire(self):
-        with critical_section(self.socket):
+        with critical_section(lock_at(<PyObject *> self.socket)):
             self.expired = True
             if self.state == YIELDING or self.state == WAITING:  # or its task has still to try
                 self.go_on(False)
@@ -343,7 +344,7 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
 
         Of a batch, `sent` messages have gone.
         """
-        with critical_section(self.socket):
+        with critical_section(lock_at(<PyObject *> self.socket)):
             if self.state >= FINISHED:
                 return False
             self.settle(CANCELLED, msg)
@@ -381,7 +382,7 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
         if context is None:
             from contextvars import copy_context
             context = copy_context()
-        with critical_section(self.socket):
+        with critical_section(lock_at(<PyObject *> self.socket)):
             if self.state >= FINISHED:
                 loop.call_soon(fn, self, context=context)
                 return
@@ -392,7 +393,7 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
 
     def remove_done_callback(self, fn, /):
         """Take a function back. Return how many times it was there."""
-        with critical_section(self.socket):
+        with critical_section(lock_at(<PyObject *> self.socket)):
             if self.callbacks is None:
                 return 0
             kept = [each for each in self.callbacks if each[0] != fn]
@@ -425,7 +426,7 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
 
     def close(self):
         """Take note that the task that awaits it has gone."""
-        with critical_section(self.socket):
+        with critical_section(lock_at(<PyObject *> self.socket)):
             self.noticed = True
             if self.state < FINISHED:
                 self.settle(CANCELLED, None)
@@ -438,7 +439,7 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
 
     def _wait_by(self, waker):
         """Have a function called when it is the turn of the operation, or when it has ended."""
-        with critical_section(self.socket):
+        with critical_section(lock_at(<PyObject *> self.socket)):
             self.awaited = True
             self.waker = waker
             if self.state == WOKEN:
@@ -446,7 +447,7 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
 
     def _step(self, bint turned=False):
         """Go on in the task that waits for it. Return whether it has ended. `turned`: as it was asked to."""
-        with critical_section(self.socket):
+        with critical_section(lock_at(<PyObject *> self.socket)):
             if turned and self.state < FINISHED:
                 self.state = WOKEN
             return self.step()
@@ -594,7 +595,7 @@ cdef int send_to_operation(PyObject *itself, PyObject *value, PyObject **result)
     cdef object given
     cdef Waker waker
     cdef int how = PYGEN_NEXT
-    with critical_section(operation.socket):
+    with critical_section(lock_at(<PyObject *> operation.socket)):
         if operation.step():
             given = operation.outcome()
             how = PYGEN_RETURN
@@ -698,7 +699,7 @@ cdef class QueuedSocket(BaseSocket):
 
     def _attended_by(self, Loop loop):
         """Read the events, unless the descriptor is watched. Return whether that loop is to go on with it."""
-        with critical_section(self):
+        with critical_section(lock_of(self)):
             if self.attendant is not loop or self.handle.state & (CLOSED | FORKED):
                 return False
             if self.idle():
@@ -732,10 +733,10 @@ cdef class QueuedSocket(BaseSocket):
     cdef bint idle(self) noexcept:
         return is_empty(&self.receivers) and is_empty(&self.senders) and is_empty(&self.polls)
 
-    @critical_section
     def _waiting(self):
         """Return the operations that wait to receive, and for events."""
-        return operations_of(&self.receivers) + operations_of(&self.polls)
+        with critical_section(lock_of(self)):
+            return operations_of(&self.receivers) + operations_of(&self.polls)
 
     cdef list operations(self):
         return operations_of(&self.receivers) + operations_of(&self.senders) + operations_of(&self.polls)
@@ -792,11 +793,11 @@ cdef class QueuedSocket(BaseSocket):
             call_soon(self.loop.loop, self._sweep)
         return 0
 
-    @critical_section
     def _sweep(self):
-        self.sweep_due = False
-        if self.idle():
-            self.stop_watching()
+        with critical_section(lock_of(self)):
+            self.sweep_due = False
+            if self.idle():
+                self.stop_watching()
 
     cdef int soon(self) except -1:
         """Look at the socket in the next turn of the loop."""
@@ -824,17 +825,17 @@ cdef class QueuedSocket(BaseSocket):
         return 0
 
     def _spin(self):
-        with critical_section(self):
+        with critical_section(lock_of(self)):
             self.spinning = False
         self.look()
-        with critical_section(self):
+        with critical_section(lock_of(self)):
             if not self.spinning and not self.idle() and now() < self.spin_until:
                 yield_processor()
                 self.spinning = True
                 self.loop.loop.call_soon(self._spin)
 
     def _look(self):
-        with critical_section(self):
+        with critical_section(lock_of(self)):
             self.look_due = False
         self.look()
 
@@ -856,6 +857,8 @@ cdef class QueuedSocket(BaseSocket):
             return False
         if self.handle.state & WATCHED and self.handle.remembered < 0:  # others, too, are to know that it was looked at
             self.handle.forget()
+            if self.handle.state & (BUSY | CLOSED | FORKED):  # those who were told may have let another thread in
+                return self.look_once(turns, events)
         if self.handle.signaler.poller is not NULL:
             drain(self.handle.signaler.fd)
         number = events_of(self.handle.socket, events)
@@ -877,13 +880,13 @@ cdef class QueuedSocket(BaseSocket):
         """
         cdef int events = 0, turns = 0, futile = 0, served
         cdef bint going, known = False
-        with critical_section(self):
+        with critical_section(lock_of(self)):
             if self.looking:
                 return 0
             self.looking = True
         try:
             while True:
-                with critical_section(self):
+                with critical_section(lock_of(self)):
                     going = self.look_once(&turns, &events)
                     if going:
                         self.serve_polls(events)
@@ -911,7 +914,7 @@ cdef class QueuedSocket(BaseSocket):
             self.soon()  # for the others
             raise
         finally:
-            with critical_section(self):
+            with critical_section(lock_of(self)):
                 self.looking = False
                 if self.idle():
                     self.sweep_soon()
@@ -925,7 +928,7 @@ cdef class QueuedSocket(BaseSocket):
         """Let the first of a queue go on. Return whether it has GONE, or was TRIED in vain."""
         cdef Operation operation
         cdef Waker waker = None
-        with critical_section(self):
+        with critical_section(lock_of(self)):
             if is_empty(queue):
                 return 0
             operation = operation_at(queue.following)
@@ -944,7 +947,7 @@ cdef class QueuedSocket(BaseSocket):
                 waker = operation.waker
         if waker is not None:
             waker.wake(True)
-        with critical_section(self):
+        with critical_section(lock_of(self)):
             if operation.state == WOKEN:  # its task was cancelled, and leaves the queue in its next step
                 return 0
             return TRIED if operation.state < FINISHED else GONE
@@ -982,71 +985,72 @@ cdef class QueuedSocket(BaseSocket):
                 self.leave_from_outside(loop)
         self._let_go()
 
-    @critical_section
     def _end_of(self, cls, linger):
         """Close the socket. Return one of a class that receives a message once it has sent what it owes, or None."""
         cdef QueuedSocket end
         cdef bytes endpoint
         cdef Context context = self.owner
-        # Over inproc all is with the peer at once; but it has to take note of the end, which it may never do.
-        if self.handle.context is None or not self.handle.networked or self.handle.state & (CLOSED | FORKED):
-            self.close(linger)
-            return None
-        try:
-            if linger is not None:
-                self.set_option(ZMQ_LINGER, linger, "close")
-        except errors.ContextTerminated:
+        with critical_section(lock_of(self)):
+            # Over inproc all is with the peer at once; but it has to take note of the end, which it may never do.
+            if self.handle.context is None or not self.handle.networked or self.handle.state & (CLOSED | FORKED):
+                self.close(linger)
+                return None
+            try:
+                if linger is not None:
+                    self.set_option(ZMQ_LINGER, linger, "close")
+            except errors.ContextTerminated:
+                self.close()
+                return None
+            endpoint = f"inproc://zmqcy.end.{<size_t> self.handle.socket}.{now()}".encode()
+            try:
+                if context is None:
+                    context = Context.shadow(<size_t> self.handle.ending.handle)
+                end = cls(context, ZMQ_PAIR)
+                end.connect(endpoint)
+                self._monitor(endpoint, ZMQ_EVENT_MONITOR_STOPPED, None)
+            except errors.ZMQError:  # the context has ended, or has no more sockets
+                if end is not None:
+                    end.close(0)
+                    end = None
             self.close()
-            return None
-        endpoint = f"inproc://zmqcy.end.{<size_t> self.handle.socket}.{now()}".encode()
-        try:
-            if context is None:
-                context = Context.shadow(<size_t> self.handle.ending.handle)
-            end = cls(context, ZMQ_PAIR)
-            end.connect(endpoint)
-            self._monitor(endpoint, ZMQ_EVENT_MONITOR_STOPPED, None)
-        except errors.ZMQError:  # the context has ended, or has no more sockets
-            if end is not None:
-                end.close(0)
-                end = None
-        self.close()
-        return end
+            return end
 
     def _keep_end(self, end):
         self.handle.context.keep_end(end)
 
     # ---- for other kinds of loops
 
-    @critical_section
     def _take_home(self, schedule, Operation operation):
         """Have a function of the loop, which may be called from any thread, call `_look` soon."""
-        cdef Node node = operation.node
-        unlink(&operation.node)
-        others = not self.idle()
-        if node.following is not NULL:
-            operation.node = node
-            node.previous.following = node.following.previous = &operation.node
-        if others and self.schedule is not None:
-            raise RuntimeError(f"{operation.call}: the socket is waited for in another event loop")
-        self.schedule = schedule
-        self.look_due = False
-        if self.handle.networked:
-            self.attend()
+        cdef Node node
+        with critical_section(lock_of(self)):
+            node = operation.node
+            unlink(&operation.node)
+            others = not self.idle()
+            if node.following is not NULL:
+                operation.node = node
+                node.previous.following = node.following.previous = &operation.node
+            if others and self.schedule is not None:
+                raise RuntimeError(f"{operation.call}: the socket is waited for in another event loop")
+            self.schedule = schedule
+            self.look_due = False
+            if self.handle.networked:
+                self.attend()
 
-    @critical_section
     def _wake_another(self, Operation operation):
         """Wake somebody else who waits, who is to watch the descriptor now."""
         cdef Operation other
-        for other in self.operations():
-            if other is not operation and other.waker is not None:
-                other.waker()
-                return
+        with critical_section(lock_of(self)):
+            for other in self.operations():
+                if other is not operation and other.waker is not None:
+                    other.waker()
+                    return
 
-    @critical_section
     def _let_go(self):
         """End who waits, and have the descriptor watched no longer: it will be closed."""
-        self.end_all(ENOTSOCK, "the socket was closed")
-        self.stop_watching()
+        with critical_section(lock_of(self)):
+            self.end_all(ENOTSOCK, "the socket was closed")
+            self.stop_watching()
 
     cdef int leave_from_outside(self, object loop) except -1:
         """Let the loop, which runs in another thread, let go of the socket first."""

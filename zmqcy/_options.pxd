@@ -1,6 +1,9 @@
 # The C side of options.
 
-from zmqcy._handle cimport BUSY, CLOSED, FORKED, WATCHED, ContextHandle, Ending, Handle, enter_slowly
+from cpython.object cimport PyObject
+
+from zmqcy._handle cimport (
+    BUSY, CLOSED, FORKED, FREE_THREADED, WATCHED, ContextHandle, Ending, Handle, enter_slowly)
 
 cdef enum:
     LONGEST_VALUE = 4096    # bytes of the longest value that is read
@@ -16,6 +19,17 @@ cdef class SocketOptions:
     cdef object refusal(self, int code, str call, int number, str detail)
     cdef int set_option(self, int number, object value, str call) except -1
     cdef int check_set(self, int rc, str call, int number, object value) except -1
+
+
+cdef inline object lock_of(object socket):
+    # What a critical section of a socket is to be one of: the handle, which its shadows share. With a GIL, which takes
+    # no lock, it is the socket itself, which needs no look at the handle.
+    return (<SocketOptions> socket).handle if FREE_THREADED and isinstance(socket, SocketOptions) else socket
+
+
+cdef inline object lock_at(PyObject *socket):
+    # The same of a socket in a field, of which no reference has to be made for that.
+    return (<SocketOptions> socket).handle if FREE_THREADED else <object> socket
 
 
 cdef class ContextOptions:

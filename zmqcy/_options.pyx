@@ -106,7 +106,6 @@ cdef class SocketOptions:
     #: def getsockopt(self, option: _BytesOption | _StringOption | _KeyOption) -> bytes: ...
     #: @overload
     #: def getsockopt(self, option: int) -> int | bytes: ...
-    @critical_section
     def getsockopt(self, option):
         """Read an option.
 
@@ -126,7 +125,8 @@ cdef class SocketOptions:
             This libzmq has no such option, or it cannot be read.
         """
         cdef int number = to_int(option, "getsockopt", "option")
-        return self.get_option(number, "getsockopt")
+        with critical_section(lock_of(self)):
+            return self.get_option(number, "getsockopt")
 
     #: @overload
     #: def setsockopt(self, option: _DurationOption, value: _Time) -> None: ...
@@ -136,7 +136,6 @@ cdef class SocketOptions:
     #: def setsockopt(self, option: _KeyOption, value: bytes | str) -> None: ...
     #: @overload
     #: def setsockopt(self, option: int, value: int | Buffer) -> None: ...
-    @critical_section
     def setsockopt(self, option, value):
         """Set an option.
 
@@ -157,7 +156,8 @@ cdef class SocketOptions:
             The value does not fit the option's integer.
         """
         cdef int number = to_int(option, "setsockopt", "option")
-        self.set_option(number, value, "setsockopt")
+        with critical_section(lock_of(self)):
+            self.set_option(number, value, "setsockopt")
 
     cdef object get_option(self, int number, str call):
         cdef char kind = kinds[number] if 0 <= number < MOST_OPTIONS else 0
@@ -286,7 +286,6 @@ cdef class SocketOptions:
             text = "Invalid argument (a draft of libzmq, and this one was built without drafts)"
         return error(code, call, self.handle.type, detail, text)
 
-    @critical_section
     def subscribe(self, topic: Buffer | str) -> None:
         """Ask for the messages that begin with a topic (SUB).
 
@@ -295,9 +294,9 @@ cdef class SocketOptions:
         topic : bytes-like or str
             A prefix; text is encoded as UTF-8. The empty one asks for all.
         """
-        self.set_option(SUBSCRIBE, topic.encode() if isinstance(topic, str) else topic, "subscribe")
+        with critical_section(lock_of(self)):
+            self.set_option(SUBSCRIBE, topic.encode() if isinstance(topic, str) else topic, "subscribe")
 
-    @critical_section
     def unsubscribe(self, topic: Buffer | str) -> None:
         """Take back one `subscribe` of the same topic.
 
@@ -306,7 +305,8 @@ cdef class SocketOptions:
         topic : bytes-like or str
             As it was subscribed.
         """
-        self.set_option(UNSUBSCRIBE, topic.encode() if isinstance(topic, str) else topic, "unsubscribe")
+        with critical_section(lock_of(self)):
+            self.set_option(UNSUBSCRIBE, topic.encode() if isinstance(topic, str) else topic, "unsubscribe")
 
 
 # ------------------------------------------------------------------------------------------------------------ contexts
@@ -492,7 +492,7 @@ cdef class SocketProperty(Property):
             return self
         if not self.readable:
             self.unreadable()
-        with critical_section(instance):
+        with critical_section(lock_of(instance)):
             value = (<SocketOptions?> instance).get_option(self.number, "get")
         if self.kind == c"s":
             return value.decode("utf-8", "surrogateescape")
@@ -501,5 +501,5 @@ cdef class SocketProperty(Property):
     def __set__(self, instance: Any, value: Any) -> None:
         if not self.writable:
             self.unwritable()
-        with critical_section(instance):
+        with critical_section(lock_of(instance)):
             (<SocketOptions?> instance).set_option(self.number, value, "set")

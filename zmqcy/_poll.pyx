@@ -27,6 +27,7 @@ from zmqcy._system cimport (
     epoll_remove, nsec, pollfd)
 from zmqcy._core cimport sleep_on
 from zmqcy._message cimport forks
+from zmqcy._options cimport lock_of
 from zmqcy.libzmq cimport ENOTSUP, ZMQ_POLLERR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_POLLPRI
 
 cdef enum:
@@ -212,7 +213,7 @@ cdef class Poller:
         if not wanted:
             return
         if isinstance(socket, BaseSocket):
-            with critical_section(socket):
+            with critical_section(lock_of(socket)):
                 (<BaseSocket> socket).current_events("register")
         else:
             fd = to_descriptor(socket)

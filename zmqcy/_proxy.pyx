@@ -21,6 +21,7 @@ from zmqcy._library cimport (
     to_buffer, to_int, type_name, type_of)
 from zmqcy._message cimport copy_in, lend, size_of, start_of, take
 from zmqcy._base cimport BaseSocket, enter
+from zmqcy._options cimport lock_of
 from zmqcy._system cimport POLLIN, count_up, counted, now, nsec, pollfd
 from zmqcy._core cimport Part, send_whole, sleep_on
 from zmqcy.libzmq cimport (
@@ -732,7 +733,7 @@ cdef int mark(list sockets, bint busy, str call) except -1:
     try:
         for socket in sockets:
             if not busy or socket not in sockets[:marked]:  # one may be frontend and backend
-                with critical_section(socket):
+                with critical_section(lock_of(socket)):
                     if busy:
                         enter(socket, call)
                         socket.handle.state |= BUSY
@@ -851,7 +852,7 @@ cdef int steer(
         if frontend is not backend and add_way(&device, backend, frontend, BACK_TO_FRONT):
             sources.append(backend)
         for i, source in enumerate(sources):
-            with critical_section(source):
+            with critical_section(lock_of(source)):
                 enter(source, call)
                 take_held(&device.ways[i], source, call)
         while number == EINTR:
@@ -861,7 +862,7 @@ cdef int steer(
                 number = UNFILTERED
                 while number == UNFILTERED:
                     for source in sockets:
-                        with critical_section(source):
+                        with critical_section(lock_of(source)):
                             go_inside(source.handle)
                     with nogil:
                         number = run(&device)
@@ -885,7 +886,7 @@ cdef int steer(
             interrupted(number)
     finally:
         for i, source in enumerate(sources):
-            with critical_section(source):
+            with critical_section(lock_of(source)):
                 give_back(&device.ways[i], source)
     if number == REFUSED:
         text = f"the hook returned {device.verdict}" if device.verdict < 0 else None

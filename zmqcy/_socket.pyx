@@ -10,6 +10,7 @@ from zmqcy._core cimport (
     to_addressed, to_message, to_room, to_target, to_targets)
 from zmqcy._library cimport deadline_after, error, interrupted, remaining, to_flags, to_int
 from zmqcy._message cimport Frame, size_of, start_of, to_content
+from zmqcy._options cimport lock_of
 from zmqcy._system cimport nsec
 from zmqcy.libzmq cimport ZMQ_DONTWAIT
 
@@ -41,7 +42,6 @@ cdef class PlainSocket(BaseSocket):
         The context has ended.
     """
 
-    @critical_section
     def send(
         self, data: Buffer, flags: int = 0, copy: bool | None = None, track: bool = False, *, timeout: _Time = None,
         routing_id: int | None = None, group: str | None = None
@@ -93,21 +93,21 @@ cdef class PlainSocket(BaseSocket):
             `data` is a Frame that was released.
         """
         cdef int f = to_flags(flags, "send")
-        if routing_id is not None or group is not None:
-            data = to_addressed(self, data, routing_id, group, copy, "send")
-        elif copy is None and track is False:
-            if type(data) is bytes:
-                enter(self, "send")
-                if put_quickly(self, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), f):
-                    return None
-            else:
-                data = to_content(data, "send", None)
-                enter(self, "send")
-                if not isinstance(data, Frame) and put_quickly(self, start_of(data), size_of(data), f):
-                    return None
-        return put_tracked(self, to_content(data, "send", None), f, copy, track, timeout, "send")
+        with critical_section(lock_of(self)):
+            if routing_id is not None or group is not None:
+                data = to_addressed(self, data, routing_id, group, copy, "send")
+            elif copy is None and track is False:
+                if type(data) is bytes:
+                    enter(self, "send")
+                    if put_quickly(self, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), f):
+                        return None
+                else:
+                    data = to_content(data, "send", None)
+                    enter(self, "send")
+                    if not isinstance(data, Frame) and put_quickly(self, start_of(data), size_of(data), f):
+                        return None
+            return put_tracked(self, to_content(data, "send", None), f, copy, track, timeout, "send")
 
-    @critical_section
     def try_send(self, data: Buffer) -> bool:
         """Send a message if that needs no waiting.
 
@@ -121,13 +121,13 @@ cdef class PlainSocket(BaseSocket):
         bool
             Whether it was sent.
         """
-        data = to_content(data, "try_send", None)
-        enter(self, "try_send")
-        if not isinstance(data, Frame) and put_quickly(self, start_of(data), size_of(data), 0):
-            return True
-        return put_part(self, data, ZMQ_DONTWAIT | QUIET, None, None, None, "try_send") == 1
+        with critical_section(lock_of(self)):
+            data = to_content(data, "try_send", None)
+            enter(self, "try_send")
+            if not isinstance(data, Frame) and put_quickly(self, start_of(data), size_of(data), 0):
+                return True
+            return put_part(self, data, ZMQ_DONTWAIT | QUIET, None, None, None, "try_send") == 1
 
-    @critical_section
     def send_multipart(
         self, parts: Iterable[Buffer], flags: int = 0, copy: bool | None = None, track: bool = False, *,
         timeout: _Time = None
@@ -162,9 +162,9 @@ cdef class PlainSocket(BaseSocket):
             There are no parts, or one is a Frame that was released.
         """
         cdef int f = to_flags(flags, "send_multipart")
-        return put_tracked(self, to_message(parts, "send_multipart"), f, copy, track, timeout, "send_multipart")
+        with critical_section(lock_of(self)):
+            return put_tracked(self, to_message(parts, "send_multipart"), f, copy, track, timeout, "send_multipart")
 
-    @critical_section
     def send_many(self, messages: Iterable[Buffer], *, flags: int = 0, timeout: _Time = None) -> int:
         """Send many messages of one part with one call. All are checked before the first goes.
 
@@ -195,9 +195,9 @@ cdef class PlainSocket(BaseSocket):
             As `send` does. An error, and whatever a signal handler or `messages` raises, says in its attribute `sent`
             how many messages went before it.
         """
-        return put_many(self, messages, False, flags, timeout, "send_many")
+        with critical_section(lock_of(self)):
+            return put_many(self, messages, False, flags, timeout, "send_many")
 
-    @critical_section
     def send_multipart_many(
         self, messages: Iterable[Iterable[Buffer]], *, flags: int = 0, timeout: _Time = None
     ) -> int:
@@ -222,11 +222,11 @@ cdef class PlainSocket(BaseSocket):
         Again, TypeError, BufferError, ValueError, ContextTerminated, StateError, HostUnreachable, NotSupported
             As `send_many` does, with `sent`; ValueError for a message without parts, too.
         """
-        return put_many(self, messages, True, flags, timeout, "send_multipart_many")
+        with critical_section(lock_of(self)):
+            return put_many(self, messages, True, flags, timeout, "send_multipart_many")
 
     # ---- receiving
 
-    @critical_section
     def recv(
         self, flags: int = 0, copy: bool = True, track: bool = False, *, timeout: _Time = None
     ) -> bytes if copy else Frame:
@@ -263,9 +263,9 @@ cdef class PlainSocket(BaseSocket):
         MemoryError
             The message does not fit into memory; it stays for the next receive.
         """
-        return fetch(self, to_flags(flags, "recv"), copy, timeout, "recv")
+        with critical_section(lock_of(self)):
+            return fetch(self, to_flags(flags, "recv"), copy, timeout, "recv")
 
-    @critical_section
     def try_recv(self) -> bytes | None:
         """Receive a message if one is there.
 
@@ -274,9 +274,9 @@ cdef class PlainSocket(BaseSocket):
         bytes or None
             None: there is none.
         """
-        return fetch(self, ZMQ_DONTWAIT | QUIET, True, None, "try_recv")
+        with critical_section(lock_of(self)):
+            return fetch(self, ZMQ_DONTWAIT | QUIET, True, None, "try_recv")
 
-    @critical_section
     def recv_into(self, buffer: Buffer, *, nbytes: int = 0, flags: int = 0, timeout: _Time = None) -> int:
         """Receive a message, or one part of it, into a buffer. Waits for one.
 
@@ -306,10 +306,10 @@ cdef class PlainSocket(BaseSocket):
             `nbytes` is negative, or more than the buffer has.
         """
         cdef int f = to_flags(flags, "recv_into")
-        target = to_target(buffer, "recv_into", None)
-        return fetch_into(self, target, to_room(target, nbytes, "recv_into"), f, timeout, "recv_into")
+        with critical_section(lock_of(self)):
+            target = to_target(buffer, "recv_into", None)
+            return fetch_into(self, target, to_room(target, nbytes, "recv_into"), f, timeout, "recv_into")
 
-    @critical_section
     def recv_multipart(
         self, flags: int = 0, copy: bool = True, track: bool = False, *, timeout: _Time = None
     ) -> list[bytes] if copy else list[Frame]:
@@ -339,9 +339,9 @@ cdef class PlainSocket(BaseSocket):
             The parts do not fit into memory; the message stays for the next receive.
         """
         cdef int f = to_flags(flags, "recv_multipart")
-        return gather(self, 1, True, False, not copy, f, timeout, "recv_multipart")
+        with critical_section(lock_of(self)):
+            return gather(self, 1, True, False, not copy, f, timeout, "recv_multipart")
 
-    @critical_section
     def recv_multipart_into(self, buffers: Iterable[Buffer], *, flags: int = 0, timeout: _Time = None) -> list[int]:
         """Receive a message with all its parts, each into a buffer. Waits for one.
 
@@ -368,9 +368,9 @@ cdef class PlainSocket(BaseSocket):
             One is no buffer, cannot be written, or is not contiguous.
         """
         cdef str call = "recv_multipart_into"
-        return fetch_multipart_into(self, to_targets(buffers, call), to_flags(flags, call), timeout, call)
+        with critical_section(lock_of(self)):
+            return fetch_multipart_into(self, to_targets(buffers, call), to_flags(flags, call), timeout, call)
 
-    @critical_section
     def recv_many(self, limit: int = 1000, *, flags: int = 0, timeout: _Time = None) -> list[bytes]:
         """Receive many messages with one call: wait for the first, then take what is there.
 
@@ -400,11 +400,12 @@ cdef class PlainSocket(BaseSocket):
         MemoryError
             The first message does not fit into memory. What does not fit stays for the next receive.
         """
-        cdef int f = to_flags(flags, "recv_many")
-        cdef int most = to_int(limit, "recv_many", "limit", 1)
-        return gather(self, most, False, False, False, f, timeout, "recv_many")
+        cdef int f, most
+        with critical_section(lock_of(self)):
+            f = to_flags(flags, "recv_many")
+            most = to_int(limit, "recv_many", "limit", 1)
+            return gather(self, most, False, False, False, f, timeout, "recv_many")
 
-    @critical_section
     def recv_multipart_many(self, limit: int = 1000, *, flags: int = 0, timeout: _Time = None) -> list[list[bytes]]:
         """Receive many messages with all their parts with one call: wait for the first, then take what is there.
 
@@ -427,9 +428,11 @@ cdef class PlainSocket(BaseSocket):
         Again, ValueError, StateError, NotSupported, ContextTerminated, SocketInUse, MemoryError
             As `recv_many` does.
         """
-        cdef int f = to_flags(flags, "recv_multipart_many")
-        cdef int most = to_int(limit, "recv_multipart_many", "limit", 1)
-        return gather(self, most, True, True, False, f, timeout, "recv_multipart_many")
+        cdef int f, most
+        with critical_section(lock_of(self)):
+            f = to_flags(flags, "recv_multipart_many")
+            most = to_int(limit, "recv_multipart_many", "limit", 1)
+            return gather(self, most, True, True, False, f, timeout, "recv_multipart_many")
 
     def __iter__(self) -> Self:
         return self
@@ -440,7 +443,6 @@ cdef class PlainSocket(BaseSocket):
         except errors.ContextTerminated:
             raise StopIteration from None
 
-    @critical_section
     def poll(self, timeout: _Time = None, flags: int = 1) -> int:
         """Wait until the socket can send or receive.
 
@@ -459,10 +461,11 @@ cdef class PlainSocket(BaseSocket):
         cdef int wanted = to_flags(flags, "poll")
         cdef nsec deadline = deadline_after(timeout, "poll")
         cdef int events, number
-        while True:
-            events = self.current_events("poll") & wanted
-            if events or remaining(deadline) == 0:
-                return events
-            number = carry_out(self.handle, NULL, NULL, <short> wanted, deadline, False)
-            if number and number != EAGAIN and not interrupted(number):
-                raise error(number, "poll", self.handle.type)
+        with critical_section(lock_of(self)):
+            while True:
+                events = self.current_events("poll") & wanted
+                if events or remaining(deadline) == 0:
+                    return events
+                number = carry_out(self.handle, NULL, NULL, <short> wanted, deadline, False)
+                if number and number != EAGAIN and not interrupted(number):
+                    raise error(number, "poll", self.handle.type)

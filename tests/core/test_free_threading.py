@@ -38,12 +38,13 @@ def hammer(*functions, threads=4, allowed=TAKEN):
     assert not wrong, wrong
 """
 
-PROGRAMS = {
-    # every message is taken once, by whichever thread, and those of one call stay together
-    "one_socket": """
+PAIR = """
 context = zmqcy.Context()
 a, b = context.socket(zmqcy.PAIR, sndhwm=100), context.socket(zmqcy.PAIR, rcvhwm=100)
 a.bind("inproc://x"); b.connect("inproc://x")
+"""
+# every message is taken once, by whichever thread, and those of one call stay together
+MESSAGES = """
 lock, sent, received = threading.Lock(), [0], []
 def put(how):
     with lock:
@@ -58,13 +59,16 @@ def keep(parts):
     if parts:
         assert len(set(parts)) == 1, parts
         received.append(parts[0])
+def look():
+    a, b = front(), back()
+    a.poll(0), b.poll(1), a.events, b.rcvmore, repr(a), a.linger, a.stats, setattr(a, "linger", 1), b.get(zmqcy.RCVHWM)
 hammer(
-    lambda: put(lambda data: a.send_multipart([data] * 3, timeout=1)),
-    lambda: put(lambda data: a.send_multipart([data] * 3, zmqcy.DONTWAIT, copy=False)),
-    lambda: keep(b.recv_multipart(timeout=1)),
-    lambda: keep([frame.bytes for frame in b.recv_multipart(zmqcy.DONTWAIT, copy=False)]),
-    lambda: [keep(parts) for parts in b.recv_multipart_many(200, timeout=1)],
-    lambda: (a.poll(0), b.poll(1), a.events, b.rcvmore, repr(a), a.linger, a.stats),
+    lambda: put(lambda data: front().send_multipart([data] * 3, timeout=1)),
+    lambda: put(lambda data: front().send_multipart([data] * 3, zmqcy.DONTWAIT, copy=False)),
+    lambda: keep(back().recv_multipart(timeout=1)),
+    lambda: keep([frame.bytes for frame in back().recv_multipart(zmqcy.DONTWAIT, copy=False)]),
+    lambda: [keep(parts) for parts in back().recv_multipart_many(200, timeout=1)],
+    look, come_and_go,
 )
 while b.poll(100):
     keep(b.recv_multipart())
@@ -72,7 +76,20 @@ numbers = [int(each) for each in received]
 assert len(numbers) == len(set(numbers)), "a message came twice"
 assert sorted(numbers + sent[1:]) == list(range(sent[0])), "a message was lost"
 assert len(numbers) > 10
-""",
+"""
+
+PROGRAMS = {
+    "one_socket": PAIR + "front, back, come_and_go = lambda: a, lambda: b, lambda: None" + MESSAGES,
+    "socket_and_shadows": PAIR
+    + """
+fronts = [a, zmqcy.Socket.shadow(a), zmqcy.Socket.shadow(a.underlying)]
+backs = [b, zmqcy.Socket.shadow(b), zmqcy.Socket.shadow(b.underlying)]
+front, back = lambda: random.choice(fronts), lambda: random.choice(backs)
+def come_and_go():
+    fronts[random.randrange(1, 3)] = zmqcy.Socket.shadow(front())
+    backs[random.randrange(1, 3)] = zmqcy.Socket.shadow(back().underlying)
+"""
+    + MESSAGES,
     "options_and_endpoints": """
 context = zmqcy.Context()
 a = context.socket(zmqcy.DEALER)
@@ -98,6 +115,47 @@ hammer(
 )
 context.destroy(0)
 """,
+    "close_with_shadows": """
+context = zmqcy.Context()
+sockets = [None] * 3
+any = lambda: random.choice(sockets)
+def again():
+    made = context.socket(random.choice((zmqcy.PUSH, zmqcy.PULL, zmqcy.REP)), linger=0)
+    sockets[:] = [made, zmqcy.Socket.shadow(made), zmqcy.Socket.shadow(made.underlying)]
+    made.bind("inproc://x%d" % random.randrange(3))
+again()
+hammer(
+    again, lambda: any().close(), lambda: any().close(0), lambda: any().send(b"", timeout=1),
+    lambda: any().send_multipart([b"", b""], zmqcy.DONTWAIT), lambda: any().recv(timeout=1),
+    lambda: any().recv_many(500, timeout=1), lambda: any().recv(zmqcy.DONTWAIT), lambda: any().closed,
+    lambda: any().poll(1), lambda: any().fileno(), lambda: setattr(any(), "linger", 0), lambda: repr(any()),
+    lambda: sockets.__setitem__(random.randrange(3), zmqcy.Socket.shadow(any())), lambda: any().watch(),
+)
+context.destroy(0)
+""",
+    # the shadows of a socket that another library made, which is closed by it
+    "shadows_of_a_foreign_socket": """
+import ctypes, ctypes.util
+libzmq = ctypes.CDLL(ctypes.util.find_library("zmq"))
+libzmq.zmq_ctx_new.restype = libzmq.zmq_socket.restype = ctypes.c_void_p
+made = ctypes.c_void_p(libzmq.zmq_ctx_new())
+sockets = [libzmq.zmq_socket(made, int(zmqcy.PAIR)) for _ in range(2)]
+for address, function in zip(sockets, (libzmq.zmq_bind, libzmq.zmq_connect)):
+    assert function(ctypes.c_void_p(address), b"inproc://x") == 0
+shadows = [None] * 4
+def again():
+    shadows[random.randrange(4)] = zmqcy.Socket.shadow(random.choice(sockets))
+any = lambda: random.choice(shadows)
+hammer(
+    again, again, lambda: shadows.__setitem__(random.randrange(4), None), lambda: any().send(b"x", timeout=1),
+    lambda: any().recv(zmqcy.DONTWAIT), lambda: any().recv(timeout=1), lambda: any().poll(1), lambda: any().linger,
+    allowed=(*TAKEN, AttributeError),
+)
+shadows.clear()
+for address in sockets:
+    assert libzmq.zmq_close(ctypes.c_void_p(address)) == 0
+assert libzmq.zmq_ctx_term(made) == 0
+""",
     "contexts": """
 contexts = [zmqcy.Context()]
 kept = [None] * 8
@@ -109,6 +167,28 @@ hammer(
     begin, open, open, open, lambda: contexts[0].destroy(0), lambda: contexts[0].shutdown(), lambda: repr(contexts[0]),
     lambda: contexts[0].max_sockets, lambda: setattr(contexts[0], "blocky", 1), lambda: kept[0].send(b"", timeout=1),
     lambda: kept.__setitem__(random.randrange(8), None), lambda: contexts[0].underlying, lambda: contexts[0].closed,
+    allowed=(*TAKEN, AttributeError),
+)
+kept.clear()
+""",
+    "contexts_and_shadows": """
+contexts = [None] * 3
+kept = [None] * 8
+any = lambda: random.choice(contexts)
+def begin():
+    made = zmqcy.Context(io_threads=0)
+    contexts[:] = [made, zmqcy.Context.shadow(made), zmqcy.Context.shadow(made.underlying)]
+def open():
+    kept[random.randrange(8)] = any().socket(zmqcy.PAIR, linger=0)
+def bind():
+    name = "inproc://x%d" % random.randrange(3)
+    random.choice((kept[0].bind, kept[1].connect, kept[0].unbind))(name)
+begin()
+hammer(
+    begin, open, open, open, bind, bind, lambda: any().destroy(0), lambda: any().term(1), lambda: any().shutdown(),
+    lambda: repr(any()), lambda: any().max_sockets, lambda: setattr(any(), "blocky", 1), lambda: any().closed,
+    lambda: kept[0].send(b"", timeout=1), lambda: kept.__setitem__(random.randrange(8), None),
+    lambda: contexts.__setitem__(random.randrange(3), zmqcy.Context.shadow(any())), lambda: any().underlying,
     allowed=(*TAKEN, AttributeError),
 )
 kept.clear()
@@ -240,6 +320,43 @@ hammer(
 for each in loops:
     each.join()
 assert not wrong, wrong
+context.destroy(0)
+""",
+    # a task and threads receive from one socket: what one takes the others do not
+    "asyncio_and_shadow": """
+import asyncio, zmqcy.asyncio
+context = zmqcy.asyncio.Context()
+shadow, got, stolen, sent = [None], [], [], []
+async def main():
+    a, b = context.socket(zmqcy.PAIR), context.socket(zmqcy.PAIR)
+    a.bind("inproc://x"); b.connect("inproc://x")
+    shadow[0] = zmqcy.Socket.shadow(b)
+    while time.monotonic() < END:
+        sent.append(len(sent))
+        await a.send(b"%d" % sent[-1])
+        try:
+            got.append(await b.recv(timeout=2))
+        except (zmqcy.Again, zmqcy.SocketInUse):  # a thread was there
+            pass
+def loop():
+    try:
+        asyncio.run(main())
+    except BaseException as error:
+        wrong.append(error)
+thread = threading.Thread(target=loop)
+thread.start()
+hammer(
+    lambda: stolen.append(shadow[0].recv(zmqcy.DONTWAIT)), lambda: stolen.append(shadow[0].recv(timeout=1)),
+    lambda: stolen.extend(shadow[0].recv_many(10, timeout=1)), lambda: shadow[0].poll(1), lambda: repr(shadow[0]),
+    lambda: shadow[0].linger, lambda: shadow.__setitem__(0, zmqcy.Socket.shadow(shadow[0])),
+    threads=2, allowed=(*TAKEN, AttributeError),
+)
+thread.join()
+assert not wrong, wrong
+while shadow[0].poll(100):
+    stolen.append(shadow[0].recv())
+assert sorted(map(int, got + stolen)) == sent
+assert got and len(sent) > 10
 context.destroy(0)
 """,
 }
