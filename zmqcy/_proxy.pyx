@@ -122,12 +122,12 @@ cdef bint has_way(int source, int target) noexcept nogil:
 #: _Filter: TypeAlias = Callable[
 #:     [Literal["front_to_back", "back_to_front"], list[list[bytes]]], Sequence[Sequence[Buffer]]
 #: ]
-def unfit(int front, int back) -> str | None:
-    """Say why no device can forward between sockets of two types; None: it can."""
+def unfit(int front, int back, bint echoes=False) -> str | None:
+    """Say why no device can forward between sockets of two types; None: it can. `echoes`: one socket is both."""
     for each in (front, back):
         if type_of(each).traits & (THREAD_SAFE | DATAGRAMS):  # it has no descriptor; or libzmq may abort
             return f"a {type_name(each)} socket cannot be forwarded"
-        if type_of(each).traits & IN_TURN:
+        if type_of(each).traits & IN_TURN and not echoes:
             return (f"a {type_name(each)} socket sends and receives in turn, and cannot be forwarded: use ROUTER for "
                     "the side of the REQ sockets, and DEALER for that of the REP sockets")
     if not has_way(front, back) and not has_way(back, front):
@@ -832,7 +832,7 @@ cdef int steer(
     for source in sockets:
         enter(source, call)
         add_socket(&device, source, call)
-    text = unfit(frontend.handle.type, backend.handle.type)
+    text = unfit(frontend.handle.type, backend.handle.type, frontend is backend)
     if text is not None:
         raise error(EINVAL, call, NO_TYPE, sides, text)
     for word, source in (("capture", capture), ("control", control)):

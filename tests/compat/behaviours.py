@@ -466,6 +466,38 @@ def devices(ctx):
     return found
 
 
+def a_device_of_one_socket_answers(ctx):
+    from zmq.devices import ThreadDevice
+
+    device = ThreadDevice(zmq.QUEUE, zmq.REP, -1)
+    device.context_factory = lambda: ctx
+    port = device.bind_in_to_random_port("tcp://127.0.0.1")
+    device.setsockopt_in(zmq.LINGER, 0)
+    device.start()
+    req = ctx.socket(zmq.REQ)
+    req.setsockopt(zmq.RCVTIMEO, 5000)
+    req.connect(f"tcp://127.0.0.1:{port}")
+    answers = []
+    for question in (b"1", b"2"):
+        req.send(question)
+        answers.append(req.recv().decode())
+    req.close(0)
+    return answers
+
+
+def sockets_of_a_context_that_has_ended(ctx):
+    own = zmq.Context()
+    shadow = zmq.Context.shadow(own.underlying)
+    own.term()
+    found = []
+    for context in (own, shadow):
+        try:
+            context.socket(zmq.PUB)
+        except zmq.ZMQError as error:
+            found.append([int(error.errno), isinstance(error, zmq.ContextTerminated)])
+    return found
+
+
 def a_device_ends_with_its_context(ctx):
     from zmq.devices import ThreadDevice
 

@@ -156,6 +156,21 @@ def test_the_same_socket_twice(device, socket):
     assert isinstance(running.join(), zmqcy.ContextTerminated)
 
 
+def test_a_rep_socket_answers_by_itself(device, socket):
+    """It receives a request, and what it sends then is the reply: no other socket takes its turn."""
+    context = device.context
+    rep = context.socket(zmqcy.REP)
+    rep.bind("tcp://127.0.0.1:*")
+    endpoint = rep.last_endpoint
+    running = Running(zmqcy.proxy, rep, rep)
+    req = connected(socket, zmqcy.REQ, endpoint)
+    for question in ([b"one"], [b"two", b"parts"]):
+        req.send_multipart(question)
+        assert req.recv_multipart() == question
+    context.shutdown()
+    assert isinstance(running.join(), zmqcy.ContextTerminated)
+
+
 def test_the_high_water_mark_is_felt_on_the_other_side(device, socket):
     """With nobody behind the device its sender must be held up, and later lose nothing."""
     front, back = device(zmqcy.PULL, zmqcy.PUSH, None, {"rcvhwm": 2}, {"sndhwm": 2})

@@ -10,7 +10,7 @@ import warnings
 from abc import ABCMeta
 from collections.abc import Callable, Iterable
 from enum import Enum, IntFlag
-from errno import EMSGSIZE, ENAMETOOLONG, ENODEV, ENOENT, ENOTSOCK
+from errno import EFAULT, EMSGSIZE, ENAMETOOLONG, ENODEV, ENOENT, ENOTSOCK, ENOTSUP
 from types import GenericAlias
 from typing import TYPE_CHECKING, Any, TypeVar
 from weakref import ref
@@ -606,8 +606,17 @@ class Context(Replaceable, zmqcy.Context):
         return self._defaults
 
     def socket(self, socket_type: int, socket_class: Any = None, **kwargs: Any) -> Any:
-        """Make a socket; the other arguments are for its class. An option that its type does not take is left out."""
-        socket = (socket_class or self._socket_class)(self, socket_type, **kwargs)
+        """Make a socket; the other arguments are for its class. An option that its type does not take is left out.
+
+        Where the context has ended it raises as pyzmq does: ENOTSUP or, in a shadow, EFAULT.
+        """
+        try:
+            socket = (socket_class or self._socket_class)(self, socket_type, **kwargs)
+        except zmqcy.ContextTerminated:
+            if not self.closed:  # its end has begun
+                raise
+            number = EFAULT if self._shadow else ENOTSUP
+            raise zmqcy.ZMQError(number, call="socket", detail="of a context that has ended") from None
         for option, value in self._defaults.items():
             try:
                 socket.setsockopt(option, value)
