@@ -59,7 +59,7 @@ HOMES = {
         "typing_extensions": "Buffer Never Self Unpack disjoint_base",
         "asyncio": "AbstractEventLoop Future",
         "_typeshed": "HasFileno",
-        "zmqcy._base": "BaseSocket",
+        "zmqcy._base": "NativeSocket",
         "zmqcy._context": "Context _HasUnderlying",
         "zmqcy._options": "ContextOptions Property SocketOptions _WriteOnly",
         "zmqcy._loop": "_Future",

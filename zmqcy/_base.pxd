@@ -7,7 +7,7 @@ from zmqcy._handle cimport Handle, Signaler, User, Watch
 from zmqcy._options cimport SocketOptions, enter
 
 
-cdef class BaseSocket(SocketOptions):
+cdef class NativeSocket(SocketOptions):
     cdef object __weakref__
     cdef User user                # its place among those that have the handle
     cdef Context owner            # which it was made by; None: it is a shadow

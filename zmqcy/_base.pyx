@@ -119,7 +119,7 @@ cdef bint has_handler(void *context, str call, int type) except -1:
 
 
 @cython.no_gc_clear  # it stands in a list of its handle, which it keeps until it has left that
-cdef class BaseSocket(SocketOptions):
+cdef class NativeSocket(SocketOptions):
     """What plain and asynchronous sockets share: bind and connect, options, close.
 
     Parameters
@@ -226,7 +226,7 @@ cdef class BaseSocket(SocketOptions):
         ZMQError
             ENOTSOCK: the socket was closed, or made by another libzmq of this process, as wheels of pyzmq bring one.
         """
-        cdef BaseSocket self = cls.__new__(cls)
+        cdef NativeSocket self = cls.__new__(cls)
         self._adopt(address)
         return self
 
@@ -243,8 +243,8 @@ cdef class BaseSocket(SocketOptions):
         cdef void *socket = NULL
         cdef Handle handle
         cdef bint known = False
-        if isinstance(address, BaseSocket):
-            handle = (<BaseSocket> address).handle
+        if isinstance(address, NativeSocket):
+            handle = (<NativeSocket> address).handle
         else:
             keeper = address
             address = getattr(address, "underlying", address)
@@ -899,8 +899,8 @@ cdef class BaseSocket(SocketOptions):
         if feed is not None:
             feed.address = address
             if feed.pair is not None:
-                with critical_section(lock_of(<BaseSocket?> feed.pair)):
-                    (<BaseSocket> feed.pair).handle.reads = ref(feed)
+                with critical_section(lock_of(<NativeSocket?> feed.pair)):
+                    (<NativeSocket> feed.pair).handle.reads = ref(feed)
             Py_INCREF(feed)
             self.handle.feed = <PyObject *> feed
         return 0

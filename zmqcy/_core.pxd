@@ -1,7 +1,7 @@
 # The path of a message, for the other extension modules, which inline the first attempts. None instead of a message,
 # and 0 instead of a number, say with QUIET and PROBE that it would wait.
 
-from zmqcy._base cimport BaseSocket, enter
+from zmqcy._base cimport NativeSocket, enter
 from zmqcy._handle cimport Handle, Signaler, Stats, count
 from zmqcy._message cimport Frame, MessageTracker, new_frame, take
 from zmqcy._system cimport nsec, pollfd
@@ -63,36 +63,37 @@ cdef inline void caught(Catch *haul) noexcept nogil:
     haul.count += 1
 
 
-cdef Frame to_addressed(BaseSocket socket, object data, object routing_id, object group, object copy, str call)
+cdef Frame to_addressed(NativeSocket socket, object data, object routing_id, object group, object copy, str call)
 cdef list to_message(object parts, str call)
 cdef list to_messages(object messages, bint nested, object flags, str call, list ends)
 cdef list ONE_EACH  # the ends of messages of one part
 cdef Py_ssize_t put_parts(
-    BaseSocket socket, list parts, list ends, int flags, object copy, MessageTracker tracker, object timeout,
+    NativeSocket socket, list parts, list ends, int flags, object copy, MessageTracker tracker, object timeout,
     str call) except -1
 cdef Py_ssize_t put_part(
-    BaseSocket socket, object data, int flags, object copy, MessageTracker tracker, object timeout, str call) except -1
-cdef int would_block(BaseSocket socket, int flags, nsec waited, str call) except -1
-cdef nsec deadline_of(BaseSocket socket, object timeout, int option, str call) except -2
+    NativeSocket socket, object data, int flags, object copy, MessageTracker tracker, object timeout,
+    str call) except -1
+cdef int would_block(NativeSocket socket, int flags, nsec waited, str call) except -1
+cdef nsec deadline_of(NativeSocket socket, object timeout, int option, str call) except -2
 
 cdef object to_target(object buffer, str call, object place)
 cdef list to_targets(object buffers, str call)
 cdef size_t to_room(object target, object nbytes, str call) except? 0
-cdef object fetch_into(BaseSocket socket, object target, size_t room, int flags, object timeout, str call)
-cdef list fetch_multipart_into(BaseSocket socket, list targets, int flags, object timeout, str call)
+cdef object fetch_into(NativeSocket socket, object target, size_t room, int flags, object timeout, str call)
+cdef list fetch_multipart_into(NativeSocket socket, list targets, int flags, object timeout, str call)
 cdef list gather(
-    BaseSocket socket, Py_ssize_t limit, bint whole, bint nested, bint framed, int flags, object timeout, str call)
+    NativeSocket socket, Py_ssize_t limit, bint whole, bint nested, bint framed, int flags, object timeout, str call)
 cdef int complete(
-    BaseSocket socket, Batch *batch, zmq_msg_t *msg, int flags, object timeout, str call, int number) except -1
+    NativeSocket socket, Batch *batch, zmq_msg_t *msg, int flags, object timeout, str call, int number) except -1
 cdef int carry_out(
     Handle handle, Batch *batch, zmq_msg_t *msg, short wanted, nsec deadline, bint waiting) noexcept
 cdef object put_tracked(
-    BaseSocket socket, object message, int flags, object copy, object track, object timeout, str call)
-cdef object put_many(BaseSocket socket, object messages, bint nested, object flags, object timeout, str call)
-cdef object keep_waiting(BaseSocket socket, zmq_msg_t *msg, str call)
+    NativeSocket socket, object message, int flags, object copy, object track, object timeout, str call)
+cdef object put_many(NativeSocket socket, object messages, bint nested, object flags, object timeout, str call)
+cdef object keep_waiting(NativeSocket socket, zmq_msg_t *msg, str call)
 
 
-cdef inline bint put_quickly(BaseSocket socket, const char *data, size_t size, int flags) noexcept:
+cdef inline bint put_quickly(NativeSocket socket, const char *data, size_t size, int flags) noexcept:
     # Send one part that is short at once, if that can be. Comes after `enter`.
     if size >= socket.handle.quick_size:
         return False
@@ -108,7 +109,7 @@ cdef inline bint put_quickly(BaseSocket socket, const char *data, size_t size, i
     return True
 
 
-cdef inline void count_in(BaseSocket socket, size_t size, bint more) noexcept:
+cdef inline void count_in(NativeSocket socket, size_t size, bint more) noexcept:
     cdef Stats *stats = &socket.handle.stats
     cdef int exclusive = socket.handle.exclusive
     socket.handle.more = more
@@ -116,7 +117,7 @@ cdef inline void count_in(BaseSocket socket, size_t size, bint more) noexcept:
     count(exclusive, &stats.messages_received, not more)
 
 
-cdef inline int get(BaseSocket socket, zmq_msg_t *msg, int flags, object timeout, str call) except -1:
+cdef inline int get(NativeSocket socket, zmq_msg_t *msg, int flags, object timeout, str call) except -1:
     # Receive one part into an initialised message. Return 1, or 0 where it would wait and the flags have QUIET.
     enter(socket, call)
     if socket.handle.held is not NULL:
@@ -131,7 +132,7 @@ cdef inline int get(BaseSocket socket, zmq_msg_t *msg, int flags, object timeout
     return complete(socket, NULL, msg, flags, timeout, call, last_errno())
 
 
-cdef inline object keep(BaseSocket socket, zmq_msg_t *msg, str call):
+cdef inline object keep(NativeSocket socket, zmq_msg_t *msg, str call):
     # Make bytes of a part that was received, and close it; where there is no memory, it waits.
     cdef size_t size = zmq_msg_size(msg)
     data = take(msg, size)
@@ -142,7 +143,7 @@ cdef inline object keep(BaseSocket socket, zmq_msg_t *msg, str call):
     return data
 
 
-cdef inline object fetch(BaseSocket socket, int flags, object copy, object timeout, str call):
+cdef inline object fetch(NativeSocket socket, int flags, object copy, object timeout, str call):
     # Receive one part as bytes or, without `copy`, as a Frame. None: it would wait, and the flags have QUIET.
     cdef zmq_msg_t msg
     cdef Frame frame

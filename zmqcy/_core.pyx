@@ -18,7 +18,7 @@ from libc.stdint cimport uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
-from zmqcy._base cimport MOST_OF_DATAGRAM_GROUP, BaseSocket, enter, long_group
+from zmqcy._base cimport MOST_OF_DATAGRAM_GROUP, NativeSocket, enter, long_group
 from zmqcy._handle cimport (
     CLOSED, Handle, Signaler, come_out, count, events_of, go_inside, make_signaler)
 from zmqcy._library cimport (
@@ -371,7 +371,7 @@ cdef list to_contents(object items, str call, str name, str place):
 # -------------------------------------------------------------------------------------------------------------- sending
 
 cdef Py_ssize_t put_parts(
-        BaseSocket socket, list parts, list ends, int flags, object copy, MessageTracker tracker, object timeout,
+        NativeSocket socket, list parts, list ends, int flags, object copy, MessageTracker tracker, object timeout,
         str call) except -1:
     """Send parts: as one message or, where `ends` has the number of parts of each, as several.
 
@@ -413,7 +413,7 @@ cdef Py_ssize_t put_parts(
 
 
 cdef Py_ssize_t put_part(
-        BaseSocket socket, object data, int flags, object copy, MessageTracker tracker, object timeout,
+        NativeSocket socket, object data, int flags, object copy, MessageTracker tracker, object timeout,
         str call) except -1:
     """Send one part, as `put_parts` does."""
     cdef Part part
@@ -438,7 +438,7 @@ cdef Py_ssize_t put_part(
         unload(&batch)
 
 
-cdef object lost(BaseSocket socket, str call):
+cdef object lost(NativeSocket socket, str call):
     """Return the error for a message that is LOST: the next part that is sent begins another one."""
     socket.handle.begun = 0
     return error(
@@ -447,7 +447,7 @@ cdef object lost(BaseSocket socket, str call):
         "first part, or use send_multipart, which does that itself")
 
 
-cdef int check_parts(BaseSocket socket, list parts, list ends, int flags, str call) except -1:
+cdef int check_parts(NativeSocket socket, list parts, list ends, int flags, str call) except -1:
     """Refuse messages that do not go with the socket, or into a datagram: libzmq would go wrong on them."""
     cdef int type_number = socket.handle.type
     cdef bint several = socket.handle.begun or flags & ZMQ_SNDMORE
@@ -482,7 +482,7 @@ cdef bint is_command(object data) except -1:
     return size_of(data) != 0 and (<unsigned char> start_of(data)[0]) <= 1
 
 
-cdef int check_counts(BaseSocket socket, list parts, list sizes, int flags, str call) except -1:
+cdef int check_counts(NativeSocket socket, list parts, list sizes, int flags, str call) except -1:
     """Refuse messages of more or fewer parts than the type of the socket has, or too long for a datagram."""
     cdef int type_number = socket.handle.type
     cdef int most = type_of(type_number).parts
@@ -507,7 +507,7 @@ cdef int check_counts(BaseSocket socket, list parts, list sizes, int flags, str 
     return 0
 
 
-cdef Frame to_addressed(BaseSocket socket, object data, object routing_id, object group, object copy, str call):
+cdef Frame to_addressed(NativeSocket socket, object data, object routing_id, object group, object copy, str call):
     """Make a message for one peer of a SERVER or PEER, or for a group of a RADIO."""
     cdef Frame frame = new_frame(Frame)
     cdef zmq_msg_t msg
@@ -536,7 +536,7 @@ cdef Frame to_addressed(BaseSocket socket, object data, object routing_id, objec
 
 
 cdef int load(
-        BaseSocket socket, Batch *batch, list parts, list ends, object copy, MessageTracker tracker,
+        NativeSocket socket, Batch *batch, list parts, list ends, object copy, MessageTracker tracker,
         str call) except -1:
     """Describe parts for `transmit`."""
     cdef Py_ssize_t i, left = 0, message = 0
@@ -553,7 +553,7 @@ cdef int load(
 
 
 cdef inline int load_part(
-        BaseSocket socket, Part *part, object data, object copy, MessageTracker tracker, str call) except -1:
+        NativeSocket socket, Part *part, object data, object copy, MessageTracker tracker, str call) except -1:
     """Describe a part: it is copied when it is sent, or is a message already."""
     cdef bint lent, chosen = copy is not None, copied = chosen and copy
     part.message = NULL
@@ -575,7 +575,7 @@ cdef inline int load_part(
 
 
 cdef int prepare(
-        BaseSocket socket, Part *part, object data, bint copied, MessageTracker tracker, str call) except -1:
+        NativeSocket socket, Part *part, object data, bint copied, MessageTracker tracker, str call) except -1:
     """Make the message of a part: a copy, or of the memory of its buffer or frame."""
     cdef zmq_msg_t *msg = <zmq_msg_t *> malloc(sizeof(zmq_msg_t))
     if msg is NULL:
@@ -601,7 +601,7 @@ cdef int prepare(
 
 
 cdef int complete(
-        BaseSocket socket, Batch *batch, zmq_msg_t *msg, int flags, object timeout, str call, int number) except -1:
+        NativeSocket socket, Batch *batch, zmq_msg_t *msg, int flags, object timeout, str call, int number) except -1:
     """Go on after a first attempt to send or receive, that ended with an errno, or 0 without one: wait where allowed.
 
     Return 1, or 0 for QUIET and where some messages of a batch went; where it raises no part of the message in
@@ -648,7 +648,7 @@ cdef int carry_out(
     return number
 
 
-cdef int would_block(BaseSocket socket, int flags, nsec waited, str call) except -1:
+cdef int would_block(NativeSocket socket, int flags, nsec waited, str call) except -1:
     if flags & PROBE:
         return 0
     count(socket.handle.exclusive, &socket.handle.stats.would_blocks, 1)
@@ -661,7 +661,7 @@ cdef int would_block(BaseSocket socket, int flags, nsec waited, str call) except
     raise error(EAGAIN, call, socket.handle.type)
 
 
-cdef nsec deadline_of(BaseSocket socket, object timeout, int option, str call) except -2:
+cdef nsec deadline_of(NativeSocket socket, object timeout, int option, str call) except -2:
     """Return when a call's own timeout ends or, where it has none, the socket's."""
     cdef int milliseconds = FOREVER
     cdef size_t size = sizeof(int)
@@ -672,7 +672,7 @@ cdef nsec deadline_of(BaseSocket socket, object timeout, int option, str call) e
 
 
 cdef object put_tracked(
-        BaseSocket socket, object message, int flags, object copy, object track, object timeout, str call):
+        NativeSocket socket, object message, int flags, object copy, object track, object timeout, str call):
     """Send one part, or a list of parts, as one message, and return its tracker if there shall be one."""
     cdef object found = None
     cdef MessageTracker tracker = None
@@ -713,7 +713,7 @@ cdef list to_messages(object messages, bint nested, object flags, str call, list
     return parts
 
 
-cdef object put_many(BaseSocket socket, object messages, bint nested, object flags, object timeout, str call):
+cdef object put_many(NativeSocket socket, object messages, bint nested, object flags, object timeout, str call):
     cdef list ends = [] if nested else ONE_EACH
     try:
         parts = to_messages(messages, nested, flags, call, ends)
@@ -758,14 +758,14 @@ cdef object to_target(object buffer, str call, object place):
     return view
 
 
-cdef object keep_waiting(BaseSocket socket, zmq_msg_t *msg, str call):
+cdef object keep_waiting(NativeSocket socket, zmq_msg_t *msg, str call):
     """Hold a part for which there is no memory, and raise."""
     cdef size_t size = zmq_msg_size(msg)
     socket.handle.hold(msg, 1)
     raise MemoryError(f"{call}: no memory for {size} bytes; the message waits")
 
 
-cdef object fetch_into(BaseSocket socket, object target, size_t room, int flags, object timeout, str call):
+cdef object fetch_into(NativeSocket socket, object target, size_t room, int flags, object timeout, str call):
     """Receive one part into so many bytes of a memoryview, and return its size, or None as `fetch` does."""
     cdef zmq_msg_t msg
     cdef size_t size
@@ -791,7 +791,8 @@ cdef size_t to_room(object target, object nbytes, str call) except? 0:
 
 
 cdef list gather(
-        BaseSocket socket, Py_ssize_t limit, bint whole, bint nested, bint framed, int flags, object timeout, str call):
+        NativeSocket socket, Py_ssize_t limit, bint whole, bint nested, bint framed, int flags, object timeout,
+        str call):
     """Receive the first message, waiting for it, and what is there after it.
 
     To a number of parts or, if `whole`, of messages; it never ends within a message. The list has the parts or, if
@@ -843,7 +844,7 @@ cdef list gather(
             give_back_room(&haul)
 
 
-cdef int catch_held(BaseSocket socket, Catch *haul) noexcept:
+cdef int catch_held(NativeSocket socket, Catch *haul) noexcept:
     """Take of the parts that are held what is wanted. Return 0 or ENOMEM."""
     while socket.handle.held is not NULL and (haul.more or haul.left > 0):
         if haul.count == haul.room and make_room(haul, 2 * haul.room):
@@ -853,7 +854,7 @@ cdef int catch_held(BaseSocket socket, Catch *haul) noexcept:
     return 0
 
 
-cdef bint unpack(BaseSocket socket, Catch *haul, list result, bint nested, bint framed, str call) except -1:
+cdef bint unpack(NativeSocket socket, Catch *haul, list result, bint nested, bint framed, str call) except -1:
     """Add what was caught to a list. Return whether that was all; where memory ends, the rest waits."""
     cdef Py_ssize_t i, first = 0, made = len(result), messages = 0
     cdef size_t size, size_of_message = 0, size_of_all = 0
@@ -904,7 +905,7 @@ cdef list to_targets(object buffers, str call):
     return [to_target(buffer, call, i) for i, buffer in enumerate(to_list(buffers, call, "buffers"))]
 
 
-cdef list fetch_multipart_into(BaseSocket socket, list targets, int flags, object timeout, str call):
+cdef list fetch_multipart_into(NativeSocket socket, list targets, int flags, object timeout, str call):
     """Receive a message into memoryviews, and return the size of each part, or None as `fetch` does."""
     cdef int more = socket.handle.more
     cdef list frames = gather(socket, 1, True, False, True, flags, timeout, call)
@@ -931,7 +932,7 @@ cdef list fetch_multipart_into(BaseSocket socket, list targets, int flags, objec
     return sizes
 
 
-cdef int hold_frames(BaseSocket socket, list frames) except -1:
+cdef int hold_frames(NativeSocket socket, list frames) except -1:
     """Keep the parts of frames that nobody else has for the next receive."""
     cdef Frame frame
     for frame in reversed(frames):

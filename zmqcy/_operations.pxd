@@ -2,7 +2,7 @@
 
 from cpython.object cimport PyObject
 
-from zmqcy._base cimport BaseSocket
+from zmqcy._base cimport NativeSocket
 from zmqcy._handle cimport Watch
 from zmqcy._loop cimport Loop
 from zmqcy._message cimport MessageTracker
@@ -114,7 +114,7 @@ cdef class Poll(Operation):
     pass
 
 
-cdef class QueuedSocket(BaseSocket):
+cdef class QueuedSocket(NativeSocket):
     cdef Loop loop
     cdef Loop attendant    # which reads its events now and then
     cdef object schedule   # without a Loop: what has a function called soon

@@ -21,7 +21,7 @@ from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.errno cimport ENOTSOCK
 
-from zmqcy._base cimport BaseSocket, enter
+from zmqcy._base cimport NativeSocket, enter
 from zmqcy._context cimport Context
 from zmqcy._core cimport (
     ONE_EACH, PROBE, deadline_of, fetch, fetch_into, fetch_multipart_into, gather, put_parts, to_messages,
@@ -646,9 +646,9 @@ cdef void touched(object socket) noexcept:
 
 
 #: @disjoint_base
-#: class QueuedSocket(BaseSocket): ...
+#: class QueuedSocket(NativeSocket): ...
 @cython.no_gc_clear  # what it watches must be there until it is taken out
-cdef class QueuedSocket(BaseSocket):
+cdef class QueuedSocket(NativeSocket):
     """The asynchronous side of a socket: its queues, and who watches its descriptor."""
 
     def __cinit__(self):

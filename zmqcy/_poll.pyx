@@ -21,7 +21,7 @@ from libc.stdlib cimport free, realloc
 from zmqcy._handle cimport Link, Watch, close_signaler, insert, lock_lists, remove, unlock_lists
 from zmqcy._library cimport (
     NO_TYPE, deadline_after, error, interrupted, remaining, slice_of, to_flags, to_int)
-from zmqcy._base cimport BaseSocket, open_signaler
+from zmqcy._base cimport NativeSocket, open_signaler
 from zmqcy._system cimport (
     POLLIN, POLLOUT, POLLPRI, close_descriptor, drain, epoll_add, epoll_event, epoll_look, epoll_open, epoll_owner,
     epoll_remove, nsec, pollfd)
@@ -68,7 +68,7 @@ cdef class Item:
 
     def __cinit__(self, what, Doubts doubts, int wanted, long long serial):
         self.what = what
-        self.is_socket = isinstance(what, BaseSocket)
+        self.is_socket = isinstance(what, NativeSocket)
         self.doubts = doubts
         self.wanted = wanted
         self.serial = serial
@@ -89,7 +89,7 @@ cdef class Item:
         remove(&self.watch.of_socket)
         remove(&self.watch.of_poller)
         if self.is_socket:
-            close_signaler(&self.watch.signaler, (<BaseSocket> self.what).handle)
+            close_signaler(&self.watch.signaler, (<NativeSocket> self.what).handle)
         unlock_lists()
 
 
@@ -212,9 +212,9 @@ cdef class Poller:
             return self.unregister(socket)
         if not wanted:
             return
-        if isinstance(socket, BaseSocket):
+        if isinstance(socket, NativeSocket):
             with critical_section(lock_of(socket)):
-                (<BaseSocket> socket).current_events("register")
+                (<NativeSocket> socket).current_events("register")
         else:
             fd = to_descriptor(socket)
         self.enter("register")  # a handler or fileno() has run meanwhile
@@ -224,10 +224,10 @@ cdef class Poller:
         item = Item(socket, self.doubts, wanted, self.serial)
         item.registered = True
         if item.is_socket:
-            if (<BaseSocket> socket).handle.fd < 0:
-                open_signaler(&item.watch.signaler, (<BaseSocket> socket).handle, "register")
+            if (<NativeSocket> socket).handle.fd < 0:
+                open_signaler(&item.watch.signaler, (<NativeSocket> socket).handle, "register")
             lock_lists()
-            insert(&item.watch.of_socket, &(<BaseSocket> socket).handle.watches)
+            insert(&item.watch.of_socket, &(<NativeSocket> socket).handle.watches)
             unlock_lists()
             move(item, item.watch.unread)
         else:
@@ -280,7 +280,7 @@ cdef class Poller:
         self.ready.discard(item)
         item.unlink()
         if item.watch.epoll >= 0:
-            epoll_remove(item.watch.epoll, (<BaseSocket> item.what).handle.fd)
+            epoll_remove(item.watch.epoll, (<NativeSocket> item.what).handle.fd)
             item.watch.epoll = NOWHERE
         if item.place >= 0:
             self.displace(item)
@@ -338,7 +338,7 @@ cdef class Poller:
         while i < self.count and self.epoll >= 0:
             item = self.slots[i]
             if (
-                item.is_socket and not (<BaseSocket> item.what).handle.elsewhere
+                item.is_socket and not (<NativeSocket> item.what).handle.elsewhere
                 and epoll_add(self.epoll, self.fds[i].fd, POLLIN, <void *> item) == 0
             ):
                 item.watch.epoll = self.epoll
@@ -523,7 +523,7 @@ cdef class Poller:
     cdef int read(self) except -1:
         """Read the events of the sockets that are not known, and remember them."""
         cdef Item item
-        cdef BaseSocket socket
+        cdef NativeSocket socket
         cdef int events
         while True:
             item = first_of(&self.doubts.uncertain)
@@ -678,7 +678,7 @@ def select(rlist, wlist, xlist, timeout=None):
     """
     lists = []
     for name, sockets in (("rlist", rlist), ("wlist", wlist), ("xlist", xlist)):
-        if isinstance(sockets, BaseSocket):  # to iterate it would be to receive
+        if isinstance(sockets, NativeSocket):  # to iterate it would be to receive
             raise TypeError(f"select: {name} must be a sequence of sockets, not one: {sockets!r}")
         lists.append(list(sockets))
     if isinstance(timeout, (int, float)) and not timeout < 0:

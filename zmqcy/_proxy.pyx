@@ -20,7 +20,7 @@ from zmqcy._library cimport (
     COMMANDS, DATAGRAMS, IN_TURN, NO_TYPE, RECEIVES, SENDS, SIGNAL_CHECK, SLICE, THREAD_SAFE, error, interrupted,
     to_buffer, to_int, type_name, type_of)
 from zmqcy._message cimport copy_in, lend, size_of, start_of, take
-from zmqcy._base cimport BaseSocket, enter
+from zmqcy._base cimport NativeSocket, enter
 from zmqcy._options cimport lock_of
 from zmqcy._system cimport POLLIN, count_up, counted, now, nsec, pollfd
 from zmqcy._core cimport Part, send_whole, sleep_on
@@ -550,7 +550,7 @@ cdef int run(Device *device) noexcept nogil:
     return 0
 
 
-cdef int add_socket(Device *device, BaseSocket socket, str call) except -1:
+cdef int add_socket(Device *device, NativeSocket socket, str call) except -1:
     if socket.handle.traits & (THREAD_SAFE | DATAGRAMS):
         raise error(ENOTSUP, call, socket.handle.type, None, "a draft socket cannot be forwarded")
     device.fds[device.fd_count].fd = socket.handle.fd
@@ -559,7 +559,7 @@ cdef int add_socket(Device *device, BaseSocket socket, str call) except -1:
     return 0
 
 
-cdef bint add_way(Device *device, BaseSocket source, BaseSocket target, Direction direction) except -1:
+cdef bint add_way(Device *device, NativeSocket source, NativeSocket target, Direction direction) except -1:
     """Add a direction, if the types of its sockets have it."""
     cdef Way *way = &device.ways[device.way_count]
     cdef zmq_msg_t *parts
@@ -583,7 +583,7 @@ cdef bint add_way(Device *device, BaseSocket source, BaseSocket target, Directio
     return True
 
 
-cdef int take_held(Way *way, BaseSocket source, str call) except -1:
+cdef int take_held(Way *way, NativeSocket source, str call) except -1:
     """Begin with the parts that the source keeps for its next receive: the rest of one message, or several."""
     cdef int number = 0
     while source.handle.held is not NULL:
@@ -614,7 +614,7 @@ cdef struct Nobody:
     void *socket
 
 
-cdef int keep(BaseSocket source, zmq_msg_t *parts, int *counts, int messages, Nobody *nobody) except -1:
+cdef int keep(NativeSocket source, zmq_msg_t *parts, int *counts, int messages, Nobody *nobody) except -1:
     """Leave messages to the next receives of their source.
 
     A receive tells by a flag in each part where a message ends. On a part that a filter or a hook has made, or has made
@@ -641,7 +641,7 @@ cdef int keep(BaseSocket source, zmq_msg_t *parts, int *counts, int messages, No
     return 0
 
 
-cdef int give_back(Way *way, BaseSocket source) except -1:
+cdef int give_back(Way *way, NativeSocket source) except -1:
     """Leave what is still in hand to the next receives of its source, the oldest first."""
     cdef Nobody nobody = Nobody(NULL, NULL)
     cdef Queue *queues[2]
@@ -728,7 +728,7 @@ cdef int call_filter(Way *way, object function, size_t threshold, str call) exce
 
 
 cdef int mark(list sockets, bint busy, str call) except -1:
-    cdef BaseSocket socket
+    cdef NativeSocket socket
     cdef Py_ssize_t marked = 0
     try:
         for socket in sockets:
@@ -746,8 +746,8 @@ cdef int mark(list sockets, bint busy, str call) except -1:
     return 0
 
 
-cdef BaseSocket to_socket(object value, str call, str name):
-    if not isinstance(value, BaseSocket):
+cdef NativeSocket to_socket(object value, str call, str name):
+    if not isinstance(value, NativeSocket):
         raise TypeError(f"{call}: {name} must be a Socket, not {value!r:.80}")
     return value
 
@@ -807,12 +807,12 @@ cdef int steer(
         object front, object back, object captor, object controller, object filter, str call,
         Numbers numbers=None) except -1:
     """Run a device until it ends, with its sockets marked as in use."""
-    cdef BaseSocket frontend = to_socket(front, call, "frontend")
-    cdef BaseSocket backend = to_socket(back, call, "backend")
-    cdef BaseSocket capture = None if captor is None else to_socket(captor, call, "capture")
-    cdef BaseSocket control = None if controller is None else to_socket(controller, call, "control")
+    cdef NativeSocket frontend = to_socket(front, call, "frontend")
+    cdef NativeSocket backend = to_socket(back, call, "backend")
+    cdef NativeSocket capture = None if captor is None else to_socket(captor, call, "capture")
+    cdef NativeSocket control = None if controller is None else to_socket(controller, call, "control")
     cdef Device device
-    cdef BaseSocket source
+    cdef NativeSocket source
     cdef int i, number = EINTR
     cdef bint told = False
     cdef list sockets = [frontend] if frontend is backend else [frontend, backend]
@@ -857,7 +857,8 @@ cdef int steer(
                 take_held(&device.ways[i], source, call)
         while number == EINTR:
             mark(sockets, True, call)
-            device.spin = max([(<BaseSocket> source).handle.spin for source in sockets]) if device.way_count == 2 else 0
+            spins = [(<NativeSocket> source).handle.spin for source in sockets]
+            device.spin = max(spins) if device.way_count == 2 else 0
             try:
                 number = UNFILTERED
                 while number == UNFILTERED:
@@ -897,7 +898,7 @@ cdef int steer(
 
 
 def proxy(
-    frontend: BaseSocket, backend: BaseSocket, capture: BaseSocket | None = None, *,
+    frontend: NativeSocket, backend: NativeSocket, capture: NativeSocket | None = None, *,
     filter: _Filter | Hook | None = None
 ) -> None:
     """Forward messages between two sockets, in both directions where their types have them, until the context ends.
@@ -944,7 +945,8 @@ def proxy(
 
 
 def proxy_steerable(
-    frontend: BaseSocket, backend: BaseSocket, capture: BaseSocket | None = None, control: BaseSocket | None = None,
+    frontend: NativeSocket, backend: NativeSocket, capture: NativeSocket | None = None,
+    control: NativeSocket | None = None,
     *, filter: _Filter | Hook | None = None
 ) -> None:
     """Forward as `proxy` does, and obey a control socket.
@@ -982,14 +984,14 @@ def proxy_steerable(
 
 
 def counted_proxy(
-    frontend: BaseSocket, backend: BaseSocket, capture: BaseSocket | None, control: BaseSocket | None,
+    frontend: NativeSocket, backend: NativeSocket, capture: NativeSocket | None, control: NativeSocket | None,
     Numbers numbers, filter: _Filter | Hook | None = None
 ) -> None:
     """Forward as `proxy_steerable` does, and count in `numbers`."""
     steer(frontend, backend, capture, control, filter, "device", numbers)
 
 
-def device(device_type: int, frontend: BaseSocket, backend: BaseSocket) -> None:
+def device(device_type: int, frontend: NativeSocket, backend: NativeSocket) -> None:
     """Run a device: `proxy` under the name of what it is for.
 
     Parameters

@@ -4,7 +4,7 @@ from cython cimport critical_section
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN
 
-from zmqcy._base cimport BaseSocket, enter
+from zmqcy._base cimport NativeSocket, enter
 from zmqcy._core cimport (
     QUIET, carry_out, fetch, fetch_into, fetch_multipart_into, gather, put_many, put_part, put_quickly, put_tracked,
     to_addressed, to_message, to_room, to_target, to_targets)
@@ -17,7 +17,7 @@ from zmqcy.libzmq cimport ZMQ_DONTWAIT
 from zmqcy import errors
 
 
-cdef class PlainSocket(BaseSocket):
+cdef class PlainSocket(NativeSocket):
     """A socket: what sends and receives messages, each a run of bytes or several of them.
 
     One thread at a time may use it; a second one gets SocketInUse. It may go from thread to thread. Several at a time

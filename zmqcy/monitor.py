@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from zmqcy import _aio, _socket
-    from zmqcy._base import BaseSocket
+    from zmqcy._base import NativeSocket
     from zmqcy._library import _Time
 
     @type_check_only
@@ -208,22 +208,22 @@ class Feed:
     address: bytes | None = None  # once libzmq writes there
     pair: Any = None  # which reads; None: the program has one of its own
 
-    def __init__(self, socket: BaseSocket) -> None:
+    def __init__(self, socket: NativeSocket) -> None:
         self.handle: ref[Any] = ref(socket._handle)
 
-    def socket(self) -> BaseSocket | None:
+    def socket(self) -> NativeSocket | None:
         """Return the socket or a shadow of it, or None: they have gone."""
         handle = self.handle()
         return handle and handle.user()
 
     def open(
         self,
-        socket: BaseSocket,
-        kind: type[BaseSocket],
+        socket: NativeSocket,
+        kind: type[NativeSocket],
         begin: Callable[..., object],
         *events: int,
         address: str | None = None,
-    ) -> BaseSocket:
+    ) -> NativeSocket:
         """Have libzmq write to a new PAIR, a socket of a class. Return it."""
         if socket.context is None:
             raise _refusal("monitor", socket, "a shadow has no context to make a monitor in", NotSupported)
@@ -435,7 +435,7 @@ class Hub(Feed):
 class _Watcher:
     """What watchers share. Several threads may use one; each event goes to one of them."""
 
-    def __init__(self, socket: BaseSocket, events: int | None = None) -> None:
+    def __init__(self, socket: NativeSocket, events: int | None = None) -> None:
         events = Event.ALL if events is None else events
         if hasattr(self, "_hub"):  # a second time, its descriptors and the hub's note of it would be lost
             raise RuntimeError(f"{type(self).__name__}: already initialised")

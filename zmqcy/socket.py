@@ -84,8 +84,8 @@ class Endpoint:
         return f"<Endpoint {self.endpoint} of {self._socket!r}>"
 
 
-class BaseSocket(_base.BaseSocket, Mechanisms):
-    __doc__ = _base.BaseSocket.__doc__
+class BaseSocket(_base.NativeSocket, Mechanisms):
+    __doc__ = _base.NativeSocket.__doc__
     __slots__ = ()
     if TYPE_CHECKING:
 
@@ -136,8 +136,8 @@ class BaseSocket(_base.BaseSocket, Mechanisms):
         super().connect(endpoint)
         return Endpoint(self, "disconnect", self.last_endpoint)
 
-    bind.__doc__ = _base.BaseSocket.bind.__doc__
-    connect.__doc__ = _base.BaseSocket.connect.__doc__
+    bind.__doc__ = _base.NativeSocket.bind.__doc__
+    connect.__doc__ = _base.NativeSocket.connect.__doc__
 
     def bind_to_random_port(
         self, endpoint: str, min_port: int | None = None, max_port: int | None = None, max_tries: int = 100
@@ -234,8 +234,8 @@ class BaseSocket(_base.BaseSocket, Mechanisms):
         """End what `monitor` or `get_monitor_socket` began, and close the socket of the latter. Watchers go on."""
         _monitors()._end_raw(self)
 
-    get = _base.BaseSocket.getsockopt
-    set = _base.BaseSocket.setsockopt
+    get = _base.NativeSocket.getsockopt
+    set = _base.NativeSocket.setsockopt
 
     def getsockopt_string(self, option: int, encoding: str = "utf-8") -> str:
         """Read an option of bytes as text.

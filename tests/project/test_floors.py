@@ -59,3 +59,9 @@ def test_no_files_import_each_other(folder):
         for name, text in files.items()
     }
     TopologicalSorter(graph).prepare()  # which raises CycleError, and names the files
+
+
+def test_no_two_classes_of_sockets_share_a_name_but_those_that_users_import():
+    sources = [*(ROOT / "zmqcy").glob("*.pyx"), *(ROOT / "zmqcy").glob("*.py")]
+    names = [each for path in sources for each in re.findall(r"^(?:cdef )?class (\w*Socket)\b", path.read_text(), re.M)]
+    assert [each for each in set(names) if names.count(each) > 1] == ["Socket"]

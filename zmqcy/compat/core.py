@@ -102,7 +102,7 @@ class _Subscription:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.function = getattr(_base.BaseSocket, name)
+        self.function = getattr(_base.NativeSocket, name)
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         return self.function.__get__(instance, owner)
@@ -266,13 +266,13 @@ class SocketForms(Replaceable):
     def _begin(self, context: Any, socket_type: int, shadow: Any, copy_threshold: int | None) -> None:
         """Make libzmq's socket, or be the shadow of another one."""
         itself: Any = self
-        if isinstance(context, _base.BaseSocket):
+        if isinstance(context, _base.NativeSocket):
             shadow = context
         self._shadow_obj = shadow or None
         if shadow:
             itself._adopt(shadow)
         else:
-            _base.BaseSocket.__init__(itself, context, socket_type)
+            _base.NativeSocket.__init__(itself, context, socket_type)
         itself._kind_name = SocketType(itself.type).name
         itself._make_frames(Frame)
         if copy_threshold is not None:
@@ -300,7 +300,7 @@ class SocketForms(Replaceable):
         if hasattr(self, "_given_context"):
             return self._given_context
         origin = self._shadow_obj
-        return _base.BaseSocket.context.__get__(self) if origin is None else getattr(origin, "context", None)
+        return _base.NativeSocket.context.__get__(self) if origin is None else getattr(origin, "context", None)
 
     @context.setter
     def context(self, context: Any) -> None:
@@ -309,14 +309,14 @@ class SocketForms(Replaceable):
     def getsockopt(self, option: int) -> Any:
         """Read an option, as bytes or a number."""
         itself: Any = self
-        return _base.BaseSocket.getsockopt(itself, option)
+        return _base.NativeSocket.getsockopt(itself, option)
 
     def setsockopt(self, option: int, optval: Any) -> None:
         """Set an option: those of bytes to bytes, the others, and what zmqcy does not know, to a number."""
         if isinstance(optval, bytes) and option not in _NUMBERS:
             raise TypeError(f"setsockopt: option {option} takes an int, not {optval!r:.80}")
         itself: Any = self
-        _base.BaseSocket.setsockopt(itself, option, optval)
+        _base.NativeSocket.setsockopt(itself, option, optval)
 
     get = getsockopt
     set = setsockopt
@@ -334,15 +334,15 @@ class SocketForms(Replaceable):
         except zmqcy.ZMQError as error:
             if error.errno not in (ENODEV, ENOENT) or (numeric := _numeric(addr, self.ipv6)) is None:
                 raise
-            _base.BaseSocket.unbind(itself, numeric)
+            _base.NativeSocket.unbind(itself, numeric)
 
     def _attach(self, call: str, undo: str, addr: Any) -> Bound:
         itself: Any = self
         try:
-            getattr(_base.BaseSocket, call)(itself, addr)
+            getattr(_base.NativeSocket, call)(itself, addr)
         except zmqcy.ZMQError as error:
             if call == "bind" and error.errno == ENODEV and (numeric := _numeric(addr, self.ipv6)) is not None:
-                _base.BaseSocket.bind(itself, numeric)
+                _base.NativeSocket.bind(itself, numeric)
                 return Bound(itself, undo, self.last_endpoint.decode())
             if error.errno == ENAMETOOLONG:
                 text = f"the path of ipc may have {zmqcy.IPC_PATH_MAX_LEN} bytes (IPC_PATH_MAX_LEN)"
@@ -757,11 +757,11 @@ class Poller(zmqcy.Poller):
 
 
 def _is_closed(what: Any) -> bool:
-    return isinstance(what, _base.BaseSocket) and what.closed
+    return isinstance(what, _base.NativeSocket) and what.closed
 
 
 def _number_of(what: Any) -> Any:
-    return what.fileno() if hasattr(what, "fileno") and not isinstance(what, _base.BaseSocket) else what
+    return what.fileno() if hasattr(what, "fileno") and not isinstance(what, _base.NativeSocket) else what
 
 
 class MessageTracker(metaclass=ABCMeta):  # noqa: B024  # for `register` alone

@@ -47,14 +47,14 @@ class ZMQStream:
 
     def __init__(self, socket: Any, io_loop: Any = None) -> None:
         if not isinstance(socket, zmqcy.Socket):
-            if not isinstance(socket, _base.BaseSocket):
+            if not isinstance(socket, _base.NativeSocket):
                 raise TypeError(f"ZMQStream: a Socket is required, not {socket!r:.80}")
             text = "ZMQStream is for plain sockets: make them with ctx.socket(..., socket_class=zmq.Socket)"
             warnings.warn(text, RuntimeWarning, stacklevel=2)
             socket = core.Socket.shadow(socket)
         self.socket = socket
         self.io_loop = io_loop or IOLoop.current()
-        self._events: Any = partial(_base.BaseSocket.getsockopt, socket, EVENTS)
+        self._events: Any = partial(_base.NativeSocket.getsockopt, socket, EVENTS)
         self._queue: deque[tuple[list[Any], int, bool, bool, dict[str, Any]]] = deque()
         self._on_recv: Callable[[list[Any]], Any] | None = None
         self._on_send: Callable[[list[Any], Any], Any] | None = None

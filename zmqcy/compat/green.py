@@ -28,7 +28,7 @@ _READ, _WRITE = 1, 2  # of gevent's watchers
 _SHORT_WAIT = 4  # times the spin: a wait that was no longer makes the next one spin
 
 
-_option: Any = _base.BaseSocket.getsockopt
+_option: Any = _base.NativeSocket.getsockopt
 _send: Any = zmqcy.Socket.send
 _send_multipart: Any = zmqcy.Socket.send_multipart
 _recv: Any = zmqcy.Socket.recv
@@ -78,7 +78,7 @@ class Socket(core.Socket):
         As `zmq.Socket` takes them.
     """
 
-    __setattr__: Any = _base.BaseSocket.__setattr__  # it is in the path of messages
+    __setattr__: Any = _base.NativeSocket.__setattr__  # it is in the path of messages
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -268,7 +268,7 @@ class Poller(core.Poller):
                 what._waiters[changed] = flags
             each: Any = what
             fd = each if isinstance(each, int) else each.fileno()
-            kinds = _READ if isinstance(what, _base.BaseSocket) else flags & (_READ | _WRITE)
+            kinds = _READ if isinstance(what, _base.NativeSocket) else flags & (_READ | _WRITE)
             watchers.append(hub.loop.io(fd, kinds))
         try:
             for watcher in watchers:

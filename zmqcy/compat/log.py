@@ -6,7 +6,7 @@ from copy import copy
 from typing import Any
 
 import zmqcy
-from zmqcy._base import BaseSocket
+from zmqcy._base import NativeSocket
 from zmqcy.compat.core import Context, Socket
 from zmqcy.constants import SocketType
 
@@ -47,7 +47,7 @@ class PUBHandler(logging.Handler):
             logging.ERROR: logging.Formatter(f"{_WITH_PLACE} - %(exc_info)s\n"),
             logging.CRITICAL: logging.Formatter(f"{_WITH_PLACE}\n"),
         }
-        if isinstance(interface_or_socket, BaseSocket):
+        if isinstance(interface_or_socket, NativeSocket):
             self.socket = interface_or_socket
             self.ctx = self.socket.context
             if not isinstance(self.socket, zmqcy.Socket):  # an asynchronous one sends in its loop alone
