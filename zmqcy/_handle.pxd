@@ -172,7 +172,7 @@ cdef class Handle:
     cdef int held_count
     cdef int more                 # whether another part follows the one that was handed over last
 
-    cdef bint foreign             # something else made it, and closes it
+    cdef bint foreign             # something else made it: only `close` closes it
     cdef bint elsewhere           # others may use the socket without our knowledge: nobody may remember its events
     cdef bint exposed             # somebody waits by its descriptor, whose news a look at the events would take away
     cdef bint networked           # it was bound or connected elsewhere than over inproc

@@ -946,8 +946,7 @@ def proxy(
 
 def proxy_steerable(
     frontend: NativeSocket, backend: NativeSocket, capture: NativeSocket | None = None,
-    control: NativeSocket | None = None,
-    *, filter: _Filter | Hook | None = None
+    control: NativeSocket | None = None, *, filter: _Filter | Hook | None = None
 ) -> None:
     """Forward as `proxy` does, and obey a control socket.
 
