@@ -181,14 +181,12 @@ cdef int send_whole(
         if tried:
             tried = False
             number = EAGAIN
-        elif parts is NULL:
-            number = send_copy(socket, &messages[i], flag)
-        elif parts[i].message is not NULL and length > 1:
-            number = send_copy(socket, parts[i].message, flag)
-        elif parts[i].message is not NULL:
-            if zmq_msg_send(parts[i].message, socket, flag | ZMQ_DONTWAIT) < 0:
+        elif parts is not NULL and parts[i].message is NULL:
+            if zmq_send(socket, parts[i].data, parts[i].size, flag | ZMQ_DONTWAIT) < 0:
                 number = last_errno()
-        elif zmq_send(socket, parts[i].data, parts[i].size, flag | ZMQ_DONTWAIT) < 0:
+        elif parts is NULL or length > 1:
+            number = send_copy(socket, &messages[i] if parts is NULL else parts[i].message, flag)
+        elif zmq_msg_send(parts[i].message, socket, flag | ZMQ_DONTWAIT) < 0:
             number = last_errno()
         if number == 0:
             i += 1
@@ -239,7 +237,8 @@ cdef int send_all(Handle handle, Batch *batch, Signaler *signaler, nsec deadline
     """Do what `transmit` does, but for the last count."""
     cdef nsec limit = 0
     cdef Part *parts
-    cdef Py_ssize_t i, length
+    cdef Py_ssize_t length
+    cdef size_t size
     cdef int number
     while batch.following < batch.count:
         if batch.sent % 16 == 15:
@@ -255,7 +254,9 @@ cdef int send_all(Handle handle, Batch *batch, Signaler *signaler, nsec deadline
             handle.tried = True  # the descriptor tells of commands: they come first
         parts = &batch.parts[batch.following]
         length = 1
+        size = parts[0].size
         while not parts[length - 1].last:
+            size += parts[length].size
             length += 1
         number = send_whole(handle.socket, handle.traits, &handle.begun, parts, NULL, length, batch.more, handle.tried)
         handle.tried = False
@@ -264,8 +265,7 @@ cdef int send_all(Handle handle, Batch *batch, Signaler *signaler, nsec deadline
             continue
         if number:
             return number
-        for i in range(length):
-            batch.size += parts[i].size
+        batch.size += size
         batch.following += length
         batch.sent += 1
     return 0
