@@ -987,7 +987,7 @@ cdef class QueuedSocket(NativeSocket):
 
     def _end_of(self, cls, linger):
         """Close the socket. Return one of a class that receives a message once it has sent what it owes, or None."""
-        cdef QueuedSocket end
+        cdef QueuedSocket end = None
         cdef bytes endpoint
         cdef Context context = self.owner
         with critical_section(lock_of(self)):

@@ -226,8 +226,9 @@ static inline int zmqcy_is_foreign_context(void *object, void *function) {
 
 #ifdef Py_GIL_DISABLED
 #define ZMQCY_FREE_THREADED 1
-/* A weak reference gives an object, too, whose end waits in `__dealloc__` for a lock of ours: it is untracked. CPython 3.13
- * gives one also to the thread that frees it, after its `__del__`, and to drop that would free it a second time. */
+/* A weak reference gives an object, too, whose end waits in `__dealloc__` for a lock of ours: it is untracked.
+ * CPython 3.13 gives one also to the thread that frees it, after its `__del__`, and to drop that would free it a second
+ * time. */
 static inline PyObject *zmqcy_alive(PyObject *object, PyObject *reference) {
     if (reference == NULL) return Py_NewRef(object != NULL ? object : Py_None);
     if (!PyObject_GC_IsTracked(object)) return Py_NewRef(Py_None);

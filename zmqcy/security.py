@@ -137,7 +137,7 @@ class Mechanisms:
             raise StateError(EFSM, text, call=call, detail=self.last_endpoint, socket_type=self.socket_type.name)
 
 
-def to_key(call, name, key):
+def to_key(call: str, name: str, key: object) -> bytes:
     """Return a CURVE key in Z85. The error for what is none does not show it: it may be a secret."""
     if isinstance(key, str):
         key = key.encode("utf-8", "surrogatepass")
@@ -155,7 +155,7 @@ def to_key(call, name, key):
     raise ValueError(f"{call}: {name} must be a key of 40 characters of Z85 or 32 bytes; these {len(key)} are none")
 
 
-def to_pair(call, keys):
+def to_pair(call: str, keys: object) -> tuple[bytes, bytes]:
     """Return the two keys of a pair or certificate in Z85."""
     pair = tuple(keys) if isinstance(keys, (tuple, list)) else (getattr(keys, "public", None), keys)
     if len(pair) != 2 or pair[0] is None:

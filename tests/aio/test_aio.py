@@ -1015,3 +1015,14 @@ async def test_peers_that_answer_each_other_let_the_loop_turn(near):
         await until(lambda: task.ended)
         group.cancel_scope.cancel()
     assert task.error is None
+
+
+async def test_a_socket_ends_after_a_shutdown_of_its_context(flavour):
+    """Nothing can be made that would receive its last event."""
+    context = flavour.Context()
+    pull = context.socket(zmqcy.PULL)
+    pull.bind("tcp://127.0.0.1:*")
+    context.shutdown()
+    await pull.aclose()
+    assert pull.closed
+    context.term()
