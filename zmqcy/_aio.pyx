@@ -5,8 +5,9 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
 from zmqcy._base cimport enter
 from zmqcy._core cimport (
-    PROBE, QUIET, fetch, put_part, put_quickly, to_addressed, to_message, to_room, to_target, to_targets)
-from zmqcy._library cimport to_flags, to_int
+    PROBE, QUIET, fetch, one_message, put_part, put_quickly, to_addressed, to_message, to_room, to_target, to_targets,
+    to_wanted)
+from zmqcy._library cimport to_flags
 from zmqcy._loop cimport finished
 from zmqcy._message cimport Frame, size_of, start_of, to_content
 from zmqcy._operations cimport QueuedSocket, arrive, due, is_empty
@@ -259,7 +260,7 @@ cdef class FutureSocket(QueuedSocket):
         with critical_section(lock_of(self)):
             try:
                 arrive(self, "recv_multipart")
-                return self.take_messages(1, True, False, not copy, flags, timeout, "recv_multipart")
+                return self.take_messages(one_message(not copy), flags, timeout, "recv_multipart")
             except Exception as exception:
                 return self.failed(exception)
 
@@ -292,14 +293,16 @@ cdef class FutureSocket(QueuedSocket):
             except Exception as exception:
                 return self.failed(exception)
 
-    def recv_many(self, limit: int = 1000, *, flags: int = 0, timeout: _Time = None) -> _Future[list[bytes]]:
+    def recv_many(
+        self, limit: int = 1000, *, max_bytes: int = 1048576, flags: int = 0, timeout: _Time = None
+    ) -> _Future[list[bytes]]:
         """Receive many messages: wait for the first, then take what is there.
 
         Parameters
         ----------
         limit : int, default 1000
             How many parts to take at most, and the rest of the last message.
-        flags, timeout
+        max_bytes, flags, timeout
             As `zmqcy.Socket.recv_many` has them.
 
         Returns
@@ -315,13 +318,12 @@ cdef class FutureSocket(QueuedSocket):
         with critical_section(lock_of(self)):
             try:
                 arrive(self, "recv_many")
-                most = to_int(limit, "recv_many", "limit", 1)
-                return self.take_messages(most, False, False, False, flags, timeout, "recv_many")
+                return self.take_messages(to_wanted(limit, max_bytes, False, "recv_many"), flags, timeout, "recv_many")
             except Exception as exception:
                 return self.failed(exception)
 
     def recv_multipart_many(
-        self, limit: int = 1000, *, flags: int = 0, timeout: _Time = None
+        self, limit: int = 1000, *, max_bytes: int = 1048576, flags: int = 0, timeout: _Time = None
     ) -> _Future[list[list[bytes]]]:
         """Receive many messages with all their parts: wait for the first, then take what is there.
 
@@ -329,7 +331,7 @@ cdef class FutureSocket(QueuedSocket):
         ----------
         limit : int, default 1000
             How many messages to take at most.
-        flags, timeout
+        max_bytes, flags, timeout
             As `zmqcy.Socket.recv_multipart_many` has them.
 
         Returns
@@ -345,8 +347,8 @@ cdef class FutureSocket(QueuedSocket):
         with critical_section(lock_of(self)):
             try:
                 arrive(self, "recv_multipart_many")
-                most = to_int(limit, "recv_multipart_many", "limit", 1)
-                return self.take_messages(most, True, True, False, flags, timeout, "recv_multipart_many")
+                wanted = to_wanted(limit, max_bytes, True, "recv_multipart_many")
+                return self.take_messages(wanted, flags, timeout, "recv_multipart_many")
             except Exception as exception:
                 return self.failed(exception)
 

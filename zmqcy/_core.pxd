@@ -35,6 +35,15 @@ cdef struct Batch:
     int more               # ZMQ_SNDMORE: the last one goes on after these parts; 0 otherwise
 
 
+cdef struct Wanted:
+    # How much to receive at once. It never ends within a message.
+    Py_ssize_t most        # parts or, if `whole`, messages
+    Py_ssize_t most_bytes  # after which no other message begins
+    bint whole
+    bint nested            # return a list for each message
+    bint framed            # return Frames
+
+
 cdef struct Catch:
     # Parts that were received, and how many are wanted.
     zmq_msg_t *parts
@@ -42,8 +51,7 @@ cdef struct Catch:
     Py_ssize_t room        # more than FEW: `parts` was allocated
     bint more              # of the same message follow
     bint parted            # some message has several parts
-    Py_ssize_t left        # how many are still wanted: parts or, if `whole`, messages
-    bint whole
+    Wanted wanted          # what is still to come
 
 
 cdef int sleep_on(
@@ -55,12 +63,21 @@ cdef int send_whole(
 cdef void find_full(Handle handle, int more) noexcept nogil
 
 
-cdef inline void caught(Catch *haul) noexcept nogil:
-    # Count the part that was just received.
+cdef inline Wanted one_message(bint framed) noexcept:
+    return Wanted(1, 1, True, False, framed)
+
+
+cdef inline void caught(Catch *haul, size_t size) noexcept nogil:
+    # Count the part of so many bytes that was just received.
     haul.more = zmq_msg_more(&haul.parts[haul.count])
     haul.parted |= haul.more
-    haul.left -= not haul.whole or not haul.more
+    haul.wanted.most -= not haul.wanted.whole or not haul.more
+    haul.wanted.most_bytes -= size
     haul.count += 1
+
+
+cdef inline bint is_enough(const Catch *haul) noexcept nogil:
+    return not haul.more and (haul.wanted.most <= 0 or haul.wanted.most_bytes <= 0)
 
 
 cdef Frame to_addressed(NativeSocket socket, object data, object routing_id, object group, object copy, str call)
@@ -81,8 +98,8 @@ cdef list to_targets(object buffers, str call)
 cdef size_t to_room(object target, object nbytes, str call) except? 0
 cdef object fetch_into(NativeSocket socket, object target, size_t room, int flags, object timeout, str call)
 cdef list fetch_multipart_into(NativeSocket socket, list targets, int flags, object timeout, str call)
-cdef list gather(
-    NativeSocket socket, Py_ssize_t limit, bint whole, bint nested, bint framed, int flags, object timeout, str call)
+cdef Wanted to_wanted(object limit, object max_bytes, bint nested, str call) except *
+cdef list gather(NativeSocket socket, Wanted wanted, int flags, object timeout, str call)
 cdef int complete(
     NativeSocket socket, Batch *batch, zmq_msg_t *msg, int flags, object timeout, str call, int number) except -1
 cdef int carry_out(

@@ -23,7 +23,8 @@ from zmqcy._handle cimport (
     CLOSED, Handle, Signaler, come_out, count, events_of, go_inside, make_signaler)
 from zmqcy._library cimport (
     COMMANDS, DATAGRAMS, DROPS_REST, EXPIRED, FOREVER, GROUPS, IN_TURN, ROUTING_IDS, SENDS, SIGNAL_CHECK, check,
-    deadline_after, error, interrupted, remaining, slice_of, to_flags, type_name, type_of)
+    deadline_after, error, interrupted, remaining, slice_of, to_flags, to_int,
+    to_integer, type_name, type_of)
 from zmqcy._message cimport (
     BIG, Frame, MessageTracker, collect, copy_bytes, copy_in, copy_of, lend, new_frame, new_tracker, size_of, start_of,
     take, to_content)
@@ -35,6 +36,9 @@ from zmqcy.libzmq cimport (
 
 from zmqcy import errors
 from zmqcy.socket_types import in_words, types_with
+
+cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
 
 cdef enum:
     SHORT_WAIT = 4        # times the spin: a wait that was no longer makes the next one try first
@@ -322,17 +326,20 @@ cdef int catch_more(void *socket, Catch *haul) noexcept nogil:
 
     Return 0, or the errno that ended it: EAGAIN where nothing is left.
     """
-    while haul.more or haul.left > 0:
+    cdef int size
+    while not is_enough(haul):
         if haul.count == haul.room:
             if not haul.more:
                 return 0
             if make_room(haul, 2 * haul.room):
                 return ENOMEM
         <void> zmq_msg_init(&haul.parts[haul.count])
-        while zmq_msg_recv(&haul.parts[haul.count], socket, ZMQ_DONTWAIT) < 0:
+        size = zmq_msg_recv(&haul.parts[haul.count], socket, ZMQ_DONTWAIT)
+        while size < 0:
             if last_errno() != EINTR or not haul.more:
                 return last_errno()
-        caught(haul)
+            size = zmq_msg_recv(&haul.parts[haul.count], socket, ZMQ_DONTWAIT)
+        caught(haul, size)  # of more than 2 GiB it says INT_MAX
     return 0
 
 
@@ -790,14 +797,14 @@ cdef size_t to_room(object target, object nbytes, str call) except? 0:
     return nbytes or size
 
 
-cdef list gather(
-        NativeSocket socket, Py_ssize_t limit, bint whole, bint nested, bint framed, int flags, object timeout,
-        str call):
-    """Receive the first message, waiting for it, and what is there after it.
+cdef Wanted to_wanted(object limit, object max_bytes, bint nested, str call) except *:
+    """Return the bounds of a batch: of parts in one list or, if `nested`, of messages."""
+    cdef int most = to_int(limit, call, "limit", 1)
+    return Wanted(most, to_integer(max_bytes, call, "max_bytes", 1, PY_SSIZE_T_MAX), nested, nested, False)
 
-    To a number of parts or, if `whole`, of messages; it never ends within a message. The list has the parts or, if
-    `nested`, a list of parts for each message.
-    """
+
+cdef list gather(NativeSocket socket, Wanted wanted, int flags, object timeout, str call):
+    """Receive the first message, waiting for it, and what is there after it, as much as is wanted."""
     cdef zmq_msg_t[FEW] few
     cdef Catch haul
     cdef list result = []
@@ -805,21 +812,20 @@ cdef list gather(
     cdef int number
     haul.parts = few
     haul.room = FEW
-    haul.left = limit
-    haul.whole = whole
+    haul.wanted = wanted
     haul.count = haul.more = haul.parted = 0
     <void> zmq_msg_init(few)
     if not get(socket, few, flags, timeout, call):
         return None
-    caught(&haul)
+    caught(&haul, zmq_msg_size(few))
     socket.handle.state |= socket.handle.exclusive  # nobody may take a part of ours while a big one is copied
     try:
-        if limit > FEW:
+        if wanted.most > FEW:
             borrow_room(&haul)
         while True:
             number = catch_held(socket, &haul)
             if number == 0 and socket.handle.held is NULL:
-                if limit > SOME:
+                if wanted.most > SOME:
                     go_inside(socket.handle)
                     with nogil:
                         number = catch_more(socket.handle.socket, &haul)
@@ -834,7 +840,7 @@ cdef list gather(
                 haul.count = tail
                 if not tail and not result:
                     raise error(number, call, socket.handle.type)
-            if not unpack(socket, &haul, result, nested, framed, call) or number or haul.left <= 0:
+            if not unpack(socket, &haul, result, call) or number or is_enough(&haul):
                 return result
             if socket.handle.state & CLOSED:  # by another thread, which may be in a thread-safe type
                 return result
@@ -846,15 +852,15 @@ cdef list gather(
 
 cdef int catch_held(NativeSocket socket, Catch *haul) noexcept:
     """Take of the parts that are held what is wanted. Return 0 or ENOMEM."""
-    while socket.handle.held is not NULL and (haul.more or haul.left > 0):
+    while socket.handle.held is not NULL and not is_enough(haul):
         if haul.count == haul.room and make_room(haul, 2 * haul.room):
             return ENOMEM
         socket.handle.unhold(&haul.parts[haul.count])
-        caught(haul)
+        caught(haul, zmq_msg_size(&haul.parts[haul.count]))
     return 0
 
 
-cdef bint unpack(NativeSocket socket, Catch *haul, list result, bint nested, bint framed, str call) except -1:
+cdef bint unpack(NativeSocket socket, Catch *haul, list result, str call) except -1:
     """Add what was caught to a list. Return whether that was all; where memory ends, the rest waits."""
     cdef Py_ssize_t i, first = 0, made = len(result), messages = 0
     cdef size_t size, size_of_message = 0, size_of_all = 0
@@ -863,20 +869,20 @@ cdef bint unpack(NativeSocket socket, Catch *haul, list result, bint nested, bin
     cdef bint fits = True
     try:
         for i in range(haul.count):
-            if nested and i == first:
+            if haul.wanted.nested and i == first:
                 message = []
             size = zmq_msg_size(&haul.parts[i])
-            item = new_frame(socket.frames) if framed else take(&haul.parts[i], size)
+            item = new_frame(socket.frames) if haul.wanted.framed else take(&haul.parts[i], size)
             if item is None:
                 raise MemoryError(f"{call}: no memory for {size} bytes; the message waits")
             message.append(item)
             size_of_message += size
             if haul.parted and i + 1 < haul.count and zmq_msg_more(&haul.parts[i]):
                 continue
-            if nested:
+            if haul.wanted.nested:
                 result.append(message)
             while first <= i:  # the message is whole: it may go
-                if framed:
+                if haul.wanted.framed:
                     memcpy(
                         &(<Frame> message[len(message) - 1 - i + first]).msg, &haul.parts[first], sizeof(zmq_msg_t))
                 else:
@@ -908,7 +914,7 @@ cdef list to_targets(object buffers, str call):
 cdef list fetch_multipart_into(NativeSocket socket, list targets, int flags, object timeout, str call):
     """Receive a message into memoryviews, and return the size of each part, or None as `fetch` does."""
     cdef int more = socket.handle.more
-    cdef list frames = gather(socket, 1, True, False, True, flags, timeout, call)
+    cdef list frames = gather(socket, one_message(True), flags, timeout, call)
     cdef list sizes
     cdef Py_ssize_t i
     cdef str detail = None

@@ -3,6 +3,7 @@
 from cpython.object cimport PyObject
 
 from zmqcy._base cimport NativeSocket
+from zmqcy._core cimport Wanted
 from zmqcy._handle cimport Watch
 from zmqcy._loop cimport Loop
 from zmqcy._message cimport MessageTracker
@@ -100,10 +101,7 @@ cdef class ReceiveInto(Operation):
 
 
 cdef class Gather(Operation):
-    cdef Py_ssize_t limit
-    cdef bint whole
-    cdef bint nested
-    cdef bint framed
+    cdef Wanted wanted
 
 
 cdef class GatherInto(Operation):
@@ -141,8 +139,7 @@ cdef class QueuedSocket(NativeSocket):
         self, list parts, list ends, object flags, object copy, object track, object timeout, str call, bint yielding)
     cdef object await_part(self, int flags, object copy, object timeout, bint yielding)
     cdef object take_into(self, object target, size_t room, object flags, object timeout)
-    cdef object take_messages(
-        self, Py_ssize_t limit, bint whole, bint nested, bint framed, object flags, object timeout, str call)
+    cdef object take_messages(self, Wanted wanted, object flags, object timeout, str call)
     cdef object take_parts_into(self, list targets, object flags, object timeout)
     cdef object put_many(self, object messages, bint nested, object flags, object timeout, str call)
     cdef object begin(self, Operation operation, Node *queue, object timeout, bint yielding)

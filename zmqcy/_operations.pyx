@@ -549,9 +549,7 @@ cdef class Gather(Operation):
     """The receiving of a whole message, or of many."""
 
     cdef bint attempt(self) except -1:
-        self.value = gather(
-            self.socket, self.limit, self.whole, self.nested, self.framed, self.flags | ZMQ_DONTWAIT | PROBE, None,
-            self.call)
+        self.value = gather(self.socket, self.wanted, self.flags | ZMQ_DONTWAIT | PROBE, None, self.call)
         return self.value is not None
 
 
@@ -1128,24 +1126,20 @@ cdef class QueuedSocket(NativeSocket):
         operation.room = room
         return self.begin(operation, &self.receivers, timeout, yielding)
 
-    cdef object take_messages(
-            self, Py_ssize_t limit, bint whole, bint nested, bint framed, object flags, object timeout, str call):
+    cdef object take_messages(self, Wanted wanted, object flags, object timeout, str call):
         """Receive messages that are there, or begin to wait for one."""
         cdef Gather operation
         cdef list messages
         cdef int f = to_flags(flags, call)
         cdef bint yielding = due(self)
         if not yielding and is_empty(&self.receivers):
-            messages = gather(self, limit, whole, nested, framed, f | ZMQ_DONTWAIT | PROBE, None, call)
+            messages = gather(self, wanted, f | ZMQ_DONTWAIT | PROBE, None, call)
             if messages is not None:
                 return finished(self.loop, messages)
         operation = Gather.__new__(Gather)
         operation.call = call
         operation.flags = f
-        operation.limit = limit
-        operation.whole = whole
-        operation.nested = nested
-        operation.framed = framed
+        operation.wanted = wanted
         return self.begin(operation, &self.receivers, timeout, yielding)
 
     cdef object take_parts_into(self, list targets, object flags, object timeout):

@@ -6,9 +6,9 @@ from libc.errno cimport EAGAIN
 
 from zmqcy._base cimport NativeSocket, enter
 from zmqcy._core cimport (
-    QUIET, carry_out, fetch, fetch_into, fetch_multipart_into, gather, put_many, put_part, put_quickly, put_tracked,
-    to_addressed, to_message, to_room, to_target, to_targets)
-from zmqcy._library cimport deadline_after, error, interrupted, remaining, to_flags, to_int
+    QUIET, carry_out, fetch, fetch_into, fetch_multipart_into, gather, one_message, put_many, put_part, put_quickly,
+    put_tracked, to_addressed, to_message, to_room, to_target, to_targets, to_wanted)
+from zmqcy._library cimport deadline_after, error, interrupted, remaining, to_flags
 from zmqcy._message cimport Frame, size_of, start_of, to_content
 from zmqcy._options cimport lock_of
 from zmqcy._system cimport nsec
@@ -340,7 +340,7 @@ cdef class PlainSocket(NativeSocket):
         """
         cdef int f = to_flags(flags, "recv_multipart")
         with critical_section(lock_of(self)):
-            return gather(self, 1, True, False, not copy, f, timeout, "recv_multipart")
+            return gather(self, one_message(not copy), f, timeout, "recv_multipart")
 
     def recv_multipart_into(self, buffers: Iterable[Buffer], *, flags: int = 0, timeout: _Time = None) -> list[int]:
         """Receive a message with all its parts, each into a buffer. Waits for one.
@@ -371,7 +371,9 @@ cdef class PlainSocket(NativeSocket):
         with critical_section(lock_of(self)):
             return fetch_multipart_into(self, to_targets(buffers, call), to_flags(flags, call), timeout, call)
 
-    def recv_many(self, limit: int = 1000, *, flags: int = 0, timeout: _Time = None) -> list[bytes]:
+    def recv_many(
+        self, limit: int = 1000, *, max_bytes: int = 1048576, flags: int = 0, timeout: _Time = None
+    ) -> list[bytes]:
         """Receive many messages with one call: wait for the first, then take what is there.
 
         Parameters
@@ -379,6 +381,8 @@ cdef class PlainSocket(NativeSocket):
         limit : int, default 1000
             How many parts to take at most; a message of several parts is not cut, though, so that the list may be
             longer by the rest of its last message.
+        max_bytes : int, default 1 MiB
+            After how many bytes to take no other message, so that large ones do not fill the memory.
         flags : int, default 0
             `DONTWAIT`: raise Again instead of waiting.
         timeout : int, float or timedelta, optional
@@ -394,25 +398,28 @@ cdef class PlainSocket(NativeSocket):
         Again
             There is none, and it may not wait; TimedOut where a time was given.
         ValueError
-            `limit` is 0 or negative.
+            `limit` or `max_bytes` is 0 or negative.
         StateError, NotSupported, ContextTerminated, SocketInUse
             As `recv` does.
         MemoryError
             The first message does not fit into memory. What does not fit stays for the next receive.
         """
-        cdef int f, most
+        cdef int f
         with critical_section(lock_of(self)):
             f = to_flags(flags, "recv_many")
-            most = to_int(limit, "recv_many", "limit", 1)
-            return gather(self, most, False, False, False, f, timeout, "recv_many")
+            return gather(self, to_wanted(limit, max_bytes, False, "recv_many"), f, timeout, "recv_many")
 
-    def recv_multipart_many(self, limit: int = 1000, *, flags: int = 0, timeout: _Time = None) -> list[list[bytes]]:
+    def recv_multipart_many(
+        self, limit: int = 1000, *, max_bytes: int = 1048576, flags: int = 0, timeout: _Time = None
+    ) -> list[list[bytes]]:
         """Receive many messages with all their parts with one call: wait for the first, then take what is there.
 
         Parameters
         ----------
         limit : int, default 1000
             How many messages to take at most.
+        max_bytes : int, default 1 MiB
+            After how many bytes to take no other message.
         flags : int, default 0
             `DONTWAIT`: raise Again instead of waiting.
         timeout : int, float or timedelta, optional
@@ -428,11 +435,11 @@ cdef class PlainSocket(NativeSocket):
         Again, ValueError, StateError, NotSupported, ContextTerminated, SocketInUse, MemoryError
             As `recv_many` does.
         """
-        cdef int f, most
+        cdef int f
         with critical_section(lock_of(self)):
             f = to_flags(flags, "recv_multipart_many")
-            most = to_int(limit, "recv_multipart_many", "limit", 1)
-            return gather(self, most, True, True, False, f, timeout, "recv_multipart_many")
+            wanted = to_wanted(limit, max_bytes, True, "recv_multipart_many")
+            return gather(self, wanted, f, timeout, "recv_multipart_many")
 
     def __iter__(self) -> Self:
         return self

@@ -90,11 +90,13 @@ class Socket(AsyncSocket, _aio.FutureSocket):
     async def recv_multipart_into(self, buffers, *, flags=0, timeout=None):
         return await self._complete(super().recv_multipart_into(buffers, flags=flags, timeout=timeout))
 
-    async def recv_many(self, limit=1000, *, flags=0, timeout=None):
-        return await self._complete(super().recv_many(limit, flags=flags, timeout=timeout))
+    async def recv_many(self, limit=1000, *, max_bytes=1 << 20, flags=0, timeout=None):
+        operation = super().recv_many(limit, max_bytes=max_bytes, flags=flags, timeout=timeout)
+        return await self._complete(operation)
 
-    async def recv_multipart_many(self, limit=1000, *, flags=0, timeout=None):
-        return await self._complete(super().recv_multipart_many(limit, flags=flags, timeout=timeout))
+    async def recv_multipart_many(self, limit=1000, *, max_bytes=1 << 20, flags=0, timeout=None):
+        operation = super().recv_multipart_many(limit, max_bytes=max_bytes, flags=flags, timeout=timeout)
+        return await self._complete(operation)
 
     async def poll(self, timeout=None, flags=1):
         return await self._complete(super().poll(timeout, flags))

@@ -182,6 +182,26 @@ async def test_recv_many_takes_what_is_there(near):
     assert await pull.recv_multipart_many() == [[m, m] for m in messages[2:]]
 
 
+async def test_a_batch_ends_by_its_bytes(near):
+    """What is there, and what a task waited for."""
+    pull, push = near()
+    for call in ("recv_many", "recv_multipart_many"):
+        receive = getattr(pull, call)
+        async with anyio.create_task_group() as group:
+            waiting = Task(group, receive, max_bytes=2)
+            await anyio.wait_all_tasks_blocked()
+            await push.send_many([b"a", b"b", b"c", b"d"])
+        got = [waiting.result, await receive(max_bytes=1)]
+        while sum(map(len, got)) < 4:
+            got.append(await receive(max_bytes=1))
+        assert len(got[0]) <= 2 and len(got[1]) == 1
+        assert [part for batch in got for part in batch] == (
+            [b"a", b"b", b"c", b"d"] if call == "recv_many" else [[b"a"], [b"b"], [b"c"], [b"d"]]
+        )
+        with pytest.raises(ValueError, match=rf"^{call}: max_bytes must be "):
+            await receive(max_bytes=0)
+
+
 async def test_empty_batch(near):
     pull, push = near()
     assert await push.send_many([]) == 0

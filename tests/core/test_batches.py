@@ -203,6 +203,49 @@ def test_a_message_that_is_longer_than_the_limit_and_the_room(pair):
     assert pull.recv_many(3) == [b"next"]
 
 
+@pytest.mark.parametrize("max_bytes", [1, 3000, 3001, 10_000])
+def test_a_batch_ends_with_the_message_that_has_the_last_of_its_bytes(pair, max_bytes):
+    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
+    messages = [[b"%03d" % i * 500, b"%03d" % i * 500] for i in range(30)]  # of 3000 bytes
+    for nested in (True, False):
+        push.send_multipart_many(messages)
+        got = []
+        while len(got) < (30 if nested else 60):
+            receive = pull.recv_multipart_many if nested else pull.recv_many
+            batch = receive(max_bytes=max_bytes)
+            sizes = [sum(map(len, message)) for message in batch] if nested else [2 * len(part) for part in batch[::2]]
+            assert sum(sizes[:-1]) < max_bytes
+            got += batch
+        assert got == (messages if nested else [part for message in messages for part in message])
+
+
+def test_a_batch_of_large_messages_is_a_mebibyte(pair):
+    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
+    data = bytes(300_000)
+    push.send_many([data] * 8)
+    batches = []
+    while sum(map(len, batches)) < 8:
+        batches.append(pull.recv_many())
+    assert max(map(len, batches)) <= 4  # the fourth is the one that goes beyond it
+    push.send_many([data] * 8)
+    got = []
+    while len(got) < 8:
+        got += pull.recv_many(max_bytes=1 << 62)
+    assert got == [data] * 8
+
+
+@pytest.mark.parametrize(
+    ("value", "error"), [(0, ValueError), (-1, ValueError), (1 << 64, ValueError), (1.5, TypeError), (None, TypeError)]
+)
+def test_max_bytes_is_a_number_of_bytes(pair, value, error):
+    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
+    push.send(b"stays")
+    for call in (pull.recv_many, pull.recv_multipart_many):
+        with pytest.raises(error, match=rf"^{call.__name__}: max_bytes must be "):
+            call(max_bytes=value)
+    assert pull.recv() == b"stays"
+
+
 def test_recv_many_in_the_middle_of_a_message(pair):
     pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
     push.send_multipart_many([[b"a", b"b", b"c"], [b"d", b"e"]])
