@@ -19,12 +19,10 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
 
 from zmqcy._base cimport MOST_OF_DATAGRAM_GROUP, NativeSocket, enter, long_group
-from zmqcy._handle cimport (
-    CLOSED, Handle, Signaler, come_out, count, events_of, go_inside, make_signaler)
+from zmqcy._handle cimport CLOSED, Handle, Signaler, come_out, count, events_of, go_inside, make_signaler
 from zmqcy._library cimport (
     COMMANDS, DATAGRAMS, DROPS_REST, EXPIRED, FOREVER, GROUPS, IN_TURN, ROUTING_IDS, SENDS, SIGNAL_CHECK, check,
-    deadline_after, error, interrupted, remaining, slice_of, to_flags, to_int,
-    to_integer, type_name, type_of)
+    deadline_after, error, interrupted, remaining, slice_of, to_flags, to_int, to_integer, type_name, type_of)
 from zmqcy._message cimport (
     BIG, Frame, MessageTracker, collect, copy_bytes, copy_in, copy_of, lend, new_frame, new_tracker, size_of, start_of,
     take, to_content)
@@ -817,7 +815,7 @@ cdef list gather(NativeSocket socket, Wanted wanted, int flags, object timeout, 
     <void> zmq_msg_init(few)
     if not get(socket, few, flags, timeout, call):
         return None
-    caught(&haul, zmq_msg_size(few))
+    caught(&haul, zmq_msg_size(few) if wanted.most > 1 else 0)  # a single message has no other bound
     socket.handle.state |= socket.handle.exclusive  # nobody may take a part of ours while a big one is copied
     try:
         if wanted.most > FEW:
