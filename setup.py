@@ -24,7 +24,7 @@ from setuptools import Extension, setup
 
 STAMP = Path("build", "settings")
 PROCESSES = os.cpu_count() or 1
-HOT = {"_message", "_core", "_socket", "_poll"}  # they gain by -O3, which makes the others larger alone
+HOT = {"_message", "_core", "_socket", "_poll"}  # they gain by -O3, which only makes the others larger
 MODULES = [
     "_library",
     "_message",
@@ -95,11 +95,12 @@ def extensions():
     sanitize = os.environ.get("ZMQCY_SANITIZE")
     coverage = bool(os.environ.get("ZMQCY_COVERAGE"))
     debug = bool(sanitize or os.environ.get("ZMQCY_DEBUG"))
+    release = not debug and not coverage
     settings = find_libzmq()
     arguments = settings.setdefault("extra_compile_args", [])
     arguments += ["-O0", "-g", "-UNDEBUG"] if debug else ["-O2", "-g0", "-fno-semantic-interposition"]
-    if not debug and not coverage and sys.platform == "linux":
-        settings["extra_link_args"] = ["-Wl,-s"]  # a tenth of the wheel is names of static functions
+    if release and sys.platform == "linux":
+        settings["extra_link_args"] = ["-Wl,-s"]  # names of static functions would be a tenth of the wheel
     if sanitize:
         kinds = "thread" if sanitize == "thread" else "address,undefined"
         settings["extra_link_args"] = [f"-fsanitize={kinds}"]
@@ -110,10 +111,11 @@ def extensions():
     subprocess.run([sys.executable, "tools/stubs.py"], check=True)
     Errors.LEVEL = 2  # of warnings: that Python's own attributes are not what critical sections protect is known
     stamp(settings)
-    modules = [Extension(f"zmqcy.{name}", [f"zmqcy/{name}.pyx"], depends=[str(STAMP)], **settings) for name in MODULES]
-    for module in modules:
-        if module.name.partition(".")[2] in HOT and not debug and not coverage:
-            module.extra_compile_args = [*arguments, "-O3"]
+    hot = {**settings, "extra_compile_args": [*arguments, "-O3"]} if release else settings
+    modules = [
+        Extension(f"zmqcy.{name}", [f"zmqcy/{name}.pyx"], depends=[str(STAMP)], **(hot if name in HOT else settings))
+        for name in MODULES
+    ]
     return cythonize(
         modules,
         nthreads=PROCESSES,
