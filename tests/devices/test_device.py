@@ -143,30 +143,18 @@ def test_big_messages(device, socket):
         assert pull.recv_multipart() == [b"x" * size, b"y" * size]
 
 
-def test_the_same_socket_twice(device, socket):
+@pytest.mark.parametrize(("kind", "peer"), [(zmqcy.ROUTER, zmqcy.DEALER), (zmqcy.REP, zmqcy.REQ)])
+def test_the_same_socket_twice(device, socket, kind, peer):
+    """Each message goes back to its sender: behind the id of a DEALER, or as the reply to a REQ."""
     context = device.context
-    router = context.socket(zmqcy.ROUTER)
-    router.bind("tcp://127.0.0.1:*")
-    endpoint = router.last_endpoint
-    running = Running(zmqcy.proxy, router, router)
-    dealer = connected(socket, zmqcy.DEALER, endpoint, routing_id=b"me")
-    dealer.send(b"to myself")  # the router's own answer: the id in front is that of the sender
-    assert dealer.recv() == b"to myself"
-    context.shutdown()
-    assert isinstance(running.join(), zmqcy.ContextTerminated)
-
-
-def test_a_rep_socket_answers_by_itself(device, socket):
-    """It receives a request, and what it sends then is the reply: no other socket takes its turn."""
-    context = device.context
-    rep = context.socket(zmqcy.REP)
-    rep.bind("tcp://127.0.0.1:*")
-    endpoint = rep.last_endpoint
-    running = Running(zmqcy.proxy, rep, rep)
-    req = connected(socket, zmqcy.REQ, endpoint)
-    for question in ([b"one"], [b"two", b"parts"]):
-        req.send_multipart(question)
-        assert req.recv_multipart() == question
+    both = context.socket(kind)
+    both.bind("tcp://127.0.0.1:*")
+    endpoint = both.last_endpoint
+    running = Running(zmqcy.proxy, both, both)
+    client = connected(socket, peer, endpoint, routing_id=b"me")
+    for message in ([b"to myself"], [b"two", b"parts"]):
+        client.send_multipart(message)
+        assert client.recv_multipart() == message
     context.shutdown()
     assert isinstance(running.join(), zmqcy.ContextTerminated)
 
