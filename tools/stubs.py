@@ -155,7 +155,7 @@ def context_keywords() -> Lines:
 def context_attributes() -> Lines:
     for option in CONTEXT_OPTIONS:
         yield from property_of(option)
-    for option in (*defaults(), IDENTITY):  # what was given is what is read
+    for option in (*defaults(), IDENTITY):  # a default is read as it was set
         yield attribute(option)
 
 
