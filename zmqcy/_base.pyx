@@ -14,7 +14,8 @@ from libc.stdint cimport int64_t, uint32_t
 from zmqcy._context cimport Context, prepare_threads
 from zmqcy._handle cimport (
     BUSY, CLOSED, ENDED, FORKED, FREE_THREADED, WATCHED, ContextHandle, Handle, Signaler, Stats, Watch, come_out,
-    enter_slowly, events_of, go_inside, handle_with, is_inside, lock_lists, make_signaler, remove, unlock_lists)
+    enter_slowly, events_of, go_inside, handle_with, is_inside, lock_lists, make_signaler, own_socket, remove,
+    unlock_lists)
 from zmqcy._library cimport (
     CONFLATES, DATAGRAMS, DRAFT, GROUPS, NO_TYPE, RECEIVES, c_string, check, error, interrupted, no_drafts,
     set_attribute, to_int, to_integer, to_spin, type_name, type_of)
@@ -100,14 +101,12 @@ cdef int open_signaler(Signaler *signaler, Handle handle, str call) except -1:
 
 cdef bint has_handler(void *context, str call, int type) except -1:
     """Tell whether a context has a handler of ZAP, by taking its name for a moment."""
-    cdef int none = 0
     cdef int code = 0
     cdef const char *address = ZAP
     # A ROUTER: libzmq would abort if it asked any but this and REP in that moment.
-    cdef void *probe = zmq_socket(context, ZMQ_ROUTER)
+    cdef void *probe = own_socket(context, ZMQ_ROUTER)
     if probe is NULL:
         check(-1, call, type, None)
-    <void> zmq_setsockopt(probe, ZMQ_LINGER, &none, sizeof(none))
     if zmq_bind(probe, address) < 0:
         code = last_errno()
     else:

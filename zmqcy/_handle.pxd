@@ -246,6 +246,7 @@ cdef int enter_slowly(Handle handle, str call) except -1
 
 cdef PyObject *reference_to(object owner) except? NULL
 cdef Handle handle_with(void *socket, bint *known)
+cdef void *own_socket(void *context, int type) noexcept nogil
 cdef int make_signaler(Signaler *signaler, void *socket) noexcept nogil
 cdef void close_signaler(Signaler *signaler, Handle handle) noexcept
 

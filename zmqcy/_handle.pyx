@@ -224,12 +224,10 @@ cdef class Handle:
         there is another one, libzmq turns it away.
         """
         cdef void *reader = NULL
-        cdef int none = 0
         cdef bytes address = None if self.feed is NULL else (<object> self.feed).address
         if address is not None and self.ending is not NULL:
-            reader = zmq_socket(self.ending.handle, ZMQ_PAIR)
+            reader = own_socket(self.ending.handle, ZMQ_PAIR)
             if reader is not NULL:
-                <void> zmq_setsockopt(reader, ZMQ_LINGER, &none, sizeof(none))
                 <void> zmq_connect(reader, <const char *> address)
         <void> zmq_socket_monitor(self.socket, NULL, 0)
         if reader is not NULL:
@@ -318,6 +316,15 @@ cdef bint tell_next(Handle handle) noexcept:
     if listener is not None:
         tell(listener)
     return True
+
+
+cdef void *own_socket(void *context, int type) noexcept nogil:
+    """Make a socket that no user sees, and whose close waits for nothing. NULL: zmq_errno says why not."""
+    cdef int none = 0
+    cdef void *socket = zmq_socket(context, type)
+    if socket is not NULL:
+        <void> zmq_setsockopt(socket, ZMQ_LINGER, &none, sizeof(none))
+    return socket
 
 
 cdef int make_signaler(Signaler *signaler, void *socket) noexcept nogil:
@@ -449,7 +456,6 @@ cdef class ContextHandle:
     @critical_section
     cdef int note_connect(self, bytes name) except -1:
         """Take note that a connection waits for a name of inproc, where it does."""
-        cdef int none = 0
         if self.bound is not None and name in self.bound:
             return 0
         if self.waiting is None:
@@ -458,9 +464,7 @@ cdef class ContextHandle:
         if self.ending.keeper is not NULL or self.ending.foreign or self.ending.started:
             return 0
         if zmq_ctx_get(self.ending.handle, ZMQ_MAX_SOCKETS) >= MANY_SOCKETS:
-            self.ending.keeper = zmq_socket(self.ending.handle, ZMQ_PAIR)
-            if self.ending.keeper is not NULL:
-                <void> zmq_setsockopt(self.ending.keeper, ZMQ_LINGER, &none, sizeof(none))
+            self.ending.keeper = own_socket(self.ending.handle, ZMQ_PAIR)
         return 0
 
     cdef int let_waiting_go(self) except -1:
