@@ -21,7 +21,7 @@ from zmqcy._library cimport (
     set_attribute, to_int, to_integer, to_spin, type_name, type_of)
 from zmqcy._message cimport BIG, Frame, default_threshold, to_threshold, trust_users
 from zmqcy._options cimport LONGEST_VALUE, SocketOptions, lock_of, whole_endpoint
-from zmqcy._system cimport counted, free_descriptors, is_foreign
+from zmqcy._system cimport counted, free_descriptors, is_foreign, teach_malloc
 from zmqcy.libzmq cimport (
     EFSM, ENOTSUP, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_ROUTER, ZMQ_TYPE, zmq_bind,
     zmq_close, zmq_connect, zmq_connect_peer, zmq_ctx_get, zmq_disconnect, zmq_disconnect_peer, zmq_errno as last_errno,
@@ -42,10 +42,15 @@ cdef enum:
     ZMQ_GSSAPI_SERVER = 62
     ZMQ_USE_FD = 89
     ZMQ_ZAP_ENFORCE_DOMAIN = 93
+    ZMQ_IN_BATCH_SIZE = 101
+    ZMQ_OUT_BATCH_SIZE = 102
     ZMQ_PLAIN = 1
     ZMQ_CURVE = 2
     ZMQ_GSSAPI = 3
     EVENT_PIPES_STATS = 0x10000
+    # Bytes. From 128 KiB on malloc maps each buffer anew, and what is smaller than a batch is copied once more on a
+    # side. A power of 2 is what messages themselves often have.
+    BATCH_SIZE = 98304
     FEW_LEFT = 64
     SPARE = 4             # descriptors for a look at the interfaces, a listener and its first connection
 
@@ -61,6 +66,24 @@ def connection_of(int fd) -> socket.socket:
     except BaseException:  # it takes the descriptor only where it succeeds
         os.close(copy)
         raise
+
+
+cdef void tune(void *socket) noexcept:
+    """Have libzmq read and write more bytes at a time; one that was built without drafts refuses."""
+    cdef int size = BATCH_SIZE
+    <void> zmq_setsockopt(socket, ZMQ_IN_BATCH_SIZE, &size, sizeof(size))
+    <void> zmq_setsockopt(socket, ZMQ_OUT_BATCH_SIZE, &size, sizeof(size))
+
+
+cdef bint malloc_taught = False
+
+
+cdef void keep_memory() noexcept:
+    """Have malloc keep the memory of large messages, once per process."""
+    global malloc_taught
+    if not malloc_taught:
+        malloc_taught = True
+        teach_malloc()
 
 
 cdef bytes ZAP = b"inproc://zeromq.zap.01"  # where RFC 27 has the handler
@@ -166,6 +189,8 @@ cdef class NativeSocket(SocketOptions):
                 if code == EMFILE:
                     detail += f" max_sockets={zmq_ctx_get(shared.ending.handle, ZMQ_MAX_SOCKETS)}"
                 raise error(code, "socket", NO_TYPE, detail)
+            if not shared.untuned:
+                tune(socket)
             self.handle.socket = socket
             self.handle.set_type(number)
             self.handle.context = shared
@@ -408,6 +433,8 @@ cdef class NativeSocket(SocketOptions):
             raise error(number, call, self.handle.type, text.decode("utf-8", "backslashreplace"), why)
         if not text.startswith(b"inproc:"):
             self.handle.networked = True
+            if self.handle.context is not None and not self.handle.context.untuned:
+                keep_memory()
             self.attend()
         if self.handle.context is not None and text.startswith(b"inproc:"):
             if call == "bind":

@@ -6,29 +6,21 @@ from libc.errno cimport EAGAIN, EMFILE, ENOMEM
 
 from zmqcy._handle cimport ContextHandle, Ending, context_with, end_within, new_ending, sockets_of
 from zmqcy._library cimport (
-    FOREVER, NO_TYPE, SECOND, deadline_after, error, fail, interrupted, set_attribute, slice_of, to_int, to_spin,
-    unknown_attribute)
+    FOREVER, NO_TYPE, SECOND, deadline_after, error, fail, interrupted, no_drafts, set_attribute, slice_of, to_int,
+    to_spin, unknown_attribute)
 from zmqcy._options cimport MOST_PROCESSORS, ContextOptions, set_number
 from zmqcy._system cimport (
     block_signals, is_foreign_context, nap, now, nsec, free_descriptors, probe_threads, restore_signals, sigset,
-    teach_malloc, try_schedule)
+    try_schedule)
 from zmqcy.libzmq cimport ZMQ_IO_THREADS, zmq_ctx_get, zmq_ctx_new
 
 from zmqcy import errors
+from zmqcy._library import DRAFT_API, zmq_version_info
 
 cdef enum:
     DEFAULT_SPIN = 100000  # nanoseconds: twice a round trip between two processes that are awake
 
-cdef bint malloc_taught = False
-
-
-def _teach_malloc():
-    """Let malloc keep the memory of large messages, once."""
-    global malloc_taught
-    if not malloc_taught:
-        malloc_taught = True
-        teach_malloc()
-
+cdef bint has_batch_sizes = DRAFT_API and zmq_version_info() >= (4, 3, 3)
 
 #: @type_check_only
 #: class _HasUnderlying(Protocol):
@@ -86,6 +78,17 @@ cdef class Context(ContextOptions):
     @check_limits.setter
     def check_limits(self, value: bool) -> None:
         self.handle.unchecked = not value
+
+    @property
+    def tuned(self) -> bool:
+        """bool: whether new sockets read and write 96 KiB at a time; libzmq's own 8 KiB without drafts, or if False."""
+        return has_batch_sizes and not self.handle.untuned
+
+    @tuned.setter
+    def tuned(self, value: bool) -> None:
+        if value and not has_batch_sizes:
+            raise no_drafts("Context", NO_TYPE, "tuned=True")
+        self.handle.untuned = not value
 
     @property
     @critical_section

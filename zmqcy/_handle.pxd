@@ -126,6 +126,7 @@ cdef class ContextHandle:
     cdef object __weakref__
     cdef Ending *ending    # NULL: there is no context
     cdef bint unchecked    # whether the first socket finds out what libzmq's threads need
+    cdef bint untuned      # its sockets have libzmq's own batch sizes, and malloc is left alone
     cdef object woken      # the other end of the waker
     cdef list ends         # sockets that libzmq will write to when others are gone
     cdef set bound         # names of inproc that its sockets have

@@ -49,7 +49,7 @@ cdef int interrupted(int number) except -1:
 cdef object no_drafts(str call, int socket_type, str detail):
     """Return the exception for what only a libzmq with drafts can do."""
     text = (
-        "this libzmq has no draft sockets; build zmqcy with one that has (ZMQCY_LIBZMQ=PREFIX pip install .), or take "
+        "this libzmq has no drafts; build zmqcy with one that has (ZMQCY_LIBZMQ=PREFIX pip install .), or take "
         "a wheel that carries one")
     return error(ENOTSUP, call, socket_type, detail, text)
 

@@ -10,7 +10,7 @@ from _thread import RLock
 from errno import EAGAIN
 
 from zmqcy import _context, _options
-from zmqcy._library import has, to_seconds, zmq_version_info
+from zmqcy._library import to_seconds
 from zmqcy.errors import SocketInUse, TimedOut
 from zmqcy.options import CONTEXT_OPTIONS, OWNERS, REFUSED, SOCKET_OPTIONS
 from zmqcy.socket import AsyncSocket, Socket
@@ -36,10 +36,6 @@ if TYPE_CHECKING:
         check_limits: bool
 
 
-_BATCH_SIZES = 101, 102  # in_batch_size and out_batch_size
-# Bytes. From 128 KiB on malloc maps each buffer anew, and what is smaller than a batch is copied once more on a side:
-# with 256 KiB messages of that size came half as fast as untuned. A power of 2 is what messages themselves often have.
-_TUNED = 98_304
 _instances = {}  # by class, with the process that each was made in
 _instances_lock = RLock()  # to make one runs code of users and finalizers, which may ask for one
 os.register_at_fork(after_in_child=_instances_lock._at_fork_reinit)
@@ -58,10 +54,10 @@ class Context(_context.Context):
     shadow : int or object, optional
         What `shadow` takes, to make a shadow.
     tuned : bool, optional
-        True: move more bytes at a time than libzmq does, which pays for messages of 1 KiB and more over tcp and ipc.
-        New sockets have an `in_batch_size` and an `out_batch_size` of 96 KiB, and a connection needs up to so much
-        more memory in each direction. A libzmq without drafts cannot; the attribute `tuned` tells whether it is so.
-        False: leave malloc alone, too, which by default keeps up to 32 MiB of free memory for large messages (glibc).
+        Whether new sockets read and write 96 KiB at a time (`in_batch_size`, `out_batch_size`), where libzmq's own
+        8 KiB make messages of 1 to 64 KiB slow. By default they do if libzmq has the two options, which are drafts. A
+        connection needs up to 96 KiB more memory per direction. With False, zmqcy also leaves malloc alone, which
+        otherwise keeps up to 32 MiB of free memory for large messages (glibc).
     **options
         Options, as attributes.
 
@@ -69,6 +65,8 @@ class Context(_context.Context):
     ------
     InvalidArgument
         `io_threads` is negative, or an option is refused.
+    NotSupported
+        `tuned` is True, and this libzmq has no drafts.
     AttributeError
         There is no such option.
 
@@ -95,12 +93,10 @@ class Context(_context.Context):
         if shadow:
             self._adopt(shadow)
         else:
-            if tuned is not False:
-                _context._teach_malloc()
             super().__init__(io_threads)
             self._defaults = {}
-        if tuned:
-            self._tune()
+        if tuned is not None:
+            self.tuned = tuned
         for name, value in options.items():
             setattr(self, name, value)
 
@@ -134,15 +130,6 @@ class Context(_context.Context):
     def _adopt(self, address, keeping=True):
         super()._adopt(address, keeping)
         self._defaults = {}
-
-    def _tune(self):
-        if has("draft") and zmq_version_info() >= (4, 3, 3):  # which first had the two options
-            self._defaults.update(dict.fromkeys(_BATCH_SIZES, _TUNED))
-
-    @property
-    def tuned(self) -> bool:
-        """bool: whether new sockets move 96 KiB or more at a time, by ``tuned=True`` or the two options."""
-        return all(self._defaults.get(option, 0) >= _TUNED for option in _BATCH_SIZES)
 
     def socket(
         self,

@@ -1,4 +1,4 @@
-"""Programs that say ``import zmq`` and get tuned contexts: by `install`, by an option, by the environment.
+"""Programs that say ``import zmq`` get tuned contexts, unless `install` is told otherwise.
 
 Where libzmq has no drafts nothing is tuned; `make test-drafts` runs this with one that has.
 """
@@ -13,8 +13,7 @@ import pytest
 
 import zmqcy
 
-with zmqcy.Context(tuned=True) as context:
-    CAN = context.tuned
+CAN = zmqcy.has("draft")
 MODULES = ["zmq", "zmq.asyncio", *(["zmq.green"] if importlib.util.find_spec("gevent") else [])]
 PROGRAM = """
 import importlib, json, subprocess, sys
@@ -54,22 +53,31 @@ def tuned(tmp_path):
 
 
 def test_by_install(tuned):
+    assert tuned(begin="zmqcy.compat.install()") == CAN
     assert tuned(begin="zmqcy.compat.install(tuned=True)") == CAN
-    assert tuned(begin="zmqcy.compat.install(tuned=True); zmqcy.compat.install()") == CAN
-    assert not tuned(begin="zmqcy.compat.install()")
-    assert not tuned(begin="zmqcy.compat.install(tuned=True); zmqcy.compat.install(tuned=False)")
+    assert not tuned(begin="zmqcy.compat.install(tuned=False)")
+    assert not tuned(begin="zmqcy.compat.install(tuned=False); zmqcy.compat.install()")
+    assert tuned(begin="zmqcy.compat.install(tuned=False); zmqcy.compat.install(tuned=True)") == CAN
 
 
-def test_by_the_environment(tuned):
-    assert tuned(begin="zmqcy.compat.install()", ZMQCY_AS_ZMQ="tuned") == CAN
-    assert not tuned(begin="zmqcy.compat.install()", ZMQCY_AS_ZMQ="1")
-    assert not tuned(begin="zmqcy.compat.install(tuned=False)", ZMQCY_AS_ZMQ="tuned")
+def test_a_shadow_leaves_the_context_of_another_part_of_the_program_alone(tuned):
+    begin = """
+zmqcy.compat.install(tuned=False)
+other = zmqcy.Context()
+before = other.tuned
+import zmq
+assert zmq.Context(other).tuned == zmq.Context.shadow(other).tuned == other.tuned == before
+"""
+    assert not tuned(begin=begin)
 
 
-def test_by_an_option(tuned):
-    """A process that it starts has it too."""
-    run = ("-m", "zmqcy.compat")
-    assert tuned(*run, "--tuned", more=["again"]) == CAN
-    assert tuned(*run, "--tuned", ZMQCY_AS_ZMQ="1") == CAN
-    assert tuned(*run, more=["again"], ZMQCY_AS_ZMQ="tuned") == CAN
-    assert not tuned(*run, more=["again"])
+@pytest.mark.parametrize("value", ["1", "tuned"])
+def test_by_the_environment(tuned, value):
+    assert tuned(begin="zmqcy.compat.install()", ZMQCY_AS_ZMQ=value) == CAN
+    assert not tuned(begin="zmqcy.compat.install(tuned=False)", ZMQCY_AS_ZMQ=value)
+
+
+@pytest.mark.parametrize("option", [[], ["--tuned"]])
+def test_by_an_option(tuned, option):
+    """--tuned is the default. A process that it starts has it too."""
+    assert tuned("-m", "zmqcy.compat", *option, more=["again"]) == CAN

@@ -24,6 +24,7 @@ from rows import rows
 from waits import until
 
 import zmqcy
+import zmqcy.anyio
 import zmqcy.asyncio
 
 DRAFTS = zmqcy.has("draft")
@@ -37,7 +38,8 @@ PAIRS = [  # who sends at once, to whom
     (zmqcy.SCATTER, zmqcy.GATHER),
     (zmqcy.CHANNEL, zmqcy.CHANNEL),
 ]
-NO_DRAFTS = r"this libzmq has no draft sockets; build zmqcy with one that has"
+TUNED = 98_304, 98_304
+NO_DRAFTS = r"this libzmq has no drafts; build zmqcy with one that has"
 THREADS = 4
 each = pytest.mark.parametrize
 
@@ -123,21 +125,51 @@ def test_an_option_says_what_it_needs(socket):
 # ---- throughput
 
 
-@each("kind", [zmqcy.PUSH, zmqcy.SUB, zmqcy.ROUTER], ids=name_of)
-def test_a_tuned_context(kind):
-    with zmqcy.Context(tuned=True, linger=0) as ctx, zmqcy.Context() as other:
-        assert ctx.tuned == DRAFTS
+def batch_sizes(socket):
+    return socket.in_batch_size, socket.out_batch_size
+
+
+@with_drafts
+@each("kind", [zmqcy.PUSH, zmqcy.SUB, zmqcy.ROUTER, zmqcy.SERVER], ids=name_of)
+@each("module", [zmqcy, zmqcy.asyncio, zmqcy.anyio], ids=lambda module: module.__name__)
+def test_a_context_is_tuned_by_default(module, kind):
+    """An option of the user counts more, of the context and of the socket."""
+    with module.Context() as ctx:
+        assert ctx.tuned
+        shadows = module.Context.shadow(ctx), zmqcy.Context.shadow(ctx.underlying)
+        for each_context in (ctx, *shadows):
+            with each_context.socket(kind) as one:
+                assert batch_sizes(one) == TUNED
+        with ctx.socket(kind, in_batch_size=4096) as one:
+            assert batch_sizes(one) == (4096, TUNED[1])
+        ctx.out_batch_size = 4096
+        with ctx.socket(kind) as one:
+            assert batch_sizes(one) == (TUNED[0], 4096)
+
+
+@with_drafts
+@each("module", [zmqcy, zmqcy.asyncio, zmqcy.anyio], ids=lambda module: module.__name__)
+def test_a_context_that_is_not_to_be_tuned(module):
+    with module.Context(tuned=False, linger=0) as ctx:
+        shadow = zmqcy.Context.shadow(ctx)
+        assert not ctx.tuned
+        assert not shadow.tuned
+        assert batch_sizes(ctx.socket(zmqcy.PUSH)) == batch_sizes(shadow.socket(zmqcy.PUSH)) == (8192, 8192)
+        shadow.tuned = True
+        assert ctx.tuned
+        assert batch_sizes(ctx.socket(zmqcy.PUSH)) == TUNED
+
+
+@without_drafts
+def test_a_context_that_cannot_be_tuned():
+    with pytest.raises(zmqcy.NotSupported, match=r"^Context tuned=True: this libzmq has no drafts; build zmqcy"):
+        zmqcy.Context(tuned=True)
+    with zmqcy.Context() as ctx, zmqcy.Context(tuned=False) as other:
+        assert not ctx.tuned
         assert not other.tuned
-        one = ctx.socket(kind)
-        if DRAFTS:
-            assert (one.in_batch_size, one.out_batch_size) == (98_304, 98_304)
-            assert other.socket(kind).in_batch_size == 8192
-            assert ctx.socket(kind, in_batch_size=4096).in_batch_size == 4096
-            ctx.in_batch_size = 8192
-            assert not ctx.tuned
-            assert ctx.socket(kind).in_batch_size == 8192
 
 
+@with_drafts
 @each("tuned", [(False, True), (True, False), (True, True)], ids=str)
 def test_messages_of_any_size_between_tuned_contexts(tuned):
     """Sizes around those of the batches arrive whole, on both sides of a connection."""

@@ -25,16 +25,21 @@ def test_the_import_changes_nothing(run):
 
 
 @pytest.mark.parametrize(
-    ("options", "env", "learns"),
+    ("options", "use", "env", "learns"),
     [
-        ({}, {}, True),
-        ({"tuned": True}, {}, True),
-        ({"tuned": False}, {}, False),
-        ({}, {"MALLOC_TRIM_THRESHOLD_": "131072"}, False),
+        ({}, "bind('tcp://127.0.0.1:*')", {}, True),
+        ({}, "connect('ipc:///tmp/zmqcy-nobody')", {}, True),
+        ({}, "bind('inproc://here')", {}, False),
+        ({}, "fileno()", {}, False),
+        ({"tuned": False}, "bind('tcp://127.0.0.1:*')", {}, False),
+        ({}, "bind('tcp://127.0.0.1:*')", {"MALLOC_TRIM_THRESHOLD_": "131072"}, False),
     ],
 )
-def test_a_context_that_is_not_to_be_tuned_leaves_malloc_alone(run, options, env, learns):
-    """A block of 8 MiB comes from the heap once malloc has learnt from a larger one; before, it is mapped."""
+def test_malloc_keeps_memory_once_a_socket_meets_a_network(run, options, use, env, learns):
+    """A block of 8 MiB comes from the heap once malloc has learnt from a larger one; before, it is mapped.
+
+    A context that is not tuned leaves malloc alone.
+    """
     done = run("""
         import ctypes, sys, zmqcy
 
@@ -47,11 +52,12 @@ def test_a_context_that_is_not_to_be_tuned_leaves_malloc_alone(run, options, env
             sys.exit("no glibc")
         libc.mallinfo.restype = MallInfo
         libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
-        zmqcy.Context(**eval(sys.argv[1]))
-        before = libc.mallinfo().hblks
-        libc.malloc(8 << 20)
-        print(libc.mallinfo().hblks - before)
-    """, options, check=False, env=env)  # fmt: skip
+        with zmqcy.Context(**eval(sys.argv[1]), linger=0) as context:
+            eval("context.socket(zmqcy.PULL)." + sys.argv[2])
+            before = libc.mallinfo().hblks
+            libc.malloc(8 << 20)
+            print(libc.mallinfo().hblks - before)
+    """, options, use, check=False, env=env)  # fmt: skip
     if "no glibc" in done.stderr:
         pytest.skip("about the malloc of glibc")
     assert done.stdout == ("0\n" if learns else "1\n"), done.stderr

@@ -107,7 +107,7 @@ with pytest.raises(zmqcy.InvalidArgument, match=r"SNDMORE \\(BATON\\)"):
 with pytest.raises(zmqcy.NotSupported, match=r"recv \\(BATON\\)"):
     baton.recv(zmqcy.DONTWAIT)
 if not zmqcy.has("draft"):
-    with pytest.raises(zmqcy.NotSupported, match="type=LATER: this libzmq has no draft sockets"):
+    with pytest.raises(zmqcy.NotSupported, match="type=LATER: this libzmq has no drafts"):
         ctx.socket(LATER)
 """
     )

@@ -146,15 +146,17 @@ def test_large_messages_find_their_pages_again(run):
         import resource, zmqcy
         c = zmqcy.Context(linger=0)
         a, b = c.socket(zmqcy.PULL), c.socket(zmqcy.PUSH)
-        a.bind("inproc://pages"); b.connect("inproc://pages")
+        a.bind("tcp://127.0.0.1:*"); b.connect(a.last_endpoint)
         messages = [bytes(65_536)] * 16
         def work(times):
             for _ in range(times):
                 b.send_many(messages)
-                assert len(a.recv_many(16)) == 16
+                left = 16
+                while left:
+                    left -= len(a.recv_many(left))
         work(10)
         before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
         work(100)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     """)
-    assert int(done.stdout) < 2_000  # 25,600 pages are written to
+    assert int(done.stdout) < 1_000  # of 25,600 that are written to

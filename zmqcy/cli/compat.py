@@ -24,7 +24,6 @@ Examples:
   zmqcy compat check src/
   zmqcy compat enable
   ZMQCY_AS_ZMQ=1 python program.py
-  ZMQCY_AS_ZMQ=tuned python program.py    (with zmqcy.Context(tuned=True))
   python -m zmqcy.compat program.py    (without enable)
 """
 )
@@ -34,7 +33,7 @@ def compat() -> None:
 
 @compat.command()
 def enable() -> None:
-    """Let ZMQCY_AS_ZMQ=1, or =tuned, make `import zmq` mean zmqcy, in this virtual environment."""
+    """Let ZMQCY_AS_ZMQ=1 make `import zmq` mean zmqcy, in this virtual environment."""
     place = _place()
     place.write_text(LINE, encoding="ascii")
     click.echo(f"{place}: written; ZMQCY_AS_ZMQ=1 in the environment of a program now turns it on")

@@ -3,7 +3,6 @@
 `install` puts them under the name ``zmq``. TREE names the modules, and where what is in each of them lives here.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -131,21 +130,21 @@ EXIT_LINGER = 1000
 pyzmq ends at once, and drops them, where something still refers to the context.
 """
 
-_tuned = False  # whether the contexts that are made from now on are
+_tuned = True  # whether contexts are, where libzmq can; False: those that are made from now on are not
 _lock = Lock()
 
 
 def install(tuned: bool | None = None) -> None:
     """Let ``import zmq``, and the import of its submodules, find what is here.
 
-    It has to come before the first import of pyzmq. Once more changes no more than `tuned`; it may be called in any
+    It has to come before the first import of pyzmq. A second call changes `tuned` alone. It may be called in any
     thread.
 
     Parameters
     ----------
     tuned : bool, optional
-        Whether each context that is made from now on is one of ``zmqcy.Context(tuned=True)``. By default it is if
-        ``ZMQCY_AS_ZMQ=tuned`` is in the environment, or an earlier call has said so.
+        False: each context made from now on is a ``zmqcy.Context(tuned=False)``. True: contexts are tuned again, where
+        libzmq has drafts; this is the default at first. None leaves it as it is.
 
     Raises
     ------
@@ -164,9 +163,8 @@ def install(tuned: bool | None = None) -> None:
             sys.meta_path.insert(0, _Finder())
             if zmqcy.exit_linger == 10_000:
                 zmqcy.exit_linger = EXIT_LINGER
-        if tuned is None:
-            tuned = _tuned or os.environ.get("ZMQCY_AS_ZMQ") == "tuned"
-        _tuned = tuned
+        if tuned is not None:
+            _tuned = tuned
 
 
 class _Module(ModuleType):

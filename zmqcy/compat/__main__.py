@@ -3,7 +3,7 @@
 python -m zmqcy.compat [--tuned] program.py [argument...]
 python -m zmqcy.compat [--tuned] -m module [argument...]
 
-The Python processes that it starts have it too. With --tuned the contexts are those of zmqcy.Context(tuned=True).
+The Python processes that it starts have it too. --tuned is the default, and does nothing.
 """
 
 import os
@@ -19,8 +19,7 @@ _SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_site")  # of 
 def main() -> None:
     """Run what the arguments of the process name, as ``python`` does."""
     arguments = sys.argv[1:]
-    tuned = arguments[:1] == ["--tuned"]
-    if tuned:
+    if arguments[:1] == ["--tuned"]:
         del arguments[0]
     by_module = arguments[:1] == ["-m"]
     if by_module:
@@ -31,9 +30,7 @@ def main() -> None:
         path = os.path.abspath(arguments[0])
         print(f"{sys.executable}: can't open file {path!r}: [Errno 2] No such file or directory", file=sys.stderr)
         sys.exit(2)
-    # For the processes that it starts; it may be one of another's itself.
-    if tuned or os.environ.get("ZMQCY_AS_ZMQ") != "tuned":
-        os.environ["ZMQCY_AS_ZMQ"] = "tuned" if tuned else "1"
+    os.environ["ZMQCY_AS_ZMQ"] = "1"  # for the processes that it starts
     folders = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if _SITE not in folders:
         os.environ["PYTHONPATH"] = os.pathsep.join([_SITE, *filter(None, folders)])

@@ -558,8 +558,8 @@ class Context(Replaceable, zmqcy.Context):
     IDENTITY: Any
 
     def __init__(self, io_threads: Any = 1, shadow: Any = 0) -> None:
-        super().__init__(io_threads, shadow, tuned=compat._tuned or None)
         self._shadow = bool(shadow) or isinstance(io_threads, zmqcy.Context)
+        super().__init__(io_threads, shadow, tuned=None if compat._tuned or self._shadow else False)
 
     def __init_subclass__(cls, **arguments: Any) -> None:
         super().__init_subclass__(**arguments)
@@ -570,8 +570,6 @@ class Context(Replaceable, zmqcy.Context):
     def shadow(cls, address: Any) -> Any:
         made: Any = super().shadow(address)
         made._shadow = True
-        if compat._tuned:
-            made._tune()
         return made
 
     def __repr__(self) -> str:
