@@ -396,8 +396,11 @@ cdef class Frame:
 
     `recv(copy=False)` gives one; it may also be made, to be sent several times. It is freed with its last reference.
     A message of up to 33 bytes or so, and one that came over a connection (not inproc), belongs to the frame alone:
-    such a buffer is writable until the frame is sent on. Messages above 8 KiB begin at a multiple of 8 bytes; smaller
-    ones begin where they lay among what was received with them.
+    such a buffer is writable until the frame is sent on.
+
+    A message that came over a connection and is larger than the socket's `in_batch_size` (96 KiB by default; 8 KiB
+    where libzmq has no drafts) begins at a multiple of 8 bytes. A smaller one stays in the buffer that libzmq received
+    it into with others. It begins anywhere, and a frame that is kept keeps all of that buffer.
 
     Parameters
     ----------

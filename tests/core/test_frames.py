@@ -124,10 +124,16 @@ def test_many_parts_as_frames(near, count):
     assert pull.recv(copy=False).bytes == b"next"
 
 
-@pytest.mark.parametrize("size", [8193, 8200, 20_001, BIG, 1_000_000])
+@pytest.mark.parametrize("more", [1, 8, 10_001, 900_000])
+@pytest.mark.parametrize("received", [8192, None])
 @pytest.mark.parametrize("transport", ["tcp", "ipc"])
-def test_big_messages_are_aligned(pair, size):
-    pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
+def test_messages_larger_than_the_buffer_are_aligned(ctx, pair, received, more):
+    if not ctx.tuned:
+        if received:
+            pytest.skip("this libzmq has no in_batch_size")
+        received = 8192
+    pull, push = pair(zmqcy.PULL, zmqcy.PUSH, {"in_batch_size": received} if ctx.tuned and received else ())
+    size = (received or pull.in_batch_size) + more
     for before in (0, 1, 5, 100):
         push.send(b"x" * before)
         push.send(bytes(size))
@@ -138,9 +144,9 @@ def test_big_messages_are_aligned(pair, size):
 
 def test_numpy(tcp):
     numpy = pytest.importorskip("numpy")
-    frame = frame_of(*tcp, numpy.arange(5000, dtype="<f8"))
+    frame = frame_of(*tcp, numpy.arange(20_000, dtype="<f8"))
     numbers = numpy.frombuffer(frame, dtype="<f8")
-    assert numbers.sum() == 12497500
+    assert numbers.sum() == 199_990_000
     assert numbers.ctypes.data % 8 == 0
     assert numbers.flags.writeable
     numbers[0] = 1
