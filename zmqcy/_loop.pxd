@@ -15,8 +15,10 @@ cdef class Loop:
     cdef readonly object loop
     cdef object selector   # what watches descriptors: the loop or, where it cannot, a thread of ours
     cdef object sign       # of its running, in the state of its thread
-    cdef int count
-    cdef nsec began
+    cdef int count         # work since it turned that did not have to wait
+    cdef int first         # the count when
+    cdef nsec began        # the clock was started
+    cdef int look          # the count at which to look at the clock again
     cdef bint armed
     cdef set attended      # weak references to the sockets whose events are read though nobody waits
     cdef bint ticking      # and the timer for that runs

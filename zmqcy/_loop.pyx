@@ -18,8 +18,7 @@ cdef extern from "_system.h":
     void make_only_here "zmqcy_make_only_here"(object type) noexcept
 
 cdef enum:
-    MOST = 1024        # operations that may follow on each other before the loop turns
-    LONGEST = 1000000  # nanoseconds that they may take
+    LONGEST = 200000  # nanoseconds that work may take which does not wait, before the loop turns
 
 # ---------------------------------------------------------------------------------------------------------- event loops
 
@@ -60,12 +59,21 @@ cdef class Loop:
 
     cdef bint long_run(self) except -1:
         """Tell whether operations that did not wait have kept the loop from turning for long enough."""
+        cdef nsec elapsed
         if not self.armed:
             self.armed = True
+            self.first = self.look = self.count
             self.began = now()
             self.loop.call_soon(self._turned)
             return False
-        return self.count >= MOST or (self.count % 16 == 0 and now() - self.began > LONGEST)
+        if self.count < self.look:
+            return False
+        elapsed = now() - self.began
+        if elapsed >= LONGEST:
+            return True
+        # At half of the way that is left, by what the work has taken so far.
+        self.look = self.count + min((LONGEST - elapsed) * (self.count - self.first) // (2 * elapsed + 2), 128) + 1
+        return False
 
     def _turned(self):
         self.armed = False

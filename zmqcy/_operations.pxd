@@ -1,10 +1,11 @@
 # Operations and their queues, for the calls that begin them.
 
 from cpython.object cimport PyObject
+from libc.stdint cimport uint64_t
 
 from zmqcy._base cimport NativeSocket
 from zmqcy._core cimport Wanted
-from zmqcy._handle cimport Watch
+from zmqcy._handle cimport Stats, Watch
 from zmqcy._loop cimport Loop
 from zmqcy._message cimport MessageTracker
 from zmqcy._system cimport nsec
@@ -24,8 +25,9 @@ cdef enum State:
     CANCELLED
 
 cdef enum:
-    FEW = 32            # operations after which it is worth asking for the time, and whether the loop has turned since
-    FOREIGN_MOST = 128  # that may follow on each other where to turn is the subclass's own doing
+    # Work, as `work_since` counts it:
+    FEW = 64            # after which it is worth asking for the time, and whether the loop has turned since
+    FOREIGN_MOST = 256  # that may be done without a turn where to turn is the subclass's own doing
 
 
 cdef struct Node:
@@ -127,7 +129,8 @@ cdef class QueuedSocket(NativeSocket):
     cdef bint looking
     cdef bint look_due
     cdef bint sweep_due
-    cdef int count
+    cdef int count         # work since the last turn, where that is the subclass's own doing
+    cdef uint64_t done     # work of all time, at the last look
     cdef bint spinning
     cdef nsec spin_until
     cdef double patience   # seconds until it looks again at what says that it is ready, and is not
@@ -183,14 +186,22 @@ cdef inline int arrive(QueuedSocket socket, str call) except -1:
     return 0 if socket.foreign else socket.arrive_slowly(call)
 
 
+cdef inline int work_since(QueuedSocket socket) noexcept:
+    # Count 1 for an operation that begins, and 1 for each message and each 4 KiB that were moved since the one before.
+    cdef Stats *stats = &socket.handle.stats
+    cdef uint64_t before = socket.done
+    socket.done = ((stats.messages_sent + stats.messages_received) << 12) + stats.bytes_sent + stats.bytes_received
+    return 1 + <int> min((socket.done - before) >> 12, <uint64_t> 1 << 20)  # a shadow begins with all that others have moved
+
+
 cdef inline bint due(QueuedSocket socket) except -1:
     # Tell whether the loop is to turn before the next operation.
     cdef Loop loop = socket.loop
     if loop is None:
-        socket.count += 1
+        socket.count += work_since(socket)
         if socket.count < FOREIGN_MOST:
             return False
         socket.count = 0
         return True
-    loop.count += 1
+    loop.count += work_since(socket)
     return loop.count >= FEW and loop.long_run()

@@ -957,12 +957,12 @@ async def test_cancelled_while_the_loop_has_its_turn(near, between, call):
 # --------------------------------------------------------------------------------------------------------- fairness
 
 
-async def ticks_beside(*busy):
+async def ticks_beside(*busy, limit=300_000):
     """Run calls that never wait, beside a task that counts the turns of the loop, until there were twenty."""
     ticks = 0
 
     async def call_for_ever(call):
-        for _ in range(300_000):
+        for _ in range(limit):
             await call()
             if ticks >= 20:
                 return
@@ -1008,6 +1008,18 @@ async def test_each_call_lets_the_loop_turn(near, call):
         await (pull.recv_into(BUFFER) if call == "recv_into" else pull.recv_many() if "many" in call else pull.recv())
 
     await ticks_beside(send_and_receive)
+
+
+@pytest.mark.parametrize("messages", [[b"x"] * 1000, [bytes(1 << 20)]], ids=["many", "large"])
+async def test_the_loop_turns_by_work_and_not_by_calls(near, messages):
+    """A batch counts as its messages, and a large message as its bytes."""
+    pull, push = near()
+
+    async def send_and_receive():
+        await push.send_many(messages)
+        assert len(await pull.recv_many()) == len(messages)
+
+    await ticks_beside(send_and_receive, limit=200)
 
 
 async def test_peers_that_answer_each_other_let_the_loop_turn(near):
