@@ -191,7 +191,8 @@ cdef inline int work_since(QueuedSocket socket) noexcept:
     cdef Stats *stats = &socket.handle.stats
     cdef uint64_t before = socket.done
     socket.done = ((stats.messages_sent + stats.messages_received) << 12) + stats.bytes_sent + stats.bytes_received
-    return 1 + <int> min((socket.done - before) >> 12, <uint64_t> 1 << 20)  # a shadow begins with all that others have moved
+    # Bounded, because a shadow begins with all that others have moved.
+    return 1 + <int> min((socket.done - before) >> 12, <uint64_t> 1 << 20)
 
 
 cdef inline bint due(QueuedSocket socket) except -1:
