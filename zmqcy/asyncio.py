@@ -9,7 +9,7 @@ otherwise it waits in the queue of its socket. Cancelled, or out of time, before
 
 from functools import partial
 
-from zmqcy import _aio, _loop
+from zmqcy import _aio, _base, _loop
 from zmqcy.context import AsyncContext
 from zmqcy.socket import AsyncPoller, AsyncSocket
 
@@ -35,6 +35,7 @@ class Socket(AsyncSocket, _aio.FutureSocket):
     __slots__ = ()
 
 
+_base.own_methods(Socket)
 Socket._kind = Socket
 
 

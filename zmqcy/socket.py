@@ -516,6 +516,7 @@ class Socket(BaseSocket, _socket.PlainSocket):
         return deserialize(self.recv_multipart(flags, copy, timeout=timeout))
 
 
+_base.own_methods(Socket)
 Socket._kind = BaseSocket._plain = Socket  # of a monitor: the class of the socket that the user reads, or a watcher
 
 

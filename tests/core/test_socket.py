@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from leaving import peers_that_leave
 from wire import shaken
 
-import zmqcy
+import zmqcy.asyncio
+import zmqcy.compat.core
 
 BIG = 65536  # from here on a copy is made without the GIL
 VSM = 33  # up to here libzmq keeps a message in its own structure
@@ -900,6 +901,13 @@ def test_a_subclass_with_attributes(ctx):
         assert (type(a), a.note, a.loud, a.linger) == (Mine, "mine", "MINE", 0)
         with pytest.raises(AttributeError):
             a.loud = "x"
+
+
+@pytest.mark.parametrize("cls", [zmqcy.Socket, zmqcy.asyncio.Socket, zmqcy.compat.core.Socket])
+def test_the_classes_of_sockets_own_their_c_methods(cls):
+    """CPython calls a C method faster where the object is of that very class."""
+    assert {vars(cls)[name].__objclass__ for name in ("recv", "send_many", "fileno")} == {cls}
+    assert "bind" not in vars(zmqcy.Socket)  # a method of BaseSocket, in Python
 
 
 def test_a_socket_that_was_not_initialised():

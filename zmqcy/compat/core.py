@@ -514,6 +514,7 @@ class Socket(SocketForms, zmqcy.Socket, metaclass=ABCMeta):
         return deserialize(self.recv_multipart(flags, copy))
 
 
+_base.own_methods(Socket)
 Socket._kind = Socket  # type: ignore[attr-defined]
 SyncSocket = SocketBase = Socket
 
