@@ -2,6 +2,7 @@
 
 from cython cimport critical_section
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN
 
 from zmqcy._base cimport NativeSocket, enter
@@ -15,6 +16,16 @@ from zmqcy._system cimport nsec
 from zmqcy.libzmq cimport ZMQ_DONTWAIT
 
 from zmqcy import errors
+
+cdef extern from "Python.h":
+    enum: METH_FASTCALL
+    enum: METH_KEYWORDS
+    ctypedef void *PyCFunction
+    ctypedef struct PyMethodDef:
+        PyCFunction ml_meth
+        int ml_flags
+    ctypedef struct PyMethodDescrObject:
+        PyMethodDef *d_method
 
 
 cdef class PlainSocket(NativeSocket):
@@ -476,3 +487,43 @@ cdef class PlainSocket(NativeSocket):
                 number = carry_out(self.handle, NULL, NULL, <short> wanted, deadline, False)
                 if number and number != EAGAIN and not interrupted(number):
                     raise error(number, "poll", self.handle.type)
+
+
+# Cython's own `send` and `recv` read and keep seven and four arguments, which takes more instructions than all the rest
+# of zmqcy. So the interpreter calls these two first. They pass calls with other arguments on.
+
+ctypedef object (*call_t)(PlainSocket socket, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+
+cdef call_t any_send, any_recv
+
+
+cdef call_t exchange(object method, call_t quick) noexcept:
+    cdef PyMethodDef *definition = (<PyMethodDescrObject *> method).d_method
+    cdef call_t slow = <call_t> definition.ml_meth
+    if definition.ml_flags == METH_FASTCALL | METH_KEYWORDS:  # as Cython makes it for CPython
+        definition.ml_meth = <PyCFunction> quick
+    return slow
+
+
+cdef object quick_send(PlainSocket socket, PyObject *const *arguments, Py_ssize_t count, PyObject *names):
+    cdef int flags
+    if names is not NULL or count not in (1, 2) or type(<object> arguments[0]) is not bytes:
+        return any_send(socket, arguments, count, names)
+    flags = to_flags(<object> arguments[1], "send") if count == 2 else 0
+    with critical_section(lock_of(socket)):
+        enter(socket, "send")
+        data = <object> arguments[0]
+        if put_quickly(socket, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data), flags):
+            return None
+        return put_tracked(socket, data, flags, None, False, None, "send")
+
+
+cdef object quick_recv(PlainSocket socket, PyObject *const *arguments, Py_ssize_t count, PyObject *names):
+    if names is not NULL or count > 1:
+        return any_recv(socket, arguments, count, names)
+    with critical_section(lock_of(socket)):
+        return fetch(socket, to_flags(<object> arguments[0], "recv") if count else 0, True, None, "recv")
+
+
+any_send = exchange(PlainSocket.send, quick_send)
+any_recv = exchange(PlainSocket.recv, quick_recv)

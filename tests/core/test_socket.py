@@ -910,6 +910,47 @@ def test_the_classes_of_sockets_own_their_c_methods(cls):
     assert "bind" not in vars(zmqcy.Socket)  # a method of BaseSocket, in Python
 
 
+MORE = zmqcy.SNDMORE
+SENDS = [
+    lambda a: a.send(b"x", MORE),
+    lambda a: a.send(b"x", flags=MORE),
+    lambda a: a.send(data=b"x", flags=MORE),
+    lambda a: a.send(b"x", MORE, None, False),
+    lambda a: a.send(bytearray(b"x"), MORE),
+]
+RECEIVES = [
+    lambda b: b.recv(),
+    lambda b: b.recv(0),
+    lambda b: b.recv(zmqcy.DONTWAIT),
+    lambda b: b.recv(flags=0),
+    lambda b: b.recv(0, True, False, timeout=1000),
+]
+
+
+@pytest.mark.parametrize(("send", "receive"), list(zip(SENDS, RECEIVES, strict=True)))
+def test_send_and_recv_take_their_arguments_by_position_and_by_name(near, send, receive):
+    a, b = near(zmqcy.PAIR, zmqcy.PAIR)
+    assert send(a) is None and a.send(b"y") is None
+    assert (receive(b), b.rcvmore, receive(b), b.rcvmore) == (b"x", True, b"y", False)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda a: a.send(),
+        lambda a: a.send(b"x", "1"),
+        lambda a: a.send(b"x", other=1),
+        lambda a: a.send(b"x", 0, None, False, 1),
+        lambda a: a.recv("1"),
+        lambda a: a.recv(0, True, False, 1),
+        lambda a: zmqcy.Socket.send(1, b"x"),
+    ],
+)
+def test_arguments_that_send_and_recv_do_not_take(socket, call):
+    with pytest.raises(TypeError):
+        call(socket(zmqcy.PAIR))
+
+
 def test_a_socket_that_was_not_initialised():
     class Mine(zmqcy.Socket):
         def __init__(self):
