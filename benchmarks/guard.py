@@ -19,12 +19,14 @@ from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
+from common import baseline
 from guard_works import LACKING, SAMPLES, WORKS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
 BUILT = ["zmqcy", "setup.py", "pyproject.toml"]  # what an extension module comes from
 MARK = "getppid"  # nothing else calls it
+OWN, REST = "zmqcy itself", "the interpreter, and the loop"
 INSTALL = """guard: valgrind is not there. Install it:
     Debian, Ubuntu   apt-get install valgrind
     Fedora           dnf install valgrind"""
@@ -68,6 +70,36 @@ def parse(text):
     return objects
 
 
+def calls(text, own):
+    """Return where the instructions of a callgrind dump go: our objects, each function that they call, and the rest.
+
+    What a function calls is part of it. `own` tells of an object's name whether it is ours.
+    """
+    names, parts = {}, {OWN: 0}
+    ours = callee_is_ours = called = False
+    callee = None
+    for line in text.splitlines():
+        found = re.fullmatch(r"(c?)(ob|fn)=(\(\d+\))(?: (.*))?", line)
+        if found:
+            called_one, kind, number, name = found.groups()
+            name = names.setdefault((kind, number), name)
+            if kind == "ob" and not called_one:
+                ours = callee_is_ours = own(name)
+            elif kind == "ob":
+                callee_is_ours = own(name)
+            elif called_one:
+                callee = name
+        elif line.startswith("calls="):
+            called = True
+        elif line[:1].isdigit() or line[:1] in ("+", "-", "*"):
+            if ours and not (called and callee_is_ours):
+                part = callee if called else OWN
+                parts[part] = parts.get(part, 0) + int(line.split()[1])
+            if called:
+                called, callee_is_ours = False, ours
+    return parts | {REST: int(re.search(r"^totals: (\d+)$", text, re.M)[1]) - sum(parts.values())}
+
+
 def counted(dumps, count, own):
     """Return the Count of a work from its dumps: the first of no call, the others of `count` calls each.
 
@@ -82,6 +114,16 @@ def counted(dumps, count, own):
 
 def measure(tree, name):
     """Return the Count of a work in a built tree, None where the tree lacks the call."""
+    texts = dumps_of(tree, name)
+    return texts and counted([parse(text) for text in texts], WORKS[name][1], lambda object: is_own(tree, object))
+
+
+def is_own(tree, object):
+    return object.startswith(str(Path(tree, "zmqcy")) + os.sep)
+
+
+def dumps_of(tree, name):
+    """Return callgrind's dumps of a work in a built tree, as `counted` takes them; None where it lacks the call."""
     count = WORKS[name][1]
     with tempfile.TemporaryDirectory(prefix="zmqcy-guard-") as folder:
         out = Path(folder, "dump")
@@ -108,8 +150,41 @@ def measure(tree, name):
         files = [Path(f"{out}.{number}") for number in range(2, SAMPLES + 3)]
         if not all(file.exists() for file in files):
             raise Unable(f"{name}: callgrind did not dump at {MARK}: {done.stderr.strip()}")
-        package = str(Path(tree, "zmqcy")) + os.sep
-        return counted([parse(file.read_text()) for file in files], count, lambda object: object.startswith(package))
+        return [file.read_text() for file in files]
+
+
+def dump_of_c(count):
+    """Return callgrind's dump of a program in C that sends and receives so many messages, and a tenth to warm up."""
+    with tempfile.TemporaryDirectory(prefix="zmqcy-guard-") as folder:
+        out = Path(folder, "dump")
+        words = ["valgrind", "-q", "--tool=callgrind", "--dump-line=no", f"--callgrind-out-file={out}", baseline()]
+        words += ["pair", "", f"count={count}", "seconds=600"]
+        pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
+        with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=nothing, text=True) as program:
+            if not program.stdout.readline() or not program.stdout.readline().startswith("rate="):
+                raise Unable("the program in C does not run under callgrind")
+            program.stdin.close()  # which ends it
+        return out.read_text()
+
+
+def breakdown():
+    """Print where the instructions of a send and a recv of 8 bytes in one thread go, in zmqcy as built and in C."""
+    if not shutil.which("valgrind"):
+        raise Unable(INSTALL)
+    work = "send, recv 8 B"
+    empty, *samples = [calls(text, lambda object: is_own(ROOT, object)) for text in dumps_of(ROOT, work)]
+    few, many = [calls(dump_of_c(count), lambda object: object == baseline()) for count in (1000, 2000)]
+    parts = sorted(samples[0] | many, key=lambda part: (not part.startswith("zmq_"), part == REST, part))
+    rows = []
+    for part in parts:
+        ours = (statistics.median(each.get(part, 0) for each in samples) - empty.get(part, 0)) / WORKS[work][1]
+        c = (many.get(part, 0) - few.get(part, 0)) / 1100 if part.startswith("zmq_") else 0
+        if max(ours, c) >= 0.5:
+            rows.append((part, ours, c))
+    rows.append(("in all", *(sum(column) for column in list(zip(*rows, strict=True))[1:])))
+    print(f"{'instructions of ' + work:40}{'zmqcy':>8}{'C':>8}")
+    for part, *figures in rows:
+        print(f"{part:40}" + "".join(f"{figure:8,.0f}" for figure in figures))
 
 
 # ---- the two trees
@@ -204,8 +279,12 @@ def main(words=None):
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("base", nargs="?", help="a commit (default HEAD; its parent if nothing was changed since HEAD)")
     parser.add_argument("--limit", type=float, default=2.0, help="percent that a work may grow by (default 2)")
+    parser.add_argument("--breakdown", action="store_true", help="print where the instructions of a message go instead")
     options = parser.parse_args(words)
     try:
+        if options.breakdown:
+            breakdown()
+            return 0
         grown = compare(options.base, options.limit)
     except Unable as error:
         print(error, file=sys.stderr)

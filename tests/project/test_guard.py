@@ -1,5 +1,6 @@
 """`make bench-guard`: it counts the same twice, sees what has grown, and says so by its exit code."""
 
+import re
 import shutil
 import subprocess
 import sys
@@ -58,6 +59,23 @@ def test_a_work_that_fails_is_no_count(tmp_path):
     tree = changed(tmp_path, "__init__.py", "raise ImportError('broken')\n")
     with pytest.raises(guard.Unable, match="broken"):
         guard.measure(tree, WORK)
+
+
+@pytest.mark.slow
+@needs_valgrind
+def test_a_breakdown_shows_libzmq_in_both_columns_and_adds_up(monkeypatch, capsys):
+    monkeypatch.setattr(guard, "ROOT", BUILT)
+    assert guard.main(["--breakdown"]) == 0
+    rows = [
+        re.fullmatch(r"(.*?)\s+([\d,]+)\s+([\d,]+)", line).groups() for line in capsys.readouterr().out.splitlines()[1:]
+    ]
+    found = {part: [int(figure.replace(",", "")) for figure in figures] for part, *figures in rows}
+    total = found.pop("in all")
+    assert all(
+        abs(sum(column) - whole) < 10 for column, whole in zip(zip(*found.values(), strict=True), total, strict=True)
+    )
+    assert min(found["zmq_send"]) > 100
+    assert found["zmqcy itself"][0] > 10 == found["zmqcy itself"][1] + 10
 
 
 @pytest.mark.slow
