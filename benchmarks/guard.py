@@ -2,7 +2,7 @@
 
 Both are copied, built the same way, and each work of guard_works.py runs in both under callgrind. Ends with 1 where a
 work's instructions, libzmq's and Python's included, have grown by more than the limit, and with 2 where it could not
-count.
+count. With --breakdown it prints instead where the instructions of a message go, in the modules as they were built.
 """
 
 import argparse
