@@ -489,27 +489,40 @@ cdef class PlainSocket(NativeSocket):
                     raise error(number, "poll", self.handle.type)
 
 
-# Cython's own `send` and `recv` read and keep seven and four arguments, which takes more instructions than all the rest
-# of zmqcy. So the interpreter calls these two first. They pass calls with other arguments on.
+# Cython's own `send` and `recv` read and keep seven and four arguments. That takes more instructions than the rest of
+# zmqcy. So the interpreter calls `first_send` and `first_recv`. They choose a function and raise nothing themselves, so
+# they are in no traceback.
 
-ctypedef object (*call_t)(PlainSocket socket, PyObject *const *arguments, Py_ssize_t count, PyObject *names)
+ctypedef PyObject *(*call_t)(
+    PlainSocket socket, PyObject *const *arguments, Py_ssize_t count, PyObject *names) noexcept
 
 cdef call_t any_send, any_recv
 
 
-cdef call_t exchange(object method, call_t quick) noexcept:
+cdef call_t exchange(object method, call_t first) noexcept:
     cdef PyMethodDef *definition = (<PyMethodDescrObject *> method).d_method
     cdef call_t slow = <call_t> definition.ml_meth
     if definition.ml_flags == METH_FASTCALL | METH_KEYWORDS:  # as Cython makes it for CPython
-        definition.ml_meth = <PyCFunction> quick
+        definition.ml_meth = <PyCFunction> first
     return slow
 
 
+cdef PyObject *first_send(
+        PlainSocket socket, PyObject *const *arguments, Py_ssize_t count, PyObject *names) noexcept:
+    if names is NULL and count in (1, 2) and type(<object> arguments[0]) is bytes:
+        return (<call_t> quick_send)(socket, arguments, count, names)
+    return any_send(socket, arguments, count, names)
+
+
+cdef PyObject *first_recv(
+        PlainSocket socket, PyObject *const *arguments, Py_ssize_t count, PyObject *names) noexcept:
+    if names is NULL and count < 2:
+        return (<call_t> quick_recv)(socket, arguments, count, names)
+    return any_recv(socket, arguments, count, names)
+
+
 cdef object quick_send(PlainSocket socket, PyObject *const *arguments, Py_ssize_t count, PyObject *names):
-    cdef int flags
-    if names is not NULL or count not in (1, 2) or type(<object> arguments[0]) is not bytes:
-        return any_send(socket, arguments, count, names)
-    flags = to_flags(<object> arguments[1], "send") if count == 2 else 0
+    cdef int flags = to_flags(<object> arguments[1], "send") if count == 2 else 0
     with critical_section(lock_of(socket)):
         enter(socket, "send")
         data = <object> arguments[0]
@@ -519,11 +532,9 @@ cdef object quick_send(PlainSocket socket, PyObject *const *arguments, Py_ssize_
 
 
 cdef object quick_recv(PlainSocket socket, PyObject *const *arguments, Py_ssize_t count, PyObject *names):
-    if names is not NULL or count > 1:
-        return any_recv(socket, arguments, count, names)
     with critical_section(lock_of(socket)):
         return fetch(socket, to_flags(<object> arguments[0], "recv") if count else 0, True, None, "recv")
 
 
-any_send = exchange(PlainSocket.send, quick_send)
-any_recv = exchange(PlainSocket.recv, quick_recv)
+any_send = exchange(PlainSocket.send, first_send)
+any_recv = exchange(PlainSocket.recv, first_recv)

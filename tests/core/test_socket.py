@@ -951,6 +951,14 @@ def test_arguments_that_send_and_recv_do_not_take(socket, call):
         call(socket(zmqcy.PAIR))
 
 
+@pytest.mark.parametrize("arguments", [{"flags": zmqcy.DONTWAIT}, {"timeout": 0}])
+def test_a_call_that_fails_is_in_its_traceback_once(near, arguments):
+    pull, _ = near()
+    with pytest.raises(zmqcy.Again) as found:
+        pull.recv(**arguments)
+    assert [Path(str(entry.path)).name for entry in found.traceback].count("_socket.pyx") == 1
+
+
 def test_a_socket_that_was_not_initialised():
     class Mine(zmqcy.Socket):
         def __init__(self):
