@@ -1,5 +1,5 @@
-# PYTHON=python3.12   the interpreter that .venv is made with (python3 by default)
-# ARGS="-k poll -x"   arguments for pytest (WORKERS=0: in one process)
+# PYTHON=python3.12   the interpreter that .venv is made with (python3 by default; bench: the newest one)
+# ARGS="-k poll -x"   arguments for pytest (WORKERS=0: in one process); bench: names of benchmarks
 # QUICK=1             shorter benchmarks
 # SECONDS=60          how long each fuzzer runs
 # MINUTES=10          how long a soak takes
@@ -47,8 +47,8 @@ types: build .venv/.lint .venv/.test-all  ## check the types
 	$(BIN)/mypy
 	PYRIGHT_PYTHON_IGNORE_WARNINGS=1 $(BIN)/pyright --pythonpath $(BIN)/python
 
-bench: build .venv/.bench  ## measure, in turns with rivals
-	$(BIN)/python benchmarks/run.py $(if $(QUICK),--quick)
+bench:  ## measure what a wheel gives, in turns with rivals, in an environment of its own (ZMQCY_LIBZMQ=PREFIX: with that)
+	PYTHON=$(PYTHON) tools/bench.sh $(if $(QUICK),--quick) $(ARGS)
 
 bench-guard: .venv/.ready  ## compare with a commit by instructions a call, which noise does not touch
 	command -v valgrind >/dev/null || TOOLS=valgrind tools/setup.sh

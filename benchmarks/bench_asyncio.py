@@ -89,7 +89,8 @@ def inproc(size, options):
             Table(f"{group}, single", size, UNIT, {**of, "zmqcy plain": "plain single"}),
             Table(f"{group}, batch", size, UNIT, {**of, "zmqcy": many, "zmqcy plain": "plain batch"}),
         ]
-    return Cell(f"asyncio inproc {label(size, 'bytes')}", runs, tables, options.seconds * 1.1 + START)
+    rounds = None if size == 8 else options.fewer
+    return Cell(f"asyncio inproc {label(size, 'bytes')}", runs, tables, options.seconds * 1.1 + START, rounds)
 
 
 def tcp(size, options):
@@ -130,7 +131,7 @@ def flights(number, options):
             works = ("rep" if name == "asyncio streams" else "router", "dealer")
             runs[run] = lambda c=commands[name], w=works, p=plan: over("tcp", c, w, **p)
         tables.append(Table(f"{loop}: DEALER to ROUTER over tcp, in flight", number, "requests/s", of, axis="requests"))
-    return Cell(f"asyncio {number} in flight", runs, tables, options.seconds * 1.1 + START)
+    return Cell(f"asyncio {number} in flight", runs, tables, options.seconds * 1.1 + START, options.fewer)
 
 
 def many(options):
@@ -151,7 +152,7 @@ def many(options):
             ]
             growth = {"zmqcy": f"zmqcy 1000 {loop}", "zmqcy with 1": f"zmqcy 1 {loop}"}
             tables.append(Table(group, "1,000 sockets beside 1", unit, growth, metric, axis="growth"))
-    return Cell("asyncio many sockets", runs, tables, options.seconds * 3.3 + START + 0.2)
+    return Cell("asyncio many sockets", runs, tables, options.seconds * 3.3 + START + 0.2, options.fewer)
 
 
 def late(options):

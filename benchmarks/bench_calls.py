@@ -35,7 +35,7 @@ PYPERF = ("--quiet", "--processes=1", "--warmups=1", "--values=5", "--inherit-en
 def output(*command):
     """Run a command; return its output."""
     try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=3 * LIMIT)
+        done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=3 * LIMIT)
     except subprocess.TimeoutExpired:
         raise Failed(f"hung: did not end in {3 * LIMIT} s") from None
     if done.returncode:

@@ -1,31 +1,8 @@
-"""The same scripts, which say ``import zmq``, on zmqcy.compat and on pyzmq, and on zmqcy itself: messages a second.
+"""The same scripts, which say ``import zmq``, on zmqcy.compat and on pyzmq, and on zmqcy itself: messages a second."""
 
-Beside them compat with ``--tuned``, where the libzmq of this zmqcy has drafts, or else on the wheel of bench_wheel.py.
-"""
-
-import sys
 from functools import partial
 
-import bench_wheel
-from common import (
-    COMPAT,
-    HERE,
-    LIBRARIES,
-    PEER,
-    START,
-    Cell,
-    Failed,
-    Table,
-    alone,
-    arguments,
-    label,
-    measure,
-    missing,
-    over,
-    rivals,
-)
-
-import zmqcy
+from common import COMPAT, START, Cell, Failed, Table, alone, arguments, label, measure, missing, over, rivals
 
 SIZES = (8, 1 << 10)
 THROUGH = {"zmqcy": COMPAT, "zmqcy itself": "zmqcy", "pyzmq": "pyzmq"}  # the names in tables, where ours is compat's
@@ -33,11 +10,11 @@ FRAMEWORKS = {"ZMQStream": "tornado", "zmq.green": "gevent"}
 UNIT = "messages/s"
 
 
-def checked(name, run, loop="", command=()):
+def checked(name, run, loop=""):
     """Return a run that looks first, once, whether every message comes."""
 
     def once():
-        if why := missing(name, "tcp", loop=loop, command=command):
+        if why := missing(name, "tcp", loop=loop):
             raise Failed(why)
         return run()
 
@@ -51,38 +28,14 @@ def cell(title, runs, size, options, unit=UNIT):
     return Cell(f"{title} {label(size, 'bytes')}", runs, [table], options.seconds * 1.1 + START)
 
 
-def plain_runs(commands, mode, size, options):
+def plain(mode, size, options):
     works = ("rep", "req") if mode == "round trips" else ("pull", "push")
     plan = {"size": size, "seconds": options.seconds} | ({"mode": mode} if mode == "multipart" else {})
-    return {
-        name: checked(name, partial(over, "tcp", command, works, **plan), command=tuple(command))
-        for name, command in commands.items()
+    runs = {
+        name: checked(name, partial(over, "tcp", command, works, **plan))
+        for name, command in rivals(*THROUGH.values()).items()
     }
-
-
-def plain(mode, size, options):
-    runs = plain_runs(rivals(*THROUGH.values()), mode, size, options)
     return cell(f"{mode} over tcp, two processes", runs, size, options)
-
-
-def tuned(mode, size, options):
-    """Return a cell with --tuned, and without beside it; or none where no libzmq has drafts."""
-    if zmqcy.has("draft"):
-        python = [sys.executable]
-    elif wheel := bench_wheel.wheel_python():
-        # From a folder without a zmqcy of its own, which -m would prefer.
-        python = ["env", "-u", "PYTHONPATH", "sh", "-c", 'cd "$0" && exec "$@"', str(HERE), wheel]
-    else:
-        return []
-    program = [str(PEER), LIBRARIES["pyzmq"]]
-    commands = {
-        "zmqcy": [*python, "-m", COMPAT, "--tuned", *program],
-        "zmqcy untuned": [*python, "-m", COMPAT, *program],
-        **rivals("pyzmq"),
-    }
-    runs = plain_runs(commands, mode, size, options)
-    table = Table(f"through compat, tuned: {mode} over tcp, two processes", size, UNIT, {name: name for name in runs})
-    return [Cell(f"{mode} tuned {label(size, 'bytes')}", runs, [table], options.seconds * 1.1 + START)]
 
 
 def tasks(where, size, options):
@@ -117,7 +70,6 @@ def cells(options):
     return [
         *(plain("single", size, options) for size in SIZES),
         *(plain("multipart", size, options) for size in sizes),
-        *(cell for mode in ("single", "multipart") for cell in tuned(mode, 1 << 10, options)),
         plain("round trips", 8, options),
         *(tasks("PUSH to PULL over tcp, two processes", size, options) for size in sizes),
         tasks("REQ to REP over tcp, two tasks", 8, options),

@@ -57,7 +57,7 @@ def cell(work, size, options):
         for name, command in rivals("zmqcy", "C", "pyzmq", "pyomq").items()
     }
     tables = [Table(group, size, unit, {name: name for name in runs})]
-    return Cell(f"{work} {label(size, 'bytes')}", runs, tables, options.seconds * 1.1 + START)
+    return Cell(f"{work} {label(size, 'bytes')}", runs, tables, options.seconds * 1.1 + START, options.fewer)
 
 
 def filtering(size, options):
@@ -72,7 +72,7 @@ def filtering(size, options):
     }
     group = "a streamer with a filter, between C and C over tcp"
     tables = [Table(group, size, "messages/s", {name: name for name in runs})]
-    return Cell(f"filter {label(size, 'bytes')}", runs, tables, options.seconds * 1.1 + START)
+    return Cell(f"filter {label(size, 'bytes')}", runs, tables, options.seconds * 1.1 + START, options.fewer)
 
 
 def cells(options):

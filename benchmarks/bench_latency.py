@@ -22,7 +22,8 @@ def cell(transport, size, options):
         Table(f"{title} over {transport}", size, unit, {name: name for name in runs}, metric, less=metric != "rate")
         for title, metric, unit in FIGURES
     ]
-    return Cell(f"latency {transport} {label(size, 'bytes')}", runs, tables, options.seconds + START)
+    rounds = None if transport == "tcp" else options.fewer
+    return Cell(f"latency {transport} {label(size, 'bytes')}", runs, tables, options.seconds + START, rounds)
 
 
 def cells(options):

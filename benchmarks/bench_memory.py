@@ -46,7 +46,7 @@ def growth(title, common, options):
         Table(group, what, unit, {name: name for name in runs}, metric, axis="memory", ratios=False, scale=1e-6)
         for what, metric in FIGURES
     ]
-    return Cell(group, runs, tables, cost / len(runs), (1 if options.quick else options.rounds, 0))
+    return Cell(group, runs, tables, cost / len(runs), (1 if options.quick else 2, 0))
 
 
 def idle_recv(command):
@@ -97,7 +97,7 @@ def idle(options):
         Table(group, what, "%", {name: f"{name}, {what}" for name in commands}, "share", axis="idle", ratios=False)
         for what in waits
     ]
-    return Cell(group, runs, tables, IDLE + 0.4, (1 if options.quick else options.rounds, 0))
+    return Cell(group, runs, tables, IDLE + 0.4, (1 if options.quick else 2, 0))
 
 
 def cells(options):

@@ -14,7 +14,7 @@ def cell(group, works, number, axis, names, options):
     }
     tables = [Table(group, number, "messages/s", {name: name for name in runs}, axis=axis)]
     cost = options.seconds * 1.1 + START + number * 0.0007  # to connect, and to end the connections
-    return Cell(f"{group} {label(number, axis)}", runs, tables, cost)
+    return Cell(f"{group} {label(number, axis)}", runs, tables, cost, options.fewer)
 
 
 def cells(options):

@@ -22,7 +22,7 @@ def cell(work, options):
     ]
     growth = {"zmqcy": "zmqcy 1000", "zmqcy with 10": "zmqcy 10"}
     tables.append(Table(WORKS[work], "1,000 sockets beside 10", "polls/s", growth, axis="growth"))
-    return Cell(f"poll: {WORKS[work]}", runs, tables, options.seconds * 1.1 + START)
+    return Cell(f"poll: {WORKS[work]}", runs, tables, options.seconds * 1.1 + START, options.fewer)
 
 
 def cells(options):

@@ -97,7 +97,7 @@ def forwarding(size, options):
         ways["C, captured"] = lambda: run_work(c, "streamer", size, seconds, captured=True)
         with_capture = {"zmqcy": "zmqcy, captured", "C": "C, captured"}
         tables.append(Table("a streamer with capture, beside C over tcp", size, "messages/s", with_capture))
-    return Cell(f"services {label(size, 'bytes')}", ways, tables, seconds * 1.1 + START)
+    return Cell(f"services {label(size, 'bytes')}", ways, tables, seconds * 1.1 + START, options.fewer)
 
 
 def metrics(options):

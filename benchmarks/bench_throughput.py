@@ -1,35 +1,22 @@
 """PUSH to PULL over inproc (two threads), ipc and tcp (two processes), by size, mode and batch: messages a second."""
 
-from common import (
-    START,
-    TRANSPORTS,
-    Cell,
-    Failed,
-    Table,
-    arguments,
-    label,
-    measure,
-    missing,
-    over,
-    rivals,
-)
+from common import START, TRANSPORTS, Cell, Failed, Table, arguments, label, measure, missing, over, rivals
 
-SIZES = (8, 64, 1 << 10, 1 << 14, 1 << 16, 1 << 20, 1 << 24)
+SIZES = (8, 64, 1 << 10, 1 << 12, 1 << 14, 1 << 16, 1 << 18, 1 << 20, 1 << 24)
 QUICK = {"tcp": (8, 1 << 10, 1 << 16, 1 << 20), "ipc": (8,), "inproc": (8,)}
-BATCHES = (1, 3, 10, 30, 100, 300, 1000)
+BATCHES = {8: (1, 3, 10, 30, 100, 300, 1000), 1 << 10: (1, 10, 100, 1000)}
 RIVALS = ("C", "pyzmq", "pyomq")
 UNIT = "messages/s"
 
 
 def batch(size):
-    return max(1, min(1000, 2**20 // size))
+    """Return the messages of a call: as many as 1 MB has, but at most 1,000 and at least 4."""
+    return max(4, min(1000, 2**20 // size))
 
 
 def modes(size, quick):
     """Return what is measured at a size."""
-    yield "single"
-    if size <= 1 << 16:
-        yield "batch"
+    yield from ("single", "batch")
     if size == 8 or (size in (1 << 10, 1 << 16) and not quick):
         yield "multipart"
     if size >= 1 << 10 and not (quick and size == 1 << 10):
@@ -61,10 +48,13 @@ def cell(transport, size, options):
     for mode in modes(size, options.quick):
         group = f"throughput over {transport}, {mode}"
         if mode == "batch":
-            of = {"zmqcy": "zmqcy batch", **{name: f"{name} single" for name in rivals(*others)}}
+            of = {"zmqcy": "zmqcy batch", "zmqcy single": "zmqcy single"}
+            of |= {name: f"{name} single" for name in rivals(*others)}
         else:
             names = ("zmqcy", *(others if mode == "single" else RIVALS))
             of = {name: f"{name} {mode}" for name in rivals(*names)}
+        if mode == "single" and transport != "inproc" and 1 << 10 <= size <= 1 << 16:
+            of["zmqcy untuned"] = "zmqcy untuned"
         for name in of.values():
             rival, _, its_mode = name.rpartition(" ")
             runs[name] = run(rival, transport, its_mode, size, options)
@@ -75,26 +65,25 @@ def cell(transport, size, options):
         if transport == "tcp" and mode in ("single", "batch") and size in (8, 1 << 16):
             group = f"CPU time a message of both processes over tcp, {mode}"
             tables.append(Table(group, size, "µs", of, metric="cpu", less=True))
-    return Cell(f"throughput {transport} {label(size, 'bytes')}", runs, tables, options.seconds * 1.1 + START)
+    rounds = options.fewer if transport == "inproc" or (transport == "ipc" and size > 1 << 16) else None
+    return Cell(f"throughput {transport} {label(size, 'bytes')}", runs, tables, options.seconds * 1.1 + START, rounds)
 
 
-def by_batch(options):
+def by_batch(size, options):
     """Return the growth with the number of messages a call."""
-    sizes = [number for number in BATCHES if not options.quick or number in (1, 10, 100, 1000)]
-    runs = {f"zmqcy {number}": run("zmqcy", "tcp", "batch", 8, options, number) for number in sizes}
-    runs["C"] = run("C", "tcp", "single", 8, options)
-    tables = [
-        Table(
-            "throughput over tcp, 8 B by batch", number, UNIT, {"zmqcy": f"zmqcy {number}", "C": "C"}, axis="messages"
-        )
-        for number in sizes
-    ]
-    return Cell("batches", runs, tables, options.seconds * 1.1 + START)
+    numbers = [number for number in BATCHES[size] if not options.quick or number in (1, 10, 100, 1000)]
+    of = {name: name for name in rivals(*RIVALS[: 1 if options.quick else None])}
+    runs = {name: run(name, "tcp", "single", size, options) for name in of}
+    runs |= {f"zmqcy {number}": run("zmqcy", "tcp", "batch", size, options, number) for number in numbers}
+    group = f"throughput over tcp, {label(size, 'bytes')} by batch"
+    tables = [Table(group, number, UNIT, {"zmqcy": f"zmqcy {number}", **of}, axis="messages") for number in numbers]
+    return Cell(f"batches {label(size, 'bytes')}", runs, tables, options.seconds * 1.1 + START)
 
 
 def cells(options):
     plan = QUICK if options.quick else dict.fromkeys(TRANSPORTS, SIZES)
-    return [*(cell(transport, size, options) for transport, sizes in plan.items() for size in sizes), by_batch(options)]
+    by_size = [cell(transport, size, options) for transport, sizes in plan.items() for size in sizes]
+    return by_size + [by_batch(size, options) for size in ((8,) if options.quick else BATCHES)]
 
 
 if __name__ == "__main__":

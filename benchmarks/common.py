@@ -18,7 +18,7 @@ import sys
 import sysconfig
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
@@ -34,7 +34,7 @@ LIBRARIES = {
 }  # fmt: skip
 COMPAT = "zmqcy.compat"  # what runs for pyzmq, by it
 CONTEXT = {"asyncio streams": "streams", "multiprocessing.Pipe": "Pipe"}  # to compare with; no rivals
-TRANSPORTS = ("inproc", "ipc", "tcp")
+TRANSPORTS = ("tcp", "ipc", "inproc")
 
 
 class Failed(Exception):
@@ -45,17 +45,23 @@ class Failed(Exception):
 
 
 def baseline() -> str:
-    """Compile baseline.c if that was not done since it changed, against the libzmq that zmqcy is built with."""
-    target = RESULTS / "baseline"
-    source = HERE / "baseline.c"
+    """Compile baseline.c against the libzmq that zmqcy has loaded, unless that was done since either changed."""
+    import zmqcy
+
+    target, source, made = RESULTS / "baseline", HERE / "baseline.c", RESULTS / "baseline.txt"
     RESULTS.mkdir(exist_ok=True)
-    if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
-        if prefix := os.environ.get("ZMQCY_LIBZMQ"):
-            flags = [f"-I{prefix}/include", f"-L{prefix}/lib", f"-Wl,-rpath,{prefix}/lib", "-lzmq"]
-        else:
-            words = ["pkg-config", "--cflags", "--libs", "libzmq"]
-            flags = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
-        subprocess.run(["cc", "-O2", "-pthread", "-o", target, source, *flags], check=True)
+    library = Path(zmqcy.get_library() or "")
+    include = library.parent.parent / "include"
+    if (include / "zmq.h").is_file():
+        flags = [f"-I{include}", str(library), f"-Wl,-rpath,{library.parent}"]
+    else:
+        words = ["pkg-config", "--cflags", "--libs", "libzmq"]
+        flags = subprocess.run(words, capture_output=True, text=True, check=True).stdout.split()
+    command = ["cc", "-O2", "-pthread", "-o", str(target), str(source), *flags]
+    state = f"{command}\n{source.read_text()}"
+    if not (target.exists() and made.exists() and made.read_text() == state):
+        subprocess.run(command, check=True)
+        made.write_text(state)
     return str(target)
 
 
@@ -105,7 +111,12 @@ class Process:
         self.words = [*command, *map(str, arguments)]
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed when the process has ended
         self.process = subprocess.Popen(
-            self.words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, bufsize=0
+            self.words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
+            bufsize=0,
+            cwd=HERE,  # where there is no zmqcy, which `python -m` would prefer to the installed one
         )
         self.rest = b""
 
@@ -246,20 +257,11 @@ def ipc_directory() -> str:
 
 
 @cache
-def missing(
-    name: str,
-    transport: str,
-    mode: str = "single",
-    count: int = 20_000,
-    loop: str = "",
-    command: Sequence[str] = (),
-    tuned: bool = False,
-) -> str:
+def missing(name: str, transport: str, mode: str = "single", count: int = 20_000, loop: str = "") -> str:
     """Return what a rival did wrong with so many numbered messages, each of which has to come, in order; or ""."""
-    command = [*(command or rivals(name)[name])]
+    command = rivals(name)[name]
     works = ("check", "number")
-    more = {**({"loop": loop} if loop else {}), **({"tuned": 1} if tuned else {})}
-    plan = words({"mode": mode, "batch": 100, "count": count} | more)
+    plan = words({"mode": mode, "batch": 100, "count": count} | ({"loop": loop} if loop else {}))
     try:
         if transport == "inproc":
             with Process(command, *inproc(works, loop), *plan) as process:
@@ -492,6 +494,17 @@ def table(title: str, heads: list[str], rows: list[list[str]]) -> None:
         print("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
 
 
+def built() -> str:
+    """Return how Python was built, as far as that makes it faster."""
+    words = sysconfig.get_config_var("CONFIG_ARGS") or ""
+    ways = [name for name, word in (("PGO", "--enable-optimizations"), ("LTO", "--with-lto")) if word in words]
+    return f" ({' and '.join(ways) or 'no PGO, no LTO'})"
+
+
+def drafts(there: bool) -> str:
+    return " with drafts" if there else " without drafts"
+
+
 @cache
 def machine() -> dict:
     """Return what the figures depend on: CPU, Python, libraries and commit."""
@@ -508,10 +521,10 @@ def machine() -> dict:
     facts = {
         "cpu": model or platform.processor(),
         "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
-        "python": platform.python_version(),
+        "python": platform.python_version() + built(),
         "system": platform.platform(),
         "zmqcy": zmqcy.__version__,
-        "libzmq": zmqcy.zmq_version(),
+        "libzmq": zmqcy.zmq_version() + drafts(zmqcy.has("draft")),
         "commit": output("git", "rev-parse", "HEAD"),
         "changed since": bool(output("git", "status", "--porcelain", "--untracked-files=no", ":/")),
         "time": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -521,13 +534,18 @@ def machine() -> dict:
         with suppress(importlib.metadata.PackageNotFoundError):
             facts[distribution] = importlib.metadata.version(distribution)
     if "pyzmq" in facts:
-        facts["libzmq of pyzmq"] = output(sys.executable, "-c", "import zmq; print(zmq.zmq_version())")
+        facts["libzmq of pyzmq"] = output(
+            sys.executable,
+            *("-c", "import common, zmq; print(zmq.zmq_version() + common.drafts(zmq.has('draft')))"),
+        )
     return facts
 
 
 def arguments(description: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--rounds", type=int, help="measured rounds (5, after one that warms up; 3 if quick)")
+    parser.add_argument(
+        "--rounds", type=int, help="measured rounds of every table (5 or 3, after one that warms up; 3 if quick)"
+    )
     parser.add_argument("--quick", action="store_true", help="fewer and shorter runs")
     options = parser.parse_args()
     return settled(options.quick, options.rounds)
@@ -539,6 +557,7 @@ def settled(quick: bool, rounds: int | None = None) -> argparse.Namespace:
         quick=quick,
         rounds=rounds or (3 if quick else 5),
         warm=0 if quick else 1,
+        fewer=None if quick or rounds else (3, 1),  # of cells that few will look for
         seconds=0.1 if quick else 0.3,  # that a run measures
         scale=0.1 if quick else 1,  # of messages, where they are counted
     )

@@ -4,9 +4,10 @@
 
 LIBRARY is zmqcy, zmq (pyzmq), zmq.green, pyomq, or one of others.py: pynng, Pipe, streams. Beside those of C there is
 the mode `batch`, of `batch` messages a call, the mode `blocking`, in which zmqcy sleeps without spinning before, the
-modes `hook` and `filter` of a streamer, the work `inline`, which sends and receives in one thread, the work `service`,
-devices of zmqcy.devices, and `stream_push`, `stream_pull` and `stream_rep`, by callbacks of pyzmq's ZMQStream. With
-loop=asyncio or loop=uvloop the work is one of tasks.py; with tuned=1 the context of zmqcy is tuned.
+mode `untuned`, in which zmqcy leaves libzmq's batch sizes alone, the modes `hook` and `filter` of a streamer, the work
+`inline`, which sends and receives in one thread, the work `service`, devices of zmqcy.devices, and `stream_push`,
+`stream_pull` and `stream_rep`, by callbacks of pyzmq's ZMQStream. With loop=asyncio or loop=uvloop the work is one of
+tasks.py.
 """
 
 import contextlib
@@ -356,7 +357,6 @@ def main(name, work, where, *words):
         batch=1,
         peers=1,
         flight=1,
-        tuned=0,
         seconds=0.3,
         count=0,
         back="",
@@ -375,7 +375,7 @@ def main(name, work, where, *words):
         zmq, contexts = tasks.library(name)
     else:
         zmq = contexts = library(name)
-    ctx = contexts.Context(tuned=True) if plan.tuned else contexts.Context()
+    ctx = contexts.Context(tuned=False) if plan.mode == "untuned" else contexts.Context()
     with contextlib.suppress(Exception):  # pyomq has no bound
         ctx.max_sockets = 2 * plan.peers + 64
     if plan.mode == "blocking":

@@ -1,12 +1,14 @@
 #!/bin/sh
 # Make .venv with what the build needs, after installing what this system lacks (apt-get, dnf or brew).
 # usage: tools/setup.sh [PYTHON]   by default the Python of .venv or, where there is none, python3
+# VENV=build/bench: an environment in another place than .venv
 # TOOLS="valgrind chromium": commands that are wanted too, and are in packages of their names; chromium with its driver;
 # libsodium is the library
 set -eu
 cd "$(dirname "$0")/.."
+venv=${VENV:-.venv}
 python=python3
-[ -x .venv/bin/python ] && python=.venv/bin/python
+[ -x "$venv/bin/python" ] && python=$venv/bin/python
 python=${1:-$python}
 
 fail() {
@@ -98,6 +100,6 @@ identity() {
     "$1" -c 'import sys; print(sys.base_prefix, sys.version)' 2>/dev/null || true
 }
 
-[ "$(identity .venv/bin/python)" = "$(identity "$python")" ] || "$python" -m venv --clear .venv
-.venv/bin/python -m pip install -q "pip >= 25.1" # the first that knows --group
-.venv/bin/python -m pip install -q --group build
+[ "$(identity "$venv/bin/python")" = "$(identity "$python")" ] || "$python" -m venv --clear "$venv"
+"$venv/bin/python" -m pip install -q "pip >= 25.1" # the first that knows --group
+"$venv/bin/python" -m pip install -q --group build

@@ -3,6 +3,8 @@
 import importlib
 import importlib.util
 import json
+import shutil
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
@@ -20,7 +22,7 @@ import bench_device  # noqa: E402
 import bench_kernel  # noqa: E402
 import bench_memory  # noqa: E402
 import bench_service  # noqa: E402
-import bench_wheel  # noqa: E402
+import bench_throughput  # noqa: E402
 import common  # noqa: E402
 import report  # noqa: E402
 
@@ -28,9 +30,6 @@ import zmqcy  # noqa: E402
 
 pytestmark = pytest.mark.slow
 
-FILES = (
-    "throughput", "latency", "poll", "peers", "device", "service", "calls", "memory", "asyncio", "compat", "kernel",
-)  # fmt: skip
 TINY = {"seconds": 0.005}
 
 
@@ -151,7 +150,7 @@ def installed(name):
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("transport", "mode"),
-    [("inproc", "single"), ("ipc", "batch"), ("tcp", "multipart"), ("inproc", "views"), ("tcp", "single")],
+    [("inproc", "single"), ("ipc", "batch"), ("tcp", "multipart"), ("inproc", "views"), ("tcp", "untuned")],
 )
 def test_throughput(transport, mode):
     plan = {"mode": mode, "size": 100, "batch": 10, **TINY}
@@ -271,23 +270,6 @@ def test_the_same_script_on_compat_and_on_pyzmq(name):
     for plan in {}, {"mode": "multipart"}, {"loop": "asyncio"}:
         assert common.over("tcp", command, ("pull", "push"), **plan, **TINY)["rate"] > 0
     assert common.over("tcp", command, ("rep", "req"), **TINY)["rate"] > 0
-
-
-@pytest.mark.slow
-def test_the_same_script_tuned(tmp_path, monkeypatch):
-    """The zmqcy that is tested stands for that of a wheel, if need be; without either nothing is measured."""
-    monkeypatch.setattr(bench_wheel, "wheel_python", lambda: python_of_the_wheel(tmp_path))
-    options = common.argparse.Namespace(**TINY)
-    for mode in ("single", "multipart"):
-        [cell] = bench_compat.tuned(mode, 1024, options)
-        for run in cell.runs.values():
-            assert run()["rate"] > 0
-    monkeypatch.setattr(bench_compat, "missing", lambda *_, command, **__: "tuned" if "--tuned" in command else "not")
-    for name, run in cell.runs.items():
-        with pytest.raises(common.Failed, match="^tuned$" if name == "zmqcy" else "^not$"):
-            run()
-    monkeypatch.setattr(bench_wheel, "wheel_python", str)
-    assert zmqcy.has("draft") or bench_compat.tuned("single", 1024, options) == []
 
 
 @pytest.mark.slow
@@ -428,62 +410,82 @@ def test_a_kernel(side):
     assert 0 < measured["p50"] <= measured["p99"] and measured["rate"] > 0
 
 
-# ---- the wheel
+# ---- the environment of `make bench`
 
 
-def python_of_the_wheel(tmp_path):
-    """Return a Python that has the zmqcy that is tested, whatever PYTHONPATH says."""
-    python = tmp_path / "python"
-    python.write_text(f'#!/bin/sh\nPYTHONPATH={Path(zmqcy.__file__).parent.parent} exec {sys.executable} "$@"\n')
-    python.chmod(0o755)
-    return str(python)
+def fake(path, *lines):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(("#!/bin/sh", *lines, "")))
+    path.chmod(0o755)
+    return path
 
 
-def test_the_wheel_beside_its_rivals(tmp_path, monkeypatch):
-    """The zmqcy that is tested stands for that of a wheel; where its libzmq has no drafts nothing is tuned."""
-    python = python_of_the_wheel(tmp_path)
-    monkeypatch.setattr(bench_wheel, "wheel_python", lambda: python)
-    monkeypatch.setattr(bench_wheel, "RIVALS", ("C",))
-    options = common.settled(True)
-    options.seconds = 0.02
-    for cell in (bench_wheel.by_size(1024, options), bench_wheel.round_trips(8, options)):
-        values = common.in_turns(cell.title, cell.runs, 1, failed := {}, warm=0)
-        assert not failed
-        assert {"zmqcy", "zmqcy untuned", "C"} <= set(values)
-        for table in cell.tables:
-            assert {row["rival"] for row in table.filled(values, failed)["rows"]} == set(table.of)
+@pytest.fixture
+def bench(tmp_path):
+    """Return a function that runs tools/bench.sh until it sets the environment up, and returns what that is."""
+    fake(tmp_path / "tools" / "setup.sh", 'echo "$VENV $1 $ZMQCY_LIBZMQ ${TOOLS:-}${PYTHONPATH:-}"', "exit 1")
+    shutil.copy(ROOT / "tools" / "bench.sh", tmp_path / "tools")
+    path = f"{tmp_path / 'bin'}:/usr/bin:/bin"
+
+    def run(**variables):
+        environment = {"PATH": path, "PYENV_ROOT": str(tmp_path / "pyenv"), "PYTHONPATH": "elsewhere", **variables}
+        done = subprocess.run([tmp_path / "tools" / "bench.sh"], env=environment, capture_output=True, text=True)
+        assert done.returncode == 1
+        return done.stdout.split()
+
+    return run
 
 
-def test_without_a_wheel_that_has_drafts_nothing_is_measured(tmp_path, monkeypatch, capsys):
-    python = tmp_path / "python"
-    python.write_text("#!/bin/sh\necho 4.3.4\n")
-    python.chmod(0o755)
-    monkeypatch.setenv("ZMQCY_WHEEL_PYTHON", str(python))
-    bench_wheel.wheel_python.cache_clear()
-    assert bench_wheel.cells(common.settled(True)) == []
-    assert "has no drafts" in " ".join(capsys.readouterr().out.split())
-    bench_wheel.wheel_python.cache_clear()
+def test_the_newest_python_is_taken_of_path_and_pyenv(bench, tmp_path):
+    for name in ("python3.14", "python3.13", "python3"):
+        fake(tmp_path / "bin" / name, "exit 1")  # as the shims of pyenv do
+    old = fake(tmp_path / "bin" / "python3.12", f"echo {tmp_path}/bin/python3.12")
+    prefix = str(tmp_path / "build" / "libzmq-drafts")
+    assert bench() == ["build/bench", str(old), prefix, "g++"]
+    new = tmp_path / "pyenv" / "versions" / "3.13.5" / "bin" / "python3.13"
+    fake(new, f"echo {new}")
+    assert bench() == ["build/bench", str(new), prefix, "g++"]
+
+
+def test_python_and_libzmq_can_be_named(bench, tmp_path):
+    (tmp_path / "some").mkdir()
+    assert bench(PYTHON="some-python", ZMQCY_LIBZMQ="some") == ["build/bench", "some-python", str(tmp_path / "some")]
 
 
 # ---- the plan
 
 
-@pytest.mark.parametrize(("quick", "most"), [(True, 5 * 60), (False, 45 * 60)])
-def test_the_plan_fits_and_has_the_figures_to_reach(quick, most, monkeypatch):
+@pytest.fixture
+def all_installed(monkeypatch):
     monkeypatch.setattr(common, "installed", lambda name: True)
-    monkeypatch.setattr(bench_wheel, "wheel_python", lambda: sys.executable)
+
+
+def planned(options):
+    """Return all cells of the benchmarks that have some."""
+    names = sorted(file.stem for file in BENCHMARKS.glob("bench_*.py"))
+    modules = [importlib.import_module(name) for name in names]
+    return [cell for module in modules if hasattr(module, "cells") for cell in module.cells(options)]
+
+
+@pytest.mark.parametrize(("quick", "most"), [(True, 5 * 60), (False, 40 * 60)])
+def test_the_plan_fits_and_no_table_stands_twice(quick, most, all_installed):
     options = common.settled(quick)
-    cells = [cell for name in FILES for cell in importlib.import_module(f"bench_{name}").cells(options)]
+    cells = planned(options)
     assert common.planned(cells, options) < most
-    cells += (of_the_wheel := bench_wheel.cells(options))  # which is measured only where there is one
-    assert common.planned(of_the_wheel, options) < most / 4
     tables = {table.title: table for cell in cells for table in cell.tables}
     assert len(tables) == sum(len(cell.tables) for cell in cells)
-    for _, _, title, rival in report.FIGURES:
-        assert (rival or "zmqcy") in tables[title].of
-    assert all({"zmqcy", "pyzmq", "pyomq"} <= tables[title].of.keys() for _, title in report.OVERVIEW)
     for cell in cells:
         assert all(run in cell.runs for table in cell.tables for run in table.of.values() if cell.title != "calls")
+
+
+def test_batches_stand_beside_one_per_call_and_the_default_beside_untuned(all_installed):
+    cells = [bench_throughput.cell("tcp", size, common.settled(False)) for size in bench_throughput.SIZES]
+    of = {table.title: table.of for cell in cells for table in cell.tables}
+    for size in ("8 B", "4 KB", "1 MB", "16 MB"):
+        batch = of[f"throughput over tcp, batch, {size}"]
+        assert (batch["zmqcy"], batch["zmqcy single"]) == ("zmqcy batch", "zmqcy single")
+    untuned = [title for title in of if "zmqcy untuned" in of[title] and title.startswith("throughput")]
+    assert untuned == [f"throughput over tcp, single, {size}" for size in ("1 KB", "4 KB", "16 KB", "64 KB")]
 
 
 # ---- the report
@@ -507,6 +509,40 @@ def results(tmp_path, monkeypatch):
 def test_what_the_json_tells(results):
     machine = json.loads((results / "throughput.json").read_text())["machine"]
     assert machine.keys() >= {"cpu", "cores", "python", "system", "zmqcy", "libzmq", "commit", "changed since", "time"}
+
+
+@rows(
+    ("options", "told"),
+    [
+        ("'--enable-optimizations' '--with-lto'", " (PGO and LTO)"),
+        ("'--enable-optimizations'", " (PGO)"),
+        (None, " (no PGO, no LTO)"),
+    ],
+)
+def test_how_python_was_built(options, told):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(common.sysconfig, "get_config_var", lambda name: options)
+        assert common.built() == told
+
+
+@pytest.mark.slow
+def test_c_is_compiled_anew_for_another_libzmq(tmp_path, monkeypatch):
+    monkeypatch.setattr(common, "RESULTS", tmp_path)
+    target = Path(common.baseline())
+    first = target.stat().st_mtime_ns
+    assert common.alone([str(target)], "pair", ".", **TINY)["rate"] > 0
+    common.baseline()
+    assert target.stat().st_mtime_ns == first
+    library = Path(zmqcy.get_library())
+    other = tmp_path / "prefix" / "lib" / library.name
+    other.parent.mkdir(parents=True)
+    other.symlink_to(library)
+    (tmp_path / "prefix" / "include").mkdir()
+    monkeypatch.setattr(zmqcy, "get_library", lambda: str(other))
+    for header in ("zmq.h", "zmq_utils.h"):
+        (tmp_path / "prefix" / "include" / header).write_text(f"#include_next <{header}>\n")
+    common.baseline()
+    assert target.stat().st_mtime_ns != first
 
 
 def test_figures_losses_and_who_was_cut_off(results):
