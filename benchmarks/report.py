@@ -1,122 +1,118 @@
-"""Put results/*.json together: the figures to reach, plots, one HTML page, and the generated part of the docs.
+"""Put results/*.json together: a page with all tables and plots, and what the docs and README have of them.
 
-report.py [--docs]    --docs writes docs/performance.md and docs/plots too
+report.py [--docs]    --docs writes docs/performance.md, docs/performance/, docs/plots and README.md too
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import base64
 import html
 import json
 import re
 import shutil
+import statistics
 import warnings
 from pathlib import Path
 
-from common import RESULTS, console_print, figure, figure_of_ratio, ratio_text, table
+from common import HERE, RESULTS, console_print, figure, ratio_text, table
 
-ROOT = Path(__file__).resolve().parent.parent
-DOCS = ROOT / "docs" / "performance.md"
-BEGIN, END = "<!-- generated: begin -->", "<!-- generated: end -->"
+ROOT = HERE.parent
+LIBRARIES = ("pyzmq", "pyomq", "pynng")  # that a reader may choose; C is a bound, and what Python has is for context
+C = ("C", "C without copies")
+LOSS = 0.97  # what is nearer to 1 than this is a draw
+TITLES = {
+    "throughput": "Throughput", "latency": "Round trips", "asyncio": "asyncio and uvloop", "peers": "Many peers",
+    "scale": "Many connections", "poll": "Poller", "device": "Devices", "service": "Devices as services",
+    "compat": "Code written for pyzmq", "kernel": "Jupyter kernel", "calls": "Calls and imports",
+    "memory": "Memory and idle CPU", "network": "Two hosts",
+}  # fmt: skip
+C_INTRO = """\
+C is `benchmarks/baseline.c` on the libzmq that zmqcy has loaded. It is a bound, not a choice for a Python program. It
+blocks in each call and copies, as C programs do, so that zmqcy may be faster. "C without copies" uses
+`zmq_msg_init_data` and `zmq_msg_recv`. The columns of C say how many times as good zmqcy is."""
 
-TASKS = "asyncio: PUSH to PULL over inproc, two tasks"
-COMPAT, COMPAT_TUNED, BETWEEN = "through compat: ", "through compat, tuned: ", "over tcp, two processes"
-TCP, INPROC, TRIPS = "throughput over tcp", "throughput over inproc", "round trips over tcp"
-# What is to be reached: name, what is asked, table, and the rival that zmqcy is as many times as good as; "" is zmqcy's
-# own figure. Nothing is asked where the text is empty.
-FIGURES = [
-    ("tcp 8 B batch beside C", "0.95", f"{TCP}, batch, 8 B", "C"),
-    ("tcp 8 B batch beside pyzmq", "6", f"{TCP}, batch, 8 B", "pyzmq"),
-    ("tcp 1 KB batch beside C", "0.98", f"{TCP}, batch, 1 KB", "C"),
-    ("tcp 1 KB single beside C", "0.98", f"{TCP}, single, 1 KB", "C"),
-    ("inproc in two threads, 8 B single beside pyzmq", "4", f"{INPROC}, single, 8 B", "pyzmq"),
-    ("inproc in two threads, 8 B single beside pyomq", "1.5", f"{INPROC}, single, 8 B", "pyomq"),
-    ("inproc in two threads, 8 B batch beside C", "0.9", f"{INPROC}, batch, 8 B", "C"),
-    ("tcp 64 KB beside C that copies", "1.1", f"{TCP}, single, 64 KB", "C"),
-    ("tcp 64 KB beside pyzmq", "1.2", f"{TCP}, single, 64 KB", "pyzmq"),
-    ("tcp 64 KB beside pyomq", "1.15", f"{TCP}, single, 64 KB", "pyomq"),
-    ("tcp 1 MB beside C that copies", "1.4", f"{TCP}, single, 1 MB", "C"),
-    ("REQ/REP tcp 8 B beside C that blocks", "1.5", f"{TRIPS}, 8 B", "C"),
-    ("REQ/REP tcp 8 B beside pyzmq", "1.8", f"{TRIPS}, 8 B", "pyzmq"),
-    ("REQ/REP tcp 8 B beside pyomq", "1.2", f"{TRIPS}, 8 B", "pyomq"),
+TCP, IPC, INPROC, TRIPS = (
+    "throughput over tcp", "throughput over ipc", "throughput over inproc", "round trips over tcp"
+)  # fmt: skip
+TASKS, BETWEEN = "asyncio: PUSH to PULL over inproc, two tasks", "asyncio: PUSH to PULL over tcp, two processes"
+ASYNC_TRIPS, COMPAT = "asyncio: REQ to REP over tcp, two tasks, 8 B", "through compat: "
+SIZES = ("8 B", "64 B", "1 KB", "4 KB", "16 KB", "64 KB", "256 KB", "1 MB")
+# What the page begins with: a sentence, and the tables whose ratios to pyzmq and pyomq it has.
+SENTENCES = [
     (
-        "Poller, 1,000 sockets and one ready, beside 10",
-        "0.2 (5 times the time)",
-        "Poller, one socket ready, 1,000 sockets beside 10",
-        "zmqcy with 10",
+        "**One message per call**, 8 B to 1 MB over tcp and ipc",
+        [f"{over}, single, {size}" for over in (TCP, IPC) for size in SIZES],
     ),
-    *(
-        (f"memory, {size} {mode}: {what}", "below 5 MB", f"memory over many messages of {size}, {what}", rival)
-        for size, mode, rival in (
-            ("20 B", "single", ""),
-            ("20 B", "batch", "zmqcy batch"),
-            ("1 MB", "single", ""),
-            ("1 MB", "views", "zmqcy views"),
-        )
-        for what in ("the receiver has grown", "the sender has grown")
-    ),
-    ("asyncio, inproc, two tasks, 8 B beside pyzmq", "15", f"{TASKS}, single, 8 B", "pyzmq"),
-    ("asyncio, inproc, two tasks, 8 B beside pyomq", "1.5", f"{TASKS}, single, 8 B", "pyomq"),
-    ("asyncio, inproc, two tasks, 8 B beside plain sockets in a thread", "0.4", f"{TASKS}, single, 8 B", "zmqcy plain"),
-    (
-        "asyncio, tcp, two processes, 8 B beside pyzmq",
-        "8",
-        "asyncio: PUSH to PULL over tcp, two processes, 8 B",
-        "pyzmq",
-    ),
-    *(
-        (
-            f"asyncio, REQ/REP tcp 8 B, two tasks, beside {rival}",
-            asked,
-            "asyncio: REQ to REP over tcp, two tasks, 8 B",
-            rival,
-        )
-        for rival, asked in (("pyzmq", "2"), ("pyomq", "1.1"))
-    ),
-    *(
-        (
-            f"asyncio, a pair beside 1,000 sockets that wait, {what}, beside 1",
-            "0.8",
-            f"asyncio: a pair beside sockets that wait, {what}, 1,000 sockets beside 1",
-            "zmqcy with 1",
-        )
-        for what in ("round trips", "one way")
-    ),
-    ("a kernel of Jupyter, round trips beside pyzmq", "1", "a kernel of Jupyter, rate, pass", "pyzmq"),
-    ("import of zmqcy.asyncio beside zmq.asyncio", "2", "asyncio: imports, import", "pyzmq"),
-    *(
-        (f"zmqcy.compat, {work} tcp {size}, beside {rival}", asked, f"{COMPAT}{work} {BETWEEN}, {size}", rival)
-        for work, size in (("single", "8 B"), ("single", "1 KB"), ("multipart", "8 B"))
-        for rival, asked in (("zmqcy itself", "0.9"), ("pyzmq", "3"))
-    ),
-    *(
-        (f"zmqcy.compat tuned, {work} tcp 1 KB, beside pyzmq", "3", f"{COMPAT_TUNED}{work} {BETWEEN}, 1 KB", "pyzmq")
-        for work in ("single", "multipart")
-    ),
-    *(
-        (f"zmqcy.compat, {name} {what} tcp 8 B, beside pyzmq", "1.5", f"{COMPAT}{name}, {what} {BETWEEN}, 8 B", "pyzmq")
-        for name in ("ZMQStream", "zmq.green")
-        for what in ("PUSH to PULL", "REQ to REP")
-    ),
-    ("CPU of a blocked recv", "below 0.5 %", "CPU of what waits, a blocked recv", ""),
-    ("CPU of an idle device", "below 0.5 %", "CPU of what waits, an idle device", ""),
-    *(
-        (f"wheel tuned, tcp {size} batch beside {who}", asked, f"wheel: throughput over tcp, batch, {size}", rival)
-        for size, who, asked, rival in (
-            ("1 KB", "C on the system's libzmq", "2.2", "C"),
-            ("1 KB", "pyomq", "1.4", "pyomq"),
-            ("1 KB", "pyzmq", "3", "pyzmq"),
-            ("8 B", "C on the system's libzmq", "1", "C"),
-        )
-    ),
-    (
-        "wheel tuned, REQ/REP tcp 8 B beside untuned",
-        "0.97 (1.03 times the time)",
-        "wheel: round trip p50 over tcp, 8 B",
-        "zmqcy untuned",
-    ),
+    ("**Batches** (`send_many`, `recv_many`), 8 B to 1 MB over tcp", [f"{TCP}, batch, {size}" for size in SIZES]),
+    ("**Round trips** (REQ to REP), 8 B to 64 KB over tcp", [f"{TRIPS}, {size}" for size in ("8 B", "1 KB", "64 KB")]),
+    ("**asyncio**, one message per call, 8 B and 1 KB over tcp", [f"{BETWEEN}, {size}" for size in ("8 B", "1 KB")]),
 ]
+# The chart of README and docs: ordinary work, and its table.
+OVERVIEW = [
+    ("tcp, 1 KB", f"{TCP}, single, 1 KB"),
+    ("ipc, 1 KB", f"{IPC}, single, 1 KB"),
+    ("tcp, 8 B", f"{TCP}, single, 8 B"),
+    ("tcp, 16 KB", f"{TCP}, single, 16 KB"),
+    ("tcp, 64 KB", f"{TCP}, single, 64 KB"),
+    ("tcp, 1 MB", f"{TCP}, single, 1 MB"),
+    ("REQ to REP over tcp, 8 B", f"{TRIPS}, 8 B"),
+    ("asyncio, REQ to REP over tcp, 8 B", ASYNC_TRIPS),
+    ("asyncio, tcp, 1 KB", f"{BETWEEN}, 1 KB"),
+    ("tcp, 1 KB, in batches", f"{TCP}, batch, 1 KB"),
+    ("tcp, 8 B, in batches", f"{TCP}, batch, 8 B"),
+]
+# README's table: a work, its tables (a slash between their ratios), and the benchmark.
+README = [
+    ("PUSH to PULL over tcp, two processes, one per call: 8 B", [f"{TCP}, single, 8 B"], "throughput"),
+    ("1 KB / 16 KB", [f"{TCP}, single, 1 KB", f"{TCP}, single, 16 KB"], ""),
+    ("64 KB / 1 MB", [f"{TCP}, single, 64 KB", f"{TCP}, single, 1 MB"], ""),
+    ("in batches: 8 B / 1 KB", [f"{TCP}, batch, 8 B", f"{TCP}, batch, 1 KB"], ""),
+    ("ipc, one per call: 8 B / 1 KB", [f"{IPC}, single, 8 B", f"{IPC}, single, 1 KB"], ""),
+    ("inproc, two threads, 8 B: one per call / in batches", [f"{INPROC}, single, 8 B", f"{INPROC}, batch, 8 B"], ""),
+    ("REQ to REP over tcp, 8 B", [f"{TRIPS}, 8 B"], "latency"),
+    (
+        "three parts, send and receive in one thread",
+        ["calls in one thread, send_multipart and recv_multipart of three parts"],
+        "calls",
+    ),
+    ("a socket option: read / set", [f"calls in one thread, {what} an option" for what in ("read", "set")], ""),
+    (
+        "`import` / with context and first socket",
+        [f"imports, import{rest}" for rest in ("", ", context and first socket")],
+        "",
+    ),
+    ("`Poller` with 1,000 sockets, one ready", ["Poller, one socket ready, 1,000 sockets"], "poll"),
+    ("asyncio, PUSH to PULL, 8 B: two tasks / tcp", [f"{TASKS}, single, 8 B", f"{BETWEEN}, 8 B"], "asyncio"),
+    ("asyncio, REQ to REP over tcp, two tasks", [ASYNC_TRIPS], ""),
+    (
+        "`zmqcy.compat`, tcp: 8 B / three parts",
+        [f"{COMPAT}{what} over tcp, two processes, 8 B" for what in ("single", "multipart")],
+        "compat",
+    ),
+    (
+        "ZMQStream: PUSH to PULL / REQ to REP",
+        [f"{COMPAT}ZMQStream, {what} over tcp, two processes, 8 B" for what in ("PUSH to PULL", "REQ to REP")],
+        "",
+    ),
+    (
+        "`zmq.green`: PUSH to PULL / REQ to REP",
+        [f"{COMPAT}zmq.green, {what} over tcp, two processes, 8 B" for what in ("PUSH to PULL", "REQ to REP")],
+        "",
+    ),
+    ("a round trip to a Jupyter kernel", ["a kernel of Jupyter, rate, pass"], "kernel"),
+    ("a streamer device between C and C, 8 B", ["a streamer between C and C over tcp, 8 B"], "device"),
+]
+# Groups of tables from the most common work to the least, for the list of losses: the first that fits counts.
+COMMON = [
+    "over (tcp|ipc), single", "^round trip", "^asyncio: (PUSH|REQ|DEALER)", "^uvloop: (PUSH|REQ|DEALER)",
+    "over inproc, single", "over inproc|batch", "multipart", "views", "Poller", "compat|kernel", "many|peers",
+    "asyncio|uvloop", "streamer|queue|service", "calls|imports", "",
+]  # fmt: skip
+CAUSES = {  # of losses, by a pattern of "group, label, rival"
+    "late beside": "the loop turns after 1 ms or 1,024 ready operations",
+}
 
 
 def load() -> dict[str, dict]:
@@ -138,45 +134,64 @@ def groups(run: dict) -> dict[str, list[dict]]:
     return found
 
 
-def figures(runs: dict) -> list[list[str]]:
-    """Return the table of figures to reach: name, asked, measured, min, max."""
-    tables = {title: each for run in runs.values() for title, each in run["tables"].items()}
-    rows = []
-    for name, asked, title, rival in FIGURES:
-        rows_there = tables.get(title, {"rows": []})["rows"]
-        row = next((each for each in rows_there if each["rival"] == (rival or "zmqcy")), {})
-        if "ratio" in row and rival:
-            measured = [figure_of_ratio(row[key]) for key in ("ratio", "ratio_min", "ratio_max")]
-        elif "median" in row and (not rival or rival.startswith("zmqcy")):
-            measured = [figure(row[key]) for key in ("median", "min", "max")]
-            measured[0] += " " + tables[title]["unit"]
-        else:
-            measured = [f"cut off: {row['cut']}" if "cut" in row else "not measured", "", ""]
-        rows.append([name, asked, *measured])
-    return rows
+def by_title(runs: dict) -> dict[str, dict]:
+    return {title: each for run in runs.values() for title, each in run["tables"].items()}
+
+
+def ratios(table: dict, names: tuple[str, ...] = ()) -> dict[str, float]:
+    """Return how many times as good as each of some rivals, or of all, zmqcy is; those without a ratio are left out."""
+    return {
+        row["rival"]: row["ratio"]
+        for row in table["rows"]
+        if "ratio" in row and row["rival"] in (names or [row["rival"]])
+    }
 
 
 def losses(runs: dict) -> list[list[str]]:
-    """Return every figure in which a rival is better than zmqcy, the worst first."""
-    lost = [
-        (row["ratio"], [each["group"], each["label"], row["rival"], ratio_text(row)])
-        for run in runs.values()
-        for each in run["tables"].values()
-        for row in each["rows"]
-        if row.get("ratio", 1) < 1 and not row["rival"].startswith("zmqcy")
-    ]
-    return [row for _, row in sorted(lost, key=lambda each: each[0])]
+    """Return the figures in which another library is better than zmqcy: the most common work first, then the worst."""
+    lost = []
+    for each in by_title(runs).values():
+        for row in each["rows"]:
+            if row["rival"] in LIBRARIES and row.get("ratio", 1) < LOSS:
+                rank = next(number for number, pattern in enumerate(COMMON) if re.search(pattern, each["group"]))
+                place = f"{each['group']}, {each['label']}, {row['rival']}"
+                cause = next((cause for pattern, cause in CAUSES.items() if re.search(pattern, place)), "")
+                lost.append((rank, row["ratio"], [each["group"], each["label"], row["rival"], ratio_text(row), cause]))
+    return [row for *_, row in sorted(lost)]
+
+
+def sentences(runs: dict) -> list[str]:
+    """Return what a reader decides by, one sentence a line."""
+    tables = by_title(runs)
+    told = []
+    for work, titles in SENTENCES:
+        found = [ratios(tables[title]) for title in titles if title in tables]
+        parts = []
+        for rival in ("pyzmq", "pyomq"):
+            if of := [each[rival] for each in found if rival in each]:
+                ends = f" ({short(min(of))} to {short(max(of))})" if len(of) > 1 else ""
+                parts.append(f"{short(statistics.median(of))} times as fast as {rival}{ends}")
+        if parts:
+            told.append(f"{work}: zmqcy is {' and '.join(parts)}")
+    compared = sum(len(ratios(each, LIBRARIES)) for each in tables.values())
+    lost = f"[{len(losses(runs))} of {compared:,}](#where-zmqcy-loses)"
+    told.append(f"**Losses**: another library is faster in {lost} comparisons")
+    return [f"- {each}." for each in told]
+
+
+def short(ratio: float) -> str:
+    """Return a ratio with about two digits that matter."""
+    return f"{ratio:.2f}" if ratio < 1 else f"{ratio:.1f}" if ratio < 10 else f"{float(f'{ratio:.2g}'):,.0f}"
 
 
 def cut_off(runs: dict) -> list[list[str]]:
     """Return which rivals were cut off where, and why."""
-    return [
-        [each["group"], each["label"], row["rival"], row["cut"]]
-        for run in runs.values()
-        for each in run["tables"].values()
-        for row in each["rows"]
-        if "cut" in row
-    ]
+    labels: dict[tuple[str, str, str], list[str]] = {}
+    for each in by_title(runs).values():
+        for row in each["rows"]:
+            if "cut" in row:
+                labels.setdefault((each["group"], row["rival"], row["cut"]), []).append(each["label"])
+    return [[group, "; ".join(where), rival, why] for (group, rival, why), where in labels.items()]
 
 
 def grid(tables: list[dict]) -> tuple[list[str], list[list[str]]]:
@@ -198,18 +213,6 @@ def grid_cell(row: dict) -> str:
     if "ratio" in row and row["rival"] != "zmqcy":
         return ratio_text(row)
     return f"{figure(row['median'])} ({figure(row['min'])} - {figure(row['max'])})"
-
-
-# What the plot of README shows: a work, and its table.
-OVERVIEW = [
-    ("REQ to REP over tcp, 8 B", f"{TRIPS}, 8 B"),
-    ("tcp, 1 MB", f"{TCP}, single, 1 MB"),
-    ("tcp, 8 B, by batch", f"{TCP}, batch, 8 B"),
-    ("tcp, 1 KB, by batch, tuned wheel", "wheel: throughput over tcp, batch, 1 KB"),
-    ("two threads, 8 B, by batch", f"{INPROC}, batch, 8 B"),
-    ("asyncio, two tasks, 8 B", f"{TASKS}, single, 8 B"),
-    ("Poller with 1,000 sockets", "Poller, one socket ready, 1,000 sockets"),
-]
 
 
 def facts(runs: dict) -> str:
@@ -277,32 +280,37 @@ def draw(pyplot, group: str, points: list[dict]) -> None:
 
 
 def overview(runs: dict) -> Path | None:
-    """Draw how many times as fast as pyzmq zmqcy and pyomq are; return the file, None where a table is missing."""
+    """Draw how many times as fast as pyzmq zmqcy and pyomq are; return the file, None where a table is missing.
+
+    On a logarithmic axis a bar has no natural start but 1, from which it goes to either side.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    tables = {name: each for run in runs.values() for name, each in run["tables"].items()}
+    tables = by_title(runs)
     if not all(name in tables for _, name in OVERVIEW):
         return None
-    ours: list[float] = []
-    theirs: list[float] = []
-    for _, name in OVERVIEW:
-        ratios = {row["rival"]: row["ratio"] for row in tables[name]["rows"] if "ratio" in row}
-        ours.append(ratios["pyzmq"])
-        theirs.append(ratios["pyzmq"] / ratios["pyomq"])
+    found = [ratios(tables[name]) for _, name in reversed(OVERVIEW)]
+    ours = {place: each["pyzmq"] for place, each in enumerate(found) if "pyzmq" in each}
+    theirs = {place: value / found[place]["pyomq"] for place, value in ours.items() if "pyomq" in found[place]}
+    low, high = min(0.7, *ours.values(), *theirs.values()) * 0.7, max(*ours.values(), *theirs.values()) * 1.6
     with pyplot.rc_context({"svg.hashsalt": "zmqcy", "svg.fonttype": "path", "font.size": 9}):
-        _, axes = pyplot.subplots(figsize=(7, 3.2), layout="constrained")
-        places = list(range(len(OVERVIEW)))
+        _, axes = pyplot.subplots(figsize=(7, 4.6), layout="constrained")
         for shift, name, values, color in ((0.2, "zmqcy", ours, "#1b5e8c"), (-0.2, "pyomq", theirs, "#b9b9b9")):
-            bars = axes.barh([place + shift for place in places], values, 0.38, left=0, label=name, color=color)
-            axes.bar_label(bars, [figure_of_ratio(value) for value in values], padding=3)
+            widths = [value - 1 for value in values.values()]
+            axes.barh([place + shift for place in values], widths, 0.38, left=1, label=name, color=color)
+            for place, value in values.items():
+                side, shifted = ("left", 3) if value >= 1 else ("right", -3)
+                text = {"ha": side, "va": "center", "textcoords": "offset points", "fontsize": 8}
+                axes.annotate(short(value), (value, place + shift), (shifted, 0), **text)
         axes.axvline(1, color="black", linewidth=1)
-        axes.set(xscale="log", xlim=(0.4, 2.5 * max(ours)), xlabel="times as fast as pyzmq (1: as fast)")
-        axes.set_xticks(decades := [10**power for power in range(4)], [f"{each:,}" for each in decades])
+        axes.set(xscale="log", xlim=(low, high), xlabel="times as fast as pyzmq (1: as fast)")
+        ticks = [each for each in (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50, 100) if low < each < high]
+        axes.set_xticks(ticks, [f"{each:g}" for each in ticks])
         axes.minorticks_off()
-        axes.set_yticks(places, [work for work, _ in OVERVIEW])
+        axes.set_yticks(range(len(OVERVIEW)), [work for work, _ in reversed(OVERVIEW)])
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(loc="lower right", frameon=False)
         pyplot.savefig(file := RESULTS / "plots" / "overview.svg", metadata={"Date": None})
@@ -347,14 +355,13 @@ def page(runs: dict, drawn: dict[str, Path]) -> str:
 
 def summaries(runs: dict) -> list[tuple[str, list[str], list[list[str]]]]:
     return [
-        ("Figures to reach", ["", "asked", "measured", "min", "max"], figures(runs)),
-        ("Where zmqcy loses", ["", "", "to", "zmqcy is ... times as good"], losses(runs)),
+        ("Where zmqcy loses", ["", "", "to", "zmqcy is ... times as good", "cause"], losses(runs)),
         ("Cut off", ["", "", "who", "why"], cut_off(runs)),
     ]
 
 
 def command(name: str) -> str:
-    return f".venv/bin/python benchmarks/bench_{name}.py"
+    return f"make bench ARGS={name}"
 
 
 # ---- the docs
@@ -364,7 +371,7 @@ def markdown_table(heads: list[str], rows: list[list[str]]) -> str:
     def line(texts: list[str]) -> str:
         return "| " + " | ".join(text.replace("|", "\\|") for text in texts) + " |"
 
-    return "\n".join([line(heads), "|" + "---|" * len(heads), *map(line, rows)])
+    return "\n".join([line(heads), "|" + "---|" * len(heads), *map(line, rows)]) if rows else "None."
 
 
 def in_docs(group: str) -> bool:
@@ -372,32 +379,130 @@ def in_docs(group: str) -> bool:
     return not re.search("over (ipc|inproc)|p99|^uvloop", group)
 
 
-def markdown(runs: dict, drawn: dict[str, Path]) -> str:
-    parts = [f"The run: {facts(runs)}."]
-    for title, heads, rows in summaries(runs):
-        parts += [f"### {title}", markdown_table(heads, rows) if rows else "None."]
+def without_c(tables: list[dict]) -> list[dict]:
+    """Return the tables of a group without C, which has a page of its own; with it where it is all there is."""
+    kept = [{**each, "rows": [row for row in each["rows"] if row["rival"] not in C]} for each in tables]
+    return kept if any(row["rival"] in LIBRARIES for each in kept for row in each["rows"]) else tables
+
+
+def topic(name: str, run: dict, drawn: dict[str, Path]) -> str:
+    """Return the page of a benchmark."""
+    parts = [f"# {TITLES.get(name, name.capitalize())}", about(name), f"    {command(name)}"]
+    parts.append("[Performance](../performance.md#how-to-read-the-tables) says how to read the tables.")
+    for group, tables in groups(run).items():
+        parts += [f"## {group}", markdown_table(*grid(without_c(tables)))]
+        if group in drawn and in_docs(group):
+            parts.append(f"![{group}](../plots/{drawn[group].name})")
+    return "\n\n".join(parts) + "\n"
+
+
+def about(name: str) -> str:
+    """Return what a benchmark says of itself."""
+    file = HERE / f"bench_{name}.py"
+    return (ast.get_docstring(ast.parse(file.read_text())) or "") if file.exists() else ""
+
+
+def compared_with_c(runs: dict) -> str:
+    parts = ["# C", C_INTRO]
     for name, run in runs.items():
-        parts += [f"### {name.capitalize()}", f"    {command(name)}"]
-        for group, tables in groups(run).items():
-            parts += [f"#### {group}", markdown_table(*grid(tables))]
-            if group in drawn and in_docs(group):
-                parts.append(f"![{group}](plots/{drawn[group].name})")
-    return "\n\n".join(parts)
+        rows = []
+        for each in run["tables"].values():
+            by_name = {row["rival"]: row for row in each["rows"]}
+            if "zmqcy" in by_name and any("ratio" in by_name.get(rival, {}) for rival in C):
+                figures = [
+                    f"{grid_cell(by_name['zmqcy'])} {each['unit']}",
+                    *(grid_cell(by_name.get(rival, {})) for rival in C),
+                ]
+                rows.append([each["group"], each["label"], *figures])
+        if rows:
+            parts += [f"## {TITLES.get(name, name.capitalize())}", markdown_table(["", "", "zmqcy", *C], rows)]
+    return "\n\n".join(parts) + "\n"
+
+
+def begin(name: str) -> str:
+    return f"<!-- generated: {name} -->"
+
+
+END = "<!-- generated: end -->"
+
+
+def fill(file: Path, **parts: str) -> None:
+    """Put each part between its two marks in a file."""
+    text = file.read_text()
+    for name, part in parts.items():
+        before, rest = text.split(begin(name))
+        text = f"{before}{begin(name)}\n\n{part}\n\n{END}{rest.partition(END)[2]}"
+    file.write_text(text)
+
+
+def anchor(heading: str) -> str:
+    return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+
+
+def list_of(pages: list[str], titles: list[str]) -> str:
+    """Return the links of the pages, and the list of them that Sphinx wants."""
+    links = [f"- [{title}](performance/{page}.md)" for page, title in zip(pages, titles, strict=True)]
+    return "\n".join([*links, "", "```{toctree}", ":hidden:", "", *(f"performance/{page}" for page in pages), "```"])
+
+
+def readme(runs: dict) -> str:
+    """Return README's table, or "" where one of its figures was not measured."""
+    tables, rows = by_title(runs), []
+    names = ("pyzmq", "pyomq", "C")
+    for work, titles, name in README:
+        if not all(title in tables for title in titles):
+            return ""
+        of = [ratios(tables[title]) for title in titles]
+        texts = [[short(each[rival]) if rival in each else "" for each in of] for rival in names]
+        figures = [" / ".join(text) if any(text) else "" for text in texts]
+        rows.append([work, *figures, f"`{command(name)}`" if name else ""])
+    return f"{conditions(runs)}\n\n" + markdown_table(["work", *names, "command"], rows)
+
+
+def conditions(runs: dict) -> str:
+    """Return what the figures depend on, in a sentence or two."""
+    of = max((run["machine"] for run in runs.values()), key=lambda each: each["time"])
+    return (
+        f"Medians of the rounds of `make bench`, in turns. {of['cpu']}, {of['cores']} cores, Python {of['python']}.\n"
+        f"zmqcy and C are on libzmq {of['libzmq']}, pyzmq {of.get('pyzmq')} is on its own libzmq "
+        f"{of.get('libzmq of pyzmq')}.\npyomq is {of.get('pyomq')}. How many times as fast as each zmqcy is:"
+    )
 
 
 def write_docs(runs: dict, drawn: dict[str, Path]) -> None:
-    """Put the run between the two markers of docs/performance.md, and its plots beside it."""
-    before, rest = DOCS.read_text().split(BEGIN)
-    after = rest.split(END)[1]
-    DOCS.write_text(f"{before}{BEGIN}\n\n{markdown(runs, drawn)}\n\n{END}{after}")
-    folder = DOCS.parent / "plots"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
+    """Write what is generated of docs/performance.md, the page of each benchmark, the plots, and README's table."""
+    docs = ROOT / "docs"
+    for name in ("performance", "plots"):
+        shutil.rmtree(docs / name, ignore_errors=True)
+        (docs / name).mkdir()
+    for name, run in runs.items():
+        (docs / "performance" / f"{name}.md").write_text(topic(name, run, drawn))
+    (docs / "performance" / "c.md").write_text(compared_with_c(runs))
+    pages = sorted(runs, key=[*TITLES, *runs].index)
+    titles = [TITLES.get(name, name.capitalize()) for name in pages]
+    links = {
+        group: f"[{group}](performance/{name}.md#{anchor(group)})"
+        for name, run in runs.items()
+        for group in groups(run)
+    }
+    losing, cut = (
+        markdown_table(heads, [[links[group], *rest] for group, *rest in rows]) for _, heads, rows in summaries(runs)
+    )
+    fill(
+        docs / "performance.md",
+        summary="\n".join(sentences(runs)),
+        run=f"The run: {facts(runs)}.",
+        pages=list_of([*pages, "c"], [*titles, "C"]),
+        losses=losing,
+        cut=cut,
+    )
+    if part := readme(runs):
+        fill(ROOT / "README.md", speed=part)
     for group, file in drawn.items():
         if in_docs(group):
-            shutil.copy(file, folder)
+            shutil.copy(file, docs / "plots")
     if (shown := overview(runs)) is not None:
-        shutil.copy(shown, folder)
+        shutil.copy(shown, docs / "plots")
 
 
 def report(docs: bool) -> None:
@@ -413,10 +518,10 @@ def report(docs: bool) -> None:
     console_print(f"\n{facts(runs)}\n\nThe page: {target}")
     if docs:
         write_docs(runs, drawn)
-        console_print(f"The docs: {DOCS}")
+        console_print(f"The docs: {ROOT / 'docs' / 'performance.md'}")
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--docs", action="store_true", help="write docs/performance.md and docs/plots too")
+    parser.add_argument("--docs", action="store_true", help="write docs/performance*, docs/plots and README.md too")
     report(parser.parse_args().docs)

@@ -468,7 +468,7 @@ def planned(options):
 
 
 @pytest.mark.parametrize(("quick", "most"), [(True, 5 * 60), (False, 40 * 60)])
-def test_the_plan_fits_and_no_table_stands_twice(quick, most, all_installed):
+def test_the_plan_fits_and_has_the_tables_of_the_report(quick, most, all_installed):
     options = common.settled(quick)
     cells = planned(options)
     assert common.planned(cells, options) < most
@@ -476,6 +476,11 @@ def test_the_plan_fits_and_no_table_stands_twice(quick, most, all_installed):
     assert len(tables) == sum(len(cell.tables) for cell in cells)
     for cell in cells:
         assert all(run in cell.runs for table in cell.tables for run in table.of.values() if cell.title != "calls")
+    if quick:
+        return
+    shown = [title for _, titles in report.SENTENCES for title in titles] + [title for _, title in report.OVERVIEW]
+    assert all({"zmqcy", "pyzmq", "pyomq"} <= tables[title].of.keys() for title in shown)
+    assert all({"zmqcy", "pyzmq"} <= tables[title].of.keys() for _, titles, _ in report.README for title in titles)
 
 
 def test_batches_stand_beside_one_per_call_and_the_default_beside_untuned(all_installed):
@@ -497,8 +502,9 @@ def results(tmp_path, monkeypatch):
     monkeypatch.setattr(common, "RESULTS", tmp_path)
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     tables = {}
+    of = {"zmqcy": "a", "C": "b", "pyomq": "b", "pynng": "c"}
     for size, theirs in ((8, 4.0), (1024, 1.0)):
-        table = common.Table("throughput over tcp, batch", size, "messages/s", {"zmqcy": "a", "C": "b", "pynng": "c"})
+        table = common.Table("throughput over tcp, batch", size, "messages/s", of)
         values = {"a": [{"rate": 2.0}] * 3, "b": [{"rate": theirs}] * 3}
         tables[table.title] = table.filled(values, {"c": "hung: nothing for 10 s"})
     common.save("throughput", tables)
@@ -509,6 +515,7 @@ def results(tmp_path, monkeypatch):
 def test_what_the_json_tells(results):
     machine = json.loads((results / "throughput.json").read_text())["machine"]
     assert machine.keys() >= {"cpu", "cores", "python", "system", "zmqcy", "libzmq", "commit", "changed since", "time"}
+    assert machine["libzmq"].endswith(" with drafts" if zmqcy.has("draft") else " without drafts")
 
 
 @rows(
@@ -545,12 +552,40 @@ def test_c_is_compiled_anew_for_another_libzmq(tmp_path, monkeypatch):
     assert target.stat().st_mtime_ns != first
 
 
-def test_figures_losses_and_who_was_cut_off(results):
+def test_losses_are_those_to_other_libraries_and_the_most_common_come_first(results):
+    lost = {"zmqcy": [2.0], "pyzmq": [4.0]}
+    even = {"zmqcy": [2.0], "pyzmq": [2.05]}
+    tables = {}
+    for group, rates in (("asyncio: late", lost), ("throughput over ipc, single", lost), ("poll", even)):
+        tables[f"{group}, 8 B"] = {**common.Table(group, 8, "", {}).filled({}, {}), "rows": common.summary(rates)}
+    common.save("more", tables)
     runs = report.load()
-    assert ["tcp 8 B batch beside C", "0.95", "0.50", "0.50", "0.50"] in report.figures(runs)
-    assert ["tcp 1 MB beside C that copies", "1.4", "not measured", "", ""] in report.figures(runs)
-    assert report.losses(runs) == [["throughput over tcp, batch", "8 B", "C", "0.50 (0.50 - 0.50)"]]
-    assert report.cut_off(runs)[0] == ["throughput over tcp, batch", "8 B", "pynng", "hung: nothing for 10 s"]
+    assert [row[:4] for row in report.losses(runs)] == [
+        ["throughput over ipc, single", "8 B", "pyzmq", "0.50 (0.50 - 0.50)"],
+        ["throughput over tcp, batch", "8 B", "pyomq", "0.50 (0.50 - 0.50)"],
+        ["asyncio: late", "8 B", "pyzmq", "0.50 (0.50 - 0.50)"],
+    ]
+    assert report.cut_off(runs) == [["throughput over tcp, batch", "8 B; 1 KB", "pynng", "hung: nothing for 10 s"]]
+
+
+def test_a_known_cause_of_a_loss_is_told(results):
+    group = "asyncio: late beside a task whose socket is always ready"
+    table = {**common.Table(group, 8, "", {}).filled({}, {}), "rows": common.summary({"zmqcy": [1.0], "pyomq": [2.0]})}
+    common.save("more", {group: table})
+    causes = {row[0]: row[-1] for row in report.losses(report.load())}
+    assert "1,024" in causes[group]
+    assert causes["throughput over tcp, batch"] == ""
+
+
+def test_sentences_have_the_figures_of_the_run(results):
+    batches, losses = report.sentences(report.load())
+    assert batches.endswith("over tcp: zmqcy is 1.2 times as fast as pyomq (0.50 to 2.0).")
+    assert losses.endswith("faster in [1 of 2](#where-zmqcy-loses) comparisons.")
+
+
+@rows(("ratio", "text"), [(0.966, "0.97"), (1.04, "1.0"), (9.44, "9.4"), (62.4, "62"), (1234, "1,200")])
+def test_short_ratios(ratio, text):
+    assert report.short(ratio) == text
 
 
 def test_tables_are_shown(results, capsys):
@@ -562,34 +597,54 @@ def test_tables_are_shown(results, capsys):
     assert "hung: nothing for 10 s" in shown
 
 
+MARKED = ("summary", "run", "pages", "losses", "cut")
+
+
 def test_the_page_and_the_docs(results, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     docs = tmp_path / "docs" / "performance.md"
     docs.parent.mkdir()
-    docs.write_text(f"Before.\n\n{report.BEGIN}\nold\n{report.END}\nAfter.\n")
-    monkeypatch.setattr(report, "DOCS", docs)
+    docs.write_text(
+        "".join(f"Before {name}.\n\n{report.begin(name)}\nold\n{report.END}\n" for name in MARKED) + "After.\n"
+    )
+    monkeypatch.setattr(report, "ROOT", tmp_path)
     report.report(docs=True)
     page = (results / "index.html").read_text()
     assert "<td>0.50 (0.50 - 0.50)</td>" in page
     assert "hung: nothing for 10 s" in page
     assert 'src="data:image/svg+xml;base64,' in page
     text = docs.read_text()
-    assert text.startswith("Before.\n")
+    assert text.startswith("Before summary.\n")
     assert text.endswith("After.\n")
     assert "old" not in text
-    [plot] = [line for line in text.splitlines() if line.startswith("![")]
-    assert (docs.parent / plot.split("(")[1].removesuffix(")")).is_file()
+    assert "| [throughput over tcp, batch](performance/throughput.md#throughput-over-tcp-batch) | 8 B | pyomq |" in text
+    assert "performance/throughput\nperformance/network\nperformance/c\n```" in text
+    throughput = (docs.parent / "performance" / "throughput.md").read_text()
+    assert "## throughput over tcp, batch\n\n| messages/s | zmqcy | pyomq | pynng |\n" in throughput
+    [plot] = [line for line in throughput.splitlines() if line.startswith("![")]
+    assert (docs.parent / "performance" / plot.split("(")[1].removesuffix(")")).is_file()
+    assert "| messages/s | zmqcy | C |" not in throughput
+    assert "zmqcy | C |" in (docs.parent / "performance" / "network.md").read_text()  # where it is all there is
+    assert "2 messages/s | 0.50 (0.50 - 0.50) |" in (docs.parent / "performance" / "c.md").read_text().replace(
+        " (2 - 2)", ""
+    )
 
 
-def test_the_overview(results):
+def test_the_overview_and_the_table_of_readme(results, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     assert report.overview(report.load()) is None  # some of its tables are missing
+    assert report.readme(report.load()) == ""
     rates = {"zmqcy": [3.0, 3.0], "pyomq": [2.0, 2.0], "pyzmq": [1.5, 1.5]}
-    common.save("throughput", {title: common.summary(rates) for _, title in report.OVERVIEW})
+    titles = [title for _, title in report.OVERVIEW] + [title for _, titles, _ in report.README for title in titles]
+    common.save("throughput", {title: common.summary(rates) for title in titles})
     report.plots(report.load())
     assert "svg" in report.overview(report.load()).read_text()
+    lines = report.readme(report.load()).splitlines()
+    assert "| 1 KB / 16 KB | 2.0 / 2.0 | 1.5 / 1.5 |  |  |" in lines
 
 
-def test_the_docs_have_the_place_for_a_run():
-    text = report.DOCS.read_text()
-    assert text.count(report.BEGIN) == text.count(report.END) == 1
+def test_the_docs_have_the_places_for_a_run():
+    text = (ROOT / "docs" / "performance.md").read_text()
+    assert [text.count(report.begin(name)) for name in MARKED] == [1] * len(MARKED) and text.count(report.END) == 5
+    text = (ROOT / "README.md").read_text()
+    assert text.count(report.begin("speed")) == text.count(report.END) == 1
