@@ -45,7 +45,10 @@ SENTENCES = [
         "**One message per call**, 8 B to 1 MB over tcp and ipc",
         [f"{over}, single, {size}" for over in (TCP, IPC) for size in SIZES],
     ),
-    ("**Batches** (`send_many`, `recv_many`), 8 B to 1 MB over tcp", [f"{TCP}, batch, {size}" for size in SIZES]),
+    (
+        "**Batches** compared with one message per call, 8 B to 1 MB over tcp",
+        [f"{TCP}, batch, {size}" for size in SIZES],
+    ),
     ("**Round trips** (REQ to REP), 8 B to 64 KB over tcp", [f"{TRIPS}, {size}" for size in ("8 B", "1 KB", "64 KB")]),
     ("**asyncio**, one message per call, 8 B and 1 KB over tcp", [f"{BETWEEN}, {size}" for size in ("8 B", "1 KB")]),
 ]

@@ -2,7 +2,7 @@
 
     run.py [--quick] [--plan] [NAME ...]    NAME is throughput, latency, ...
 
-A full run of all writes docs/performance.md too. --plan only tells how long it is to take.
+A full run of all writes the docs and the table of README too. --plan only tells how long it is to take.
 """
 
 import argparse
