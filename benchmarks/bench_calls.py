@@ -82,7 +82,7 @@ def cells(options):
         for work, (title, _) in IMPORTS.items()
     ]
     return [
-        Cell("calls", runs, tables, 1.6),
+        Cell("calls", runs, tables, 1.6, options.fewer),
         Cell("imports", imports, of_imports, 0.12),
     ]
 

@@ -21,11 +21,11 @@ def checked(name, run, loop=""):
     return once
 
 
-def cell(title, runs, size, options, unit=UNIT):
+def cell(title, runs, size, options):
     """Return a table of runs by what runs them."""
     of = {name: each for name, each in THROUGH.items() if each in runs}
-    table = Table(f"through compat: {title}", size, unit, of)
-    return Cell(f"{title} {label(size, 'bytes')}", runs, [table], options.seconds * 1.1 + START)
+    table = Table(f"through compat: {title}", size, UNIT, of)
+    return Cell(f"{title} {label(size, 'bytes')}", runs, [table], options.seconds * 1.1 + START, options.fewer)
 
 
 def plain(mode, size, options):

@@ -65,7 +65,8 @@ def cell(transport, size, options):
         if transport == "tcp" and mode in ("single", "batch") and size in (8, 1 << 16):
             group = f"CPU time a message of both processes over tcp, {mode}"
             tables.append(Table(group, size, "µs", of, metric="cpu", less=True))
-    rounds = options.fewer if transport == "inproc" or (transport == "ipc" and size > 1 << 16) else None
+    rare = transport == "inproc" or (transport == "ipc" and (size > 1 << 16 or size in (64, 1 << 12)))
+    rounds = options.fewer if rare else None
     return Cell(f"throughput {transport} {label(size, 'bytes')}", runs, tables, options.seconds * 1.1 + START, rounds)
 
 
@@ -77,7 +78,7 @@ def by_batch(size, options):
     runs |= {f"zmqcy {number}": run("zmqcy", "tcp", "batch", size, options, number) for number in numbers}
     group = f"throughput over tcp, {label(size, 'bytes')} by batch"
     tables = [Table(group, number, UNIT, {"zmqcy": f"zmqcy {number}", **of}, axis="messages") for number in numbers]
-    return Cell(f"batches {label(size, 'bytes')}", runs, tables, options.seconds * 1.1 + START)
+    return Cell(f"batches {label(size, 'bytes')}", runs, tables, options.seconds * 1.1 + START, options.fewer)
 
 
 def cells(options):
