@@ -17,6 +17,7 @@ BENCHMARKS = ROOT / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 
 import bench_asyncio  # noqa: E402
+import bench_calls  # noqa: E402
 import bench_compat  # noqa: E402
 import bench_device  # noqa: E402
 import bench_kernel  # noqa: E402
@@ -130,6 +131,12 @@ def test_what_loses_messages_is_reported(transport, loop, tmp_path, monkeypatch)
     missing = common.missing.__wrapped__
     assert missing("lossy", transport, count=70, loop=loop) == ""
     assert missing("lossy", transport, count=100, loop=loop).startswith("loses messages: ")
+
+
+def test_works_run_where_no_zmqcy_is_in_the_way_of_the_installed_one():
+    command = [sys.executable, "-c", "import os; print(os.getcwd())"]
+    with common.Process(command) as process:
+        assert process.line() == bench_calls.output(*command).strip() == str(BENCHMARKS)
 
 
 def test_why_an_other_end_fails():
@@ -254,8 +261,6 @@ def test_calls_in_c(work):
 @pytest.mark.slow
 def test_calls_by_pyperf():
     pytest.importorskip("pyperf")
-    import bench_calls
-
     assert set(bench_calls.by_pyperf("zmqcy")) == set(bench_calls.CALLS)
 
 
