@@ -33,6 +33,8 @@ def run(rival, transport, mode, size, options, number=None):
             if why:
                 raise Failed(why)
         plan = {"mode": mode, "size": size, "batch": number or batch(size), "seconds": options.seconds}
+        if mode == "untuned":
+            plan |= {"mode": "single", "untuned": 1}
         return over(transport, command, ("pull", "push"), **plan)
 
     return once

@@ -79,6 +79,15 @@ def receiving(socket, plan):
 # ---- what is said of a run
 
 
+def resident():
+    """Return the bytes of memory that this process has now, or nan where that cannot be read."""
+    try:
+        with open("/proc/self/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return float("nan")
+
+
 def round_trips(times, elapsed):
     times.sort()
     p50, p99 = (times[int(len(times) * part)] * 1e6 for part in (0.5, 0.99))

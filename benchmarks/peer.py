@@ -4,10 +4,10 @@
 
 LIBRARY is zmqcy, zmq (pyzmq), zmq.green, pyomq, or one of others.py: pynng, Pipe, streams. Beside those of C there is
 the mode `batch`, of `batch` messages a call, the mode `blocking`, in which zmqcy sleeps without spinning before, the
-mode `untuned`, in which zmqcy leaves libzmq's batch sizes alone, the modes `hook` and `filter` of a streamer, the work
-`inline`, which sends and receives in one thread, the work `service`, devices of zmqcy.devices, and `stream_push`,
-`stream_pull` and `stream_rep`, by callbacks of pyzmq's ZMQStream. With loop=asyncio or loop=uvloop the work is one of
-tasks.py.
+modes `hook` and `filter` of a streamer, the work `inline`, which sends and receives in one thread, the work `service`,
+devices of zmqcy.devices, and `stream_push`, `stream_pull` and `stream_rep`, by callbacks of pyzmq's ZMQStream. With
+loop=asyncio or loop=uvloop the work is one of tasks.py; with untuned=1 zmqcy leaves libzmq's batch sizes alone. `crowd`
+and `fan` serve the clients of bench_scale.py, `clients` and `subscribers`, which are always zmqcy's.
 """
 
 import contextlib
@@ -29,6 +29,7 @@ from ends import (
     make,
     pair_sockets,
     receiving,
+    resident,
     resolved,
     round_trips,
     say,
@@ -171,6 +172,124 @@ def check(zmq, ctx, plan):
             break
         wanted += 1
     say_missing(plan, wanted, message)
+
+
+# ---- works of a server with many clients, and of a process with `peers` of them
+
+GROUP = 500  # clients that connect at once: fewer than a listener has room for, also where that cannot be set
+BUSY = [(1024, 288), *[(65536, 1)] * 4]  # what a client sends and gets back to use its connection: bytes, at once
+
+
+def crowd(zmq, ctx, plan):
+    """Say when all have been heard, by how much memory had grown, and polls a second; then measure what is answered.
+
+    In the mode `memory` say by how much memory grows as `count` of them use their connections.
+    """
+    socket = attach(make(zmq, ctx, "ROUTER", plan), plan.where)
+    send, recv = socket.send_multipart, socket.recv_multipart
+    before = resident()
+    poller = zmq.Poller()
+    poller.register(socket, zmq.POLLIN)
+    for _ in range(plan.peers - 1):
+        send(recv())
+    while not poller.poll(1000):
+        pass
+    heard, idle = time.monotonic(), resident() - before
+    polls, elapsed = repeat(partial(poller.poll, 1000), plan.seconds, 0)  # while the last one waits to be received
+    say(f"heard={heard} idle={idle} polls={polls / elapsed:.3f}")
+    send(recv())
+    if plan.mode != "memory":
+        measure(lambda: send(recv()), plan)
+        return
+    before = resident()
+    for _ in range(plan.count * sum(count for _, count in BUSY)):
+        send(recv())
+    say(f"busy={resident() - before}")
+
+
+def clients(zmq, ctx, plan):
+    ctx.spin = 0  # the processor is for the server
+    sockets = [make(zmq, ctx, "DEALER", plan) for _ in range(plan.peers)]
+    calls = [(socket.send, socket.recv) for socket in sockets]
+    say(f"begun={time.monotonic()}")
+    for start in range(0, plan.peers, GROUP):
+        group = sockets[start : start + GROUP]
+        for socket in group:
+            attach(socket, plan.where).send(b"hello")
+        for socket in group:
+            assert socket.recv() == b"hello"
+    if plan.mode == "memory":
+        for send, recv in calls[: plan.count]:  # one after the other: what grows is to be the connections, not a queue
+            for size, count in BUSY:
+                for _ in range(count):
+                    send(bytes(size))
+                assert all(len(recv()) == size for _ in range(count))
+        return
+    data = b"x" * plan.size
+    while True:
+        for send, _ in calls:
+            for _ in range(plan.flight):
+                send(data)
+        for _, recv in calls:
+            for _ in range(plan.flight):
+                recv()
+
+
+def fan(zmq, ctx, plan):
+    """Send to all subscribers; each of their processes says when all of its own have so many messages more."""
+    send = attach(make(zmq, ctx, "PUB", plan), plan.where).send
+    heard = attach(make(zmq, ctx, "PULL", plan), plan.where).recv
+    there = 0
+    while there < plan.processes:
+        if greeting := heard():
+            send(greeting)
+        else:
+            there += 1
+    say(f"heard={time.monotonic()}")
+    data = b"x" * plan.size
+
+    def some():
+        for _ in range(plan.flight):
+            send(data)
+
+    def turn():
+        some()
+        for _ in range(plan.processes):
+            heard()
+
+    some()  # twice as many are under way, so that neither end waits for the other one
+    measure(turn, plan, plan.peers * plan.flight)
+
+
+def subscribers(zmq, ctx, plan):
+    ctx.spin = 0
+    server = make(zmq, ctx, "PUSH", plan)
+    server.connect(plan.back)
+    data = b"x" * plan.size
+    sockets = [make(zmq, ctx, "SUB", plan) for _ in range(plan.peers)]
+    say(f"begun={time.monotonic()}")
+    for start in range(0, plan.peers, GROUP):
+        greeting = b"%d %d." % (os.getpid(), start)  # for these alone, until each has it
+        group = sockets[start : start + GROUP]
+        for socket in group:
+            socket.subscribe(data)
+            socket.subscribe(greeting)
+            attach(socket, plan.where)
+        for socket in group:
+            while not socket.poll(10):  # pyomq is slow here: beyond 128, a PUB lets one subscriber in per message
+                server.send(greeting)
+    server.send(b"")
+    calls = [socket.recv for socket in sockets]
+    for recv in calls:
+        while recv() != data:
+            pass
+        for _ in range(plan.flight - 1):
+            recv()
+    while True:
+        server.send(b"")
+        for recv in calls:
+            for _ in range(plan.flight):
+                recv()
 
 
 # ---- works between two ends, by ZMQStream of pyzmq on tornado
@@ -357,6 +476,8 @@ def main(name, work, where, *words):
         batch=1,
         peers=1,
         flight=1,
+        processes=1,
+        untuned=0,
         seconds=0.3,
         count=0,
         back="",
@@ -375,7 +496,7 @@ def main(name, work, where, *words):
         zmq, contexts = tasks.library(name)
     else:
         zmq = contexts = library(name)
-    ctx = contexts.Context(tuned=False) if plan.mode == "untuned" else contexts.Context()
+    ctx = contexts.Context(tuned=False) if plan.untuned else contexts.Context()
     with contextlib.suppress(Exception):  # pyomq has no bound
         ctx.max_sockets = 2 * plan.peers + 64
     if plan.mode == "blocking":

@@ -6,6 +6,7 @@ LOOP is asyncio or uvloop. WORK is push, pull, rep, req, number or check, which 
 a + between are two tasks in one loop, the first of which binds. And there are:
 
     router, dealer    answer; keep `flight` requests under way, and print the rate of answers
+    crowd             as in peer.py, but for memory and polls
     many              `peers` sockets with a task each that receives: the rates of a pair beside them, and of them all
     beside            by how much a task goes on late beside one that sends and receives what is always ready, in
                       the mode `flow` beside two that send and receive all the time, in the mode `alone` beside none
@@ -28,6 +29,7 @@ SOCKETS = {  # what the works between two ends use
     "check": "PULL",
     "router": "ROUTER",
     "dealer": "DEALER",
+    "crowd": "ROUTER",
 }
 clock = time.perf_counter
 
@@ -171,6 +173,18 @@ async def dealer(socket, plan):
         await send(data)
 
     await measure(next_one, plan)
+
+
+async def crowd(socket, plan):
+    send, recv = socket.send_multipart, socket.recv_multipart
+
+    async def answer():
+        await send(await recv())
+
+    for _ in range(plan.peers):
+        await answer()
+    say(f"heard={time.monotonic()}")
+    await measure(answer, plan)
 
 
 async def number(socket, plan):

@@ -22,6 +22,7 @@ import bench_compat  # noqa: E402
 import bench_device  # noqa: E402
 import bench_kernel  # noqa: E402
 import bench_memory  # noqa: E402
+import bench_scale  # noqa: E402
 import bench_service  # noqa: E402
 import bench_throughput  # noqa: E402
 import common  # noqa: E402
@@ -415,6 +416,43 @@ def test_a_kernel(side):
     assert 0 < measured["p50"] <= measured["p99"] and measured["rate"] > 0
 
 
+# ---- many connections
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["zmqcy", "pyzmq", "pyomq"])
+@pytest.mark.parametrize(("group", "works", "plan", "axis", "unit"), bench_scale.KINDS)
+def test_servers_of_many_clients(name, group, works, plan, axis, unit, monkeypatch):
+    """In two processes, which have not the same number of them."""
+    monkeypatch.setattr(bench_scale, "MOST", 15)
+    measured = bench_scale.serve(installed(name), 29, works, **plan, **TINY)
+    assert measured["rate"] > 0
+    assert measured["connect"] > 0
+    assert "cpu" in measured
+    assert group != "ROUTER" or measured["polls"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process is read from /proc")
+@pytest.mark.parametrize("untuned", [0, 1])
+def test_memory_of_connections(untuned, monkeypatch):
+    """In two processes, which do not use all of them."""
+    monkeypatch.setattr(bench_scale, "MOST", 15)
+    monkeypatch.setattr(bench_scale, "USED", 5)
+    measured = bench_scale.serve(installed("zmqcy"), 20, mode="memory", untuned=untuned, **TINY)
+    assert 0 < measured["idle"] < measured["busy"]
+
+
+@pytest.mark.slow
+def test_clients_without_file_descriptors_are_reported(monkeypatch):
+    zmqcy = installed("zmqcy")
+    monkeypatch.setattr(
+        bench_scale, "rivals", lambda name: {name: ["sh", "-c", 'ulimit -n 100; exec "$@"', "", *zmqcy]}
+    )
+    with pytest.raises(common.Failed, match="socket type=DEALER .*Too many open files"):
+        bench_scale.serve(zmqcy, 100, **TINY)
+
+
 # ---- the environment of `make bench`
 
 
@@ -460,6 +498,8 @@ def test_python_and_libzmq_can_be_named(bench, tmp_path):
 # ---- the plan
 
 
+@pytest.mark.parametrize(("quick", "most"), [(True, 5 * 60), (False, 50 * 60)])
+def test_the_plan_fits_and_has_the_figures_to_reach(quick, most, monkeypatch):
 @pytest.fixture
 def all_installed(monkeypatch):
     monkeypatch.setattr(common, "installed", lambda name: True)
