@@ -206,10 +206,12 @@ cdef class NativeSocket(SocketOptions):
             socket = zmq_socket(shared.ending.handle, number)
             if socket is NULL:
                 code = last_errno()
-                detail = f"type={type_name(number)}"
-                if code == EMFILE:
+                detail, text = f"type={type_name(number)}", None
+                if code == EMFILE and free_descriptors(1):
                     detail += f" max_sockets={zmq_ctx_get(shared.ending.handle, ZMQ_MAX_SOCKETS)}"
-                raise error(code, "socket", NO_TYPE, detail)
+                elif code == EMFILE:
+                    text = "no file descriptor is left: raise the limit (ulimit -n)"
+                raise error(code, "socket", NO_TYPE, detail, text)
             if not shared.untuned:
                 tune(socket)
             self.handle.socket = socket

@@ -555,8 +555,33 @@ def test_no_descriptors_left(run):
         context.destroy(0)
     """)
     assert "free" in done.stdout
-    assert "socket type=PUSH" in done.stdout
+    assert "socket type=PUSH: no file descriptor is left" in done.stdout
     assert done.stderr == ""
+
+
+def test_more_connections_than_descriptors(run):
+    """A socket takes one, and a connection over tcp one at each end. What is connected still serves."""
+    done = run("""
+        import resource, zmqcy
+        resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
+        with zmqcy.Context(max_sockets=10_000, linger=0) as context:
+            server = context.socket(zmqcy.ROUTER)
+            server.bind("tcp://127.0.0.1:*")
+            clients = []
+            try:
+                while True:
+                    clients.append(context.socket(zmqcy.DEALER))
+                    clients[-1].connect(server.last_endpoint)
+                    clients[-1].send(b"hello")
+                    if len(clients) <= 10:
+                        server.send_multipart(server.recv_multipart(timeout=10))
+            except zmqcy.ZMQError as error:
+                print(error, error.errno == zmqcy.EMFILE)
+            for client in clients[:10]:
+                assert client.recv(timeout=10) == b"hello"
+    """)
+    error = "socket type=DEALER: no file descriptor is left: raise the limit (ulimit -n) True\n"
+    assert (done.stdout, done.stderr) == (error, "")
 
 
 @pytest.mark.parametrize(("limit", "left"), [(64, [20, 31, 60]), (300, [40, 100, 200, 299]), (300, [])])
