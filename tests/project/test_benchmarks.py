@@ -162,6 +162,8 @@ def installed(name):
 )
 def test_throughput(transport, mode):
     plan = {"mode": mode, "size": 100, "batch": 10, **TINY}
+    if mode == "untuned":
+        plan |= {"mode": "single", "untuned": 1}
     measured = common.over(transport, installed("zmqcy"), ("pull", "push"), **plan)
     assert measured["rate"] > 0
     assert measured["count"] > 0
@@ -499,7 +501,6 @@ def test_python_and_libzmq_can_be_named(bench, tmp_path):
 
 
 @pytest.mark.parametrize(("quick", "most"), [(True, 5 * 60), (False, 50 * 60)])
-def test_the_plan_fits_and_has_the_figures_to_reach(quick, most, monkeypatch):
 @pytest.fixture
 def all_installed(monkeypatch):
     monkeypatch.setattr(common, "installed", lambda name: True)
