@@ -1,8 +1,9 @@
 """Messages: buffers lent to libzmq, and the frames that it delivers.
 
-A buffer is lent by a message that points to its memory. libzmq lets go of it in one of its own threads, which may not
-take the GIL: it pushes the lease on a lock-free stack, and asks for a pending call of the interpreter. That call, or an
-earlier one of zmqcy, empties the stack and drops the references.
+A buffer is lent by a message that points to its memory. A thread with the GIL that frees the message, as it frees a
+frame over inproc, drops the reference to bytes itself. libzmq's own threads may not take the GIL, and other buffers may
+run Python code when they are released: there the lease is pushed on a lock-free stack, and a pending call of the
+interpreter is asked for. That call, or an earlier one of zmqcy, empties the stack and drops the references.
 """
 
 cimport cython
@@ -23,7 +24,7 @@ from zmqcy._library cimport (
     to_integer)
 from zmqcy._system cimport (
     PY_LOCK_ACQUIRED, PyThread_acquire_lock, PyThread_acquire_lock_timed, PyThread_allocate_lock, PyThread_free_lock,
-    PyThread_release_lock, add, at_fork, load, nap, nsec, poke, replace, swap)
+    PyThread_release_lock, add, at_fork, has_python, load, nap, nsec, poke, replace, swap)
 from zmqcy.libzmq cimport (
     zmq_has, zmq_msg_close, zmq_msg_copy, zmq_msg_data, zmq_msg_get, zmq_msg_gets, zmq_msg_group,
     zmq_msg_init, zmq_msg_init_data, zmq_msg_init_size, zmq_msg_more, zmq_msg_routing_id, zmq_msg_set_group,
@@ -38,6 +39,7 @@ from zmqcy.errors import NotDone
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
     int Py_AddPendingCall(int (*func)(void *) noexcept, void *arg) noexcept nogil
+    void drop "Py_DECREF"(PyObject *object) noexcept nogil  # no Python code runs if it is bytes
 
 #: COPY_THRESHOLD: int
 COPY_THRESHOLD = 16384  # from here on lending is as fast as copying over tcp, and several times as fast over inproc
@@ -93,6 +95,10 @@ cdef void let_go(void *data, void *hint) noexcept nogil:
     cdef Tracking *tracking = lease.tracking
     cdef void *top
     cdef long waker
+    if tracking is NULL and lease.owner is not NULL and has_python():
+        drop(lease.owner)
+        free(lease)
+        return
     if tracking is not NULL and add(&tracking.pending, -1) == 0:
         PyThread_release_lock(tracking.done)
         waker = add(&tracking.waker, 0)

@@ -224,6 +224,18 @@ static inline int zmqcy_is_foreign_context(void *object, void *function) {
 
 /* ---- Python */
 
+/* Whether this thread may use objects: it has the GIL or, in a build without one, is attached. */
+static inline int zmqcy_has_python(void) {
+#if PY_VERSION_HEX >= 0x030D0000
+    return PyThreadState_GetUnchecked() != NULL;
+#elif PY_VERSION_HEX >= 0x030C0000
+    return _PyThreadState_UncheckedGet() != NULL;
+#else /* which gives the state of whichever thread has the GIL */
+    PyThreadState *state = PyGILState_GetThisThreadState();
+    return state != NULL && state == _PyThreadState_UncheckedGet();
+#endif
+}
+
 #ifdef Py_GIL_DISABLED
 #define ZMQCY_FREE_THREADED 1
 /* A weak reference gives an object, too, whose end waits in `__dealloc__` for a lock of ours: it is untracked.

@@ -63,6 +63,9 @@ cdef extern from "_system.h" nogil:
     int at_fork "zmqcy_at_fork"(void (*child)() noexcept nogil) noexcept
     void teach_malloc "zmqcy_teach_malloc"() noexcept
 
+    # Python
+    bint has_python "zmqcy_has_python"() noexcept  # whether this thread may use objects
+
     # Libraries: whether an object was made by another library than that of a function; 0 where that cannot be told
     bint is_foreign "zmqcy_is_foreign"(void *object, void *function) noexcept  # an object of C++
     bint is_foreign_context "zmqcy_is_foreign_context"(void *object, void *function) noexcept

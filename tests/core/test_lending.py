@@ -160,6 +160,21 @@ def test_a_frame_over_inproc_is_the_sender_s_memory(socket):
     wait_for_drop(data)
 
 
+def test_a_thread_that_frees_a_frame_drops_the_reference_at_once(near, thread):
+    """No pending call is needed, which only the main thread makes."""
+    pull, push = near()
+    data = fresh()
+    push.send(data)
+
+    def free():
+        frame = pull.recv(copy=False)
+        before = sys.getrefcount(data)
+        del frame
+        return before - sys.getrefcount(data)
+
+    assert thread(free)() == 1
+
+
 @pytest.mark.parametrize("end", ["close", "term", "destroy", "drop"])
 def test_every_end_gives_the_reference_back(end):
     context = zmqcy.Context()
