@@ -33,6 +33,19 @@ def single(zmqcy, size):
     return run
 
 
+def uncopied(zmqcy):
+    """Bytes that are lent, and received as a Frame of the same memory."""
+    a, b = pair(zmqcy)
+    data = b"x" * 65536
+
+    def run(count):
+        for _ in range(count):
+            a.send(data)
+            b.recv(copy=False)
+
+    return run
+
+
 def multipart(zmqcy):
     a, b = pair(zmqcy)
     parts = [b"x" * 8] * 3
@@ -170,6 +183,7 @@ def poll(zmqcy):
 WORKS = {
     "send, recv 8 B": (functools.partial(single, size=8), 1024),
     "send, recv 64 KB": (functools.partial(single, size=65536), 128),
+    "send, recv without a copy 64 KB": (uncopied, 512),
     "send_multipart, recv_multipart 3 x 8 B": (multipart, 512),
     "send with SNDMORE, send, recv twice 8 B": (part_by_part, 512),
     "send that finds the queue full, timeout 1 ms": (functools.partial(blocked, timeout=1), 32),

@@ -422,6 +422,7 @@ cdef Py_ssize_t put_part(
         str call) except -1:
     """Send one part, as `put_parts` does."""
     cdef Part part
+    cdef zmq_msg_t msg
     cdef Batch batch = Batch(&part, 0, 0, 0, 0, 0, flags & ZMQ_SNDMORE)
     cdef int number
     if socket.handle.quick_size == 0 or not socket.handle.exclusive:
@@ -432,7 +433,7 @@ cdef Py_ssize_t put_part(
         raise lost(socket, call)
     batch.count = 1
     part.last = True
-    load_part(socket, &part, data, copy, tracker, call)
+    load_part(socket, &part, &msg, data, copy, tracker, call)
     try:
         enter(socket, call)  # the GIL was let go for a big copy
         number = transmit(socket.handle, &batch, NULL, EXPIRED, False)
@@ -440,7 +441,8 @@ cdef Py_ssize_t put_part(
             complete(socket, &batch, NULL, flags, timeout, call, number)
         return batch.sent
     finally:
-        unload(&batch)
+        if part.message is not NULL:
+            <void> zmq_msg_close(&msg)
 
 
 cdef object lost(NativeSocket socket, str call):
@@ -553,13 +555,14 @@ cdef int load(
             message += 1
         left -= 1
         batch.parts[i].last = left == 0
-        load_part(socket, &batch.parts[i], <object> PyList_GET_ITEM(parts, i), copy, tracker, call)
+        load_part(socket, &batch.parts[i], NULL, <object> PyList_GET_ITEM(parts, i), copy, tracker, call)
     return 0
 
 
 cdef inline int load_part(
-        NativeSocket socket, Part *part, object data, object copy, MessageTracker tracker, str call) except -1:
-    """Describe a part: it is copied when it is sent, or is a message already."""
+        NativeSocket socket, Part *part, zmq_msg_t *room, object data, object copy, MessageTracker tracker,
+        str call) except -1:
+    """Describe a part: it is copied when it is sent, or is a message already. Without room that is allocated."""
     cdef bint lent, chosen = copy is not None, copied = chosen and copy
     part.message = NULL
     if type(data) is bytes:
@@ -569,20 +572,20 @@ cdef inline int load_part(
         lent = not copied and (part.size >= socket.handle.threshold or tracker is not None)
     elif isinstance(data, Frame):
         part.size = (<Frame> data).size()
-        return prepare(socket, part, data, copied, tracker, call)
+        return prepare(part, room, data, copied, tracker, call)
     else:
         part.data = start_of(data)
         part.size = size_of(data)
         lent = chosen and not copied
     if lent or tracker is not None or part.size >= BIG:
-        prepare(socket, part, data, not lent, tracker, call)
+        prepare(part, room, data, not lent, tracker, call)
     return 0
 
 
 cdef int prepare(
-        NativeSocket socket, Part *part, object data, bint copied, MessageTracker tracker, str call) except -1:
+        Part *part, zmq_msg_t *room, object data, bint copied, MessageTracker tracker, str call) except -1:
     """Make the message of a part: a copy, or of the memory of its buffer or frame."""
-    cdef zmq_msg_t *msg = <zmq_msg_t *> malloc(sizeof(zmq_msg_t))
+    cdef zmq_msg_t *msg = room if room is not NULL else <zmq_msg_t *> malloc(sizeof(zmq_msg_t))
     if msg is NULL:
         raise MemoryError(call)
     try:
@@ -599,7 +602,8 @@ cdef int prepare(
         else:
             lend(msg, data, None, call)
     except BaseException:
-        free(msg)
+        if room is NULL:
+            free(msg)
         raise
     part.message = msg
     return 0
