@@ -3,9 +3,10 @@
  *   baseline WORK WHERE [KEY=VALUE ...]
  *
  * WHERE is @URL to bind and print the endpoint, >URL to connect, - to connect to the endpoint that is read from stdin.
- * KEY is mode (single, multipart, views), size (bytes), peers (sockets), seconds and count (what ends the measured
- * part), back (the second WHERE of a device), capture (that of a PUSH which gets a copy of all). A process ends when
- * its stdin is closed. What it measured it prints as KEY=VALUE words, after a line "start" where that began.
+ * KEY is mode (single, multipart, views), size (bytes), queue (messages that a queue holds; by default up to 1,000, or
+ * 64 MB), peers (sockets), seconds and count (what ends the measured part), back (the second WHERE of a device),
+ * capture (that of a PUSH which gets a copy of all). A process ends when its stdin is closed. What it measured it
+ * prints as KEY=VALUE words, after a line "start" where that began.
  *
  *   push, pull              send until ended; receive, and print the rate. `peers` sockets push
  *   pub, sub                the same for one that binds and `peers` that connect
@@ -35,7 +36,7 @@
 
 static void *context;
 static const char *mode = "single", *back = "", *capture = "";
-static long size = 8, peers = 1, count;
+static long size = 8, queue, peers = 1, count;
 static double seconds = 0.3;
 static char *data, *buffer;
 /* Where endpoints are printed to and read from: stdout and stdin, or a pipe of two threads. */
@@ -62,11 +63,11 @@ static void *end_with_stdin(void *unused) {
 /* ---- sockets */
 
 static void *make(int type) {
-    int backlog = 4096, most = (64 << 20) / size; /* messages that a queue holds: 64 MB of large ones */
+    int backlog = 4096, most = (64 << 20) / size;
     void *socket = zmq_socket(context, type);
     if (!socket) fail("zmq_socket");
     CHECK(zmq_setsockopt(socket, ZMQ_BACKLOG, &backlog, sizeof backlog));
-    most = most < 4 ? 4 : most > 1000 ? 1000 : most;
+    most = queue ? queue : most < 4 ? 4 : most > 1000 ? 1000 : most;
     CHECK(zmq_setsockopt(socket, ZMQ_SNDHWM, &most, sizeof most));
     CHECK(zmq_setsockopt(socket, ZMQ_RCVHWM, &most, sizeof most));
     return socket;
@@ -399,6 +400,7 @@ int main(int argc, char **argv) {
         *value++ = 0;
         if (!strcmp(argv[i], "mode")) mode = value;
         if (!strcmp(argv[i], "size")) size = atol(value);
+        if (!strcmp(argv[i], "queue")) queue = atol(value);
         if (!strcmp(argv[i], "peers")) peers = atol(value);
         if (!strcmp(argv[i], "seconds")) seconds = atof(value);
         if (!strcmp(argv[i], "count")) count = atol(value);

@@ -20,7 +20,7 @@ def say(*words, file=None):
 def make(zmq, ctx, kind, plan, **options):
     socket = ctx.socket(getattr(zmq, kind))
     kept.append(socket)
-    most = max(4, min(1000, (64 << 20) // plan.size))  # messages that a queue holds: 64 MB of large ones
+    most = plan.queue or max(4, min(1000, (64 << 20) // plan.size))  # messages that a queue holds: 64 MB of large ones
     for name, value in {"backlog": 4096, "sndhwm": most, "rcvhwm": most, **options}.items():
         with contextlib.suppress(Exception):  # a library without that option does without
             setattr(socket, name, value)

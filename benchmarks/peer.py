@@ -474,6 +474,7 @@ def main(name, work, where, *words):
         mode="single",
         size=8,
         batch=1,
+        queue=0,
         peers=1,
         flight=1,
         processes=1,

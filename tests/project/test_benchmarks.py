@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import textwrap
+import types
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,7 @@ import bench_scale  # noqa: E402
 import bench_service  # noqa: E402
 import bench_throughput  # noqa: E402
 import common  # noqa: E402
+import ends  # noqa: E402
 import report  # noqa: E402
 
 import zmqcy  # noqa: E402
@@ -167,6 +169,22 @@ def test_throughput(transport, mode):
     measured = common.over(transport, installed("zmqcy"), ("pull", "push"), **plan)
     assert measured["rate"] > 0
     assert measured["count"] > 0
+
+
+@rows(("size", "queue", "most"), [(8, 0, 1000), (1 << 24, 0, 4), (1 << 24, 1000, 1000)])
+def test_the_queues(socket, size, queue, most):
+    plan = types.SimpleNamespace(size=size, queue=queue)
+    push = ends.make(zmqcy, types.SimpleNamespace(socket=socket), "PUSH", plan)
+    assert push.sndhwm == push.rcvhwm == most
+
+
+@rows(("transport", "mode", "queue"), [("inproc", "views", 1000), ("inproc", "single", None), ("ipc", "views", None)])
+def test_queues_are_as_long_for_all_where_messages_take_no_memory(monkeypatch, transport, mode, queue):
+    plans = []
+    monkeypatch.setattr(bench_throughput, "missing", lambda *arguments: "")
+    monkeypatch.setattr(bench_throughput, "over", lambda *arguments, **plan: plans.append(plan))
+    bench_throughput.run("C", transport, mode, 1 << 24, types.SimpleNamespace(seconds=1))()
+    assert [plan.get("queue") for plan in plans] == [queue]
 
 
 @pytest.mark.slow
