@@ -18,7 +18,7 @@ cdef extern from "_system.h":
     void make_only_here "zmqcy_make_only_here"(object type) noexcept
 
 cdef enum:
-    LONGEST = 200000  # nanoseconds that work may take which does not wait, before the loop turns
+    LONGEST = 100000  # nanoseconds that work may take which does not wait, before the loop turns
 
 # ---------------------------------------------------------------------------------------------------------- event loops
 
@@ -56,6 +56,7 @@ cdef class Loop:
         self.loop = self.selector = loop
         self.readers = {}
         self.attended = set()
+        self.after_turn = []
 
     cdef bint long_run(self) except -1:
         """Tell whether operations that did not wait have kept the loop from turning for long enough."""
@@ -76,8 +77,21 @@ cdef class Loop:
         return False
 
     def _turned(self):
+        cdef list calls = self.after_turn
         self.armed = False
         self.count = 0
+        if not calls:
+            return
+        self.after_turn = []
+        calls.reverse()
+        try:
+            while calls:
+                function, argument = calls.pop()
+                function(argument)
+        finally:
+            if calls:  # Ctrl-C
+                self.after_turn = calls[::-1] + self.after_turn
+                self.loop.call_soon(self._turned)
 
     cdef int add_reader(self, int fd, object callback) except -1:
         """Have a function called while a descriptor is readable; a loop itself takes but one for each."""

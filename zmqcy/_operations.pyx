@@ -756,7 +756,7 @@ cdef class QueuedSocket(NativeSocket):
             if self.keen and queue is &self.senders:
                 self.kept.add(operation)
             if yielding and not self.foreign:
-                self.loop.loop.call_soon(_try_unless_awaited, weakref.ref(operation))
+                self.loop.after_turn.append((_try_unless_awaited, weakref.ref(operation)))
         return operation
 
     cdef int start_watching(self) except -1:

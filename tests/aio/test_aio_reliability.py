@@ -1302,7 +1302,7 @@ def test_who_leaves_before_its_try_lets_the_next_one_have_its_turn(pair_of):
         loop = asyncio.get_running_loop()
         behind = []
 
-        def leave():
+        def leave(first):
             behind.append(a.recv())
             assert not behind[0]._yielding
             assert b.try_send(b"it")
@@ -1311,11 +1311,12 @@ def test_who_leaves_before_its_try_lets_the_next_one_have_its_turn(pair_of):
 
         for _ in range(100):  # by then it is arranged that the turn of the loop is noticed: before it leaves
             a.recv()  # it is dropped, and takes nothing
-        loop.call_soon(leave)
         first = a.recv()
         while not first._yielding:
             first = a.recv()
-        await asyncio.sleep(0)
+        loop.call_soon(leave, first)
+        with pytest.raises(asyncio.CancelledError):
+            await first
         assert await asyncio.wait_for(behind[0], LIMIT) == b"it"
 
     asyncio.run(main())
