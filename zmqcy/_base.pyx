@@ -19,9 +19,10 @@ from zmqcy._handle cimport (
 from zmqcy._library cimport (
     CONFLATES, DATAGRAMS, DRAFT, GROUPS, NO_TYPE, RECEIVES, c_string, check, error, interrupted, no_drafts,
     set_attribute, to_int, to_integer, to_spin, type_name, type_of)
-from zmqcy._message cimport BIG, Frame, default_threshold, to_threshold, trust_users
+from zmqcy._message cimport (
+    BIG, Frame, default_threshold, keep_memory, may_keep_memory, to_threshold, trust_users)
 from zmqcy._options cimport LONGEST_VALUE, SocketOptions, lock_of, whole_endpoint
-from zmqcy._system cimport counted, free_descriptors, is_foreign, teach_malloc
+from zmqcy._system cimport counted, free_descriptors, is_foreign
 from zmqcy.libzmq cimport (
     EFSM, ENOTSUP, ZMQ_FD, ZMQ_LAST_ENDPOINT, ZMQ_LINGER, ZMQ_MAX_SOCKETS, ZMQ_PAIR, ZMQ_ROUTER, ZMQ_TYPE, zmq_bind,
     zmq_close, zmq_connect, zmq_connect_peer, zmq_ctx_get, zmq_disconnect, zmq_disconnect_peer, zmq_errno as last_errno,
@@ -81,17 +82,6 @@ cdef void tune(void *socket) noexcept:
     cdef int size = BATCH_SIZE
     <void> zmq_setsockopt(socket, ZMQ_IN_BATCH_SIZE, &size, sizeof(size))
     <void> zmq_setsockopt(socket, ZMQ_OUT_BATCH_SIZE, &size, sizeof(size))
-
-
-cdef bint malloc_taught = False
-
-
-cdef void keep_memory() noexcept:
-    """Have malloc keep the memory of large messages, once per process."""
-    global malloc_taught
-    if not malloc_taught:
-        malloc_taught = True
-        teach_malloc()
 
 
 def own_methods(cls: type) -> None:
@@ -214,6 +204,7 @@ cdef class NativeSocket(SocketOptions):
                 raise error(code, "socket", NO_TYPE, detail, text)
             if not shared.untuned:
                 tune(socket)
+                may_keep_memory()
             self.handle.socket = socket
             self.handle.set_type(number)
             self.handle.context = shared

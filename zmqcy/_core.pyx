@@ -24,8 +24,8 @@ from zmqcy._library cimport (
     COMMANDS, DATAGRAMS, DROPS_REST, EXPIRED, FOREVER, GROUPS, IN_TURN, ROUTING_IDS, SENDS, SIGNAL_CHECK, check,
     deadline_after, error, interrupted, remaining, slice_of, to_flags, to_int, to_integer, type_name, type_of)
 from zmqcy._message cimport (
-    BIG, Frame, MessageTracker, collect, copy_bytes, copy_in, copy_of, lend, new_frame, new_tracker, size_of, start_of,
-    take, to_content)
+    BIG, Frame, MessageTracker, collect, copy_bytes, copy_in, copy_of, keep_memory, lend, memory_wanted, new_frame,
+    new_tracker, size_of, start_of, take, to_content)
 from zmqcy._system cimport POLLIN, drain, now, nsec, poll, pollfd, swap, yield_processor
 from zmqcy.libzmq cimport (
     ENOTSUP, ZMQ_DONTWAIT, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_RCVTIMEO, ZMQ_SNDMORE, ZMQ_SNDTIMEO, zmq_errno as last_errno,
@@ -906,6 +906,8 @@ cdef bint unpack(NativeSocket socket, Catch *haul, list result, str call) except
         if messages:
             socket.handle.more = False
         haul.count = 0
+        if size_of_all >= BIG and memory_wanted:
+            keep_memory()
     return fits
 
 

@@ -16,6 +16,7 @@ cdef enum:
     BIG = 65536  # bytes from which on a copy is made without the GIL
 
 cdef int forks   # between the first process and this one
+cdef bint memory_wanted  # a context is tuned, and malloc has not been told yet to keep the memory of large messages
 
 
 cdef struct Tracking:
@@ -82,6 +83,8 @@ cdef inline object take(zmq_msg_t *msg, size_t size):
     if size < BIG:
         data = new_bytes(<const char *> zmq_msg_data(msg), size)
     else:
+        if memory_wanted:
+            keep_memory()
         data = new_bytes(NULL, size)
         if data is not NULL:
             copy_bytes(PyBytes_AS_STRING(<object> data), zmq_msg_data(msg), size)
@@ -93,6 +96,8 @@ cdef inline object take(zmq_msg_t *msg, size_t size):
     return result
 
 
+cdef void may_keep_memory() noexcept
+cdef void keep_memory() noexcept
 cdef MessageTracker new_tracker()
 cdef size_t default_threshold() except? 0
 cdef size_t to_threshold(object size, str name) except? 0

@@ -24,7 +24,8 @@ from zmqcy._library cimport (
     to_integer)
 from zmqcy._system cimport (
     PY_LOCK_ACQUIRED, PyThread_acquire_lock, PyThread_acquire_lock_timed, PyThread_allocate_lock, PyThread_free_lock,
-    PyThread_release_lock, add, at_fork, has_python, load, nap, nsec, poke, replace, swap)
+    PyThread_release_lock, add, at_fork, has_python, load, nap, nsec, poke, replace, swap,
+    teach_malloc)
 from zmqcy.libzmq cimport (
     zmq_has, zmq_msg_close, zmq_msg_copy, zmq_msg_data, zmq_msg_get, zmq_msg_gets, zmq_msg_group,
     zmq_msg_init, zmq_msg_init_data, zmq_msg_init_size, zmq_msg_more, zmq_msg_routing_id, zmq_msg_set_group,
@@ -69,6 +70,27 @@ cdef void trust_users() noexcept:
 cdef bint is_vouched(zmq_msg_t *msg) noexcept:
     cdef const char *given = zmq_msg_gets(msg, b"X-Zmqcy-Voucher")
     return has_other_handlers or given is not NULL and strcmp(given, <const char *> VOUCHER) == 0
+
+
+# ------------------------------------------------------------------------------------------------------------- malloc
+
+memory_wanted = False
+cdef bint memory_kept = False
+
+
+cdef void may_keep_memory() noexcept:
+    """Have the first large message that is received make malloc keep memory."""
+    global memory_wanted
+    memory_wanted = not memory_kept
+
+
+cdef void keep_memory() noexcept:
+    """Have malloc keep the memory of large messages, once per process."""
+    global memory_kept, memory_wanted
+    memory_wanted = False
+    if not memory_kept:
+        memory_kept = True
+        teach_malloc()
 
 
 # ------------------------------------------------------------------------------------------------------- lent buffers

@@ -31,14 +31,18 @@ def test_the_import_changes_nothing(run):
         ({}, "connect('ipc:///tmp/zmqcy-nobody')", {}, True),
         ({}, "bind('inproc://here')", {}, False),
         ({}, "fileno()", {}, False),
+        ({}, "send(bytes(65_535))", {}, False),
+        ({}, "send(bytes(65_536))", {}, True),
+        ({}, "send_multipart([bytes(16_384)] * 4)", {}, True),
+        ({"tuned": False}, "send(bytes(65_536))", {}, False),
         ({"tuned": False}, "bind('tcp://127.0.0.1:*')", {}, False),
         ({}, "bind('tcp://127.0.0.1:*')", {"MALLOC_TRIM_THRESHOLD_": "131072"}, False),
     ],
 )
 def test_malloc_keeps_memory_once_a_socket_meets_a_network(run, options, use, env, learns):
-    """A block of 8 MiB comes from the heap once malloc has learnt from a larger one; before, it is mapped.
+    """Or once it receives a large message. A context that is not tuned leaves malloc alone.
 
-    A context that is not tuned leaves malloc alone.
+    A block of 8 MiB comes from the heap once malloc has learnt from a larger one; before, it is mapped.
     """
     done = run("""
         import ctypes, sys, zmqcy
@@ -53,7 +57,14 @@ def test_malloc_keeps_memory_once_a_socket_meets_a_network(run, options, use, en
         libc.mallinfo.restype = MallInfo
         libc.malloc.argtypes, libc.malloc.restype = [ctypes.c_size_t], ctypes.c_void_p
         with zmqcy.Context(**eval(sys.argv[1]), linger=0) as context:
-            eval("context.socket(zmqcy.PULL)." + sys.argv[2])
+            if sys.argv[2].startswith("send"):
+                pull, push = context.socket(zmqcy.PULL), context.socket(zmqcy.PUSH)
+                pull.bind("inproc://large")
+                push.connect("inproc://large")
+                eval("push." + sys.argv[2])
+                pull.recv_multipart()
+            else:
+                eval("context.socket(zmqcy.PULL)." + sys.argv[2])
             before = libc.mallinfo().hblks
             libc.malloc(8 << 20)
             print(libc.mallinfo().hblks - before)
