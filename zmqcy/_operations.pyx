@@ -43,6 +43,8 @@ import weakref
 
 from zmqcy import errors
 
+cdef str WAS_CLOSED = "the socket was closed"
+
 cdef enum:
     # What has become of who was served.
     TRIED = 1
@@ -233,6 +235,8 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
             elif self.expired:
                 self.give_up()
             elif self.state == YIELDING:
+                if self.socket.handle.state & CLOSED:  # while the loop turned
+                    raise error(ENOTSOCK, self.call, self.socket.handle.type, None, WAS_CLOSED)
                 self.wait()
         except Exception as exception:
             self.settle(FAILED, exception)
@@ -1047,7 +1051,7 @@ cdef class QueuedSocket(NativeSocket):
     def _let_go(self):
         """End who waits, and have the descriptor watched no longer: it will be closed."""
         with critical_section(lock_of(self)):
-            self.end_all(ENOTSOCK, "the socket was closed")
+            self.end_all(ENOTSOCK, WAS_CLOSED)
             self.stop_watching()
 
     cdef int leave_from_outside(self, object loop) except -1:
