@@ -12,6 +12,11 @@ _INSTALL = (
     "else install the system's: apt-get install libzmq5, dnf install zeromq, brew install zeromq"
 )
 
+_NOT_BUILT = (
+    "{} is the source tree of zmqcy, and its C modules are not built for this Python. To use an installed zmqcy, run "
+    "Python in another folder. To use the source tree, run `make build` in it, and then .venv/bin/python"
+)
+
 _SUB_INTERPRETER = (
     "zmqcy works in the main interpreter only, and this is a sub-interpreter. Under mod_wsgi set "
     "'WSGIApplicationGroup %{GLOBAL}'; instead of concurrent.interpreters or InterpreterPoolExecutor use threads or "
@@ -41,6 +46,8 @@ _sys.setdlopenflags(_os.RTLD_LAZY)
 try:
     from zmqcy import _library
 except ImportError as _error:
+    if _error.name == "zmqcy" and _os.path.exists(_os.path.join(_os.path.dirname(__file__), "_library.pyx")):
+        raise ImportError(_NOT_BUILT.format(_os.path.dirname(__file__)), name="zmqcy", path=__file__) from None
     if "libzmq." not in str(_error):
         raise
     raise ImportError(f"{_error}. {_INSTALL}", name=_error.name, path=_error.path) from None

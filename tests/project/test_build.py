@@ -179,6 +179,17 @@ def test_what_has_changed_is_compiled_again(tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("words", [("-c", "import zmqcy"), ("-m", "zmqcy"), ("-m", "zmqcy.compat")])
+def test_an_import_in_the_source_tree_says_what_to_do(tmp_path, words):
+    """The modules of C are not there, or are those of another Python."""
+    shutil.copytree(ROOT / "zmqcy", tmp_path / "zmqcy", ignore=shutil.ignore_patterns("*.so", "*.c", "__pycache__"))
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run([sys.executable, *words], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert f"{tmp_path / 'zmqcy'} is the source tree of zmqcy, and its C modules are not built" in done.stderr
+    assert "circular" not in done.stderr
+
+
 def test_what_a_wheel_has(tmp_path):
     """The modules, the types, what other Cython projects cimport; no generated C, and nothing left of other builds."""
     source = tmp_path / "source"
