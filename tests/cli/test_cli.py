@@ -237,6 +237,15 @@ def test_failures(tmp_path):
     fails(cli("recv", "pull", "nowhere://x"), 1, "nowhere://x", "Protocol not supported")
     fails(cli("send", "push", ANY, "--file", tmp_path / "none"), 1, str(tmp_path / "none"), "No such file")
     assert b"Traceback" in cli("--debug", "recv", "pull", "nowhere://x").stderr
+    assert b"Traceback" in cli("recv", "pull", "--debug", "nowhere://x").stderr
+    assert b"Traceback" not in cli("recv", "pull", "nowhere://x", "--", "--debug").stderr
+
+
+def test_a_command_that_is_not_spelt_right():
+    done = cli("devise", "queue")
+    assert done.returncode == 2
+    assert b"No such command 'devise'. Did you mean 'device'?" in done.stderr
+    assert b"mean" not in cli("nothing").stderr
 
 
 @rows(

@@ -1,6 +1,7 @@
 """The list of commands, each loaded when it is asked for, and what becomes of their errors."""
 
 import sys
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
@@ -38,6 +39,15 @@ class Commands(click.Group):
         command: click.Command = getattr(import_module(f"zmqcy.cli.{COMMANDS[cmd_name]}"), cmd_name.replace("-", "_"))
         return command
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = get_close_matches(args[0], COMMANDS, 1)
+            if not near or "mean" in error.message:  # as later versions of click say themselves
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -62,7 +72,7 @@ Exit codes: 0; 1 for a failure, with a line that says which; 2 for wrong usage; 
 """,
 )
 @click.version_option(zmqcy.__version__, prog_name="zmqcy")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error. It may stand anywhere.")
 def group(debug: bool) -> None:
     """ZeroMQ from the shell: send, receive, ask, answer, measure."""
 
@@ -76,27 +86,28 @@ def run() -> Any:
         The exit code.
     """
     zmqcy.exit_linger = 0  # a command itself waits for what it has sent; one that failed has given up
+    arguments = sys.argv[1:]
+    options = arguments[: arguments.index("--")] if "--" in arguments else arguments
+    debugging = "--debug" in options
+    if debugging:
+        arguments.remove("--debug")
     try:
-        return group.main(prog_name="zmqcy", standalone_mode=False)
+        return group.main(arguments, prog_name="zmqcy", standalone_mode=False)
     except click.UsageError as error:
         error.show()
         return error.exit_code
     except click.Abort:
         return 130
     except (click.ClickException, OSError, zmqcy.NotDone) as error:
-        if _debugging():
+        if debugging:
             raise
         click.echo(f"zmqcy: {printable(_words(error))}", err=True)
         return 1
     except Exception as error:
-        if _debugging():
+        if debugging:
             raise
         click.echo(f"zmqcy: {type(error).__name__}: {printable(str(error))} (--debug shows where)", err=True)
         return 1
-
-
-def _debugging() -> bool:
-    return sys.argv[1:2] == ["--debug"]
 
 
 def _words(error: Exception) -> str:
