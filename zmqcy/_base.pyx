@@ -110,6 +110,10 @@ def _note_handler(size_t context, running):
         handlers[context] = running
 
 
+cdef bint is_number(bytes text) except -1:
+    return text.removeprefix(b"-").isdigit()
+
+
 cdef int warn_of_descriptors() except -1:
     import warnings
     warnings.warn(
@@ -390,7 +394,7 @@ cdef class NativeSocket(SocketOptions):
         cdef bytes text = c_string(endpoint, call, "endpoint")
         cdef const char *address = text
         port = text.rpartition(b":")[2]
-        if not text.startswith((b"inproc:", b"ipc:")) and port.isdigit() and int(port) > 65535:
+        if not text.startswith((b"inproc:", b"ipc:")) and is_number(port) and not 0 <= int(port) <= 65535:
             # libzmq would take it modulo 65536
             raise error(EINVAL, call, self.handle.type, text.decode("utf-8", "backslashreplace"))
         cdef int (*function)(void *, const char *) noexcept nogil

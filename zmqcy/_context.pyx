@@ -15,7 +15,7 @@ from zmqcy._system cimport (
 from zmqcy.libzmq cimport ZMQ_IO_THREADS, zmq_ctx_get, zmq_ctx_new
 
 from zmqcy import errors
-from zmqcy._library import DRAFT_API, zmq_version_info
+from zmqcy._library import DRAFT_API, after, zmq_version_info
 
 cdef enum:
     DEFAULT_SPIN = 100000  # nanoseconds: twice a round trip between two processes that are awake
@@ -199,7 +199,9 @@ cdef class Context(ContextOptions):
                 ending.abandoned = True
                 raise
             if deadline != FOREVER and now() >= deadline:
-                raise errors.TimedOut(EAGAIN, call="term", detail=self._name_open() or f"timeout={timeout}")
+                names = self._name_open()
+                detail = after(timeout, "term") + (f"; these sockets are open: {names}" if names else "")
+                raise errors.TimedOut(EAGAIN, call="term", detail=detail)
             elif not ending.warned and now() >= warning:
                 ending.warned = True
                 self.warn_open()

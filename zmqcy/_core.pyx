@@ -665,7 +665,7 @@ cdef int would_block(NativeSocket socket, int flags, nsec waited, str call) exce
         return 0
     if waited:
         raise errors.TimedOut(
-            EAGAIN, call=call, detail=f"after {(now() - waited) // 1000000} ms",
+            EAGAIN, call=call, detail=(now() - waited) // 1000000,
             socket_type=type_name(socket.handle.type))
     raise error(EAGAIN, call, socket.handle.type)
 

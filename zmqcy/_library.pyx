@@ -127,6 +127,13 @@ cdef object to_milliseconds(object time, str call):
 
 
 #: _Time: TypeAlias = float | timedelta | None
+def after(time: _Time, call: str) -> str:
+    """Return in words how long a call has waited; where that was short, with the unit that a timeout has."""
+    milliseconds = to_milliseconds(time, call)
+    unit = " (timeouts are in milliseconds)" if milliseconds < 60 else ""
+    return f"after {milliseconds:.15g} ms{unit}"
+
+
 def to_seconds(time: _Time, call: str) -> float | None:
     """Convert a time to seconds, or None for ever."""
     milliseconds = to_milliseconds(time, call)

@@ -10,7 +10,7 @@ from _thread import RLock
 from errno import EAGAIN
 
 from zmqcy import _context, _options
-from zmqcy._library import to_seconds
+from zmqcy._library import after, to_seconds
 from zmqcy.errors import SocketInUse, TimedOut
 from zmqcy.options import CONTEXT_OPTIONS, OWNERS, REFUSED, SOCKET_OPTIONS
 from zmqcy.socket import AsyncSocket, Socket
@@ -264,7 +264,7 @@ class AsyncContext(Context):
         if woken is not None:
             with woken:
                 if not await self._readable(woken, seconds):
-                    raise TimedOut(EAGAIN, call="aclose", detail=f"timeout={timeout}")
+                    raise TimedOut(EAGAIN, call="aclose", detail=after(timeout, "aclose"))
             self._has_ended()
 
 

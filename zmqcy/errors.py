@@ -25,8 +25,9 @@ class ZMQError(ZMQBaseError, OSError):
         The error in words; by default libzmq's.
     call : str, optional
         The call that failed.
-    detail : str, optional
-        The endpoint, the option and its value, or the argument that the call was given.
+    detail : str or int, optional
+        The endpoint, the option and its value, or the argument that the call was given. Of `TimedOut`: the milliseconds
+        that a call on a socket has waited.
     socket_type : str, optional
         The type of the socket, as ``PUSH``.
     """
@@ -39,7 +40,7 @@ class ZMQError(ZMQBaseError, OSError):
         strerror: str | None = None,
         *,
         call: str | None = None,
-        detail: str | None = None,
+        detail: str | int | None = None,
         socket_type: str | None = None,
     ) -> None:
         if errno is None or strerror is None:
@@ -53,11 +54,21 @@ class ZMQError(ZMQBaseError, OSError):
         self.detail = detail
         self.socket_type = socket_type
 
+    @property
+    def hint(self) -> str | None:
+        """str or None: what the error means for the call, and what to do; `str` shows it after `strerror`."""
+        try:
+            from zmqcy.hints import hint_for
+        except (ImportError, OSError):  # no file descriptor is left to load it with, or the interpreter ends
+            return None
+        return hint_for(self)
+
     def __str__(self) -> str:
         words = [str(word) for word in (self.call, self.detail) if word]
         if self.socket_type:
             words.append(f"({self.socket_type})")
-        return f"{' '.join(words)}: {self.strerror}" if words else str(self.strerror)
+        text = f"{' '.join(words)}: {self.strerror}" if words else str(self.strerror)
+        return f"{text}; {hint}" if (hint := self.hint) else text
 
 
 class Again(ZMQError, BlockingIOError):
@@ -65,7 +76,19 @@ class Again(ZMQError, BlockingIOError):
 
 
 class TimedOut(Again, TimeoutError):
-    """The call waited for the time that it was given, and nothing came of it (EAGAIN)."""
+    """The call timed out (EAGAIN). No message was lost."""
+
+    def __str__(self) -> str:
+        words = [self.call, self.socket_type and f"({self.socket_type})"]
+        text = f"{' '.join(word for word in words if word)}: timed out"
+        detail = self.detail
+        if isinstance(detail, int):  # milliseconds: many programs never look at the words
+            from zmqcy._library import after
+
+            detail = after(detail, "")
+        if detail:
+            text = f"{text} {detail}"
+        return f"{text}; {hint}" if (self.call or "").startswith("send") and (hint := self.hint) else text
 
 
 class InterruptedSystemCall(ZMQError, InterruptedError):

@@ -21,7 +21,7 @@ from typing import NamedTuple
 from weakref import ref
 
 from zmqcy._base import connection_of
-from zmqcy._library import strerror, to_seconds
+from zmqcy._library import after, strerror, to_seconds
 from zmqcy.constants import Event, ProtocolError, SocketOption, SocketType
 from zmqcy.errors import ContextTerminated, NotSupported, SocketInUse, StateError, TimedOut, ZMQError
 
@@ -622,7 +622,7 @@ def _limit_of_peers(n, timeout):
 
 
 def _too_few(watcher, n, timeout):
-    detail = f"{watcher.peers} of {n} peers, timeout={timeout}"
+    detail = f"{after(timeout, 'wait_peers')} with {watcher.peers} of {n} peers"
     for endpoint, seen in watcher._hub.endpoints.items():
         if seen.note is not None:
             detail += f", {endpoint} {seen.note}"
@@ -670,7 +670,7 @@ class Monitor(_Watcher):
         while (event := self._take()) is None:
             self._check("recv")
             if not self._wait(left()):
-                raise TimedOut(call="recv", detail=f"timeout={timeout}")
+                raise TimedOut(call="recv", detail=after(timeout, "recv"))
         return event
 
     def poll(self, timeout: _Time = None) -> bool:
@@ -792,7 +792,7 @@ class AsyncMonitor(_Watcher):
         while (event := await self._take_in_turn()) is None:
             self._check("recv")
             if not await self._wait(left()):
-                raise TimedOut(call="recv", detail=f"timeout={timeout}")
+                raise TimedOut(call="recv", detail=after(timeout, "recv"))
         return event
 
     recv.__doc__ = Monitor.recv.__doc__

@@ -169,7 +169,7 @@ def test_what_is_no_event(socket, events):
 
 def test_time_outs(socket):
     monitor = socket(zmqcy.PULL).watch()
-    with pytest.raises(zmqcy.TimedOut, match="recv timeout=1"):
+    with pytest.raises(zmqcy.TimedOut, match=r"^recv: timed out after 1 ms \(timeouts are in milliseconds\)$"):
         monitor.recv(1)
     with pytest.raises(zmqcy.TimedOut):
         monitor.recv(0)
@@ -654,7 +654,7 @@ class TestAsynchronous:
             assert names == ["LISTENING", "ACCEPTED", "HANDSHAKE_SUCCEEDED"]
             assert serving.try_recv() is None
             error = await caught(serving.recv(1))
-            assert isinstance(error, zmqcy.TimedOut) and str(error).startswith("recv timeout=1:")
+            assert isinstance(error, zmqcy.TimedOut) and str(error).startswith("recv: timed out after 1 ms")
             assert isinstance(await caught(serving.recv(0)), zmqcy.TimedOut)
             client.close()
             assert (await serving.recv(LIMIT)).name == "DISCONNECTED"
@@ -790,7 +790,10 @@ def test_wait_for_peers(socket, url):
         server.bind(url)
         assert monitor.peers == 0
         monitor.wait_peers(0, 0)
-        with pytest.raises(zmqcy.TimedOut, match=r"^wait_peers 0 of 1 peers, timeout=10: "):
+        with pytest.raises(
+            zmqcy.TimedOut,
+            match=r"^wait_peers: timed out after 10 ms \(timeouts are in milliseconds\) with 0 of 1 peers",
+        ):
             monitor.wait_connected(10)
         clients = [socket(zmqcy.PULL) for _ in range(3)]
         thread = threading.Thread(target=lambda: [each.connect(server.last_endpoint) for each in clients])
@@ -865,7 +868,7 @@ async def test_tasks_wait_for_peers(flavour, ctx):
     server, client = ctx.socket(zmqcy.PUSH, linger=0), ctx.socket(zmqcy.PULL, linger=0)
     async with server.watch() as monitor:
         server.bind("tcp://127.0.0.1:*")
-        with pytest.raises(zmqcy.TimedOut, match="^wait_peers 0 of 1 peers"):
+        with pytest.raises(zmqcy.TimedOut, match="^wait_peers: timed out after .* with 0 of 1 peers"):
             await monitor.wait_peers(timeout=10)
         client.connect(server.last_endpoint)
         await monitor.wait_connected(LIMIT)
@@ -945,7 +948,7 @@ def test_a_connection_to_itself_is_no_peer(socket):
         assert connected.name == "CONNECTED"
         assert connected.reason.startswith("connected to itself: nobody listens")
         assert monitor.peers == 0
-        with pytest.raises(zmqcy.TimedOut, match=f"0 of 1 peers, timeout=0, {endpoint} connected to itself"):
+        with pytest.raises(zmqcy.TimedOut, match=f"0 of 1 peers, {endpoint} connected to itself"):
             monitor.wait_connected(0)
         one.disconnect(endpoint)
         server = socket(zmqcy.DEALER)

@@ -223,7 +223,7 @@ def test_the_timeout_of_a_call(socket, timeout):
             call()
         assert time.monotonic() - start >= 0.03
         assert isinstance(caught.value, zmqcy.Again)
-        assert "after 3" in str(caught.value) or "after " in str(caught.value)
+        assert "): timed out after " in str(caught.value)
 
 
 def test_a_timeout_of_zero_does_not_wait(socket):
@@ -236,7 +236,7 @@ def test_the_socket_s_own_timeout_and_that_of_the_call(socket):
     pull.rcvtimeo = 0
     with pytest.raises(zmqcy.Again):
         pull.recv()
-    with pytest.raises(zmqcy.TimedOut, match="recv after [0-9]+ ms"):
+    with pytest.raises(zmqcy.TimedOut, match=r"recv \(PULL\): timed out after [0-9]+ ms"):
         pull.recv(timeout=20)
     pull.rcvtimeo = 20
     with pytest.raises(zmqcy.TimedOut):
@@ -738,7 +738,9 @@ def test_a_taken_endpoint(socket):
     with pytest.raises(zmqcy.ZMQError) as caught:
         b.bind(a.last_endpoint)
     assert caught.value.errno == zmqcy.EADDRINUSE
-    assert str(caught.value) == f"bind {a.last_endpoint} (REP): Address already in use"
+    assert str(caught.value).startswith(
+        f"bind {a.last_endpoint} (REP): Address already in use; another socket has port"
+    )
 
 
 @pytest.mark.parametrize("call", ["bind", "connect", "unbind", "disconnect"])

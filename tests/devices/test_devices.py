@@ -415,7 +415,7 @@ def test_the_error_of_the_body_is_the_one_that_is_raised():
 def test_join_raises_again_and_again(started):
     context = zmqcy.Context()
     device = started(zmqcy.STREAMER, "inproc://front", "inproc://back", context=context)
-    with pytest.raises(zmqcy.TimedOut, match="join STREAMER timeout=10"):
+    with pytest.raises(zmqcy.TimedOut, match="join STREAMER: timed out after 10 ms"):
         device.join(timeout=10)
     context.destroy()
     for _ in range(2):

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from errno import EAGAIN, ECHILD, ENOTSUP
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
-from zmqcy._library import to_seconds
+from zmqcy._library import after, to_seconds
 from zmqcy._proxy import Hook, unfit
 from zmqcy.constants import DeviceType, SocketType
 from zmqcy.context import AsyncContext, Context
@@ -404,7 +404,7 @@ class Device:
         seconds = to_seconds(timeout, "join")
         loop = self._outside("join")
         if not loop.ended.wait(seconds):
-            raise TimedOut(EAGAIN, call="join", detail=f"{self._name} timeout={timeout}")
+            raise TimedOut(EAGAIN, call=f"join {self._name}", detail=after(timeout, "join"))
         if loop.error is not None:
             raise loop.error
 
