@@ -465,7 +465,8 @@ class _Watcher:
                 if hub.left:
                     self._wake()
         except BaseException:
-            self._close_descriptors()
+            with _lock:
+                self._close_descriptors()
             raise
 
     def _put(self, event):
@@ -600,7 +601,8 @@ class _Watcher:
 
     def __del__(self) -> None:
         if getattr(self, "_woken", None) is not None:
-            self._close_descriptors()
+            with _lock:  # weak references still lead here, and to close a descriptor lets other threads in
+                self._close_descriptors()
 
     def __repr__(self):
         return f"<{type(self).__name__} of {self.socket!r}>"
