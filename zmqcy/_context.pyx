@@ -12,15 +12,15 @@ from zmqcy._options cimport MOST_PROCESSORS, ContextOptions, set_number
 from zmqcy._system cimport (
     block_signals, is_foreign_context, nap, now, nsec, free_descriptors, probe_threads, restore_signals, sigset,
     try_schedule)
-from zmqcy.libzmq cimport ZMQ_IO_THREADS, zmq_ctx_get, zmq_ctx_new
+from zmqcy.libzmq cimport ZMQ_IO_THREADS, zmq_ctx_get, zmq_ctx_new, zmq_has
 
 from zmqcy import errors
-from zmqcy._library import DRAFT_API, after, zmq_version_info
+from zmqcy._library import after, zmq_version_info
 
 cdef enum:
     DEFAULT_SPIN = 100000  # nanoseconds: twice a round trip between two processes that are awake
 
-cdef bint has_batch_sizes = DRAFT_API and zmq_version_info() >= (4, 3, 3)
+cdef bint has_batch_sizes = zmq_has(b"draft") and zmq_version_info() >= (4, 3, 3)
 
 #: @type_check_only
 #: class _HasUnderlying(Protocol):

