@@ -636,7 +636,7 @@ def test_a_known_cause_of_a_loss_is_told(results):
     table = {**common.Table(group, 8, "", {}).filled({}, {}), "rows": common.summary({"zmqcy": [1.0], "pyomq": [2.0]})}
     common.save("more", {group: table})
     causes = {row[0]: row[-1] for row in report.losses(report.load())}
-    assert "1,024" in causes[group]
+    assert "100 µs" in causes[group]
     assert causes["throughput over tcp, batch"] == ""
 
 
