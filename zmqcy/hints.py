@@ -134,8 +134,8 @@ HINTS = (
     Row(
         errno.ENODEV,
         "bind",
-        "{host} is no network interface of this machine; bind to an IP address, an interface, or * for all interfaces, as in "
-        "{start}127.0.0.1{port}; host names need libzmq 4.3.5",
+        "{host} is no network interface of this machine; bind to an IP address, an interface, or * for all interfaces, "
+        "as in {start}127.0.0.1{port}; host names need libzmq 4.3.5",
         "",
         _NET + r"(?P<host>.*)(?P<port>:[^:]*)$",
     ),

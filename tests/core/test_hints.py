@@ -86,7 +86,7 @@ CASES = [
     (bind("udp://127.0.0.1:5555"), "udp is for RADIO, DISH, DGRAM sockets"),
     (bind("tcp://[::1]:*"), "to bind to an IPv6 address, set ipv6=True on the socket first"),
     (bind("tcp://::1:*"), "to bind to an IPv6 address, set ipv6=True on the socket first"),
-    (bind("tcp://no.invalid:*"), "no.invalid is no network interface of this machine; bind to an IP address, an interface"),
+    (bind("tcp://no.invalid:*"), "no.invalid is no network interface of this machine; bind to an IP address"),
     (bind("tcp://no.invalid:*"), ", or * for all interfaces, as in tcp://127.0.0.1:*; host names need libzmq 4.3.5"),
     (bind("tcp://192.0.2.1:5555"), "no interface of this machine has the address 192.0.2.1; bind to *"),
     (twice(HERE), re.compile("another socket has port ([0-9]+); `ss -ltnp 'sport = :\\1'` shows its process")),
