@@ -9,11 +9,11 @@ import errno
 import re
 
 from zmqcy import _library
-from zmqcy.socket_types import SOCKET_TYPES
+from zmqcy.socket_types import SOCKET_TYPES, in_words, types_with
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Collection
 
     from zmqcy.errors import ZMQError
 
@@ -36,19 +36,19 @@ class Row:
         The calls that it is for, with spaces between them. A ``*`` at the end stands for any end.
     text : str
         The hint. ``{type}``, ``{peers}``, ``{detail}`` and the groups of `pattern` stand for what the error is about.
-    types : str
-        The types of socket that it is for; "": all.
+    types : collection of str
+        The types of socket that it is for; (): all.
     pattern : str
         A regular expression that the detail of the error must match: the endpoint, the option or the argument.
     """
 
     __slots__ = ("calls", "errno", "pattern", "text", "types")
 
-    def __init__(self, errno: int, calls: str, text: str, types: str = "", pattern: str = ""):
+    def __init__(self, errno: int, calls: str, text: str, types: Collection[str] = (), pattern: str = ""):
         self.errno = errno
         self.calls = re.compile("|".join(f"({call.replace('*', '.*')})" for call in calls.split()))
         self.text = text
-        self.types = types.split()
+        self.types = types
         self.pattern = re.compile(pattern, re.DOTALL)
 
     def fill(self, error: ZMQError) -> str | None:
@@ -59,26 +59,18 @@ class Row:
         found = self.pattern.match(detail)
         if found is None:
             return None
-        peers = " or ".join(TYPES[kind].partners) if kind in TYPES else ""
+        peers = in_words(TYPES[kind].partners, "or") if kind in TYPES else ""
         words = {name: value or "" for name, value in found.groupdict().items()}
-        return self.text.format(type=kind, peers=peers, detail=detail, transports=_transports, **words)
+        return self.text.format(type=kind, peers=peers, detail=detail, transports=_transports(), **words)
 
 
-class _Transports:
-    """The transports of this libzmq, found when they are shown."""
-
-    def __str__(self) -> str:
-        return ", ".join(name for name in TRANSPORTS if name in ALWAYS or _library.has(name))
+def _transports() -> str:
+    return ", ".join(name for name in TRANSPORTS if name in ALWAYS or _library.has(name))
 
 
-def _names(test: Callable[[frozenset[str]], bool]) -> str:
-    return " ".join(row.name for row in SOCKET_TYPES if test(row.traits))
-
-
-_transports = _Transports()
-_ONLY_SENDS = _names(lambda traits: "receives" not in traits)
-_ONLY_RECEIVES = _names(lambda traits: "sends" not in traits)
-_DATAGRAMS = _names(lambda traits: "datagrams" in traits or "groups" in traits)
+_ONLY_SENDS = TYPES.keys() - types_with("receives")
+_ONLY_RECEIVES = TYPES.keys() - types_with("sends")
+_DATAGRAMS = ", ".join([*types_with("groups"), *types_with("datagrams")])
 _NET = r"(?P<start>(tcp|ws|wss|udp|tipc)://)"
 _V6 = r"(?P<start>(tcp|ws|wss|udp)://)(?P<host>\[[^]]*\]|[0-9a-fA-F]*:[0-9a-fA-F:]*)(?P<port>:[^:]*)$"
 
@@ -87,85 +79,85 @@ HINTS = (
     Row(errno.ENOTSUP, RECEIVE, "a {type} socket only sends; receive with a {peers} socket", _ONLY_SENDS),
     Row(errno.ENOTSUP, SEND, "a {type} socket only receives; send with a {peers} socket", _ONLY_RECEIVES),
     # REQ and REP out of turn.
-    Row(EFSM, RECEIVE, "a REQ socket receives a reply to a request; call send first", "REQ"),
+    Row(EFSM, RECEIVE, "a REQ socket receives a reply to a request; call send first", ["REQ"]),
     Row(
         EFSM,
         SEND,
         "the reply to the last request has not been received; call recv first, or set req_relaxed=True to send anyway",
-        "REQ",
+        ["REQ"],
     ),
-    Row(EFSM, RECEIVE, "the last request has no reply yet; call send first", "REP"),
-    Row(EFSM, SEND, "a REP socket replies to a request; call recv first", "REP"),
+    Row(EFSM, RECEIVE, "the last request has no reply yet; call send first", ["REP"]),
+    Row(EFSM, SEND, "a REP socket replies to a request; call recv first", ["REP"]),
     # Endpoints.
     Row(
         errno.EINVAL,
         "bind connect*",
         "an endpoint is TRANSPORT://ADDRESS, such as tcp://127.0.0.1:5555",
-        "",
+        (),
         "(?!.*://)",
     ),
-    Row(errno.EINVAL, "bind connect*", "the name after inproc:// is missing", "", "inproc://$"),
+    Row(errno.EINVAL, "bind connect*", "the name after inproc:// is missing", (), "inproc://$"),
     Row(
         errno.EINVAL,
         "connect*",
         "connect needs a port number; `last_endpoint` of the bound socket has it",
-        "",
+        (),
         _NET + r".*:[*0]$",
     ),
-    Row(errno.EINVAL, "bind connect*", "the port is missing, as in {start}127.0.0.1:5555", "", _NET + r"[^:]*:?/?$"),
+    Row(errno.EINVAL, "bind connect*", "the port is missing, as in {start}127.0.0.1:5555", (), _NET + r"[^:]*:?/?$"),
     Row(
         errno.EINVAL,
         "bind",
         "a port is * or a number from 1 to 65535, not {port}",
-        "",
+        (),
         _NET + r".*:(?P<port>[^:/]*)/?$",
     ),
-    Row(errno.EINVAL, "connect*", "a port is a number from 1 to 65535, not {port}", "", _NET + r".*:(?P<port>[^:]*)$"),
-    Row(errno.EPROTONOSUPPORT, "bind connect*", "this libzmq has the transports {transports}", "", ".*://"),
-    Row(ENOCOMPATPROTO, "bind connect*", f"udp is for {_DATAGRAMS.replace(' ', ', ')} sockets", "", "udp://"),
+    Row(errno.EINVAL, "connect*", "a port is a number from 1 to 65535, not {port}", (), _NET + r".*:(?P<port>[^:]*)$"),
+    Row(errno.EPROTONOSUPPORT, "bind connect*", "this libzmq has the transports {transports}", (), ".*://"),
+    Row(ENOCOMPATPROTO, "bind connect*", f"udp is for {_DATAGRAMS} sockets", (), "udp://"),
     Row(
         ENOCOMPATPROTO,
         "bind connect*",
         "this transport is for PUB, SUB, XPUB and XSUB sockets",
-        "",
+        (),
         "(pgm|epgm|norm)://",
     ),
-    Row(errno.ENODEV, "bind", "to bind to an IPv6 address, set ipv6=True on the socket first", "", _V6),
+    Row(errno.ENODEV, "bind", "to bind to an IPv6 address, set ipv6=True on the socket first", (), _V6),
     Row(
         errno.ENODEV,
         "bind",
         "{host} is no network interface of this machine; bind to an IP address, an interface, or * for all interfaces, "
         "as in {start}127.0.0.1{port}; host names need libzmq 4.3.5",
-        "",
+        (),
         _NET + r"(?P<host>.*)(?P<port>:[^:]*)$",
     ),
     Row(
         errno.EADDRNOTAVAIL,
         "bind",
         "no interface of this machine has the address {host}; bind to * for all interfaces",
-        "",
+        (),
         _NET + r"(?P<host>.*):[^:]*$",
     ),
     Row(
         errno.EADDRINUSE,
         "bind",
         "another socket has port {port}; `ss -ltnp 'sport = :{port}'` shows its process, and port * takes a free one",
-        "",
+        (),
         r"(tcp|ws|wss)://.*:(?P<port>\d+)/?$",
     ),
-    Row(errno.EADDRINUSE, "bind", "another socket of this context is bound to {detail}", "", "inproc://"),
+    Row(errno.EADDRINUSE, "bind", "another socket of this context is bound to {detail}", (), "inproc://"),
     Row(
         errno.EACCES,
         "bind",
         "ports below 1024 need root or CAP_NET_BIND_SERVICE; bind to a higher port",
-        "",
+        (),
         r"(tcp|ws|wss)://.*:\d{1,4}/?$",
     ),
-    Row(errno.EACCES, "bind", "this user cannot create the file {path}", "", "ipc://(?P<path>.*)"),
-    Row(errno.EPERM, "bind", "this user cannot create the file {path}", "", "ipc://(?P<path>.*)"),
-    Row(errno.ENOENT, "bind", "the folder of {path} does not exist", "", "ipc://(?P<path>.*)"),
+    Row(errno.EACCES, "bind", "this user cannot create the file {path}", (), "ipc://(?P<path>.*)"),
+    Row(errno.EPERM, "bind", "this user cannot create the file {path}", (), "ipc://(?P<path>.*)"),
+    Row(errno.ENOENT, "bind", "the folder of {path} does not exist", (), "ipc://(?P<path>.*)"),
     Row(
-        errno.ENAMETOOLONG, "bind connect*", f"an ipc path has {_library.IPC_PATH_MAX_LEN} bytes at most", "", "ipc://"
+        errno.ENAMETOOLONG, "bind connect*", f"an ipc path has {_library.IPC_PATH_MAX_LEN} bytes at most", (), "ipc://"
     ),
     Row(
         errno.ENOENT,
@@ -176,11 +168,11 @@ HINTS = (
     Row(EMTHREAD, "bind connect*", "Context(io_threads=0) has inproc alone; make the context with io_threads=1"),
     # Arguments.
     Row(errno.EINVAL, "subscribe unsubscribe", "only SUB sockets have subscriptions"),
-    Row(errno.EINVAL, "set setsockopt", "only SUB sockets have subscriptions", "", "(un)?subscribe="),
-    Row(errno.EINVAL, "set setsockopt", "a routing id has 1 to 255 bytes", "", "(connect_)?routing_id="),
-    Row(errno.EINVAL, "socket", "the types of sockets are those of zmqcy.SocketType", "", "type="),
+    Row(errno.EINVAL, "set setsockopt", "only SUB sockets have subscriptions", (), "(un)?subscribe="),
+    Row(errno.EINVAL, "set setsockopt", "a routing id has 1 to 255 bytes", (), "(connect_)?routing_id="),
+    Row(errno.EINVAL, "socket", "the types of sockets are those of zmqcy.SocketType", (), "type="),
     # Messages.
-    Row(errno.EHOSTUNREACH, SEND, "no connected peer has the routing id in the first part", "ROUTER"),
+    Row(errno.EHOSTUNREACH, SEND, "no connected peer has the routing id in the first part", ["ROUTER"]),
     Row(errno.EAGAIN, RECEIVE, "no message has arrived"),
     Row(errno.EAGAIN, SEND, "no peer is connected, or the peers have reached their high-water marks (HWM)"),
 )
