@@ -6,6 +6,14 @@ from zmqcy._context cimport Context
 from zmqcy._handle cimport Handle, Signaler, User, Watch
 from zmqcy._options cimport SocketOptions, enter
 
+cdef extern from "Python.h":
+    ctypedef void *PyCFunction
+    ctypedef struct PyMethodDef:
+        PyCFunction ml_meth
+        int ml_flags
+    ctypedef struct PyMethodDescrObject:
+        PyMethodDef *d_method
+
 
 cdef class NativeSocket(SocketOptions):
     cdef object __weakref__

@@ -11,7 +11,7 @@ from cpython.ref cimport Py_INCREF, Py_XDECREF
 from libc.errno cimport EADDRINUSE, EAGAIN, EBUSY, EINVAL, EMFILE, ENOENT, ENOTSOCK
 from libc.stdint cimport int64_t, uint32_t
 
-from zmqcy._context cimport Context, prepare_threads
+from zmqcy._context cimport Context, has_batch_sizes, prepare_threads
 from zmqcy._handle cimport (
     BUSY, CLOSED, ENDED, FORKED, FREE_THREADED, WATCHED, ContextHandle, Handle, Signaler, Stats, Watch, come_out,
     enter_slowly, events_of, go_inside, handle_with, is_inside, lock_lists, make_signaler, own_socket, remove,
@@ -36,10 +36,6 @@ from zmqcy import errors
 from zmqcy.socket_types import in_words, types_with
 
 cdef extern from "Python.h":
-    ctypedef struct PyMethodDef:
-        pass
-    ctypedef struct PyMethodDescrObject:
-        PyMethodDef *d_method
     object PyDescr_NewMethod(PyTypeObject *type, PyMethodDef *method)
 
 cdef enum:
@@ -57,9 +53,7 @@ cdef enum:
     ZMQ_CURVE = 2
     ZMQ_GSSAPI = 3
     EVENT_PIPES_STATS = 0x10000
-    # Bytes. From 128 KiB on malloc maps each buffer anew, and what is smaller than a batch is copied once more on a
-    # side. A power of 2 is what messages themselves often have.
-    BATCH_SIZE = 98304
+    BATCH_SIZE = 98304    # bytes, by measurement: with 64 and 128 KiB messages of 16 KB are slower
     FEW_LEFT = 64
     SPARE = 4             # descriptors for a look at the interfaces, a listener and its first connection
 
@@ -78,7 +72,7 @@ def connection_of(int fd) -> socket.socket:
 
 
 cdef void tune(void *socket) noexcept:
-    """Have libzmq read and write more bytes at a time; one that was built without drafts refuses."""
+    """Have libzmq read and write more bytes at a time."""
     cdef int size = BATCH_SIZE
     <void> zmq_setsockopt(socket, ZMQ_IN_BATCH_SIZE, &size, sizeof(size))
     <void> zmq_setsockopt(socket, ZMQ_OUT_BATCH_SIZE, &size, sizeof(size))
@@ -207,7 +201,8 @@ cdef class NativeSocket(SocketOptions):
                     text = "no file descriptor is left: raise the limit (ulimit -n)"
                 raise error(code, "socket", NO_TYPE, detail, text)
             if not shared.untuned:
-                tune(socket)
+                if has_batch_sizes:
+                    tune(socket)
                 may_keep_memory()
             self.handle.socket = socket
             self.handle.set_type(number)

@@ -13,4 +13,7 @@ cdef class Context(ContextOptions):
     cdef int warn_open(self) except -1
 
 
+cdef bint has_batch_sizes  # whether libzmq has the options that `tuned` sets
+
+
 cdef int prepare_threads(ContextHandle context) except -1

@@ -20,7 +20,7 @@ from zmqcy._library import after, zmq_version_info
 cdef enum:
     DEFAULT_SPIN = 100000  # nanoseconds: twice a round trip between two processes that are awake
 
-cdef bint has_batch_sizes = zmq_has(b"draft") and zmq_version_info() >= (4, 3, 3)
+has_batch_sizes = zmq_has(b"draft") and zmq_version_info() >= (4, 3, 3)
 
 #: @type_check_only
 #: class _HasUnderlying(Protocol):

@@ -5,7 +5,7 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.object cimport PyObject
 from libc.errno cimport EAGAIN
 
-from zmqcy._base cimport NativeSocket, enter
+from zmqcy._base cimport NativeSocket, PyCFunction, PyMethodDef, PyMethodDescrObject, enter
 from zmqcy._core cimport (
     QUIET, carry_out, fetch, fetch_into, fetch_multipart_into, gather, one_message, put_many, put_part, put_quickly,
     put_tracked, to_addressed, to_message, to_room, to_target, to_targets, to_wanted)
@@ -20,12 +20,6 @@ from zmqcy import errors
 cdef extern from "Python.h":
     enum: METH_FASTCALL
     enum: METH_KEYWORDS
-    ctypedef void *PyCFunction
-    ctypedef struct PyMethodDef:
-        PyCFunction ml_meth
-        int ml_flags
-    ctypedef struct PyMethodDescrObject:
-        PyMethodDef *d_method
 
 
 cdef class PlainSocket(NativeSocket):
