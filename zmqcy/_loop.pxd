@@ -20,7 +20,7 @@ cdef class Loop:
     cdef nsec began        # the clock was started
     cdef int look          # the count at which to look at the clock again
     cdef bint armed        # `_turned` is to be called by the loop
-    cdef list after_turn   # pairs of a function and an argument: what it calls
+    cdef object after_turn  # a deque of pairs of a function and an argument: what it calls
     cdef set attended      # weak references to the sockets whose events are read though nobody waits
     cdef bint ticking      # and the timer for that runs
 

@@ -11,6 +11,7 @@ from cpython.ref cimport Py_INCREF
 from zmqcy._system cimport now
 
 import weakref
+from collections import deque
 
 cdef extern from "_system.h":
     void iterate_by "zmqcy_iterate_by"(
@@ -56,7 +57,7 @@ cdef class Loop:
         self.loop = self.selector = loop
         self.readers = {}
         self.attended = set()
-        self.after_turn = []
+        self.after_turn = deque()
 
     cdef bint long_run(self) except -1:
         """Tell whether operations that did not wait have kept the loop from turning for long enough."""
@@ -77,20 +78,16 @@ cdef class Loop:
         return False
 
     def _turned(self):
-        cdef list calls = self.after_turn
+        cdef Py_ssize_t left = len(self.after_turn)  # what comes meanwhile is for the next turn
         self.armed = False
         self.count = 0
-        if not calls:
-            return
-        self.after_turn = []
-        calls.reverse()
         try:
-            while calls:
-                function, argument = calls.pop()
+            while left:
+                left -= 1
+                function, argument = self.after_turn.popleft()
                 function(argument)
         finally:
-            if calls:  # Ctrl-C
-                self.after_turn = calls[::-1] + self.after_turn
+            if left:  # Ctrl-C
                 self.loop.call_soon(self._turned)
 
     cdef int add_reader(self, int fd, object callback) except -1:
