@@ -34,7 +34,7 @@ def single(zmqcy, size):
 
 
 def uncopied(zmqcy):
-    """Bytes that are lent, and received as a Frame of the same memory."""
+    """Send bytes zero-copy, and receive them as a Frame on the same memory."""
     a, b = pair(zmqcy)
     data = b"x" * 65536
 

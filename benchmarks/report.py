@@ -21,7 +21,7 @@ from common import HERE, RESULTS, console_print, figure, ratio_text, table
 ROOT = HERE.parent
 LIBRARIES = ("pyzmq", "pyomq", "pynng")  # that a reader may choose; C is a bound, and what Python has is for context
 C = ("C", "C without copies")
-LOSS = 0.97  # what is nearer to 1 than this is a draw
+LOSS = 0.97  # a ratio below it is a loss; above it, a draw
 TITLES = {
     "throughput": "Throughput", "latency": "Round trips", "asyncio": "asyncio and uvloop", "peers": "Many peers",
     "scale": "Many connections", "poll": "Poller", "device": "Devices", "service": "Devices as services",
