@@ -456,11 +456,11 @@ class Loop:
 
 HANDLERS = [
     "never started",
-    "started afterwards",
+    "started after `bind`",
     "running",
     "stopped",
-    "its loop has ended",
-    "its tasks were cancelled",
+    "event loop closed",
+    "tasks cancelled",
 ]
 ROWS = {
     ("NULL", "none"): (lambda socket: None, null_client),
@@ -482,7 +482,7 @@ def who_gets_in(serve, authenticator, row, handler):
     """Return a cell of the table: try with a peer that the rules let in, and with one that they refuse."""
     secure, client = ROWS[row]
     with contextlib.ExitStack() as stack:
-        if handler in ("its loop has ended", "its tasks were cancelled"):
+        if handler in ("event loop closed", "tasks cancelled"):
             loop = stack.enter_context(contextlib.closing(Loop(authenticator)))
         elif handler in ("running", "stopped"):
             stack.enter_context(authenticator)
@@ -491,16 +491,18 @@ def who_gets_in(serve, authenticator, row, handler):
         except zmqcy.StateError as error:
             assert "no Authenticator is running" in str(error)
             return "`bind` raises"
-        if handler == "its loop has ended":
+        if handler == "started after `bind`":
+            stack.enter_context(authenticator)
+        elif handler == "event loop closed":
             loop.close()
-        elif handler == "its tasks were cancelled":
+        elif handler == "tasks cancelled":
             loop.call(loop.cancel_all())
         elif handler == "stopped":
             authenticator.stop()
         found = [enters(server, client, source) for source in ("127.0.0.1", "127.0.0.9")]
         authenticator.stop()
-    everybody = {"NULL": "everybody", "CURVE": "who has the server's key"}
-    return {(True, True): everybody.get(row[0]), (True, False): "by the rules", (False, False): "nobody"}[tuple(found)]
+    everyone = {"NULL": "everyone", "CURVE": "clients with the server's key"}
+    return {(True, True): everyone.get(row[0]), (True, False): "by the rules", (False, False): "nobody"}[tuple(found)]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=" ".join)
