@@ -1,6 +1,6 @@
-"""zmqcy with peers on other bindings, with old peers, and beside another binding in one process.
+"""Interoperability: with other implementations, with old versions of ZMTP, and with another binding in one process.
 
-The short form runs pyzmq, pyomq and C, those that are there; `make interop` installs the rest and runs all.
+The short form runs pyzmq, pyomq and C, if they are installed; `make interop` installs the others and runs all.
 """
 
 import importlib.util
@@ -32,7 +32,7 @@ def peer(request):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("peer", matrix.COMMANDS, indirect=True)
 def test_the_table_is_what_a_run_gives(peer):
-    """Of other versions than those in the table the cells may differ where something works that did not, or is new."""
+    """With versions other than those in the table, a cell may change to `works` or `not supported`."""
     title, cells = matrix.written()[peer.name]
     as_written = (title, matrix.written_on()) == (peer.title, zmqcy.zmq_version())
     wrong = {}
@@ -52,16 +52,15 @@ def test_the_table_has_all_rows_and_peers():
         assert list(cells) == matrix.ROWS
 
 
-def test_a_peer_that_ends_or_says_something_else_is_told():
-    """The runner sees what it is there for."""
+def test_a_peer_that_exits_or_answers_something_else_is_reported():
     peer = object.__new__(matrix.Peer)
     script = "print('hello x 1 knows tcp', flush=True); input(); print('got 1 1 1 1', flush=True)"
     peer.command = [sys.executable, "-c", script]
     peer.start()
     assert (peer.title, peer.known) == ("x 1", {"tcp"})
-    with pytest.raises(matrix.Failed, match="it got 1 1 1 1, and not got 1 1 5"):
+    with pytest.raises(matrix.Failed, match="the peer got 1 1 1 1, but should have got 1 1 5"):
         peer.receives([[b"hello"]])
-    with pytest.raises(matrix.Failed, match="it ended"):
+    with pytest.raises(matrix.Failed, match="the peer exited"):
         peer.hear()
     peer.stop()
 
@@ -90,7 +89,7 @@ def raw(socket):
 
 
 def test_a_peer_of_zmtp_1_0(raw):
-    """It knows no greeting: it begins with the frame of its identity. libzmq's signature is such a frame to it."""
+    """ZMTP 1.0 has no greeting: a peer begins with its identity frame, and reads libzmq's signature as one."""
     rep, connection = raw
     connection.sendall(b"\x01\x00" + b"\x01\x01" + b"\x06\x00hello")  # lengths include the byte of flags
     assert rep.recv() == b"hello"
@@ -148,7 +147,7 @@ def test_a_peer_that_speaks_nonsense_disturbs_nobody(raw, socket, data):
     connection.shutdown(sockets.SHUT_RDWR)
 
 
-# ---- beside pyzmq in one process
+# ---- with pyzmq in one process
 
 needs_pyzmq = pytest.mark.skipif(importlib.util.find_spec("zmq") is None, reason="pyzmq is not installed")
 
@@ -196,7 +195,7 @@ def test_both_at_once_in_threads(run, imports):
 
 @needs_pyzmq
 def test_a_socket_of_the_other(run):
-    """Addresses mean something only to the libzmq that made them. pyzmq's wheels bring one of their own."""
+    """An address is valid only in the libzmq that created it. The wheels of pyzmq contain their own libzmq."""
     done = run("""
         import re, zmq, zmqcy
         with open("/proc/self/maps") as maps:
@@ -226,7 +225,7 @@ def test_a_socket_of_the_other(run):
 
 
 def test_the_context_of_another_libzmq_is_refused(run):
-    """Where pyzmq brings its own: by object and by address, new, used and asynchronous; ours and compat's are taken."""
+    """If pyzmq has its own libzmq: by object and address; new, used, asynchronous. zmqcy's contexts are accepted."""
     if importlib.util.find_spec("zmq") is None:
         pytest.skip("pyzmq is not installed")
     done = run("""
@@ -279,8 +278,8 @@ def test_the_context_of_another_libzmq_is_refused(run):
     assert done.stdout == "done\n"
 
 
-def test_nothing_of_the_page_is_unexplained():
-    """What does not work with a peer is told below the table in words, by the peer's name."""
+def test_the_page_explains_every_failure():
+    """Each peer with a failure in the table is explained below the table, by its name."""
     text = matrix.PAGE.read_text()
     below = text.partition(matrix.END)[2]
     for name, (_, cells) in matrix.written().items():

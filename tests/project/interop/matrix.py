@@ -1,20 +1,20 @@
-"""What zmqcy and peers on other bindings say to each other, and the table of docs/interop.md.
+"""Exchange messages between zmqcy and other implementations, and write the table of docs/interop.md.
 
-A peer is a program of this folder with one socket at a time. It begins with `hello NAME VERSION knows WORD...`, and
-answers each line that it reads by one line, `error TEXT` where something went wrong:
+A peer is a program of this folder with one socket at a time. It prints `hello NAME VERSION knows WORD...`, and then
+answers each line of its input with one line, or with `error TEXT`:
 
     open TYPE bind|connect URL MECHANISM KEY...   ok ENDPOINT
     subscribe TOPIC                               ok
     send MESSAGE/MESSAGE...                       ok
-    recv COUNT MILLISECONDS                       got MESSAGES PARTS BYTES CRC, of those that came in that time
-    echo COUNT MILLISECONDS                       ok, when so many messages went back as they came
+    recv COUNT MILLISECONDS                       got MESSAGES PARTS BYTES CRC, of messages that arrived in that time
+    echo COUNT MILLISECONDS                       ok, when COUNT messages were received and sent back
     close                                         ok
 
 A message is PART,PART,...; a part is its size, SIZExCOUNT for many of them, or =TEXT. Byte i of a part is i % 251.
 MECHANISM is `null`, `curve-server SECRET PUBLIC`, `curve-client SERVER PUBLIC SECRET`, or `plain-server` and
 `plain-client` with NAME PASSWORD. The CRC is of each part's size, `+` or, for the last, `.`, and its content.
 
-`python matrix.py` runs all peers that can be had and writes the table, `python matrix.py NAME...` some of them.
+`python matrix.py` runs all installed peers and writes the table; `python matrix.py NAME...` runs some of them.
 """
 
 import importlib.util
@@ -40,30 +40,30 @@ HERE = Path(__file__).resolve().parent
 PAGE = HERE.parents[2] / "docs" / "interop.md"
 CACHE = HERE.parents[2] / "build" / "interop"
 BEGIN, END = "<!-- table: made by `make interop` -->\n", "<!-- end of table -->\n"
-TIME = 5_000  # ms that anything may take
-WORKS, UNKNOWN = "works", "not known to the peer"
-SHORT = ["pyzmq", "pyomq", "C"]  # what the tests run without ZMQCY_INTEROP=1
+TIME = 5_000  # ms: limit of each step
+WORKS, UNKNOWN = "works", "not supported"
+SHORT = ["pyzmq", "pyomq", "C"]  # peers that the tests run without ZMQCY_INTEROP=1
 CURVE = {"server": zmqcy.curve_keypair(), "client": zmqcy.curve_keypair()}
 PLAIN = ("admin", "secret")
 MESSAGES = "5/3,2/=text/1x20,300"
 EMPTY = "0/3,0,2/0,0/0x20"
-NEWS = "=a.1,3,0/=b,5/=a/=ab,1x20"  # to who subscribed to "a" go all but the second
+NEWS = "=a.1,3,0/=b,5/=a/=ab,1x20"  # a subscriber of "a" receives all but the second
 PATTERN = bytes(range(251))
 
 
 class Absent(Exception):
-    """A peer cannot be had; the text says why."""
+    """The peer is not installed; the text is the reason."""
 
 
 class Failed(Exception):
-    """Something else came than was sent, or nothing."""
+    """A message did not arrive, or was changed."""
 
 
 # ---- messages
 
 
 def parts_of(message):
-    """Return the parts that a message of the protocol has."""
+    """Return the parts of a message that is written in the protocol."""
     parts = []
     for spec in message.split(","):
         if spec[0] == "=":
@@ -79,7 +79,7 @@ def messages_of(specs):
 
 
 def got(messages):
-    """Return what a peer answers that received these messages."""
+    """Return the answer of a peer that has received these messages."""
     crc = 0
     for parts in messages:
         for left, part in zip(reversed(range(len(parts))), parts, strict=True):
@@ -100,10 +100,10 @@ def python(module):
 def compiled(source, *packages):
     cc = shutil.which(os.environ.get("CC", "cc"))
     if cc is None or shutil.which("pkg-config") is None:
-        raise Absent("there is no C compiler or no pkg-config")
+        raise Absent("no C compiler or no pkg-config is installed")
     flags = subprocess.run(["pkg-config", "--cflags", "--libs", *packages], capture_output=True, text=True)
     if flags.returncode:
-        raise Absent(f"pkg-config does not know {' or '.join(packages)}")
+        raise Absent(f"pkg-config does not find {' or '.join(packages)}")
     CACHE.mkdir(parents=True, exist_ok=True)
     program = CACHE / source.removesuffix(".c")
     with tempfile.NamedTemporaryFile(dir=CACHE, delete=False) as made:  # several test runs may compile at once
@@ -116,7 +116,7 @@ def compiled(source, *packages):
 
 def node():
     if shutil.which("node") is None:
-        raise Absent("there is no node")
+        raise Absent("node is not installed")
     if not (CACHE / "node_modules" / "zeromq").is_dir():
         raise Absent("zeromq.js is not installed")
     return ["node", str(HERE / "peer.js"), str(CACHE)]
@@ -125,7 +125,7 @@ def node():
 def java():
     jars = sorted(Path("/usr/share/java").glob("jeromq-*.jar"))
     if not jars or shutil.which("javac") is None:
-        raise Absent("there is no JDK or no JeroMQ")
+        raise Absent("no JDK or no JeroMQ is installed")
     subprocess.run(["javac", "-cp", jars[-1], "-d", CACHE, HERE / "Peer.java"], check=True)
     return ["java", "-cp", f"{jars[-1]}:{CACHE}", "Peer", jars[-1].stem.removeprefix("jeromq-")]
 
@@ -141,11 +141,11 @@ COMMANDS = {
 
 
 class Peer:
-    """A peer that runs; with its name, its version and what it knows."""
+    """A running peer, with its name, its version, and the transports and mechanisms that it supports."""
 
     def __init__(self, name):
         if name not in SHORT and not os.environ.get("ZMQCY_INTEROP"):
-            raise Absent("`make interop` runs it")
+            raise Absent("only `make interop` runs it")
         self.name, self.command = name, COMMANDS[name]()
         self.start()
 
@@ -154,7 +154,7 @@ class Peer:
         self.process = subprocess.Popen(self.command, text=True, bufsize=1, **pipes)
         self.lines = queue.SimpleQueue()
         threading.Thread(target=self.read, args=(self.process.stdout, self.lines), daemon=True).start()
-        words = self.hear(60).split()  # a JVM takes its time on a busy machine
+        words = self.hear(60).split()  # a JVM starts slowly on a busy machine
         known = words.index("knows")
         self.title = " ".join(words[1:known]).replace("libzmq-", "libzmq ")
         self.known = set(words[known + 1 :])
@@ -163,10 +163,10 @@ class Peer:
     def read(stream, lines):
         for line in stream:
             lines.put(line.rstrip("\n"))
-        lines.put("error it ended")
+        lines.put("error the peer exited")
 
     def tell(self, *words):
-        """Write a line; `hear` has its answer."""
+        """Write a line to the peer; `hear` returns its answer."""
         with suppress(BrokenPipeError):
             print(*words, file=self.process.stdin, flush=True)
 
@@ -186,7 +186,7 @@ class Peer:
     def receives(self, messages):
         answer = self.ask("recv", len(messages), TIME)
         if answer != got(messages):
-            raise Failed(f"it {answer}, and not {got(messages)}")
+            raise Failed(f"the peer {answer}, but should have {got(messages)}")
 
     def stop(self):
         self.process.stdin.close()
@@ -198,18 +198,18 @@ class Peer:
         self.process.stdout.close()
 
 
-# ---- what is said
+# ---- conversations
 
 
 def expect(socket, messages, prefix=()):
     for message in messages:
         parts = socket.recv_multipart()
         if parts[len(prefix) :] != message or parts[: len(prefix)] != list(prefix):
-            raise Failed(f"zmqcy received {len(parts)} parts of {sum(map(len, parts))} B, other than what was sent")
+            raise Failed(f"zmqcy received a wrong message ({len(parts)} parts, {sum(map(len, parts))} B)")
 
 
 def ask(socket, peer, messages, prefix=()):
-    """Send each message, and get it back from a peer that echoes."""
+    """Send each message to an echoing peer, and receive it back."""
     peer.tell("echo", len(messages), TIME)
     for message in messages:
         socket.send_multipart([*prefix, *message])
@@ -218,12 +218,12 @@ def ask(socket, peer, messages, prefix=()):
 
 
 def answer(socket, peer, specs, envelope, before=""):
-    """Send back each message that the peer sends, whose first `envelope` parts are not the peer's."""
+    """Echo each message of the peer. Its first `envelope` parts were not sent by the peer."""
     for spec in specs.split("/"):
         peer.ask("send", before + spec)
         parts = socket.recv_multipart()
         if parts[envelope:] != parts_of(spec):
-            raise Failed("zmqcy received other parts than were sent")
+            raise Failed("zmqcy received a wrong message")
         socket.send_multipart(parts)
         peer.receives([parts_of(before + spec)])
 
@@ -231,21 +231,21 @@ def answer(socket, peer, specs, envelope, before=""):
 def publish(socket, peer, ours, theirs):
     peer.ask("subscribe", "a")
     if ours == "XPUB":
-        peer.tell("recv", 1, TIME)  # a SUB that bound sends its subscriptions only while its socket is used
+        peer.tell("recv", 1, TIME)  # a bound SUB sends its subscriptions only while its socket is used
         expect(socket, [[b"\x01a"]])
         socket.send_multipart([b"a", b"begin"])
         if peer.hear() != got([[b"a", b"begin"]]):
-            raise Failed("it receives something else")
-    else:  # a PUB does not tell when the subscription has come
+            raise Failed("the peer received a wrong message")
+    else:  # a PUB does not report when the subscription has arrived
         deadline = time.monotonic() + TIME / 1000
         while not peer.ask("recv", 1, 50).startswith("got 1"):
             if time.monotonic() > deadline:
-                raise Failed("it receives nothing")
+                raise Failed("the peer received nothing")
             socket.send_multipart([b"a", b"early"])
         socket.send_multipart([b"a", b"begin"])
         while peer.ask("recv", 1, TIME) != got([[b"a", b"begin"]]):
             if time.monotonic() > deadline:
-                raise Failed("it does not receive what comes after")
+                raise Failed("the peer did not receive the next messages")
     for parts in messages_of(NEWS):
         socket.send_multipart(parts)
     peer.receives([parts for parts in messages_of(NEWS) if parts[0].startswith(b"a")])
@@ -260,13 +260,13 @@ def hear_news(socket, peer, ours, theirs):
     if theirs == "XPUB":
         peer.tell("recv", 1, TIME)
         while peer.lines.empty() and time.monotonic() < deadline:
-            socket.poll(10)  # a SUB that bound sends its subscriptions only while its socket is used
+            socket.poll(10)  # a bound SUB sends its subscriptions only while its socket is used
         if peer.hear() != got([[b"\x01a"]]):
-            raise Failed("no subscription came")
+            raise Failed("no subscription arrived")
     else:
         while not socket.poll(50):
             if time.monotonic() > deadline:
-                raise Failed("zmqcy receives nothing")
+                raise Failed("zmqcy received nothing")
             peer.ask("send", "=a,=early")
         peer.ask("send", "=a,=begin")
         while socket.recv_multipart() != [b"a", b"begin"]:
@@ -276,7 +276,7 @@ def hear_news(socket, peer, ours, theirs):
 
 
 def converse(socket, peer, ours, theirs, specs):
-    """Exchange messages as the types of the two sockets have it."""
+    """Exchange messages according to the two socket types."""
     messages = messages_of(specs)
     if theirs in ("SUB", "XSUB"):
         publish(socket, peer, ours, theirs)
@@ -326,9 +326,9 @@ ROWS = [Row(pattern, *way) for way in WAYS for pattern in PATTERNS]
 
 
 def secure(socket, peer, row, ours, theirs, we_bind, stack):
-    """Set the mechanism on the socket; return it as the peer is told. Who binds is the server, where it can be.
+    """Set the mechanism on the socket; return the words for the peer. The bound side is the server, if it can.
 
-    A REQ cannot be the server of PLAIN: it takes libzmq's note of who the user is for a part of the first answer.
+    A REQ cannot be a PLAIN server: libzmq reads its own record of the user as a part of the first reply.
     """
     if row.mechanism == "NULL":
         return ["null"]
@@ -353,7 +353,7 @@ COUNTER = itertools.count()
 
 
 def meet(peer, row, ours, theirs, we_bind):
-    """Let two sockets talk; raise Failed or ZMQError where they cannot."""
+    """Exchange messages between two sockets; raise Failed or ZMQError if this fails."""
     with tempfile.TemporaryDirectory() as folder, zmqcy.Context(linger=0) as context, ExitStack() as stack:
         socket = context.socket(getattr(zmqcy, ours), rcvtimeo=TIME, sndtimeo=TIME)
         stack.callback(socket.close, 0)
@@ -371,7 +371,7 @@ def meet(peer, row, ours, theirs, we_bind):
 
 
 def outcome(peer, row):
-    """Return what stands in the table for a row."""
+    """Run a row with a peer; return its cell of the table."""
     if row.transport not in peer.known or (row.mechanism != "NULL" and row.mechanism.lower() not in peer.known):
         return UNKNOWN
     for (ours, theirs), we_bind in itertools.product(PATTERNS[row.pattern][0], (True, False)):
@@ -379,13 +379,13 @@ def outcome(peer, row):
             meet(peer, row, ours, theirs, we_bind)
         except (Failed, zmqcy.ZMQError) as error:
             said = str(error)
-            with suppress(queue.Empty):  # what it says went wrong is nearer to the cause
+            with suppress(queue.Empty):  # the error that the peer reports is nearer to the cause
                 said = peer.lines.get_nowait().removeprefix("error ")
             peer.process.kill()  # its socket is in an unknown state
             peer.stop()
             peer.start()
             text = re.sub(r"(tcp|ws|ipc)://\S*?(?=[:,]? |$)", r"\1", said).replace("|", "/")
-            return f"{ours} of zmqcy {'bound' if we_bind else 'connected'}, {theirs} of the peer: {text}"
+            return f"{ours} of zmqcy ({'bound' if we_bind else 'connected'}) to {theirs} of the peer: {text}"
     return WORKS
 
 
@@ -393,7 +393,7 @@ def outcome(peer, row):
 
 
 def written():
-    """Return the columns of the table as it is written: by the peer's name, its title and its cells by row."""
+    """Return the columns of the table in the page: for each peer its title, and its cells by row."""
     lines = PAGE.read_text().partition(BEGIN)[2].partition(END)[0].splitlines()
     if not lines:
         return {}
@@ -406,8 +406,8 @@ def written():
 
 
 def written_on():
-    """Return the version of libzmq under zmqcy that the page names."""
-    return re.search(r"zmqcy on libzmq ([\d.]+)", PAGE.read_text())[1]
+    """Return the version of zmqcy's libzmq in the page."""
+    return re.search(r"zmqcy on libzmq ([\d.]+\d)", PAGE.read_text())[1]
 
 
 def table(columns):
@@ -441,7 +441,7 @@ def main():
     before = re.sub(r"zmqcy on libzmq [\d.]+\d", f"zmqcy on libzmq {zmqcy.zmq_version()}", before)
     made = table({name: columns[name] for name in COMMANDS if name in columns})
     PAGE.write_text(before + BEGIN + made + END + rest.partition(END)[2])
-    return f"not all works with {', '.join(dict.fromkeys(bad))}" if bad else None
+    return f"failures with {', '.join(dict.fromkeys(bad))}" if bad else None
 
 
 if __name__ == "__main__":
