@@ -18,9 +18,9 @@ def test_a_kernel_runs_cells_is_interrupted_and_restarted(tmp_path):
         [sys.executable, ROOT / "tests/compat/programs/kernel.py"], capture_output=True, text=True, timeout=50,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, path)), "HOME": str(tmp_path)},
     )  # fmt: skip
-    said, *deeds = map(json.loads, done.stdout.splitlines())
+    said, *steps = map(json.loads, done.stdout.splitlines())
     assert said["side"] == "zmqcy"
-    assert {each["deed"]: each["wrong"] for each in deeds if each["wrong"]} == {}, done.stderr
+    assert {each["step"]: each["wrong"] for each in steps if each["wrong"]} == {}, done.stderr
     assert done.returncode == 0 and {"run cells", "interrupt a cell", "restart the kernel"} <= {
-        each["deed"] for each in deeds
+        each["step"] for each in steps
     }

@@ -1,9 +1,9 @@
-"""bluesky's proxy, publisher and dispatcher: documents of an experiment go from one process to another."""
+"""bluesky's proxy, publisher and dispatcher: one process sends the documents of an experiment to another."""
 
 import multiprocessing
 import threading
 
-import deeds
+import steps
 from bluesky.callbacks.zmq import Proxy, Publisher, RemoteDispatcher
 
 
@@ -40,8 +40,8 @@ def send_documents_to_a_dispatcher(run):
     dispatcher.subscribe(note)
     threading.Thread(target=dispatcher.start, daemon=True).start()
     publisher = Publisher(f"127.0.0.1:{str(into).rpartition(':')[2]}")
-    # A subscription takes its time to pass the proxy; until then what is published is lost.
-    deeds.until(lambda: publisher("start", {"uid": "a"}) or seen, "first document")
+    # Documents that are published before the subscription has passed the proxy are lost.
+    steps.until(lambda: publisher("start", {"uid": "a"}) or seen, "first document")
     publisher("event", {"data": {"x": list(range(10_000))}})
     publisher("stop", {"uid": "a"})
     assert there.wait(20)
@@ -50,7 +50,7 @@ def send_documents_to_a_dispatcher(run):
     return run
 
 
-def end_the_proxy(run):
+def stop_the_proxy(run):
     run.process.terminate()
     run.process.join(20)
     assert run.process.exitcode is not None
@@ -58,4 +58,4 @@ def end_the_proxy(run):
 
 
 if __name__ == "__main__":
-    deeds.run(start_a_proxy, send_documents_to_a_dispatcher, end_the_proxy)
+    steps.run(start_a_proxy, send_documents_to_a_dispatcher, stop_the_proxy)

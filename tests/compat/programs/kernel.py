@@ -2,7 +2,7 @@
 
 import time
 
-import deeds
+import steps
 import zmq
 from jupyter_client.manager import start_new_kernel
 
@@ -10,7 +10,7 @@ MEGABYTES = 10
 
 
 class Cell:
-    """What a cell sent while it ran."""
+    """A cell, and the messages that it sent while it ran."""
 
     def __init__(self, client, code, answer=None, timeout=30):
         self.messages = []
@@ -62,7 +62,7 @@ def print_from_ten_threads(kernel):
     code = """
 import sys, threading
 def work(number):
-    for turn in range(50): sys.stdout.write(f"{number} {turn}\\n")  # print writes each piece apart
+    for turn in range(50): sys.stdout.write(f"{number} {turn}\\n")  # print makes several writes
 threads = [threading.Thread(target=work, args=(number,)) for number in range(10)]
 for each in threads: each.start()
 for each in threads: each.join()
@@ -72,7 +72,7 @@ for each in threads: each.join()
     return kernel
 
 
-def answer_a_question_on_stdin(kernel):
+def answer_a_prompt_on_stdin(kernel):
     assert Cell(kernel[1], "print('hello', input('who? '))", answer="world").text.endswith("hello world\n")
     return kernel
 
@@ -115,8 +115,8 @@ def interrupt_a_cell(kernel):
         cell = Cell(client, "print('still here')")
         return cell if cell.reply["status"] != "aborted" else None
 
-    # A request that comes right after an error belongs, to a kernel, to the same work, and is aborted.
-    assert deeds.until(run_the_next, "a cell after the interrupt").text == "still here\n"
+    # A kernel aborts requests that arrive right after an error.
+    assert steps.until(run_the_next, "a cell after the interrupt").text == "still here\n"
     return kernel
 
 
@@ -128,15 +128,15 @@ def restart_the_kernel(kernel):
     return kernel
 
 
-def see_that_it_beats(kernel):
+def check_the_heartbeat(kernel):
     _, client = kernel
     client.hb_channel.unpause()
-    deeds.until(client.hb_channel.is_beating, "heartbeat")
+    steps.until(client.hb_channel.is_beating, "heartbeat")
     assert client.is_alive()
     return kernel
 
 
-def end_the_kernel(kernel):
+def shut_down_the_kernel(kernel):
     manager, client = kernel
     client.stop_channels()
     manager.shutdown_kernel(now=False)
@@ -145,15 +145,15 @@ def end_the_kernel(kernel):
 
 
 if __name__ == "__main__":
-    deeds.run(
+    steps.run(
         start_a_kernel,
         run_cells,
         print_ten_megabytes,
         print_from_ten_threads,
-        answer_a_question_on_stdin,
+        answer_a_prompt_on_stdin,
         exchange_comm_messages,
         interrupt_a_cell,
         restart_the_kernel,
-        see_that_it_beats,
-        end_the_kernel,
+        check_the_heartbeat,
+        shut_down_the_kernel,
     )

@@ -1,4 +1,4 @@
-"""locust: a master and two workers, processes of their own, load a server on this machine. They speak by zmq.green."""
+"""locust: a master and two workers, in separate processes, load a server on this machine. They use zmq.green."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import deeds
+import steps
 
 USERS, SECONDS = 20, 4
 TESTS = """
@@ -44,7 +44,7 @@ class Run:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
         folder = Path(tempfile.mkdtemp())
         (folder / "locustfile.py").write_text(TESTS)
-        [port] = deeds.free_ports(1)
+        [port] = steps.free_ports(1)
         command = [
             sys.executable,
             "-m",
@@ -70,7 +70,7 @@ def run_a_master_and_two_workers(_):
     return run
 
 
-def see_both_workers_end(run):
+def wait_for_both_workers_to_exit(run):
     for worker in run.workers:
         _, errors = worker.communicate(timeout=30)
         assert worker.returncode == 0, errors
@@ -78,7 +78,7 @@ def see_both_workers_end(run):
     return run
 
 
-def compare_the_numbers(run):
+def compare_the_request_counts(run):
     [row] = [row for row in json.loads(run.out) if row["name"] == "/"]
     assert row["num_failures"] == 0, row
     served = run.server.served["/"]
@@ -88,4 +88,4 @@ def compare_the_numbers(run):
 
 
 if __name__ == "__main__":
-    deeds.run(run_a_master_and_two_workers, see_both_workers_end, compare_the_numbers)
+    steps.run(run_a_master_and_two_workers, wait_for_both_workers_to_exit, compare_the_request_counts)

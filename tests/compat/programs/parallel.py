@@ -1,7 +1,7 @@
 """A cluster of ipyparallel: a controller, two engines and a client."""
 
-import deeds
 import ipyparallel
+import steps
 
 
 def start_a_cluster_of_two_engines(_):
@@ -36,7 +36,7 @@ def scatter_and_gather(parts):
     return parts
 
 
-def get_an_error_of_an_engine(parts):
+def raise_an_error_on_an_engine(parts):
     try:
         parts[1][0].apply_sync(lambda: 1 / 0)
     except ipyparallel.RemoteError as error:
@@ -60,12 +60,12 @@ def stop_the_cluster(parts):
 
 
 if __name__ == "__main__":
-    deeds.run(
+    steps.run(
         start_a_cluster_of_two_engines,
         map_over_the_engines,
         push_and_pull,
         scatter_and_gather,
-        get_an_error_of_an_engine,
+        raise_an_error_on_an_engine,
         print_on_the_engines,
         stop_the_cluster,
     )

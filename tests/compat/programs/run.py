@@ -1,11 +1,11 @@
-"""Run the programs of this folder, and the tests of some, on pyzmq and on zmqcy in its place; write docs/programs.md.
+"""Run the programs of this folder, and the test suites of some, on pyzmq and on zmqcy; write docs/programs.md.
 
     python run.py                    all of them
-    python run.py kernel ipykernel   some, and only their rows of the table
+    python run.py kernel ipykernel   some of them; only their rows of the table change
 
-Each has two virtual environments in build/programs/, made once: one with pyzmq, one with the package of
-packaging/zmqcy-as-pyzmq and the zmqcy of this tree. What a run prints besides is in build/programs/*.log. Tests come
-from the source distribution of the program; those that fail are tried once more, on both sides.
+Each program has two virtual environments in build/programs/, which are made once: one with pyzmq, one with the package
+of packaging/zmqcy-as-pyzmq and the zmqcy of this tree. Other output of a run is in build/programs/*.log. Test suites come
+from the source distribution of the program. Failed tests run once more, on both sides.
 """
 
 import json
@@ -23,11 +23,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 PLACE = ROOT / "build" / "programs"
 PAGE = ROOT / "docs" / "programs.md"
-ROWS = PLACE / "rows.json"  # of the table, from this run and earlier ones
+ROWS = PLACE / "rows.json"  # rows of the table, from this run and earlier ones
 BEGIN, END = "<!-- table: made by `make programs` -->\n", "<!-- end of table -->\n"
 PYZMQ = "pyzmq==27.3.0"
-LIMIT = 180  # s that a program may take
-SUITE_LIMIT = 900  # s that the tests of one may take
+LIMIT = 180  # s per program
+SUITE_LIMIT = 900  # s per test suite
 JUPYTER = ["ipykernel==7.4.0", "jupyter_client==8.10.0"]
 PYTEST = [
     "pytest==9.2.0",
@@ -40,7 +40,7 @@ PYTEST = [
     "msgpack==1.2.4",
     "ipyparallel==9.2.0",
 ]
-"""What the tests of the two need."""
+"""Dependencies of the two test suites."""
 PROGRAMS = {
     "kernel": ("jupyter", JUPYTER),
     "parallel": ("ipyparallel", ["ipyparallel==9.2.0"]),
@@ -49,12 +49,12 @@ PROGRAMS = {
     "workflow": ("parsl", ["parsl==2026.10.26"]),
     "documents": ("bluesky", ["bluesky==1.15.1"]),
 }
-"""By the script here: the name of the environment, and what is installed there."""
+"""By script of this folder: the name of its environment, and the packages in it."""
 SUITES = {
-    "jupyter_client": ("jupyter", JUPYTER, "jupyter_client==8.10.0", ["-p", "no:asyncio"]),  # its own are of anyio
+    "jupyter_client": ("jupyter", JUPYTER, "jupyter_client==8.10.0", ["-p", "no:asyncio"]),  # its tests use anyio
     "ipykernel": ("jupyter", JUPYTER, "ipykernel==7.4.0", ["-o", "asyncio_default_fixture_loop_scope=function"]),
 }
-"""By name: the same, the distribution whose tests are run, and options of pytest."""
+"""By name: the same, then the distribution that has the tests, and options of pytest."""
 
 
 def pip(python, *arguments):
@@ -62,9 +62,9 @@ def pip(python, *arguments):
 
 
 def build():
-    """Make wheels of this tree and of the package that is called pyzmq; return them."""
+    """Build wheels of this tree and of the package that replaces pyzmq; return them."""
     wheels = PLACE / "wheels"
-    for old in (wheels, *ROOT.glob("build/lib.*")):  # from which setuptools would take what is older than the tree
+    for old in (wheels, *ROOT.glob("build/lib.*")):  # setuptools would take older files from there
         shutil.rmtree(old, ignore_errors=True)
     pip(sys.executable, "wheel", "--no-build-isolation", "--no-deps", "-w", wheels, ROOT,
         ROOT / "packaging" / "zmqcy-as-pyzmq")  # fmt: skip
@@ -72,7 +72,7 @@ def build():
 
 
 def environment(name, side, packages, wheels):
-    """Make an environment, unless it is there with the same packages; return its Python."""
+    """Make an environment, unless it exists with the same packages; return its Python."""
     folder = PLACE / f"{name}-{side}"
     python, stamp = folder / "bin" / "python", folder / "packages"
     packages = [*packages, *(PYTEST if name == "jupyter" else ())]
@@ -86,10 +86,10 @@ def environment(name, side, packages, wheels):
 
 
 def start(python, side, log, limit, *command, cwd=PLACE):
-    """Run a script with the Python of an environment. Return its lines, and what went wrong with it as a whole."""
+    """Run a script with the Python of an environment. Return its lines of JSON, and an error of the whole run, or ""."""
     home = PLACE / "home"
     home.mkdir(exist_ok=True)
-    path = os.pathsep.join([str(python.parent), os.environ["PATH"]])  # programs start others that come with them
+    path = os.pathsep.join([str(python.parent), os.environ["PATH"]])  # programs start commands of their own package
     log = PLACE / f"{log}-{side}.log"
     with log.open("w") as errors:
         process = subprocess.Popen(
@@ -98,30 +98,30 @@ def start(python, side, log, limit, *command, cwd=PLACE):
         )  # fmt: skip
         try:
             out, _ = process.communicate(timeout=limit)
-            wrong = f"ended with {process.returncode}" if process.returncode else ""
+            wrong = f"exit code {process.returncode}" if process.returncode else ""
         except subprocess.TimeoutExpired:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             out, _ = process.communicate()
-            wrong = f"not within {limit} s"
+            wrong = f"timed out after {limit} s"
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # what it has left
+            os.killpg(process.pid, signal.SIGKILL)  # processes that it has left running
     lines = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
     assert not lines or lines[0]["side"] == side, lines[0]
     return lines, wrong and f"{wrong}, see {log.relative_to(ROOT)}"
 
 
 def run(script, python, side):
-    """Run a program; return by deed what went wrong, or the empty string."""
+    """Run a program; return the error of each step, or ""."""
     lines, wrong = start(python, side, script, LIMIT, Path(__file__).with_name(f"{script}.py"))
-    done = {line["deed"]: line["wrong"] for line in lines if "deed" in line}
+    done = {line["step"]: line["wrong"] for line in lines if "step" in line}
     if wrong and not any(done.values()):
-        done["the rest"] = wrong
+        done["other steps"] = wrong
     return done
 
 
 def fetch(distribution):
-    """Return the folder with the tests of a distribution, and what they are configured by. Nothing else is kept."""
+    """Return the folder with the tests of a distribution and their configuration. Nothing else is extracted."""
     place = PLACE / "sources" / distribution
     name = distribution.partition("==")[0]
     if not place.exists():
@@ -136,7 +136,7 @@ def fetch(distribution):
 
 
 def run_suite(name, python, side):
-    """Run the tests of a program; return by test what came of it and what was said, and how many needed two tries."""
+    """Run a test suite; return the outcome and text of each test, and the number of tests that needed two tries."""
     _, _, distribution, options = SUITES[name]
     folder, script = fetch(distribution), Path(__file__).with_name("suite.py")
     outcomes, failed, again = {}, ["tests"], 0
@@ -145,7 +145,7 @@ def run_suite(name, python, side):
         found = {}
         for line in lines:
             test = line.get("test")
-            if test and found.get(test, ("",))[0] != "failed":  # an error after the test counts
+            if test and found.get(test, ("",))[0] != "failed":  # an error in the teardown counts
                 found[test] = line["outcome"], line["text"]
         found = {test: ("failed" if kind == "begun" else kind, text) for test, (kind, text) in found.items()}
         again = sum(found.get(test, ("",))[0] == "passed" for test in failed)
@@ -158,10 +158,10 @@ def run_suite(name, python, side):
     return outcomes, again
 
 
-def said(deeds):
-    good = sum(not wrong for wrong in deeds.values())
-    wrong = [f"{deed}: {text}" for deed, text in deeds.items() if text]
-    return "; ".join([f"{good} of {len(deeds)}", *wrong]).replace("|", "/").replace("\n", " ")
+def said(steps):
+    good = sum(not wrong for wrong in steps.values())
+    wrong = [f"{step}: {text}" for step, text in steps.items() if text]
+    return "; ".join([f"{good} of {len(steps)}", *wrong]).replace("|", "/").replace("\n", " ")
 
 
 def counted(outcomes, again):
@@ -175,7 +175,7 @@ def pins(packages):
 
 
 def compare(name, wheels):
-    """Run a program, or its tests, on both. Return its row of the table, and whether something went wrong on zmqcy."""
+    """Run a program, or a test suite, on both. Return its row of the table, and whether it failed on zmqcy."""
     found = {}
     place, packages = (PROGRAMS.get(name) or SUITES[name])[:2]
     for side in ("pyzmq", "zmqcy"):
@@ -186,7 +186,7 @@ def compare(name, wheels):
     if name in PROGRAMS:
         what = ", ".join(max(found.values(), key=len))
         return [pins(packages), what, *map(said, found.values())], any(found["zmqcy"].values())
-    cells, failed = [pins([SUITES[name][2]]), "its own tests"], {}
+    cells, failed = [pins([SUITES[name][2]]), "its own test suite"], {}
     for side, (outcomes, again) in found.items():
         failed[side] = [test for test, (outcome, _) in outcomes.items() if outcome == "failed"]
         for test in failed[side]:
@@ -197,7 +197,7 @@ def compare(name, wheels):
 
 
 def main():
-    # A job that a shell runs in the background ignores Ctrl-C, and so would the kernels that are to be interrupted.
+    # A shell starts background jobs with SIGINT ignored. The kernels would inherit that, and could not be interrupted.
     signal.signal(signal.SIGINT, signal.default_int_handler)
     wheels, everything = build(), [*PROGRAMS, *SUITES]
     rows = json.loads(ROWS.read_text()) if ROWS.exists() else {}
@@ -205,13 +205,13 @@ def main():
     for name in sys.argv[1:] or everything:
         try:
             rows[name], wrong = compare(name, wheels)
-        except subprocess.CalledProcessError as error:  # of pip: the others can be run all the same
+        except subprocess.CalledProcessError as error:  # of pip: run the others
             rows[name], wrong = [name, "could not be installed", "", ""], True
             print(f"{name:<14} {error}", flush=True)
         bad |= wrong
         ROWS.write_text(json.dumps(rows))
     before, _, rest = PAGE.read_text().partition(BEGIN)
-    head = "| program | what is done | on pyzmq | on zmqcy |\n|---|---|---|---|\n"
+    head = "| program | steps | on pyzmq | on zmqcy |\n|---|---|---|---|\n"
     table = head + "".join(f"| {' | '.join(rows[name])} |\n" for name in everything if name in rows)
     PAGE.write_text(before + BEGIN + table + END + rest.partition(END)[2])
     sys.exit(bad)

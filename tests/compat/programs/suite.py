@@ -1,4 +1,4 @@
-"""Run the tests of a program with pytest, and print a line of JSON for each as soon as it ends: a process may hang.
+"""Run the tests of a program with pytest, and print a line of JSON for each test at once: a later test may hang.
 
 python suite.py tests            in the folder of its source distribution
 python suite.py tests/test_a.py::test_one tests/test_b.py
@@ -14,7 +14,7 @@ import pytest  # noqa: E402
 import zmq  # noqa: E402
 
 OUT = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)  # what pytest and the tests print
+os.dup2(2, 1)  # pytest and the tests print to stderr
 
 
 def write(**line):
@@ -25,7 +25,7 @@ class Reporter:
     """A plugin of pytest."""
 
     def pytest_runtest_logstart(self, nodeid, location):
-        write(test=nodeid, outcome="begun", text="it hung, or ended its process")
+        write(test=nodeid, outcome="begun", text="it hung, or its process exited")
 
     def pytest_runtest_logreport(self, report):
         if report.when == "call" or not report.passed:

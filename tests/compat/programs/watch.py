@@ -1,4 +1,4 @@
-"""circusd, which starts and keeps processes, and circusctl, which asks it over ZeroMQ."""
+"""circusd, which starts and supervises processes, and circusctl, which controls it over ZeroMQ."""
 
 import json
 import os
@@ -9,7 +9,7 @@ import tempfile
 import time
 from pathlib import Path
 
-import deeds
+import steps
 from circus.client import CircusClient
 
 CONFIGURATION = """
@@ -28,7 +28,7 @@ numprocesses = 2
 
 class Arbiter:
     def __init__(self, folder):
-        self.ports = deeds.free_ports(3)
+        self.ports = steps.free_ports(3)
         file = Path(folder, "circus.ini")
         file.write_text(CONFIGURATION.format(*self.ports, python=sys.executable))
         self.process = subprocess.Popen([sys.executable, "-m", "circus.circusd", str(file)], cwd=folder)
@@ -37,7 +37,7 @@ class Arbiter:
     def ask(self, command, **properties):
         message = {"command": command, "properties": {"waiting": True, **properties}}
         end = time.monotonic() + 20
-        while True:  # circusd refuses a command while it runs another one, its own check of the processes too
+        while True:  # circusd refuses commands while it runs another one or checks the processes
             answer = self.client.call(message)
             if "already running" not in answer.get("reason", "") or time.monotonic() > end:
                 break
@@ -51,7 +51,7 @@ class Arbiter:
 def start_circusd_with_a_watcher(_):
     arbiter = Arbiter(tempfile.mkdtemp())
     assert arbiter.ask("list")["watchers"] == ["circusd-stats", "sleeper"], arbiter.ask("list")
-    deeds.until(lambda: len(arbiter.processes()) == 2, "two processes")
+    steps.until(lambda: len(arbiter.processes()) == 2, "two processes")
     return arbiter
 
 
@@ -64,20 +64,20 @@ def restart_the_watcher(arbiter):
     return arbiter
 
 
-def see_a_killed_process_replaced(arbiter):
+def replace_a_killed_process(arbiter):
     first = arbiter.processes()[0]
     os.kill(first, signal.SIGKILL)
-    deeds.until(lambda: len(arbiter.processes()) == 2 and first not in arbiter.processes(), "another process")
+    steps.until(lambda: len(arbiter.processes()) == 2 and first not in arbiter.processes(), "another process")
     return arbiter
 
 
-def have_one_more_process(arbiter):
+def add_a_process(arbiter):
     arbiter.ask("incr", name="sleeper", nb=1)
-    deeds.until(lambda: len(arbiter.processes()) == 3, "three processes")
+    steps.until(lambda: len(arbiter.processes()) == 3, "three processes")
     return arbiter
 
 
-def hear_of_a_restart(arbiter):
+def receive_the_event_of_a_restart(arbiter):
     import zmq
 
     with zmq.Context() as context, context.socket(zmq.SUB) as news:
@@ -95,7 +95,7 @@ def hear_of_a_restart(arbiter):
     return arbiter
 
 
-def report_with_circusctl(arbiter):
+def query_status_with_circusctl(arbiter):
     control = [sys.executable, "-m", "circus.circusctl", "--endpoint", f"tcp://127.0.0.1:{arbiter.ports[0]}"]
     out = subprocess.run([*control, "status"], capture_output=True, text=True, timeout=30, check=True).stdout
     assert "sleeper: active" in out, out
@@ -104,7 +104,7 @@ def report_with_circusctl(arbiter):
     return arbiter
 
 
-def end_circusd(arbiter):
+def stop_circusd(arbiter):
     arbiter.ask("quit")
     assert arbiter.process.wait(30) == 0
     arbiter.client.stop()
@@ -112,12 +112,12 @@ def end_circusd(arbiter):
 
 
 if __name__ == "__main__":
-    deeds.run(
+    steps.run(
         start_circusd_with_a_watcher,
         restart_the_watcher,
-        see_a_killed_process_replaced,
-        have_one_more_process,
-        hear_of_a_restart,
-        report_with_circusctl,
-        end_circusd,
+        replace_a_killed_process,
+        add_a_process,
+        receive_the_event_of_a_restart,
+        query_status_with_circusctl,
+        stop_circusd,
     )

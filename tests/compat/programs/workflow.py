@@ -1,9 +1,9 @@
-"""Parsl's high-throughput executor: its interchange, a manager and its workers speak over ZeroMQ."""
+"""Parsl's high-throughput executor: its interchange, manager and workers communicate over ZeroMQ."""
 
 import tempfile
 
-import deeds
 import parsl
+import steps
 from parsl.config import Config
 from parsl.executors import HighThroughputExecutor
 from parsl.providers import LocalProvider
@@ -39,16 +39,16 @@ def chain_tasks(kernel):
     return kernel
 
 
-def get_the_error_of_a_task(kernel):
+def raise_an_error_in_a_task(kernel):
     assert type(fail().exception(60)).__name__ == "ZeroDivisionError"
     return kernel
 
 
-def end_the_executor(kernel):
+def shut_down_the_executor(kernel):
     kernel.cleanup()
     parsl.clear()
     return kernel
 
 
 if __name__ == "__main__":
-    deeds.run(start_the_executor, run_a_hundred_tasks, chain_tasks, get_the_error_of_a_task, end_the_executor)
+    steps.run(start_the_executor, run_a_hundred_tasks, chain_tasks, raise_an_error_in_a_task, shut_down_the_executor)

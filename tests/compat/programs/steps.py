@@ -1,4 +1,4 @@
-"""What the programs of this folder share: they do one thing after another, and say how each went."""
+"""Helpers of the programs of this folder: they run steps in order, and report the result of each."""
 
 import importlib.metadata
 import json
@@ -11,7 +11,7 @@ import zmq
 
 
 def until(condition, what, seconds=20):
-    """Return what `condition` returns as soon as that is true."""
+    """Wait until `condition` returns a true value; return it."""
     end = time.monotonic() + seconds
     while not (value := condition()):
         if time.monotonic() > end:
@@ -21,7 +21,7 @@ def until(condition, what, seconds=20):
 
 
 def free_ports(count):
-    """Return numbers of ports that nobody has. All are taken before the first is let go."""
+    """Return the numbers of free ports. All are taken before the first is released."""
     sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
     ports = [each.getsockname()[1] for each in sockets]
     for each in sockets:
@@ -29,21 +29,21 @@ def free_ports(count):
     return ports
 
 
-def run(*deeds, argument=None):
-    """Do each, in order, and print a line of JSON for each: its name, and what went wrong with it, if anything.
+def run(*steps, argument=None):
+    """Run the steps in order; print a line of JSON for each: its name and its error, or "".
 
-    Each gets what the one before returned.
+    Each step gets the return value of the step before.
     """
     side = "zmqcy" if zmq.Context.__module__.startswith("zmqcy") else "pyzmq"
     print(json.dumps({"side": side, "pyzmq": importlib.metadata.version("pyzmq")}), flush=True)
-    for deed in deeds:
-        name = deed.__name__.replace("_", " ")
+    for step in steps:
+        name = step.__name__.replace("_", " ")
         try:
-            argument = deed(argument)
+            argument = step(argument)
         except Exception as error:
             traceback.print_exc()
-            print(json.dumps({"deed": name, "wrong": f"{type(error).__name__}: {error}"}), flush=True)
+            print(json.dumps({"step": name, "wrong": f"{type(error).__name__}: {error}"}), flush=True)
             if argument is None:
                 sys.exit(1)
         else:
-            print(json.dumps({"deed": name, "wrong": ""}), flush=True)
+            print(json.dumps({"step": name, "wrong": ""}), flush=True)
