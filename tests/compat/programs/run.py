@@ -4,8 +4,8 @@
     python run.py kernel ipykernel   some of them; only their rows of the table change
 
 Each program has two virtual environments in build/programs/, which are made once: one with pyzmq, one with the package
-of packaging/zmqcy-as-pyzmq and the zmqcy of this tree. Other output of a run is in build/programs/*.log. Test suites come
-from the source distribution of the program. Failed tests run once more, on both sides.
+of packaging/zmqcy-as-pyzmq and the zmqcy of this tree. The other output of a run is in build/programs/*.log. A test
+suite comes from the source distribution of its program. Failed tests run once more, on both sides.
 """
 
 import json
@@ -86,7 +86,7 @@ def environment(name, side, packages, wheels):
 
 
 def start(python, side, log, limit, *command, cwd=PLACE):
-    """Run a script with the Python of an environment. Return its lines of JSON, and an error of the whole run, or ""."""
+    """Run a script with the Python of an environment. Return its lines of JSON, and the error of the run, or ""."""
     home = PLACE / "home"
     home.mkdir(exist_ok=True)
     path = os.pathsep.join([str(python.parent), os.environ["PATH"]])  # programs start commands of their own package
