@@ -1,4 +1,4 @@
-"""Misuse and want, in processes that are watched: what zmqcy makes of each, and the table that says so."""
+"""Failure modes: programs that misuse a binding or exhaust a resource, and their table in docs/reliability.md."""
 
 import re
 import sys
@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).with_name("faults")))
 
 import run as faults
 
-ROOTLESS = "skipped: "  # a program that lacks a right of root says so
+ROOTLESS = "skipped: "  # the outcome of a program that needs the rights of root
 
 
 @pytest.mark.slow
@@ -23,7 +23,7 @@ def test_what_zmqcy_makes_of_it(name):
     assert said == faults.PROGRAMS[name].zmqcy
 
 
-def test_the_table_is_what_the_programs_say():
+def test_the_table_agrees_with_the_programs():
     rows = faults.cells()
     assert {what: row[0] for what, row in rows.items()} == {each.what: each.zmqcy for each in faults.PROGRAMS.values()}
     pyzmq = {name: rows[program.what][1] for name, program in faults.PROGRAMS.items()}
@@ -39,8 +39,7 @@ def test_each_row_names_tests_that_exist():
     assert [test for test, (file, _, name) in split.items() if f"def {name}(" not in texts[file]] == []
 
 
-def test_a_program_that_is_ended_or_hangs_is_told(monkeypatch, tmp_path):
-    """The runner sees what it is there for."""
+def test_the_runner_reports_signals_hangs_and_errors(monkeypatch, tmp_path):
     monkeypatch.setattr(faults, "TIME", 1)
     (tmp_path / "programs.py").write_text(
         "import os, sys, threading\n"

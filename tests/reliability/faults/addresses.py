@@ -1,4 +1,4 @@
-"""Programs that give a binding memory, addresses and contexts of others."""
+"""Programs that pass unusual memory, addresses and contexts to a binding."""
 
 import errno
 import importlib
@@ -15,8 +15,8 @@ ADDRESSES = "Memory and addresses"
 
 @program(
     ADDRESSES,
-    "A bytearray of 10,000 bytes is sent over ws with copy=False by who connected, and so masks what it sends",
-    "they arrive; the sender's stay as they were",
+    "A connected socket, which masks its data, sends a bytearray of 10,000 bytes over ws zero-copy (copy=False)",
+    "it arrives unchanged; the bytearray is unchanged",
     "test_lending.py::test_what_is_lent_is_not_masked_in_place",
 )
 def masked_in_place(zmq):
@@ -30,18 +30,19 @@ def masked_in_place(zmq):
     push.send(data, copy=False)
     arrived = pull.recv() == b"x" * 10_000
     stayed = data == b"x" * 10_000
-    return f"they {'arrive' if arrived else 'are others'}; the sender's {'stay as they were' if stayed else 'change'}"
+    arrives, stays = ("unchanged" if same else "changed" for same in (arrived, stayed))
+    return f"it arrives {arrives}; the bytearray is {stays}"
 
 
 @program(
     ADDRESSES,
-    "A Frame of a derived class, of 0 to 100,000 bytes, is sent: alone, by copy=False, and as a part",
-    "each arrives as it is",
+    "A Frame of a subclass, of 0 to 100,000 bytes, is sent: alone, with copy=False, and as a part",
+    "each arrives unchanged",
     "test_frames.py::test_a_frame_of_a_derived_class_is_sent_as_one",
 )
 def derived_frames(zmq):
     class Mine(zmq.Frame):
-        """Has something of its own."""
+        """A subclass."""
 
     ctx = zmq.Context()
     pull, push = pair(zmq, ctx)
@@ -53,13 +54,13 @@ def derived_frames(zmq):
             if said.endswith("Error"):
                 wrong.add(said)
             elif pull.recv_multipart()[0] != data:
-                wrong.add("what arrives is another")
-    return " and ".join(sorted(wrong)) or "each arrives as it is"
+                wrong.add("it arrives changed")
+    return " and ".join(sorted(wrong)) or "each arrives unchanged"
 
 
 @program(
     ADDRESSES,
-    "A context of the other binding, which brought a libzmq of its own, is given to Context.shadow, and a socket made",
+    "Context.shadow gets a context of the other binding, which has its own libzmq, and a socket is created",
     "EFAULT",
     "test_interop.py::test_the_context_of_another_libzmq_is_refused",
 )
@@ -67,7 +68,7 @@ def context_of_another_libzmq(zmq):
     try:
         other = importlib.import_module("zmq" if zmq.__name__ == "zmqcy" else "zmqcy")
     except ImportError:
-        return "skipped: the other is not installed"
+        return "skipped: the other binding is not installed"
     with open("/proc/self/maps") as maps:
         if len({line.split()[-1] for line in maps if "libzmq" in line}) < 2:
             return "skipped: both use the same libzmq"
@@ -79,15 +80,15 @@ def context_of_another_libzmq(zmq):
         used.bind("inproc://x")
         ours.connect("inproc://x")
         ours.send(b"x")
-        return f"made, and {used.recv()} came"
+        return f"created, and {used.recv()} arrived"
 
     return in_child_quietly(work)
 
 
 @program(
     ADDRESSES,
-    "bind to the ipc path of a file that is not a socket",
-    "EADDRINUSE; the file is there",
+    "bind to the ipc path of a regular file",
+    "EADDRINUSE; the file still exists",
     "test_socket.py::test_a_bind_deletes_no_file",
 )
 def file_at_a_path(zmq):
@@ -100,13 +101,13 @@ def file_at_a_path(zmq):
             said = "bound"
         except zmq.ZMQError as error:
             said = errno.errorcode[error.errno]
-        return f"{said}; the file is {'there' if os.path.isfile(path) else 'deleted'}"
+        return f"{said}; the file {'still exists' if os.path.isfile(path) else 'is deleted'}"
 
 
 @program(
     ADDRESSES,
-    "connect to a local port where nobody listens, and TCP takes that port for the client's end too: a DEALER; a PUSH",
-    "it receives what it sends; it does not try again",
+    "A DEALER and a PUSH connect to an unbound local port, and TCP connects the port to itself",
+    "the DEALER receives its own message; the PUSH does not reconnect",
     "test_monitor.py::test_a_connection_to_itself_is_no_peer",
     "test_monitor.py::test_a_connection_to_itself_that_ends_at_once_is_told",
     "test_network.py::test_a_source_address_keeps_a_client_from_connecting_to_itself",
@@ -125,13 +126,13 @@ def connection_to_itself(zmq):
 
     dealer, _ = connect("DEALER")
     dealer.send(b"x")
-    said = "it receives what it sends" if dealer.recv() == b"x" else "it receives another message"
+    said = "the DEALER receives its own message" if dealer.recv() == b"x" else "the DEALER receives another message"
     _push, monitor = connect("PUSH", reconnect_ivl=1)
     while int.from_bytes(monitor.recv_multipart()[0][:2], sys.byteorder) != zmq.EVENT_DISCONNECTED:
         pass
     monitor.rcvtimeo = 500
     again = outcome(monitor.recv_multipart)
-    return f"{said}; it {'does not try' if again in ('Again', 'TimedOut') else 'tries'} again"
+    return f"{said}; the PUSH {'does not reconnect' if again in ('Again', 'TimedOut') else 'reconnects'}"
 
 
 @program(ADDRESSES, "The SOCKS proxy of a client is down, and the client is closed", "SIGABRT")
@@ -148,6 +149,6 @@ def proxy_that_is_down(zmq):
         push.disable_monitor()
         push.close()
         ctx.term()
-        return "ended"
+        return "success"
 
     return in_child_quietly(work).partition(" ")[0]

@@ -1,4 +1,4 @@
-"""Programs that end, with sockets open and messages unsent."""
+"""Programs that exit with open sockets and unsent messages."""
 
 import signal
 import subprocess
@@ -8,7 +8,7 @@ import time
 
 from program import endpoint, joined, make, program, started
 
-ENDING = "The end of a program"
+ENDING = "Exit and unsent messages"
 HEAD = """
 import asyncio, atexit, gc, os, signal, sys, threading, time
 import {module} as zmq
@@ -19,20 +19,20 @@ OPEN = 'c = zmq.Context(); s = c.socket(zmq.PUSH); s.connect(url); s.send(b"x" *
 
 
 def ending(zmq, code, url="tcp://127.0.0.1:1", limit=6):
-    """Run a program to its end; return how it ended in words."""
+    """Run a program until it exits; return its exit code and stderr as text."""
     code = HEAD.format(module=zmq.__name__, url=url) + textwrap.dedent(code)
     try:
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=limit)
     except subprocess.TimeoutExpired:
-        return "it never ends"
+        return "hangs"
     last = done.stderr.strip().rpartition("\n")[2]
     code = done.returncode
-    how = f"exit code {code}" if code >= 0 else f"ended by {signal.Signals(-code).name}"
+    how = f"exit code {code}" if code >= 0 else f"killed by {signal.Signals(-code).name}"
     return f"{how}, {'stderr: ' + last[:80] if last else 'nothing on stderr'}"
 
 
 def delivered(zmq, code):
-    """Run a program that sends to a peer here; return how it ended, and whether its message came."""
+    """Run a program that sends to a peer in this process; return how it exited, and whether its message arrived."""
     ctx = zmq.Context()
     pull = make(zmq, ctx, "PULL")
     pull.bind("tcp://127.0.0.1:*")
@@ -42,7 +42,7 @@ def delivered(zmq, code):
 
 @program(
     ENDING,
-    "Contexts and sockets end in every order: sockets first, context first, neither, in a cycle, in a thread",
+    "Contexts and sockets are dropped in every order: sockets first, context first, neither, in a cycle, in a thread",
     GOOD,
     "test_exit.py::test_nothing_is_said_in_the_good_cases",
     "test_context.py::test_sockets_in_a_cycle_are_collected",
@@ -64,7 +64,7 @@ def every_order(zmq):
 
 @program(
     ENDING,
-    "A daemon thread waits in recv",
+    "A daemon thread is blocked in recv",
     GOOD,
     "test_exit.py::test_a_daemon_thread_that_waits_does_not_hold_the_exit_up",
 )
@@ -81,7 +81,7 @@ def daemon_thread(zmq):
 
 @program(
     ENDING,
-    "A handler of atexit makes a context and sends",
+    "An atexit handler creates a context and sends",
     f"{GOOD}; the message arrived",
     "test_exit.py::test_what_was_sent_arrives",
 )
@@ -91,7 +91,7 @@ def atexit_handler(zmq):
 
 @program(
     ENDING,
-    "The program returns at once after a send; its linger was never set",
+    "The program exits right after a send; linger was not set",
     f"{GOOD}; the message arrived",
     "test_exit.py::test_what_was_sent_arrives",
 )
@@ -101,7 +101,7 @@ def send_and_return(zmq):
 
 @program(
     ENDING,
-    "The same, and the context was dropped in a function",
+    "The same, with a context that a function has dropped",
     f"{GOOD}; the message arrived",
     "test_context.py::test_what_a_dropped_socket_has_queued_arrives",
 )
@@ -121,7 +121,7 @@ def os_exit(zmq):
 
 @program(
     ENDING,
-    "An exception that nobody catches, with open sockets",
+    "An uncaught exception, with open sockets",
     "exit code 1, stderr: RuntimeError: mine",
     "test_exit.py::test_an_unhandled_exception_keeps_its_exit_code",
 )
@@ -131,7 +131,7 @@ def exception(zmq):
 
 @program(
     ENDING,
-    "asyncio: the loop is closed, or not, with a receive that waits",
+    "asyncio: a receive is pending at exit, with the event loop closed or not",
     GOOD,
     "test_aio_reliability.py::test_a_process_that_ends_with_operations_says_nothing",
 )
@@ -152,7 +152,7 @@ def asyncio_loops(zmq):
 
 @program(
     ENDING,
-    "An unsent message to an absent peer, linger never set (`exit_linger` 1500 ms)",
+    "An unsent message to an unreachable peer; linger was not set (`exit_linger` 1500 ms)",
     "exit code 0, stderr: zmqcy: gave up messages that could not be sent: PUSH tcp://127.0.0.1:1",
     "test_exit.py::test_a_peer_that_is_absent_is_waited_for_so_long_and_named",
 )
@@ -162,19 +162,19 @@ def absent_peer(zmq):
 
 @program(
     ENDING,
-    "An unsent message to an absent peer, linger 900 ms",
-    f"{GOOD}; linger kept",
+    "An unsent message to an unreachable peer; linger 900 ms",
+    f"{GOOD}; exits after 900 ms",
     "test_exit.py::test_a_linger_that_was_set_is_kept_to_the_letter",
 )
 def absent_peer_linger(zmq):
     start = time.monotonic()
     how = ending(zmq, f"{OPEN}; s.linger = 900")
-    return f"{how}; linger {'kept' if time.monotonic() - start > 0.9 else 'cut short'}"
+    return f"{how}; exits {'after' if time.monotonic() - start > 0.9 else 'before'} 900 ms"
 
 
 @program(
     ENDING,
-    "An unsent message to a peer that died, linger never set (`exit_linger` 100 ms)",
+    "An unsent message to a peer that has closed; linger was not set (`exit_linger` 100 ms)",
     GOOD,
     "test_exit.py::test_an_exit_linger_of_zero_drops_without_a_word",
 )
@@ -192,8 +192,8 @@ def dead_peer(zmq):
 
 @program(
     ENDING,
-    "A thousand messages to a slow peer, linger never set",
-    f"{GOOD}; all arrived",
+    "1,000 messages to a slow peer; linger was not set",
+    f"{GOOD}; all messages arrived",
     "test_exit.py::test_what_was_sent_arrives",
 )
 def slow_peer(zmq):
@@ -206,27 +206,27 @@ def slow_peer(zmq):
     while pull.poll(1000):
         pull.recv()
         count += 1
-        time.sleep(0.0002)  # it is the slow one
-    return f"{joined(*waiting)[1:-1]}; {'all' if count == 1000 else count} arrived"
+        time.sleep(0.0002)  # a slow receiver
+    return f"{joined(*waiting)[1:-1]}; {'all' if count == 1000 else count} messages arrived"
 
 
 @program(
     ENDING,
-    "A context is dropped with a message that cannot be sent: the collector",
-    "the collector goes on",
+    "The garbage collector frees a context with a message that cannot be sent",
+    "the collector continues",
     "test_context.py::test_a_dropped_context_ends_in_the_background",
 )
 def dropped_and_collected(zmq):
     how = ending(
-        zmq, f"{OPEN}; l = [s, c]; l.append(l); del s, c, l; gc.collect(); print('went on'); os._exit(0)", limit=3
+        zmq, f"{OPEN}; l = [s, c]; l.append(l); del s, c, l; gc.collect(); print('continued'); os._exit(0)", limit=3
     )
-    return "the collector goes on" if how == GOOD else how
+    return "the collector continues" if how == GOOD else how
 
 
 @program(
     ENDING,
-    "A context is dropped with a message that cannot be sent: the event loop",
-    "the loop turns on",
+    "A coroutine drops a context with a message that cannot be sent",
+    "the event loop continues",
     "test_aio_reliability.py::test_a_context_with_a_message_that_cannot_be_sent_is_dropped_without_blocking",
 )
 def dropped_in_a_loop(zmq):
@@ -241,12 +241,12 @@ def dropped_in_a_loop(zmq):
         asyncio.run(work())""",
         limit=3,
     )
-    return "the loop turns on" if how == GOOD else how
+    return "the event loop continues" if how == GOOD else how
 
 
 @program(
     ENDING,
-    "A socket and what reads its monitor go in a cycle, a hundred times: the collector",
+    "The garbage collector frees a socket and its monitor in a reference cycle, 100 times",
     GOOD,
     "test_monitor.py::test_a_socket_and_its_watcher_go_in_a_cycle",
 )

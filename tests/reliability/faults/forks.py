@@ -1,4 +1,4 @@
-"""Programs that fork, and that copy what cannot be copied."""
+"""Programs that fork, and that copy sockets and contexts."""
 
 import copy
 import gc
@@ -15,7 +15,7 @@ FORK = "fork and multiprocessing"
 
 @program(
     FORK,
-    "A child uses a socket that it inherited; the parent goes on",
+    "A child uses an inherited socket; the parent continues",
     "child: ForkedError; parent: b'unharmed'",
     "test_fork.py::test_a_child_cannot_use_its_parent_s_socket",
     "test_fork.py::test_a_child_cannot_poll_its_parent_s_sockets",
@@ -31,7 +31,7 @@ def inherited_socket(zmq):
 
 @program(
     FORK,
-    "A child makes a socket in a context that it inherited",
+    "A child creates a socket in an inherited context",
     "child: ForkedError",
     "test_fork.py::test_a_child_cannot_use_its_parent_s_socket",
 )
@@ -49,7 +49,7 @@ def inherited_context(zmq):
 
 @program(
     FORK,
-    "A child closes and drops all that it inherited, and makes its own",
+    "A child closes and drops all inherited objects, and creates a context of its own",
     "child: b'mine'; parent: b'unharmed'",
     "test_fork.py::test_closing_and_dropping_in_the_child_leaves_the_parent_s_socket_open",
     "test_fork.py::test_a_child_makes_its_own_contexts",
@@ -78,7 +78,7 @@ def own_context(zmq):
 
 @program(
     FORK,
-    "A child of a program with an unsent message returns",
+    "A child exits while its parent has an unsent message",
     "child: exit code 5; parent: exit code 0, nothing on stderr",
     "test_fork.py::test_the_child_of_a_program_with_open_sockets_exits_as_always",
 )
@@ -99,12 +99,12 @@ def child_returns(zmq):
         if os.waitstatus_to_exitcode(status) != 5: os._exit(3)
         """,
     )
-    child = {"2": "never ends", "3": "another exit code"}.get(how[10:11], "exit code 5")
-    return f"child: {child}; parent: {how if child == 'exit code 5' else 'goes on'}"
+    child = {"2": "hangs", "3": "another exit code"}.get(how[10:11], "exit code 5")
+    return f"child: {child}; parent: {how if child == 'exit code 5' else 'continues'}"
 
 
 def use(url, module):
-    """What a child of multiprocessing does: echo with sockets of its own."""
+    """The child of multiprocessing: send and receive with its own sockets."""
     zmq = importlib.import_module(module)
     with zmq.Context() as ctx:
         req = make(zmq, ctx, "REQ", linger=-1)
@@ -116,8 +116,8 @@ def use(url, module):
 
 @program(
     FORK,
-    "Children of multiprocessing by fork, forkserver and spawn talk to their parent",
-    "all exit with 0",
+    "Children of multiprocessing (fork, forkserver, spawn) exchange messages with their parent",
+    "all exit with code 0",
     "test_fork.py::test_multiprocessing",
 )
 def children(zmq):
@@ -133,13 +133,13 @@ def children(zmq):
         child.join(LIMIT / 1000)
         codes[method] = child.exitcode
     bad = {method: code for method, code in codes.items() if code != 0}
-    return f"exit codes {bad}" if bad else "all exit with 0"
+    return f"exit codes {bad}" if bad else "all exit with code 0"
 
 
 @program(
     FORK,
-    "A socket or a context is pickled, copied or copied deeply",
-    "TypeError, which says what to do",
+    "A socket or a context is pickled, copied or deep-copied",
+    "TypeError that says what to do instead",
     "test_context.py::test_a_context_cannot_be_copied",
     "test_socket.py::test_a_socket_cannot_be_copied",
 )
@@ -151,8 +151,8 @@ def copies(zmq):
         for call in (pickle.dumps, copy.copy, copy.deepcopy):
             try:
                 call(thing)
-                how = "makes one"
+                how = "makes a copy"
             except TypeError as error:
-                how = "TypeError, which says what to do" if "shadow()" in str(error) else f"TypeError: {error}"
+                how = "TypeError that says what to do instead" if "shadow()" in str(error) else f"TypeError: {error}"
             said.setdefault(how, []).append(f"{call.__name__} of a {name}")
     return next(iter(said)) if len(said) == 1 else "; ".join(f"{', '.join(who)}: {how}" for how, who in said.items())

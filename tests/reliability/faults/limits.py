@@ -1,4 +1,4 @@
-"""Programs that reach a limit: of file descriptors, memory, disks, peers."""
+"""Programs that reach a limit of file descriptors, memory, disk space or peers."""
 
 import contextlib
 import errno
@@ -26,7 +26,7 @@ LIMITS = "Limits"
 
 
 def take_descriptors(limit=80):
-    """Take all descriptors that there are; return them."""
+    """Use up all file descriptors; return them."""
     resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
     taken = []
     with contextlib.suppress(OSError):
@@ -37,8 +37,8 @@ def take_descriptors(limit=80):
 
 @program(
     LIMITS,
-    "No descriptor left, or 1 to 30: a context and its first socket",
-    "EMFILE or made",
+    "0 to 30 free file descriptors: a context and its first socket are created",
+    "EMFILE or success",
     "test_context.py::test_no_descriptors_left",
 )
 def descriptors_of_a_context(zmq):
@@ -46,13 +46,13 @@ def descriptors_of_a_context(zmq):
         for fd in take_descriptors()[:free]:
             os.close(fd)
         zmq.Context().socket(zmq.PUSH)
-        return "made"
+        return "success"
 
     return " or ".join(sorted({in_child_quietly(work, free) for free in range(31)}))
 
 
 def starved(zmq, call):
-    """Make a call with 0 to 5 free descriptors in a context that runs; return what came of it each time."""
+    """Make a call with 0 to 5 free file descriptors in a running context; return all outcomes."""
 
     def work(free):
         ctx = zmq.Context()
@@ -68,15 +68,15 @@ def starved(zmq, call):
                 os.close(fd)
         socket.connect(endpoint(zmq, listener))
         socket.send(b"x")
-        return "done" if listener.recv() == b"x" else "lost"
+        return "success" if listener.recv() == b"x" else "the message is lost"
 
     return " or ".join(sorted({in_child_quietly(work, free) for free in range(6)}))
 
 
 @program(
     LIMITS,
-    "The same in a context that runs, with 0 to 5 left: one more socket",
-    "EMFILE or done",
+    "0 to 5 free file descriptors in a running context: one more socket is created",
+    "EMFILE or success",
     "test_context.py::test_no_descriptors_left",
 )
 def descriptors_of_a_socket(zmq):
@@ -85,8 +85,8 @@ def descriptors_of_a_socket(zmq):
 
 @program(
     LIMITS,
-    "The same: bind of tcp",
-    "EMFILE or done",
+    "The same: bind over tcp",
+    "EMFILE or success",
     "test_context.py::test_an_endpoint_without_descriptors",
 )
 def descriptors_of_a_bind(zmq):
@@ -95,19 +95,19 @@ def descriptors_of_a_bind(zmq):
 
 @program(
     LIMITS,
-    "The same: connect of tcp from an address of one's own",
-    "EMFILE or done",
+    "The same: connect over tcp from a source address",
+    "EMFILE or success",
     "test_context.py::test_an_endpoint_without_descriptors",
 )
 def descriptors_of_an_address(zmq):
     def call(ctx, socket, url):
         socket.connect(url.replace("tcp://", "tcp://127.0.0.1:0;"))
-        time.sleep(0.2)  # it is libzmq's thread that looks for the address
+        time.sleep(0.2)  # libzmq's thread looks for the address
 
     return starved(zmq, call)
 
 
-@program(LIMITS, "The same: bind of ipc", "EMFILE or done")
+@program(LIMITS, "The same: bind over ipc", "EMFILE or success")
 def descriptors_of_a_bind_of_ipc(zmq):
     def call(ctx, socket, url):
         socket.bind(f"ipc:///tmp/zmq-{os.getpid()}")
@@ -118,8 +118,8 @@ def descriptors_of_a_bind_of_ipc(zmq):
 
 @program(
     LIMITS,
-    "The same: connect and accept over tcp, with descriptors free again a moment later",
-    "done",
+    "The same: connect and accept over tcp; file descriptors are free again a moment later",
+    "success",
 )
 def descriptors_of_a_connect(zmq):
     def call(ctx, socket, url):
@@ -131,7 +131,7 @@ def descriptors_of_a_connect(zmq):
 
 @program(
     LIMITS,
-    "The same, with none left: a peer connects over ipc",
+    "No free file descriptor: a peer connects over ipc",
     "SIGABRT",
     "test_context.py::test_an_ipc_bind_warns_where_few_descriptors_are_left",
 )
@@ -149,7 +149,7 @@ def descriptors_of_an_ipc_listener(zmq):
             peer.stdin.write(b"\n")
             peer.stdin.flush()
             try:
-                return "lives" if pull.poll(2000) == 0 else "a message came"
+                return "no crash" if pull.poll(2000) == 0 else "a message arrived"
             finally:
                 peer.kill()
 
@@ -158,8 +158,8 @@ def descriptors_of_an_ipc_listener(zmq):
 
 @program(
     LIMITS,
-    "No memory for a message of 200 MB that comes over tcp to a bound socket",
-    "it is lost; the next one arrives",
+    "No memory for a message of 200 MB that arrives over tcp at a bound socket",
+    "the message is lost; the next one arrives",
     "test_memory.py::test_a_message_without_memory_stays",
 )
 def no_memory(zmq):
@@ -173,7 +173,7 @@ def no_memory(zmq):
             used = int(statm.read().split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + 100_000_000, -1))
         os.write(writer, endpoint(zmq, pull).encode())
-        return "it is lost; the next one arrives" if pull.recv() == b"small" else "it arrives"
+        return "the message is lost; the next one arrives" if pull.recv() == b"small" else "the message arrives"
 
     def feed():
         url = os.read(reader, 1000).decode()
@@ -189,8 +189,8 @@ def no_memory(zmq):
 
 @program(
     LIMITS,
-    "A message longer than maxmsgsize",
-    "the peer is cut off; the others go on",
+    "A message larger than maxmsgsize",
+    "the peer is disconnected; other peers are served",
     "test_options_effects.py::test_maxmsgsize",
 )
 def maxmsgsize(zmq):
@@ -201,7 +201,8 @@ def maxmsgsize(zmq):
     bad.send(bytes(2000))
     good.send(b"good")
     got = pull.recv()
-    return "the peer is cut off; the others go on" if got == b"good" and not pull.poll(200) else f"{len(got)} bytes"
+    alone = got == b"good" and not pull.poll(200)
+    return "the peer is disconnected; other peers are served" if alone else f"{len(got)} bytes"
 
 
 @program(
@@ -224,8 +225,8 @@ def max_sockets(zmq):
 
 @program(
     LIMITS,
-    "600 sockets connect over inproc to a name that nobody binds, are closed, and the context ends",
-    "ended",
+    "600 sockets connect over inproc to an unbound name and are closed, and the context is terminated",
+    "success",
     "test_context.py::test_who_waits_for_a_name_of_inproc_is_let_go_in_the_end",
 )
 def names_that_nobody_binds(zmq):
@@ -237,14 +238,14 @@ def names_that_nobody_binds(zmq):
             socket.connect("inproc://nobody")
             socket.close()
         ctx.term()
-        return "ended"
+        return "success"
 
     return in_child_quietly(end)
 
 
 @program(
     LIMITS,
-    "`max_sockets` is set to 0, or to 2,147,483,647, and the first socket made",
+    "`max_sockets` is set to 0, or to 2,147,483,647, and the first socket is created",
     "EINVAL; EINVAL",
     "test_context.py::test_what_libzmq_could_not_start_its_threads_with",
 )
@@ -253,14 +254,14 @@ def max_sockets_out_of_range(zmq):
         ctx = zmq.Context()
         ctx.set(zmq.MAX_SOCKETS, value)
         ctx.socket(zmq.PUSH)
-        return "made"
+        return "success"
 
     return "; ".join(in_child_quietly(first_socket, value) for value in (0, 2**31 - 1))
 
 
 @program(
     LIMITS,
-    "Options with which libzmq cannot start its threads later: a million io_threads, processor 1,000",
+    "Options with which libzmq cannot start its threads: a million io_threads, processor 1,000",
     "io_threads: EINVAL; thread_affinity_cpu_add: EINVAL",
     "test_context.py::test_what_libzmq_could_not_start_its_threads_with",
 )
@@ -269,7 +270,7 @@ def options_for_later(zmq):
         ctx = zmq.Context()
         ctx.set(getattr(zmq, option), value)
         ctx.socket(zmq.PUSH)
-        return "made"
+        return "success"
 
     options = {"io_threads": ("IO_THREADS", 1_000_000), "thread_affinity_cpu_add": ("THREAD_AFFINITY_CPU_ADD", 1000)}
     return "; ".join(f"{name}: {in_child_quietly(first_socket, *option)}" for name, option in options.items())
@@ -277,7 +278,7 @@ def options_for_later(zmq):
 
 @program(
     LIMITS,
-    "A bind with use_fd, which is a file",
+    "bind with use_fd set to a file",
     "EINVAL",
     "test_options_effects.py::test_use_fd_of_what_does_not_listen",
 )
@@ -285,7 +286,7 @@ def file_for_a_listener(zmq):
     def bind():
         socket = make(zmq, zmq.Context(), "PULL", use_fd=os.open(os.devnull, os.O_RDONLY))
         socket.bind("tcp://127.0.0.1:*")
-        return f"bound, {socket.poll(500)} events"  # a thread of libzmq looks at it
+        return f"bound, {socket.poll(500)} events"  # a thread of libzmq uses it
 
     return in_child_quietly(bind)
 
@@ -293,7 +294,7 @@ def file_for_a_listener(zmq):
 @program(
     LIMITS,
     "ipc on a full disk (a small tmpfs)",
-    "ENOSPC; the socket goes on",
+    "ENOSPC; the socket still works",
 )
 def full_disk(zmq):
     with tempfile.TemporaryDirectory() as folder:
@@ -317,7 +318,7 @@ def full_disk(zmq):
             push = make(zmq, ctx, "PUSH")
             push.connect(endpoint(zmq, pull))
             push.send(b"x")
-            return f"{said}; the socket goes on" if pull.recv() == b"x" else said
+            return f"{said}; the socket still works" if pull.recv() == b"x" else said
         finally:
             subprocess.run(["umount", folder], check=True)
 
@@ -330,13 +331,13 @@ def resident():
 @program(
     LIMITS,
     "500 peers of one ROUTER (10,000 in the long form)",
-    "each is answered",
+    "each peer gets its reply",
 )
 def many_peers(zmq):
-    each, processes = (2500, 4) if LONG else (250, 2)  # a process has not descriptors enough for all of them
+    each, processes = (2500, 4) if LONG else (250, 2)  # one process does not have enough file descriptors
     resource.setrlimit(resource.RLIMIT_NOFILE, (resource.getrlimit(resource.RLIMIT_NOFILE)[1],) * 2)
     reader, writer = os.pipe()
-    with zmq.Context() as ctx:  # all is imported: a child would wait for ever for what is being imported at its fork
+    with zmq.Context() as ctx:  # imports all names before the fork, where a child could hang on an import
         make(zmq, ctx, "DEALER").close()
 
     def work():
@@ -358,13 +359,13 @@ def many_peers(zmq):
         for _ in range(each * processes):
             router.send_multipart(router.recv_multipart())
         said = {child.result() for child in children}
-    return "each is answered" if said == {"True"} else " and ".join(said)
+    return "each peer gets its reply" if said == {"True"} else " and ".join(said)
 
 
 @program(
     LIMITS,
-    "20,000 sockets made, bound and closed (1,000,000 in the long form)",
-    "memory and descriptors stay flat",
+    "20,000 sockets are created, bound and closed (1,000,000 in the long form)",
+    "memory and file descriptors do not grow",
     "test_context.py::test_descriptors_are_given_back",
 )
 def many_sockets(zmq):
@@ -375,25 +376,25 @@ def many_sockets(zmq):
             socket = ctx.socket(zmq.PULL)
             socket.bind(f"inproc://{i}")
             socket.close()
-            if i % 500 == 0:  # libzmq's thread closes them, and may be slower
+            if i % 500 == 0:  # libzmq's thread closes them later
                 wait_until(lambda: len(os.listdir("/proc/self/fd")) < 50, "descriptors are given back")
 
     work(2000)
     before = resident()
     work(1_000_000 if LONG else 20_000)
     grown = resident() - before
-    return "memory and descriptors stay flat" if grown < 8_000_000 else f"grows by {grown / 1e6:.0f} MB"
+    return "memory and file descriptors do not grow" if grown < 8_000_000 else f"memory grows by {grown / 1e6:.0f} MB"
 
 
 @program(
     LIMITS,
-    "A peer that never reads: 100,000 tries to send 10 KB",
-    "Again; memory stays flat",
+    "Backpressure: 100,000 non-blocking sends of 10 KB to a peer that never reads",
+    "Again; memory does not grow",
     "test_socket.py::test_at_the_high_water_mark_nothing_is_lost",
 )
 def never_reads(zmq):
     ctx = zmq.Context()
-    _, push = pair(zmq, ctx, rcvhwm=100, sndhwm=100)  # the peer is there, and does not read
+    _, push = pair(zmq, ctx, rcvhwm=100, sndhwm=100)  # the peer never reads
     message = bytes(10_000)
 
     def work(count):
@@ -410,5 +411,5 @@ def never_reads(zmq):
     before = resident()
     refused = work(100_000)
     grown = resident() - before
-    said = "Again" if refused else "all went"
-    return f"{said}; memory stays flat" if grown < 8_000_000 else f"{said}; grows by {grown / 1e6:.0f} MB"
+    said = "Again" if refused else "all were sent"
+    return f"{said}; memory does not grow" if grown < 8_000_000 else f"{said}; memory grows by {grown / 1e6:.0f} MB"

@@ -1,4 +1,4 @@
-"""What a program that misuses a binding is, and what several of them do."""
+"""A program that misuses a binding, and helpers of these programs."""
 
 import errno
 import os
@@ -7,7 +7,7 @@ import threading
 import time
 from dataclasses import dataclass
 
-LIMIT = 5000  # ms for what must come
+LIMIT = 5000  # ms: limit of each step
 LONG = bool(os.environ.get("ZMQCY_LONG"))
 HERE = "test_faults.py::test_what_zmqcy_makes_of_it"
 PROGRAMS = {}
@@ -19,8 +19,8 @@ class Program:
 
     chapter: str
     what: str
-    zmqcy: str  # what zmqcy must make of it
-    tests: tuple  # that go further into it
+    zmqcy: str  # the expected outcome on zmqcy
+    tests: tuple  # tests of the same subject
     function: object
 
 
@@ -51,7 +51,7 @@ def endpoint(zmq, socket):
 
 
 def outcome(function, *arguments):
-    """Call, and return what came of it in words: the class of an exception, or what was returned."""
+    """Call; return the class of the exception, or the repr of the result."""
     try:
         return repr(function(*arguments))
     except BaseException as error:
@@ -67,13 +67,13 @@ def wait_until(condition, what):
 
 
 def asleep(thread):
-    """Tell whether a thread sleeps in the kernel."""
+    """Return whether a thread sleeps in the kernel."""
     with open(f"/proc/self/task/{thread.native_id}/stat") as stat:
         return stat.read().rpartition(")")[2].split()[0] == "S"
 
 
 def started(function, *arguments, daemon=True):
-    """Run a call in a thread; return the thread and a list that gets its outcome."""
+    """Run a call in a thread; return the thread, and a list to which its outcome is appended."""
     outcomes = []
     thread = threading.Thread(target=lambda: outcomes.append(outcome(function, *arguments)), daemon=daemon)
     thread.start()
@@ -81,7 +81,7 @@ def started(function, *arguments, daemon=True):
 
 
 def blocked(function, *arguments):
-    """As `started`, once the thread sleeps in the call."""
+    """Run a call in a thread, and wait until the thread sleeps in it; see `started`."""
     thread, outcomes = started(function, *arguments)
     wait_until(lambda: asleep(thread) or outcomes, "the thread sleeps")
     return thread, outcomes
@@ -89,11 +89,11 @@ def blocked(function, *arguments):
 
 def joined(thread, outcomes):
     thread.join(LIMIT / 1000)
-    return outcomes[0] if outcomes else "is stuck"
+    return outcomes[0] if outcomes else "does not return"
 
 
 def in_child(function, limit=3):
-    """Run a call in a forked child, for so many seconds at most; return its outcome, or how the child was ended."""
+    """Run a call in a forked child, for `limit` seconds at most; return its outcome, or the signal that killed it."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -104,15 +104,15 @@ def in_child(function, limit=3):
     with os.fdopen(reader) as stream:
         said = stream.read()
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    return said if code == 0 else f"ended by {signal.Signals(-code).name}"
+    return said if code == 0 else f"killed by {signal.Signals(-code).name}"
 
 
 def in_child_quietly(work, *arguments):
-    """Run a work in a forked child; return its result, or the errno of its error, or how libzmq ended it."""
+    """Run a function in a forked child; return its result, its errno, or the signal and message of an abort."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
-        os.dup2(writer, 2)  # what libzmq says when it aborts
+        os.dup2(writer, 2)  # libzmq writes there when it aborts
         signal.alarm(6)
         try:
             result = work(*arguments)

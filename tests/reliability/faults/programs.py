@@ -1,7 +1,7 @@
-"""Programs that misuse a binding of ZeroMQ, or starve it. Each runs on zmqcy and on pyzmq, in a process of its own.
+"""Programs that misuse a binding of ZeroMQ, or exhaust a resource. Each runs on zmqcy and on pyzmq, in its own process.
 
-`python programs.py NAME MODULE` runs one of them with `import MODULE as zmq` and prints what came of it. A program
-knows nothing of who runs it: `run.py` judges by output, exit code, stderr and whether it ends at all.
+`python programs.py NAME MODULE` runs one of them with `import MODULE as zmq`, and prints its outcome. `run.py` checks
+the output, the exit code, stderr, and whether the program exits.
 """
 
 import importlib
@@ -16,7 +16,7 @@ for chapter in ("threads", "ending", "forks", "signals", "addresses", "limits"):
 
 
 if __name__ == "__main__":
-    warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
+    warnings.simplefilter("ignore", DeprecationWarning)  # for a fork with several threads
     faulty, module = sys.argv[1:]
     print(PROGRAMS[faulty].function(importlib.import_module(module)), flush=True)
-    os._exit(0)  # how a program ends is a matter of those that ask for it
+    os._exit(0)  # the exit of a program is the subject of ending.py

@@ -1,4 +1,4 @@
-"""Programs that signals come to."""
+"""Programs that receive signals."""
 
 import contextlib
 import os
@@ -25,12 +25,12 @@ SIGNALS = "Signals"
 
 
 class Stop(Exception):
-    """What a handler raises."""
+    """The exception of a signal handler."""
 
 
 @contextlib.contextmanager
 def storm():
-    """A signal every millisecond, whose handler returns."""
+    """Send a signal every millisecond; its handler returns."""
     signal.signal(signal.SIGALRM, lambda *_: None)
     signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
     try:
@@ -41,8 +41,8 @@ def storm():
 
 @program(
     SIGNALS,
-    "A signal every millisecond while 2,000 messages of two parts are sent, and 2,000 received; in connect and destroy",
-    "nothing is lost",
+    "A signal every millisecond during 2,000 sends and 2,000 receives of two parts, connect and destroy",
+    "no message is lost",
     "test_signals.py::test_a_storm_loses_nothing",
     "test_signals.py::test_a_storm_in_the_sender_loses_nothing",
     "test_signals.py::test_term_goes_on_in_a_storm",
@@ -63,26 +63,26 @@ def storm_of_messages(zmq):
         receiving = started(receive)
         send()
         if joined(*receiving) != "True":
-            return "lost by send"
+            return "send loses messages"
         sending = started(send)
         if not receive():
-            return "lost by recv"
+            return "recv loses messages"
         joined(*sending)
         for _ in range(100):
             make(zmq, ctx, "PUSH").connect("tcp://localhost:1")
         ctx.destroy(0)
-    return "nothing is lost"
+    return "no message is lost"
 
 
 def batches(zmq, pull, push):
-    """Return what sends many messages and what receives so many: in a batch, or a loop where there are no batches."""
+    """Return a function that sends many messages, and one that receives many: in batches, or in a loop on pyzmq."""
     if hasattr(push, "send_many"):
         return push.send_many, partial(whole, pull)
     return lambda messages: [push.send(each) for each in messages], lambda count: [pull.recv() for _ in range(count)]
 
 
 def whole(pull, count):
-    """Receive so many, in as many batches as it takes: one ends with what is there."""
+    """Receive `count` messages, in as many batches as needed: a batch has the messages that have arrived."""
     got = []
     while len(got) < count:
         got += pull.recv_many(count - len(got))
@@ -91,8 +91,8 @@ def whole(pull, count):
 
 @program(
     SIGNALS,
-    "The same in batches of `send_many` and `recv_many`; on pyzmq in a loop of send and of recv",
-    "nothing is lost",
+    "The same during `send_many` and `recv_many` (pyzmq: loops of send and recv)",
+    "no message is lost",
     "test_batches.py::test_a_storm_of_signals_in_the_sender",
     "test_batches.py::test_a_storm_of_signals_in_the_receiver",
 )
@@ -105,32 +105,32 @@ def storm_of_batches(zmq):
         receiving = started(lambda: receive(len(numbers)) == numbers)
         send(numbers)
         if joined(*receiving) != "True":
-            return "lost by send"
+            return "send loses messages"
         sending = started(send, numbers)
         if receive(len(numbers)) != numbers:
-            return "lost by recv"
+            return "recv loses messages"
         joined(*sending)
-    return "nothing is lost"
+    return "no message is lost"
 
 
 def lasting(calls):
-    """Make calls whose time is up after 100 ms, in a storm of signals; return what is wrong with them."""
+    """Make calls with a timeout of 100 ms, with a signal every millisecond; return wrong outcomes."""
     wrong = []
     for name, call in calls.items():
         start = time.monotonic()
         with storm():
             said = outcome(call)
         if time.monotonic() - start < 0.1:
-            wrong.append(f"{name} is cut short")
+            wrong.append(f"{name} times out early")
         elif said not in ("Again", "TimedOut", "0", "[]"):
             wrong.append(f"{name}: {said}")
-    return "; ".join(wrong) or "each ends, and none too early"
+    return "; ".join(wrong) or "each call times out, none early"
 
 
 @program(
     SIGNALS,
-    "The same in recv and send with rcvtimeo and sndtimeo",
-    "each ends, and none too early",
+    "The same during recv and send with rcvtimeo and sndtimeo",
+    "each call times out, none early",
     "test_signals.py::test_a_storm_ends_no_wait_early",
 )
 def storm_of_timeouts(zmq):
@@ -141,8 +141,8 @@ def storm_of_timeouts(zmq):
 
 @program(
     SIGNALS,
-    "The same in poll and Poller.poll with a time",
-    "each ends, and none too early",
+    "The same during poll and Poller.poll with a timeout",
+    "each call times out, none early",
     "test_signals.py::test_a_storm_ends_no_wait_early",
 )
 def storm_of_polls(zmq):
@@ -155,8 +155,8 @@ def storm_of_polls(zmq):
 
 @program(
     SIGNALS,
-    "The same in a proxy that forwards 5,000 messages",
-    "all arrived in order",
+    "The same while a proxy forwards 5,000 messages",
+    "all messages arrived in order",
     "test_device.py::test_a_signal_handler_that_returns_lets_the_device_go_on",
 )
 def storm_in_a_proxy(zmq):
@@ -177,7 +177,7 @@ def storm_in_a_proxy(zmq):
         working = started(work)
         said = outcome(zmq.proxy, into, out)
         arrived = joined(*working)
-    return "all arrived in order" if arrived == "True" else f"{arrived}; proxy: {said}"
+    return "all messages arrived in order" if arrived == "True" else f"{arrived}; proxy: {said}"
 
 
 def raise_stop(*_):
@@ -185,15 +185,15 @@ def raise_stop(*_):
 
 
 def all_interrupted(said):
-    """Sum up what became of calls in which Ctrl-C came."""
+    """Return the outcomes of calls that Ctrl-C interrupted, as text."""
     bad = {name: how for name, how in said.items() if how != "KeyboardInterrupt"}
-    return "; ".join(f"{name}: {how}" for name, how in bad.items()) or "each raises KeyboardInterrupt"
+    return "; ".join(f"{name}: {how}" for name, how in bad.items()) or "each call raises KeyboardInterrupt"
 
 
 @program(
     SIGNALS,
     "Ctrl-C in send, recv, poll, Poller.poll, proxy and term",
-    "each raises KeyboardInterrupt",
+    "each call raises KeyboardInterrupt",
     "test_signals.py::test_ctrl_c_ends_a_wait",
     "test_device.py::test_ctrl_c_ends_a_device",
 )
@@ -211,7 +211,7 @@ def ctrl_c(zmq):
         }[name]  # fmt: skip
         timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
         timer.start()
-        watch = threading.Timer(2, lambda name=name: (print(f"{name} goes on", flush=True), os._exit(0)))
+        watch = threading.Timer(2, lambda name=name: (print(f"{name} continues", flush=True), os._exit(0)))
         watch.start()
         said[name] = outcome(call)
         watch.cancel()
@@ -223,8 +223,8 @@ def ctrl_c(zmq):
 
 @program(
     SIGNALS,
-    "Ctrl-C in a batch of `send_many` that waits, and of `recv_many`; on pyzmq in a loop",
-    "each raises KeyboardInterrupt",
+    "Ctrl-C in a blocked `send_many` and `recv_many` (pyzmq: loops of send and recv)",
+    "each call raises KeyboardInterrupt",
     "test_batches.py::test_ctrl_c_ends_a_batch_that_a_peer_receives",
     "test_batches.py::test_the_count_after_ctrl_c",
 )
@@ -235,10 +235,10 @@ def ctrl_c_in_a_batch(zmq):
     idle = make(zmq, ctx, "PULL", rcvtimeo=-1)
     said = {}
     for name, call in {
-        "send_many": partial(batches(zmq, pull, push)[0], [bytes(10_000)] * 100_000),  # more than TCP has room for
+        "send_many": partial(batches(zmq, pull, push)[0], [bytes(10_000)] * 100_000),  # more than TCP buffers hold
         "recv_many": partial(batches(zmq, idle, push)[1], 100),
     }.items():
-        watch = threading.Timer(3, lambda name=name: (print(f"{name} goes on", flush=True), os._exit(0)))
+        watch = threading.Timer(3, lambda name=name: (print(f"{name} continues", flush=True), os._exit(0)))
         watch.start()
         threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()
         said[name] = outcome(call)
@@ -248,8 +248,8 @@ def ctrl_c_in_a_batch(zmq):
 
 @program(
     SIGNALS,
-    "A hundred times Ctrl-C in a stream of connect and disconnect",
-    "each raises KeyboardInterrupt; the socket goes on",
+    "Ctrl-C in a loop of connect and disconnect, 100 times",
+    "each call raises KeyboardInterrupt; the socket still works",
 )
 def ctrl_c_in_connect(zmq):
     signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -265,17 +265,18 @@ def ctrl_c_in_connect(zmq):
             push.disconnect("tcp://localhost:1")
 
     raised = {outcome(stream) for _ in range(100)}
-    with contextlib.suppress(zmq.ZMQError):  # the last may have come before or after the disconnect
+    with contextlib.suppress(zmq.ZMQError):  # the last signal may have come before or after the disconnect
         push.disconnect("tcp://localhost:1")
     push.connect(endpoint(zmq, pull))
     push.send(b"x")
-    return f"each raises {' or '.join(sorted(raised))}; the socket {'goes on' if pull.recv() == b'x' else 'is lost'}"
+    works = "still works" if pull.recv() == b"x" else "is unusable"
+    return f"each call raises {' or '.join(sorted(raised))}; the socket {works}"
 
 
 @program(
     SIGNALS,
-    "A signal every millisecond while a device answers STATISTICS, 10,000 times",
-    "each answer is whole; TERMINATE ends it",
+    "A signal every millisecond while a proxy answers STATISTICS, 10,000 times",
+    "each reply is complete; TERMINATE ends the proxy",
     "test_device.py::test_a_signal_handler_that_returns_lets_the_device_go_on",
 )
 def storm_of_statistics(zmq):
@@ -289,20 +290,20 @@ def storm_of_statistics(zmq):
             steer.send(b"STATISTICS")
             torn += [len(part) for part in steer.recv_multipart()] != [8] * 8
         steer.send(b"TERMINATE")
-        return f"{torn} answers are torn" if torn else "each answer is whole"
+        return f"{torn} replies are incomplete" if torn else "each reply is complete"
 
     working = started(work)
     with storm():
         said = outcome(zmq.proxy_steerable, into, out, None, control)
     if said.endswith("Error"):
         return said
-    return f"{joined(*working)[1:-1]}; TERMINATE ends it"
+    return f"{joined(*working)[1:-1]}; TERMINATE ends the proxy"
 
 
 @program(
     SIGNALS,
-    "A hundred times a handler raises in a stream of sends of two parts",
-    "every message that went arrived once, whole",
+    "A signal handler raises during sends of two parts, 100 times",
+    "each sent message arrived once and complete",
     "test_signals.py::test_a_handler_that_raises_ends_the_call",
 )
 def raising_handlers(zmq):
@@ -311,7 +312,7 @@ def raising_handlers(zmq):
     signal.signal(signal.SIGALRM, raise_stop)
     number, sure = 0, set()
     for _ in range(100):
-        # One that was interrupted may have gone or not: of those that returned there is no doubt.
+        # An interrupted send may or may not have sent its message. A send that returned has.
         with contextlib.suppress(Stop):
             signal.setitimer(signal.ITIMER_REAL, 0.001)
             while True:
@@ -324,16 +325,16 @@ def raising_handlers(zmq):
         got.append(pull.recv_multipart())
     torn = sum(len(message) != 2 for message in got)
     if torn:
-        return f"{torn} are torn"
+        return f"{torn} messages are incomplete"
     numbers = [int(message[0]) for message in got[:-1]]
     right = numbers == sorted(set(numbers)) and sure <= set(numbers)
-    return "every message that went arrived once, whole" if right else "some are lost or doubled"
+    return "each sent message arrived once and complete" if right else "messages are lost or duplicated"
 
 
 @program(
     SIGNALS,
-    "SIGTERM ends a proxy: what it has taken is sent on",
-    "all arrived in order",
+    "SIGTERM stops a proxy gracefully: it forwards the messages that it has received",
+    "all messages arrived in order",
     "test_devices.py::test_a_process_drains",
     "test_devices.py::test_sigterm_ends_a_process_with_its_linger_kept",
 )
@@ -372,5 +373,6 @@ def sigterm(zmq):
     del sending
     right = got == [b"%d" % i for i in range(len(got))]
     if ended == "0" and right and len(got) == total:
-        return "all arrived in order"
-    return f"{'in order' if right else 'with gaps'}; exit code {ended}"
+        return "all messages arrived in order"
+    ended = "does not exit" if ended == "TimeoutExpired" else f"exit code {ended}"
+    return f"{'in order' if right else 'with gaps'}; {ended}"

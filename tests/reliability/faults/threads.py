@@ -1,4 +1,4 @@
-"""Programs that use sockets and contexts in several threads."""
+"""Programs that use sockets and contexts from several threads."""
 
 import os
 import threading
@@ -11,8 +11,8 @@ THREADS = "Threads"
 
 @program(
     THREADS,
-    "Four threads send, and four receive, in the same two sockets without a lock",
-    "every message that went arrived once, whole; the other calls raised SocketInUse",
+    "Four threads send on one socket, and four receive on another, without a lock",
+    "each sent message arrived once and complete; other calls raised SocketInUse",
     "test_threads.py::test_many_threads_without_a_lock_lose_and_double_nothing",
     "test_threads.py::test_many_receivers_without_a_lock_tear_and_double_nothing",
 )
@@ -53,14 +53,14 @@ def shared_sockets(zmq):
         thread.join()
     whole = sorted(message[0] for message in got if len(message) == 2 and message[0] == message[1])
     if len(whole) != len(got) or whole != sorted(sent):
-        return f"of {len(sent)} messages {len(got)} arrived, {len(whole)} of them whole"
-    others = f"raised {' or '.join(sorted(refused))}" if refused else "did not exist"
-    return f"every message that went arrived once, whole; the other calls {others}"
+        return f"{len(sent)} messages sent, {len(got)} arrived, {len(whole)} of them complete"
+    others = f"other calls raised {' or '.join(sorted(refused))}" if refused else "no call raised"
+    return f"each sent message arrived once and complete; {others}"
 
 
 @program(
     THREADS,
-    "A socket is closed while another thread waits in it",
+    "A socket is closed while another thread is blocked in recv",
     "close: SocketInUse; recv: b'x'",
     "test_threads.py::test_a_second_thread_is_refused",
 )
@@ -77,7 +77,7 @@ def close_while_blocked(zmq):
 
 @program(
     THREADS,
-    "A context is ended while a thread waits in one of its sockets",
+    "A context is terminated while a thread is blocked in recv",
     "recv: ContextTerminated; term: done",
     "test_context.py::test_term_wakes_who_waits",
     "test_context.py::test_shutdown_wakes_who_waits_and_lets_the_rest_fail",
@@ -99,8 +99,8 @@ def term_while_blocked(zmq):
 
 @program(
     THREADS,
-    "A poller is changed by one thread while another polls it, 300 times",
-    "those that met the other thread raised SocketInUse",
+    "One thread changes a poller while another thread polls it, 300 times",
+    "calls that met the other thread raised SocketInUse",
     "test_poll_errors.py::test_poller_in_two_threads",
     "test_poll_errors.py::test_many_threads_on_one_poller",
 )
@@ -125,13 +125,13 @@ def poller_changed(zmq):
             outcomes.add(outcome(poller.unregister, other))
     ended.set()
     thread.join()
-    raised = sorted(outcomes - {"None", "[]", "KeyError"})  # of one whose register was refused
-    return f"those that met the other thread raised {' and '.join(raised)}" if raised else "all succeeded"
+    raised = sorted(outcomes - {"None", "[]", "KeyError"})  # unregister after a refused register
+    return f"calls that met the other thread raised {' and '.join(raised)}" if raised else "all succeeded"
 
 
 @program(
     THREADS,
-    "Eight threads make, use and close sockets of one context",
+    "Eight threads create, use and close sockets of one context",
     "all messages arrived",
     "test_context.py::test_many_contexts_in_many_threads",
 )
@@ -155,8 +155,8 @@ def shared_context(zmq):
 
 @program(
     THREADS,
-    "A frame is read, sent on and dropped by eight threads at once",
-    "every copy is right",
+    "Eight threads read, send and drop one frame at the same time",
+    "every copy is correct",
     "test_frames.py::test_frames_across_threads",
     "test_frames.py::test_a_frame_is_sent_by_many_threads",
 )
@@ -173,7 +173,7 @@ def shared_frame(zmq):
             b.send(frame, copy=False)
             if bytes(a.recv(copy=False)) != data or bytes(frame) != data:
                 return "a copy is wrong"
-        return "every copy is right"
+        return "every copy is correct"
 
     threads = [started(work, frame, number) for number in range(8)]
     del frame
@@ -182,7 +182,7 @@ def shared_frame(zmq):
 
 @program(
     THREADS,
-    "A socket goes from thread to thread, under a lock",
+    "Several threads use a socket in turn, with a lock",
     "all messages arrived",
     "test_threads.py::test_a_socket_goes_from_thread_to_thread",
 )
