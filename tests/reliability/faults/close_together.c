@@ -1,8 +1,8 @@
-/* How libzmq 4.3 ends a process: both ends of a connection are closed while multiparts are under way.
+/* Make libzmq 4.3 abort: close both ends of a connection while multipart messages are in transit.
  *
  *   cc -O1 close_together.c -lzmq -o close_together && ./close_together [ROUNDS]
  *
- * It prints how many rounds it has done, or dies of SIGABRT with a line of libzmq's that names session_base.cpp.
+ * It prints the number of rounds, or aborts with a message of libzmq that names session_base.cpp.
  */
 #include <stdio.h>
 #include <stdlib.h>
