@@ -30,7 +30,6 @@ html_theme_options = {
 myst_heading_anchors = 4  # as GitHub makes them
 suppress_warnings = [
     "misc.highlighting_failure",  # `await` outside a function, as in `python -m asyncio`
-    "myst.header",  # reliability.md is made with headings of the third level
     "ref.python",  # `Context` in a docstring: there are three, and any will do
 ]
 
