@@ -1,20 +1,28 @@
-/* The works of the benchmarks in C, against the libzmq that zmqcy was built with: what the ratios beside "C" mean.
+/* The works of the benchmarks in C, on the libzmq that zmqcy has loaded: the column "C" of the tables.
  *
  *   baseline WORK WHERE [KEY=VALUE ...]
  *
- * WHERE is @URL to bind and print the endpoint, >URL to connect, - to connect to the endpoint that is read from stdin.
- * KEY is mode (single, multipart, views), size (bytes), queue (messages that a queue holds; by default up to 1,000, or
- * 64 MB), peers (sockets), seconds and count (what ends the measured part), back (the second WHERE of a device),
- * capture (that of a PUSH which gets a copy of all). A process ends when its stdin is closed. What it measured it
- * prints as KEY=VALUE words, after a line "start" where that began.
+ * WHERE is @URL to bind and print the endpoint, >URL to connect, or - to connect to the endpoint read from stdin.
+ * A process exits when its stdin is closed. It prints "start" when the measurement begins, then its results as
+ * KEY=VALUE words. KEY is:
  *
- *   push, pull              send until ended; receive, and print the rate. `peers` sockets push
- *   pub, sub                the same for one that binds and `peers` that connect
+ *   mode             single, multipart or views
+ *   size             bytes per message
+ *   queue            messages per queue; by default 1,000, or 64 MB of large messages
+ *   peers            sockets
+ *   seconds, count   end of the measured part
+ *   back             the second WHERE of a device
+ *   capture          the WHERE of a PUSH that gets a copy of each message
+ *
+ * WORK is:
+ *
+ *   push, pull              send until the process exits (`peers` sockets); receive, and print the rate
+ *   pub, sub                the same; one socket binds and `peers` connect
  *   req, rep                round trips: rate, and p50 and p99 in microseconds
- *   number, check           send `count` numbers, then ends; count those that are missing
- *   streamer, queue         zmq_proxy until ended
- *   idle                    wait for a message that does not come, after some that did
- *   poll, wake              zmq_poll over `peers` sockets, one of them ready: always the same; another one each time
+ *   number, check           send `count` numbers, then END; count the missing ones
+ *   streamer, queue         zmq_proxy until the process exits
+ *   idle                    wait for a message that does not arrive, after a few that did
+ *   poll, wake              zmq_poll over `peers` sockets, one of them ready: always the same; another each time
  *   pair, parts, empty, get, set    calls in one thread
  *   threads RECEIVER SENDER [KEY=VALUE ...]    two works over inproc, in two threads of a context
  */
@@ -39,7 +47,7 @@ static const char *mode = "single", *back = "", *capture = "";
 static long size = 8, queue, peers = 1, count;
 static double seconds = 0.3;
 static char *data, *buffer;
-/* Where endpoints are printed to and read from: stdout and stdin, or a pipe of two threads. */
+/* Endpoints are printed and read here: stdout and stdin, or a pipe between two threads. */
 static FILE *told, *asked;
 
 static void fail(const char *what) {
@@ -153,7 +161,7 @@ static step *receiving(void) {
     return !strcmp(mode, "multipart") ? receive_multipart : !strcmp(mode, "views") ? receive_view : receive_single;
 }
 
-/* ---- the measured part: calls until the time or the count is up, the clock looked at every 5 ms or so */
+/* ---- the measured part: call for `seconds` or `count` messages; read the clock about every 5 ms */
 
 static double repeat(step *once, void *what, double limit, long most, long *calls) {
     double start = now(), last = start, time;
@@ -198,7 +206,7 @@ static void pull(const char *where) {
     void *socket = attach(make(ZMQ_PULL), where);
     char *seen = calloc(peers, 1);
     long from = 0, missing = peers;
-    while (missing) { /* until every peer is connected; each writes its number into its messages */
+    while (missing) { /* until every peer is connected: each sends its own number */
         receiving()(socket);
         if (peers > 1) memcpy(&from, buffer, sizeof from);
         if (!seen[from]) {
@@ -281,7 +289,7 @@ static void check(const char *where) {
         CHECK(zmq_recv(socket, &got, sizeof got, 0));
         if (got != wanted) break;
     }
-    printf("missing=%ld\n", got == END ? count - wanted : count); /* out of order, or twice: none counts */
+    printf("missing=%ld\n", got == END ? count - wanted : count); /* out of order or repeated: all count as missing */
     fflush(stdout);
 }
 
@@ -322,7 +330,7 @@ static void poll_once(void *unused) {
 
 static void wake_once(void *unused) {
     static long turn;
-    turn = (turn + 7919) % peers; /* a prime: every socket comes, far from the last one */
+    turn = (turn + 7919) % peers; /* a prime: reaches every socket, far from the last one */
     send_single(others[turn]);
     poll_once(unused);
     receive_single(items[turn].socket);
@@ -348,7 +356,7 @@ static void idle(void) {
     receive_single(pair[1]);
 }
 
-/* ---- which one */
+/* ---- main */
 
 static int run(const char *work, const char *where) {
     void *pair[2];
@@ -427,6 +435,6 @@ int main(int argc, char **argv) {
     }
     i = run(work, where);
     if (i) fprintf(stderr, "see the head of baseline.c\n");
-    if (!i) pthread_join(watcher, NULL); /* the parent still reads what this process used */
+    if (!i) pthread_join(watcher, NULL); /* until the parent has read CPU time and memory of this process */
     _exit(i);
 }

@@ -1,4 +1,4 @@
-"""Coroutines on asyncio and uvloop: messages, round trips, many sockets, fairness, imports, and what waiting costs."""
+"""asyncio and uvloop: messages/s, round trips, many sockets, scheduling delay, imports, and CPU time while idle."""
 
 import sys
 
@@ -29,17 +29,17 @@ UNIT = "messages/s"
 FLIGHTS = (1, 10, 100)
 SOCKETS = (1, 10, 100, 1000)
 MANY = (  # title, metric, unit
-    ("a pair beside sockets that wait, round trips", "trips", "round trips/s"),
-    ("a pair beside sockets that wait, one way", "flow", UNIT),
-    ("a message to each of many sockets", "turns", UNIT),
+    ("one active pair among idle sockets, round trips", "trips", "round trips/s"),
+    ("one active pair among idle sockets, one way", "flow", UNIT),
+    ("one message to each of many sockets", "turns", UNIT),
 )
-LATE = {  # by how much, beside what: mode, title
-    "single": "late beside a task whose socket is always ready",
-    "flow": "late beside a task that sends and one that receives",
+DELAYS = {  # mode: title
+    "single": "scheduling delay next to one busy task",
+    "flow": "scheduling delay next to a busy sender and receiver",
 }
 IMPORTS = {
     "import": "import {0}.asyncio",
-    "import where asyncio is loaded": "import {0}.asyncio",
+    "import with asyncio already loaded": "import {0}.asyncio",
     "import, loop, context and first socket": "import asyncio, {0}.asyncio\n"
     "async def main(): {0}.asyncio.Context().socket({0}.PUSH)\n"
     "asyncio.run(main())",
@@ -52,14 +52,14 @@ def batch(size):
 
 
 def names_on(loop, options, *more):
-    """Return the rivals on a loop: all, or the few of a quick run."""
+    """Return the libraries to compare on a loop; a quick run has fewer."""
     if options.quick:
         return ("zmqcy", "pyzmq", "pyomq") if loop == "asyncio" else ("zmqcy", "pyzmq")
     return ("zmqcy", "pyzmq", "pyomq", *more)
 
 
 def flow(name, transport, mode, size, loop, options):
-    """Return the function of a run of PUSH to PULL; the first one looks whether every message comes."""
+    """Return the function of a PUSH to PULL run. The first run checks that no message is lost."""
     command = rivals(name)[name]
 
     def once():
@@ -72,7 +72,7 @@ def flow(name, transport, mode, size, loop, options):
 
 
 def inproc(size, options):
-    """Return PUSH to PULL in one loop, and beside it what zmqcy's plain sockets do in one thread."""
+    """Return PUSH to PULL in one loop, compared with zmqcy's plain sockets in one thread."""
     runs, tables = {}, []
     zmqcy = rivals("zmqcy")["zmqcy"]
     for mode in ("single", "batch"):
@@ -105,7 +105,7 @@ def tcp(size, options):
 
 
 def trips(options):
-    """Return round trips over tcp of two tasks in one loop."""
+    """Return round trips over tcp between two tasks of one loop."""
     runs, tables = {}, []
     for loop in loops():
         commands = rivals(*names_on(loop, options, "pynng", "asyncio streams"))
@@ -120,7 +120,7 @@ def trips(options):
 
 
 def flights(number, options):
-    """Return DEALER to ROUTER in two processes, with so many requests under way. pynng has neither."""
+    """Return DEALER to ROUTER in two processes with `number` requests in flight. pynng has neither type."""
     runs, tables = {}, []
     for loop in loops()[: 1 if options.quick else 2]:
         names = ("zmqcy", "pyzmq", *(["pyomq", "asyncio streams"] if loop == "asyncio" else []))
@@ -135,7 +135,7 @@ def flights(number, options):
 
 
 def many(options):
-    """Return all numbers of sockets in one cell: how a rate changes with them is a figure too."""
+    """Return all numbers of sockets as one cell, because one row compares 1,000 sockets with 1."""
     runs, tables = {}, []
     for loop in loops()[: 1 if options.quick else 2]:
         sockets = SOCKETS if loop == "asyncio" and not options.quick else (SOCKETS[0], SOCKETS[-1])
@@ -151,27 +151,27 @@ def many(options):
                 for n in sockets
             ]
             growth = {"zmqcy": f"zmqcy 1000 {loop}", "zmqcy with 1": f"zmqcy 1 {loop}"}
-            tables.append(Table(group, "1,000 sockets beside 1", unit, growth, metric, axis="growth"))
+            tables.append(Table(group, "1,000 sockets compared with 1", unit, growth, metric, axis="growth"))
     return Cell("asyncio many sockets", runs, tables, options.seconds * 3.3 + START + 0.2, options.fewer)
 
 
-def late(options):
-    """Return by how much a task is late that sleeps for 1 ms, or is woken at once, beside one that is always busy."""
+def fairness(options):
+    """Return the delay of a task that sleeps for 1 ms, or that call_soon wakes, in a loop with busy tasks."""
     runs, tables = {}, []
     for loop in loops()[: 1 if options.quick else 2]:
         more = () if options.quick or loop != "asyncio" else ("pyomq", "pynng", "asyncio streams")
         commands = rivals("zmqcy", "pyzmq", *more)
-        for mode, title in list(LATE.items())[: 1 if options.quick else 2]:
+        for mode, title in list(DELAYS.items())[: 1 if options.quick else 2]:
             of = {name: f"{name} {mode} {loop}" for name in commands}
             for name, run in of.items():
                 plan = {"mode": mode, "seconds": options.seconds, "loop": loop}
-                runs[run] = lambda c=commands[name], p=plan: alone(c, "beside", ".", **p)
-            of["zmqcy's loop, nothing beside"] = f"alone {loop}"
+                runs[run] = lambda c=commands[name], p=plan: alone(c, "fairness", ".", **p)
+            of["zmqcy, idle loop"] = f"alone {loop}"
             plan = {"mode": "alone", "seconds": options.seconds, "loop": loop}
-            runs[f"alone {loop}"] = lambda p=plan: alone(commands["zmqcy"], "beside", ".", **p)
+            runs[f"alone {loop}"] = lambda p=plan: alone(commands["zmqcy"], "fairness", ".", **p)
             tables += [
                 Table(f"{loop}: {title}", f"{what}, {part}", "µs", of, f"{key}_{part}", axis="what", less=True)
-                for key, what in (("sleep", "asleep for 1 ms"), ("soon", "woken by call_soon"))
+                for key, what in (("sleep", "sleep of 1 ms"), ("soon", "call_soon"))
                 for part in ("p50", "p99")
             ]
     rounds = (3, 0 if options.quick else 1)
@@ -204,9 +204,7 @@ def waiting(options):
         of = {name: f"{name} on {loop}" for name in commands}
         for name, run in of.items():
             runs[run] = lambda c=commands[name], o=loop: used(c, o)
-        tables.append(
-            Table("asyncio: CPU of what waits", f"{WAITING} sockets on {loop}", "%", of, "share", ratios=False)
-        )
+        tables.append(Table("asyncio: CPU while idle", f"{WAITING} sockets on {loop}", "%", of, "share", ratios=False))
     return Cell("asyncio idle", runs, tables, IDLE + START, (1 if options.quick else 2, 0))
 
 
@@ -218,7 +216,7 @@ def cells(options):
         trips(options),
         *(flights(number, options) for number in ((10,) if quick else FLIGHTS)),
         many(options),
-        late(options),
+        fairness(options),
         imports(options),
         waiting(options),
     ]

@@ -1,4 +1,4 @@
-"""What a call costs in one thread, by pyperf for the libraries of Python; and what an import costs."""
+"""Time per call in one thread (measured by pyperf for Python libraries), and time per import."""
 
 import compileall
 import re
@@ -14,7 +14,7 @@ import zmqcy
 CALLS = {  # by the names of baseline.c and calls.py: title, rivals
     "pair": ("send and recv of 8 B, PAIR over inproc", ("zmqcy", "C", "pyzmq", "pyomq", "pynng")),
     "parts": ("send_multipart and recv_multipart of three parts", ("zmqcy", "C", "pyzmq", "pyomq")),
-    "empty": ("look for a message where none is", ("zmqcy", "C", "pyzmq", "pyomq")),
+    "empty": ("non-blocking recv without a message", ("zmqcy", "C", "pyzmq", "pyomq")),
     "get": ("read an option", ("zmqcy", "C", "pyzmq", "pyomq")),
     "set": ("set an option", ("zmqcy", "C", "pyzmq", "pyomq")),
 }
@@ -26,8 +26,8 @@ TIMED = (
     "import os, time; start = time.perf_counter(); {0}; print('ms=%f' % ((time.perf_counter() - start) * 1e3)); "
     "import sys; sys.stdout.flush(); os._exit(0)"
 )
-# A process of pyperf does each of a library's calls: so many values of so many loops after some that warm up. pyomq's
-# inproc is some hundred times slower in one thread.
+# Loops per value. pyperf runs all calls of a library in one process. pyomq's inproc is hundreds of times slower in one
+# thread.
 LOOPS = {"zmqcy": 10_000, "pyzmq": 10_000, "pyomq": 500, "pynng": 500}
 PYPERF = ("--quiet", "--processes=1", "--warmups=1", "--values=5", "--inherit-environ=PYTHONPATH")
 
@@ -39,13 +39,13 @@ def output(*command):
     except subprocess.TimeoutExpired:
         raise Failed(f"hung: did not end in {3 * LIMIT} s") from None
     if done.returncode:
-        errors = re.findall(r"^\S*(?:Error|Exception)\b.*", done.stderr, re.M)  # that of pyperf's worker comes first
+        errors = re.findall(r"^\S*(?:Error|Exception)\b.*", done.stderr, re.M)  # the first is of pyperf's worker
         raise Failed(errors[0] if errors else f"exit code {done.returncode}")
     return done.stdout
 
 
 def by_pyperf(name):
-    """Return nanoseconds for each call of a library."""
+    """Return nanoseconds per call, for each call of a library."""
     import pyperf
 
     with tempfile.TemporaryDirectory() as folder:
@@ -89,5 +89,5 @@ def cells(options):
 
 if __name__ == "__main__":
     options = arguments(__doc__)
-    compileall.compile_dir(Path(zmqcy.__file__).parent, quiet=1)  # as pip has done for the others
+    compileall.compile_dir(Path(zmqcy.__file__).parent, quiet=1)  # pip did this for the other libraries
     measure("calls", cells(options), options)

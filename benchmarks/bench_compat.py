@@ -1,17 +1,17 @@
-"""The same scripts, which say ``import zmq``, on zmqcy.compat and on pyzmq, and on zmqcy itself: messages a second."""
+"""The same scripts with `import zmq`, on zmqcy.compat and on pyzmq, and with `import zmqcy`: messages/s."""
 
 from functools import partial
 
 from common import COMPAT, START, Cell, Failed, Table, alone, arguments, label, measure, missing, over, rivals
 
 SIZES = (8, 1 << 10)
-THROUGH = {"zmqcy": COMPAT, "zmqcy itself": "zmqcy", "pyzmq": "pyzmq"}  # the names in tables, where ours is compat's
+THROUGH = {"zmqcy": COMPAT, "zmqcy direct": "zmqcy", "pyzmq": "pyzmq"}  # column: library
 FRAMEWORKS = {"ZMQStream": "tornado", "zmq.green": "gevent"}
 UNIT = "messages/s"
 
 
 def checked(name, run, loop=""):
-    """Return a run that looks first, once, whether every message comes."""
+    """Return a run that first checks, once, that no message is lost."""
 
     def once():
         if why := missing(name, "tcp", loop=loop):
@@ -22,9 +22,9 @@ def checked(name, run, loop=""):
 
 
 def cell(title, runs, size, options):
-    """Return a table of runs by what runs them."""
+    """Return a cell with one table of the runs by library."""
     of = {name: each for name, each in THROUGH.items() if each in runs}
-    table = Table(f"through compat: {title}", size, UNIT, of)
+    table = Table(f"zmqcy.compat: {title}", size, UNIT, of)
     return Cell(f"{title} {label(size, 'bytes')}", runs, [table], options.seconds * 1.1 + START, options.fewer)
 
 
@@ -52,7 +52,7 @@ def tasks(where, size, options):
 
 
 def framework(name, trips, size, options):
-    """Return what an engine of callbacks or greenlets does at both ends; or, of streams, at the end that answers."""
+    """Return ZMQStream or zmq.green at both ends. In round trips of ZMQStream only the replier is a stream."""
     plan = {"size": size, "seconds": options.seconds}
     works = ("rep", "req") if trips else ("pull", "push")
     if name == "ZMQStream":

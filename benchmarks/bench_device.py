@@ -1,6 +1,6 @@
-"""A streamer and a queue over tcp, between two processes in C: messages and round trips a second through them.
+"""A streamer and a queue over tcp, between two C programs: messages/s and round trips/s.
 
-And what a filter costs: a hook in C that does nothing, and a function that returns the list that it got.
+The overhead of a filter: a C hook that does nothing, and a Python function that returns the list that it got.
 """
 
 import os
@@ -16,13 +16,13 @@ import zmqcy
 
 STREAMED = (8, 1 << 10, 1 << 16)
 FILTERED = (8, 1 << 10)
-FILTERS = {"zmqcy": "single", "zmqcy, a hook in C": "hook", "zmqcy, a filter in Python": "filter", "C": ""}
+FILTERS = {"zmqcy": "single", "zmqcy, C hook": "hook", "zmqcy, Python filter": "filter", "C": ""}
 TCP = "@tcp://127.0.0.1:*"
 
 
 @cache
 def build_hook():
-    """Compile bench_hook.pyx for the zmqcy that is measured."""
+    """Compile bench_hook.pyx against the measured zmqcy."""
     folder = RESULTS / "hook"
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copy(HERE / "bench_hook.pyx", folder)
@@ -34,7 +34,7 @@ def build_hook():
 
 
 def through(device, work, c, works, mode="", **plan):
-    """Run a work in C through a device that the command runs; the receiver, or who asks, measures."""
+    """Run a work in C through a device that the command starts. The receiver or the requester measures."""
     if mode == "hook":
         build_hook()
     with Process(device, work, TCP, f"back={TCP}", *([f"mode={mode}"] if mode else [])) as middle:
@@ -49,8 +49,8 @@ def through(device, work, c, works, mode="", **plan):
 def cell(work, size, options):
     c = rivals("C")["C"]
     works, group, unit = {
-        "streamer": (("pull", "push"), "a streamer between C and C over tcp", "messages/s"),
-        "queue": (("rep", "req"), "a queue between C and C over tcp", "round trips/s"),
+        "streamer": (("pull", "push"), "streamer between two C programs over tcp", "messages/s"),
+        "queue": (("rep", "req"), "queue between two C programs over tcp", "round trips/s"),
     }[work]
     runs = {
         name: lambda d=command: through(d, work, c, works, size=size, seconds=options.seconds)
@@ -61,7 +61,7 @@ def cell(work, size, options):
 
 
 def filtering(size, options):
-    """Return the cell of a streamer that looks at each message, beside one that looks at none, and zmq_proxy."""
+    """Return the cell of a streamer with a filter, compared with one without a filter and with zmq_proxy."""
     c = rivals("C")["C"]
     ours = rivals("zmqcy")["zmqcy"]
     runs = {
@@ -70,7 +70,7 @@ def filtering(size, options):
         )
         for name, mode in FILTERS.items()
     }
-    group = "a streamer with a filter, between C and C over tcp"
+    group = "streamer with a filter between two C programs over tcp"
     tables = [Table(group, size, "messages/s", {name: name for name in runs})]
     return Cell(f"filter {label(size, 'bytes')}", runs, tables, options.seconds * 1.1 + START, options.fewer)
 

@@ -1,4 +1,4 @@
-"""A hook that does nothing, to measure what it costs to call one; bench_device.py builds it."""
+"""A hook that does nothing, to measure the overhead of a hook. bench_device.py builds it."""
 
 from zmqcy._proxy cimport FORWARD, Direction, Hook
 from zmqcy.libzmq cimport zmq_msg_t

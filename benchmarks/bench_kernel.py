@@ -1,4 +1,4 @@
-"""A kernel of Jupyter and its client, on zmqcy.compat or on pyzmq: from a request to run `pass` until it is idle."""
+"""A Jupyter kernel and its client, on zmqcy.compat and on pyzmq: one round trip is a request to run `pass`."""
 
 import os
 import statistics
@@ -8,14 +8,14 @@ import time
 import common
 from common import HERE, Cell, Process, Table, arguments, measure, numbers
 
-START = 1.2  # seconds that a kernel takes to start and end, for the plan
-SECONDS = 5  # times those of other benchmarks: a round trip is long
+START = 1.2  # seconds that a kernel takes to start and exit, for the plan
+SECONDS = 5  # times as long as other benchmarks, because a round trip is slow
 AS_PYZMQ = HERE.parent / "packaging" / "zmqcy-as-pyzmq"
 FIGURES = (("rate", "round trips/s"), ("p50", "µs"), ("p99", "µs"))
 
 
 def trip(client):
-    """Let the kernel run `pass`, and wait until it is idle again, and for its answer."""
+    """Run `pass` in the kernel; wait until the kernel is idle again and has replied."""
     asked = client.execute("pass")
     state = ""
     while state != "idle":
@@ -51,7 +51,7 @@ def serve(side, seconds):
 
 
 def run(side, seconds):
-    """Measure in a new process, whose kernel finds the same `zmq`."""
+    """Measure in a new process; its kernel imports the same `zmq`."""
     places = [str(AS_PYZMQ)] if side == "zmqcy" else []
     path = os.pathsep.join([*places, *filter(None, [os.environ.get("PYTHONPATH")])])
     with Process(["env", f"PYTHONPATH={path}", sys.executable, __file__, "--serve", side], seconds) as process:
@@ -65,9 +65,7 @@ def cells(options):
     names = [name for name in ("zmqcy", "pyzmq") if common.installed(name)]
     runs = {name: lambda n=name: run(n, seconds) for name in names}
     tables = [
-        Table(
-            f"a kernel of Jupyter, {metric}", "pass", unit, {name: name for name in runs}, metric, less=metric != "rate"
-        )
+        Table(f"Jupyter kernel, {metric}", "pass", unit, {name: name for name in runs}, metric, less=metric != "rate")
         for metric, unit in FIGURES
     ]
     return [Cell("kernel", runs, tables, seconds + START, (1, 0) if options.quick else None)]

@@ -1,4 +1,4 @@
-"""REQ to REP over inproc (two threads), ipc and tcp (two processes), by size: round trips a second, p50 and p99."""
+"""REQ to REP over tcp and ipc (two processes) and inproc (two threads): round trips/s, p50 and p99 by size."""
 
 from common import START, TRANSPORTS, Cell, Table, arguments, label, measure, over, rivals
 

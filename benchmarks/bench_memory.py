@@ -1,4 +1,4 @@
-"""How memory grows over millions of messages, and the CPU time of what waits: a blocked recv, an idle device."""
+"""Memory growth over millions of messages, and the CPU use of a blocked recv and of idle devices."""
 
 import time
 
@@ -8,7 +8,7 @@ from common import Cell, Process, Table, arguments, between, measure, result, ri
 URL = "tcp://127.0.0.1:*"
 MANY = {"size": 20, "count": 10_000_000}
 LARGE = {"size": 1 << 20, "count": 10_000}
-RUNS = {  # name: rival, plan; the seconds that it may take, if it takes as long as it did here
+RUNS = {  # column, library, plan, seconds for the plan
     "20 B": (
         ("zmqcy", "zmqcy", {"mode": "single"}, 3),
         ("zmqcy batch", "zmqcy", {"mode": "batch", "batch": 1000}, 3),
@@ -23,16 +23,16 @@ RUNS = {  # name: rival, plan; the seconds that it may take, if it takes as long
     ),
 }
 FIGURES = (
-    ("the receiver has grown", "grown"),
-    ("the receiver at its peak", "peak"),
-    ("the sender has grown", "grown_beside"),
-    ("the sender at its peak", "peak_beside"),
+    ("receiver, growth", "grown"),
+    ("receiver, peak", "peak"),
+    ("sender, growth", "grown_other"),
+    ("sender, peak", "peak_other"),
 )
 IDLE = 3  # seconds
 
 
 def growth(title, common, options):
-    """Return the growth after a tenth of the messages, which warms up, has been received."""
+    """Return the memory growth after the first tenth of the messages, which warms up."""
     plan = {**common, "count": int(common["count"] * options.scale), "seconds": 1000}
     runs, cost = {}, 0.0
     for name, rival, more, seconds in RUNS[title]:
@@ -40,7 +40,7 @@ def growth(title, common, options):
             every = {**plan, **more}
             runs[name] = lambda c=command, e=every: between(c, c, ("pull", "push"), URL, limit=120, **e)
             cost += seconds * 1.1 * options.scale + 0.2
-    group = f"memory over many messages of {title}"
+    group = f"memory growth with messages of {title}"
     unit = f"MB over {plan['count']:,} messages"
     tables = [
         Table(group, what, unit, {name: name for name in runs}, metric, axis="memory", ratios=False, scale=1e-6)
@@ -56,7 +56,7 @@ def idle_recv(command):
 
 
 def idle_device(command, work="queue", works=("rep", "req")):
-    """Return the share of a device that has just had something to do. A queue has nothing left when who asked goes."""
+    """Return the CPU use of a device that has forwarded messages and is idle. A queue then holds no messages."""
     c = rivals("C")["C"]
     plan = words({"seconds": 0.05})
     with Process(command, work, TCP, f"back={TCP}") as middle:
@@ -66,17 +66,17 @@ def idle_device(command, work="queue", works=("rep", "req")):
             Process(c, works[1], ">" + front, *plan) as before,
         ):
             result(before if works[1] == "req" else behind, middle)
-        time.sleep(0.1)  # until it has seen that they have gone
+        time.sleep(0.1)  # until the device has noticed that both disconnected
         return share(middle)
 
 
 def stuck_device(command):
-    """Return the share of a device that holds messages which it can send to nobody."""
+    """Return the CPU use of a device with messages that it cannot deliver."""
     return idle_device(command, "streamer", ("pull", "push"))
 
 
 def share(process):
-    """Return the percents of a processor that a process uses from now on."""
+    """Return the CPU use of a process in percent of one core, over the next 3 s."""
     before, start = process.used()[0], time.monotonic()
     time.sleep(IDLE)
     return {"share": (process.used()[0] - before) / (time.monotonic() - start) * 100}
@@ -86,13 +86,13 @@ def idle(options):
     commands = rivals("zmqcy") if options.quick else rivals("zmqcy", "C", "pyzmq")
     waits = {"a blocked recv": idle_recv, "an idle device": idle_device}
     if not options.quick:
-        waits["a device whose messages nobody takes"] = stuck_device
+        waits["a device with undeliverable messages"] = stuck_device
     runs = {
         f"{name}, {what}": lambda c=command, w=wait: w(c)
         for what, wait in waits.items()
         for name, command in commands.items()
     }
-    group = "CPU of what waits"
+    group = "CPU while idle"
     tables = [
         Table(group, what, "%", {name: f"{name}, {what}" for name in commands}, "share", axis="idle", ratios=False)
         for what in waits

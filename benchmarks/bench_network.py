@@ -1,4 +1,4 @@
-"""Two hosts, network namespaces joined by a link of a bandwidth and a delay: messages and round trips a second."""
+"""Two network namespaces, joined by a link with limited bandwidth and a delay: messages/s and round trips/s."""
 
 import contextlib
 import os
@@ -9,14 +9,14 @@ import sys
 
 from common import arguments, in_turns, rivals, save, show, summary, two
 
-LINKS = {"LAN": (1000, 0.1), "WAN": (100, 10)}  # Mbit/s, and ms each way
+LINKS = {"LAN": (1000, 0.1), "WAN": (100, 10)}  # Mbit/s, ms in each direction
 WORK = [("push to pull", 8), ("push to pull", 1024), ("push to pull", 65536), ("req to rep", 8)]
 ADDRESSES = ("10.213.0.1", "10.213.0.2")
-PACKETS = 4000  # netem's queue holds what is on its way too: of the smallest packets, 10 ms at 100 Mbit/s are 1,900
+PACKETS = 4000  # netem's queue includes packets in flight: 1,900 of the smallest ones in 10 ms at 100 Mbit/s
 
 
 class Refused(Exception):
-    """What this system does not have or does not allow: a command and what it said."""
+    """A command that this system does not have or does not allow, with its error."""
 
 
 def run(*words):
@@ -27,7 +27,7 @@ def run(*words):
 
 @contextlib.contextmanager
 def uninterrupted():
-    """Hold back what would end this process, and the commands that it starts, until the block is left."""
+    """Block SIGINT, SIGTERM and SIGHUP, also in commands that start here, until the block ends."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
     try:
         yield
@@ -36,10 +36,10 @@ def uninterrupted():
 
 
 class Network:
-    """Two namespaces and the link between them; in a `with` block, which removes what it made.
+    """Two network namespaces and the link between them. A `with` block makes and removes them.
 
-    `shaping` is what shapes the link: "netem", "tbf" (the bandwidth, no delay) or "nothing"; `missing` is what the
-    kernel said of the others.
+    `shaping` names the queueing discipline of the link: "netem", "tbf" (bandwidth but no delay) or "nothing". `missing`
+    lists the errors of those that the kernel refused.
     """
 
     def __init__(self, bandwidth, delay):
@@ -65,7 +65,7 @@ class Network:
             run("ip", "netns", "add", name)
             self.made.append(name)
         a, b = self.names
-        # Its ends are made where they belong: nothing of it is ever in the namespace that we are in.
+        # Both ends are made inside their namespaces, never in the namespace of this process.
         run("ip", "link", "add", "name", "eth0", "netns", a, "type", "veth", "peer", "name", "eth0", "netns", b)
         for name, address in zip(self.names, ADDRESSES, strict=True):
             run("ip", "-n", name, "address", "add", f"{address}/24", "dev", "eth0")
@@ -95,20 +95,20 @@ class Network:
                 try:
                     run("ip", "netns", "delete", self.made.pop())
                 except Refused as error:
-                    print(error, file=sys.stderr)  # and on to the other one
+                    print(error, file=sys.stderr)  # and continue with the other one
 
     def inside(self, end, command):
-        """Return the command to run another one at an end, 0 or 1."""
+        """Return a command that runs `command` at an end, 0 or 1."""
         return ["ip", "netns", "exec", self.names[end], *command]
 
     def title(self):
-        delay = f"{self.delay} ms each way" if self.shaping == "netem" else "NO DELAY"
-        bandwidth = "NO LIMIT" if self.shaping == "nothing" else f"{self.bandwidth} Mbit/s"
+        delay = f"{self.delay} ms in each direction" if self.shaping == "netem" else "no delay"
+        bandwidth = "no bandwidth limit" if self.shaping == "nothing" else f"{self.bandwidth} Mbit/s"
         return f"{bandwidth}, {delay}"
 
 
 def needed(work, size, network, seconds):
-    """Return the messages or round trips that take about some seconds, by the pace of the link or of the slowest."""
+    """Return how many messages or round trips take about `seconds`, on this link or with the slowest library."""
     if work == "push to pull":
         pace = min(1_000_000, network.bandwidth * 1e6 / 8 / (size * 1.05 + 2))
     else:
@@ -117,23 +117,23 @@ def needed(work, size, network, seconds):
 
 
 def measure(network, command, work, size, count):
-    """Run a work with its first part at one end of a network, the second at the other; return the rate."""
+    """Run the two parts of a work at the two ends of a network; return the rate."""
     works = {"push to pull": ("pull", "push"), "req to rep": ("rep", "req")}[work]
     ends = [network.inside(end, command) for end in (0, 1)]
     return two(*ends, works, f"tcp://{ADDRESSES[0]}:*", size, count)
 
 
 def lacking():
-    """Tell whether this process may not even try."""
+    """Return whether this process lacks root, `ip` or `tc`."""
     return os.geteuid() != 0 or not (shutil.which("ip") and shutil.which("tc"))
 
 
 def main():
     options = arguments(__doc__)
     if lacking():
-        print("two hosts: left out: needs root and iproute2")
+        print("two hosts: skipped: needs root and iproute2")
         return
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that what was made is removed
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that `with` removes the namespaces
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(1))
     seconds = 0.1 if options.quick else 0.5
     rounds = 1 if options.quick else options.rounds
@@ -142,7 +142,7 @@ def main():
     for link, settings in LINKS.items():
         try:
             with Network(*settings) as network:
-                print(f"\n{link}: {network.title()}; shaped by {network.shaping}", flush=True)
+                print(f"\n{link}: {network.title()}; link shaped by {network.shaping}", flush=True)
                 for missing in network.missing:
                     print(f"refused: {missing}", flush=True)
                 for work, size in WORK:
@@ -153,11 +153,11 @@ def main():
                     }
                     title = f"{link} ({network.title()}), {work}, {size} B"
                     tables[title] = summary(in_turns(title, runs, rounds))
-                    show(title, "a second", tables[title])
+                    show(title, "per second", tables[title])
                     for row in tables[title]:
                         row.update(shaping=network.shaping, missing=network.missing)
         except Refused as error:
-            print(f"two hosts: left out: {error}")
+            print(f"two hosts: skipped: {error}")
             return
     save("network", tables)
 

@@ -1,4 +1,4 @@
-"""Many peers over tcp: 1 to 1,000 PUSH to a PULL, and a PUB to 1 to 100 SUB. Messages a second that are received."""
+"""1 to 1,000 PUSH to one PULL, and one PUB to 1 to 100 SUB, over tcp: received messages/s."""
 
 from common import START, Cell, Table, arguments, between, label, measure, rivals
 
@@ -13,7 +13,7 @@ def cell(group, works, number, axis, names, options):
         for name, command in rivals(*names).items()
     }
     tables = [Table(group, number, "messages/s", {name: name for name in runs}, axis=axis)]
-    cost = options.seconds * 1.1 + START + number * 0.0007  # to connect, and to end the connections
+    cost = options.seconds * 1.1 + START + number * 0.0007  # to open and close the connections
     return Cell(f"{group} {label(number, axis)}", runs, tables, cost, options.fewer)
 
 
@@ -21,8 +21,11 @@ def cells(options):
     names = ("zmqcy", "C", "pyzmq") if options.quick else ("zmqcy", "C", "pyzmq", "pyomq", "pynng")
     peers, subscribers = ((1, 1000), (1, 100)) if options.quick else (PEERS, SUBSCRIBERS)
     return [
-        *(cell("PUSH of many to a PULL", ("pull", "push"), n, "connections", names, options) for n in peers),
-        *(cell("PUB to many SUB, deliveries", ("pub", "sub"), n, "subscribers", names, options) for n in subscribers),
+        *(cell("many PUSH to one PULL", ("pull", "push"), n, "connections", names, options) for n in peers),
+        *(
+            cell("one PUB to many SUB, deliveries", ("pub", "sub"), n, "subscribers", names, options)
+            for n in subscribers
+        ),
     ]
 
 

@@ -1,4 +1,4 @@
-"""A Poller over 1 to 2,000 sockets, one of them ready: always the same, or another one each time. Polls a second."""
+"""A Poller over 1 to 2,000 sockets, of which one is ready: always the same one, or another each time. Polls/s."""
 
 from common import START, Cell, Table, alone, arguments, measure, rivals
 
@@ -8,7 +8,7 @@ WORKS = {"poll": "Poller, one socket ready", "wake": "Poller, send to another so
 
 
 def cell(work, options):
-    """Return all numbers of sockets in one cell: how a poll grows with them is a figure too."""
+    """Return all numbers of sockets as one cell, because one row compares 1,000 sockets with 10."""
     sockets = SOCKETS if not options.quick else QUICK if work == "poll" else (10, 1000)
     commands = rivals("zmqcy", "C", "pyzmq", "pyomq")
     runs = {
@@ -21,7 +21,7 @@ def cell(work, options):
         for number in sockets
     ]
     growth = {"zmqcy": "zmqcy 1000", "zmqcy with 10": "zmqcy 10"}
-    tables.append(Table(WORKS[work], "1,000 sockets beside 10", "polls/s", growth, axis="growth"))
+    tables.append(Table(WORKS[work], "1,000 sockets compared with 10", "polls/s", growth, axis="growth"))
     return Cell(f"poll: {WORKS[work]}", runs, tables, options.seconds * 1.1 + START, options.fewer)
 
 

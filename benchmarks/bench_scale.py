@@ -1,8 +1,8 @@
-"""10 to 10,000 connections over tcp to one process: connect, memory, round trips, polls, asyncio, deliveries of a PUB.
+"""One process with 10 to 10,000 tcp connections: connect time, memory, round trips, polls, asyncio, PUB deliveries.
 
-The server is the library that is measured: a ROUTER that answers, or a PUB. Its clients are sockets of zmqcy, one per
-connection, in other processes. 1,000 messages are under way at a time, or one per connection if these are more. The
-CPU time is that of the server alone: clients and server share the processors.
+The measured library is the server: a ROUTER that replies, or a PUB. The clients are zmqcy sockets in other processes,
+one per connection. 1,000 messages are in flight, or one per connection if there are more connections. CPU time is the
+server's alone; clients and server share the processors.
 """
 
 import math
@@ -14,10 +14,10 @@ import zmqcy
 
 CONNECTIONS = (10, 100, 1000, 10_000)
 QUICK = (10, 1000)
-MOST = 5000  # clients per process: each takes two file descriptors, and a process may have no more than 20,000
-USED = 500  # connections that are used where memory is measured: it does not depend on their number
+MOST = 5000  # clients per process: each takes two file descriptors, and the limit per process is 20,000
+USED = 500  # connections that send messages while memory is measured; the result does not depend on it
 ROUTER, PUB = ("crowd", "clients"), ("fan", "subscribers")
-KINDS = (  # group, works, what the plan has, axis, unit
+KINDS = (  # group, works, additions to the plan, axis, unit
     ("ROUTER", ROUTER, {}, "connections", "round trip"),
     ("asyncio: ROUTER", ROUTER, {"loop": "asyncio"}, "connections", "round trip"),
     ("PUB", PUB, {}, "subscribers", "delivery"),
@@ -25,7 +25,7 @@ KINDS = (  # group, works, what the plan has, axis, unit
 
 
 def serve(command, number, works=ROUTER, **plan):
-    """Run a server and so many clients; return what the server measured, and the CPU time of its process alone."""
+    """Run a server and `number` clients; return the results of the server, with the CPU time of its process."""
     processes = math.ceil(number / MOST)
     shares = [len(range(first, number, processes)) for first in range(processes)]
     limit = max(LIMIT, number / 500)
@@ -51,7 +51,7 @@ def serve(command, number, works=ROUTER, **plan):
 
 
 def traffic(number, options):
-    """Return what servers of each kind do a second, and the CPU time that it costs them; how long it takes to begin."""
+    """Return the rate, CPU time and connect time of each kind of server."""
     seconds, rounds = (1, 2) if number == CONNECTIONS[-1] else (options.seconds, 1 if options.quick else 3)
     commands = rivals("zmqcy", "pyzmq", "pyomq")
     runs, tables = {}, []
@@ -62,11 +62,13 @@ def traffic(number, options):
         many = {"round trip": "round trips", "delivery": "deliveries"}[unit]
         tables += [
             Table(f"{group}: {many}", number, f"{many}/s", of, axis=axis),
-            Table(f"{group}: CPU of the server", number, f"µs per {unit}", of, "cpu", axis, less=True),
+            Table(f"{group}: server CPU time", number, f"µs per {unit}", of, "cpu", axis, less=True),
         ]
         if group == "ROUTER":
             tables += [
-                Table("ROUTER: until it has heard from all", number, "ms", of, "connect", axis, less=True, scale=1e3),
+                Table(
+                    "ROUTER: time until every client has sent", number, "ms", of, "connect", axis, less=True, scale=1e3
+                ),
                 Table("ROUTER: Poller, one message waiting", number, "polls/s", of, "polls", axis),
             ]
     cost = seconds * 1.2 + START + number * 0.0005
@@ -74,7 +76,7 @@ def traffic(number, options):
 
 
 def memory(number, options):
-    """Return the memory of the server per connection: after a first message, and after hundreds that fill buffers."""
+    """Return the memory of the server per connection: after one message, and after hundreds that fill the buffers."""
     commands = rivals("zmqcy", "pyzmq", "pyomq")
     plan = {"mode": "memory", "seconds": 0.01}
     runs = {name: lambda c=command: serve(c, number, **plan) for name, command in commands.items()}

@@ -1,4 +1,4 @@
-"""Devices as services: in a thread, a process, by the command, with capture, with metrics, many idle; `zmqcy info`."""
+"""Streamers in a thread, a process, or run by `zmqcy device`; with capture; with metrics; idle. And `zmqcy info`."""
 
 import socket
 import sys
@@ -12,8 +12,8 @@ from bench_memory import share
 from common import START, Cell, Process, Table, arguments, label, measure, result, rivals, words
 
 IDLE = 100  # devices
-SCRAPED = 1.0  # seconds of a run whose numbers are read meanwhile
-SCRAPES = 0.2  # seconds between two readings
+SCRAPED = 1.0  # seconds per run with metrics
+SCRAPES = 0.2  # seconds between two requests for metrics
 COMMAND = [sys.executable, "-m", "zmqcy"]
 
 
@@ -24,7 +24,7 @@ def free_port():
 
 
 def between(front, back, size, seconds, middle, capture=None):
-    """Have C send through a device, and return what its receiver measured."""
+    """Send messages from C through a device to C; return the results of the receiver."""
     c = rivals("C")["C"]
     plan = words({"size": size, "seconds": seconds})
     with ExitStack() as stack:
@@ -36,7 +36,7 @@ def between(front, back, size, seconds, middle, capture=None):
 
 
 def run_work(command, work, size, seconds, mode="", captured=False):
-    """Measure a device that a work is."""
+    """Measure a device that a work of peer.py or baseline.c runs."""
     plan = {"size": size, "back": TCP, "mode": mode, **({"capture": TCP} if captured else {})}
     with Process(command, work, TCP, *words({key: value for key, value in plan.items() if value})) as middle:
         front, back, *rest = (middle.line() for _ in range(2 + captured))
@@ -64,14 +64,14 @@ def run_command(size, seconds, metrics=False):
 
 
 def read_metrics(url):
-    """Read the numbers again and again, as Prometheus does but more often, until stdin is closed."""
+    """Request the metrics every 0.2 s, as Prometheus does less often, until stdin is closed."""
     import select
 
     while not select.select([sys.stdin], [], [], SCRAPES)[0]:
         try:
             urllib.request.urlopen(url, timeout=5).read()
         except OSError:
-            continue  # it is not there yet, or not any more
+            continue  # the page is not up yet, or already closed
 
 
 def forwarding(size, options):
@@ -85,29 +85,27 @@ def forwarding(size, options):
     }
     tables = [
         Table(
-            f"a streamer {where}, beside C over tcp",
+            f"streamer {where} compared with C over tcp",
             size,
             "messages/s",
-            {"zmqcy": f"zmqcy, {where.split()[-1]}", "C": "C"},
+            {"zmqcy": f"zmqcy, {run}", "C": "C"},
         )
-        for where in ("in a thread", "in a process", "by the command")
+        for where, run in (("in a thread", "thread"), ("in a process", "process"), ("from the command line", "command"))
     ]
     if size < 1 << 16:
         ways["zmqcy, captured"] = lambda: run_work(ours, "service", size, seconds, "thread", captured=True)
         ways["C, captured"] = lambda: run_work(c, "streamer", size, seconds, captured=True)
         with_capture = {"zmqcy": "zmqcy, captured", "C": "C, captured"}
-        tables.append(Table("a streamer with capture, beside C over tcp", size, "messages/s", with_capture))
+        tables.append(Table("streamer with capture compared with C over tcp", size, "messages/s", with_capture))
     return Cell(f"services {label(size, 'bytes')}", ways, tables, seconds * 1.1 + START, options.fewer)
 
 
 def metrics(options):
     runs = {
         "zmqcy": lambda: run_command(1024, SCRAPED, metrics=True),
-        "without": lambda: run_command(1024, SCRAPED),
+        "without metrics": lambda: run_command(1024, SCRAPED),
     }
-    table = Table(
-        "a streamer whose metrics are read five times a second", 1024, "messages/s", {name: name for name in runs}
-    )
+    table = Table("streamer with metrics read five times per second", 1024, "messages/s", {name: name for name in runs})
     return Cell("metrics", runs, [table], SCRAPED * 1.1 + START, (1 if options.quick else 3, 1))
 
 
@@ -120,7 +118,7 @@ def idle(options):
             return share(process)
 
     runs = {"zmqcy": lambda: many(rivals("zmqcy")["zmqcy"])}
-    group, what = "CPU of idle devices in a process", f"{IDLE} devices"
+    group, what = "CPU of idle devices in one process", f"{IDLE} devices"
     table = Table(group, what, "%", {"zmqcy": "zmqcy"}, "share", axis="idle", ratios=False)
     return Cell("idle devices", runs, [table], 4, (1, 0))
 
@@ -133,7 +131,7 @@ def start_of_the_command(options):
                 pass
         return {"ms": (time.perf_counter() - begin) * 1000}
 
-    table = Table("zmqcy info", "from start to end", "ms", {"zmqcy": "zmqcy"}, "ms", less=True, ratios=False)
+    table = Table("zmqcy info", "from start to exit", "ms", {"zmqcy": "zmqcy"}, "ms", less=True, ratios=False)
     return Cell("zmqcy info", {"zmqcy": timed}, [table], 0.2)
 
 

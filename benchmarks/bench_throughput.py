@@ -1,4 +1,4 @@
-"""PUSH to PULL over inproc (two threads), ipc and tcp (two processes), by size, mode and batch: messages a second."""
+"""PUSH to PULL over tcp and ipc (two processes) and inproc (two threads): messages/s by size, mode and batch size."""
 
 from common import START, TRANSPORTS, Cell, Failed, Table, arguments, label, measure, missing, over, rivals
 
@@ -10,12 +10,12 @@ UNIT = "messages/s"
 
 
 def batch(size):
-    """Return the messages of a call: as many as 1 MB has, but at most 1,000 and at least 4."""
+    """Return the number of messages per call: up to 1 MB, at least 4 and at most 1,000."""
     return max(4, min(1000, 2**20 // size))
 
 
 def modes(size, quick):
-    """Return what is measured at a size."""
+    """Return the modes that are measured at a size."""
     yield from ("single", "batch")
     if size == 8 or (size in (1 << 10, 1 << 16) and not quick):
         yield "multipart"
@@ -24,7 +24,7 @@ def modes(size, quick):
 
 
 def run(rival, transport, mode, size, options, number=None):
-    """Return the function of a run; the first run of a rival over a transport looks whether every message comes."""
+    """Return the function of a run. The first run of a library over a transport checks that no message is lost."""
     command = rivals(rival)[rival]
 
     def once():
@@ -36,14 +36,14 @@ def run(rival, transport, mode, size, options, number=None):
         if mode == "untuned":
             plan |= {"mode": "single", "untuned": 1}
         if mode == "views" and transport == "inproc":
-            plan["queue"] = 1000  # they take no memory, and pyomq holds 1,024 whatever its high-water mark
+            plan["queue"] = 1000  # views take no memory, and pyomq queues 1,024 messages whatever its high-water mark
         return over(transport, command, ("pull", "push"), **plan)
 
     return once
 
 
 def cell(transport, size, options):
-    """Return all modes of a transport and size, in one cell: so each is beside every rival in the same turns."""
+    """Return all modes of a transport and size as one cell, so that all libraries run in the same rounds."""
     others = RIVALS if options.quick and size not in (8, 1 << 16) else (*RIVALS, "pynng")
     context = {"tcp": "asyncio streams", "ipc": "multiprocessing.Pipe"}.get(transport)
     if context and not (options.quick and size != 8):
@@ -67,7 +67,7 @@ def cell(transport, size, options):
             of["C"] = "C single"
         tables.append(Table(group, size, UNIT, of))
         if transport == "tcp" and mode in ("single", "batch") and size in (8, 1 << 16):
-            group = f"CPU time a message of both processes over tcp, {mode}"
+            group = f"CPU time per message of both processes over tcp, {mode}"
             tables.append(Table(group, size, "µs", of, metric="cpu", less=True))
     rare = transport == "inproc" or (transport == "ipc" and (size > 1 << 16 or size in (64, 1 << 12)))
     rounds = options.fewer if rare else None
@@ -75,7 +75,7 @@ def cell(transport, size, options):
 
 
 def by_batch(size, options):
-    """Return the growth with the number of messages a call."""
+    """Return the rate by the number of messages per call."""
     numbers = [number for number in BATCHES[size] if not options.quick or number in (1, 10, 100, 1000)]
     of = {name: name for name in rivals(*RIVALS[: 1 if options.quick else None])}
     runs = {name: run(name, "tcp", "single", size, options) for name in of}

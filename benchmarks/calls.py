@@ -1,4 +1,4 @@
-"""Calls below a microsecond in one thread, by pyperf: calls.py LIBRARY, and pyperf's own options."""
+"""Measure calls below a microsecond in one thread with pyperf: calls.py LIBRARY [pyperf's options]."""
 
 import os
 import time
@@ -34,8 +34,8 @@ def parts(a, b, zmq):
 
 
 def empty(a, b, zmq):
-    """Return what looks for a message where none is: try_recv, or what the library has in its place."""
-    recv, flag, again = b.recv, zmq.NOBLOCK, zmq.ZMQError  # pyomq's is not its Again
+    """Return a loop of non-blocking receives without a message: try_recv where the library has it."""
+    recv, flag, again = b.recv, zmq.NOBLOCK, zmq.ZMQError  # pyomq does not raise its Again here
 
     def ask(loops):
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What the benchmarks share: processes, rivals in turns, ratios of medians, tables and JSON."""
+"""Shared code of the benchmarks: processes, rounds, ratios of medians, tables and JSON."""
 
 from __future__ import annotations
 
@@ -27,25 +27,25 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results"
 PEER = HERE / "peer.py"
-LIMIT = 10  # seconds without a word after which a rival hangs, and is cut off
-START = 0.25  # seconds that the processes of a run take to start and end, for the plan
+LIMIT = 10  # seconds without output after which a library counts as hung, and is cut off
+START = 0.25  # seconds that the processes of a run take to start and exit, for the plan
 LIBRARIES = {
     "zmqcy": "zmqcy", "pyzmq": "zmq", "pyomq": "pyomq", "pynng": "pynng", "uvloop": "uvloop", "ipykernel": "ipykernel",
 }  # fmt: skip
-COMPAT = "zmqcy.compat"  # what runs for pyzmq, by it
-CONTEXT = {"asyncio streams": "streams", "multiprocessing.Pipe": "Pipe"}  # to compare with; no rivals
+COMPAT = "zmqcy.compat"  # runs the works written for pyzmq
+CONTEXT = {"asyncio streams": "streams", "multiprocessing.Pipe": "Pipe"}  # the standard library, for context
 TRANSPORTS = ("tcp", "ipc", "inproc")
 
 
 class Failed(Exception):
-    """A rival that hung, crashed, lost messages or said nothing."""
+    """A library hung, crashed or lost messages."""
 
 
-# ---- rivals
+# ---- libraries
 
 
 def baseline() -> str:
-    """Compile baseline.c against the libzmq that zmqcy has loaded, unless that was done since either changed."""
+    """Compile baseline.c against the libzmq that zmqcy has loaded, if either has changed; return the program."""
     import zmqcy
 
     target, source, made = RESULTS / "baseline", HERE / "baseline.c", RESULTS / "baseline.txt"
@@ -66,7 +66,7 @@ def baseline() -> str:
 
 
 def bare(command: list[str]) -> list[str]:
-    """Return a command of Python, to be run by an interpreter that has loaded nothing for its site-packages."""
+    """Return a Python command that runs without site, so that no .pth file loads modules before the measurement."""
     import zmqcy
 
     places = [str(Path(zmqcy.__file__).parent.parent), sysconfig.get_path("purelib"), sysconfig.get_path("platlib")]
@@ -77,24 +77,24 @@ def bare(command: list[str]) -> list[str]:
 def installed(name: str) -> bool:
     if name in ("C", COMPAT) or name in CONTEXT or importlib.util.find_spec(LIBRARIES[name]):
         return True
-    print(f"{name} is not installed: left out (pip install --group bench)", file=sys.stderr)
+    print(f"{name} is not installed: skipped (pip install --group bench)", file=sys.stderr)
     return False
 
 
 def rivals(*names: str) -> dict[str, list[str]]:
-    """Return the command that each rival's works begin with; a library that is not installed is left out."""
+    """Return the command of each library that runs its works. Libraries that are not installed are skipped."""
     python = {name: [sys.executable, str(PEER), library] for name, library in {**LIBRARIES, **CONTEXT}.items()}
     python[COMPAT] = [sys.executable, "-m", COMPAT, str(PEER), LIBRARIES["pyzmq"]]
     return {name: [baseline()] if name == "C" else python[name] for name in names if installed(name)}
 
 
 def loops() -> list[str]:
-    """Return the event loops that are there."""
+    """Return the installed event loops."""
     return ["asyncio", *(["uvloop"] if installed("uvloop") else [])]
 
 
 def compiled() -> None:
-    """Compile what the import of a library loads. pip has done so; Python may be told to write nothing."""
+    """Compile the libraries to bytecode, in case PYTHONDONTWRITEBYTECODE is set."""
     for name in ("asyncio", *LIBRARIES.values()):
         spec = importlib.util.find_spec(name)
         for folder in spec.submodule_search_locations if spec else []:
@@ -105,23 +105,23 @@ def compiled() -> None:
 
 
 class Process:
-    """A work that runs: its output line by line, and its end."""
+    """A process that runs a work; read its output line by line."""
 
     def __init__(self, command: list[str], *arguments: object):
         self.words = [*command, *map(str, arguments)]
-        self.errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed when the process has ended
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115  # closed when the process has exited
         self.process = subprocess.Popen(
             self.words,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self.errors,
             bufsize=0,
-            cwd=HERE,  # where there is no zmqcy, which `python -m` would prefer to the installed one
+            cwd=HERE,  # a folder without zmqcy, which `python -m` would import instead of the installed one
         )
         self.rest = b""
 
-    def line(self, limit: float = LIMIT, beside: tuple[Process, ...] = ()) -> str:
-        """Return the next line; what says none in time hangs. Processes `beside` it may not have ended badly."""
+    def line(self, limit: float = LIMIT, others: tuple[Process, ...] = ()) -> str:
+        """Return the next line. Raise Failed after `limit` seconds, or if this process or one of `others` fails."""
         deadline = time.monotonic() + limit
         output = self.process.stdout.fileno()
         while b"\n" not in self.rest:
@@ -131,19 +131,19 @@ class Process:
                     raise Failed(self.reason())
                 self.rest += read
             elif time.monotonic() > deadline:
-                raise Failed(f"hung: nothing for {limit:g} s")
-            for other in beside:
+                raise Failed(f"hung: no output for {limit:g} s")
+            for other in others:
                 if other.process.poll():
                     raise Failed(other.reason())
         line, self.rest = self.rest.split(b"\n", 1)
         return line.decode().strip()
 
     def write(self, line: str) -> None:
-        with suppress(BrokenPipeError):  # that it has ended is seen where its output is read
+        with suppress(BrokenPipeError):  # `line` reports a process that has exited
             self.process.stdin.write(line.encode() + b"\n")
 
     def reason(self) -> str:
-        """Return why a process that ended has ended: the last line of its stderr, or its exit code."""
+        """Return why the process has exited: the last line of its stderr, or its exit code."""
         with suppress(subprocess.TimeoutExpired):
             self.process.wait(1)
         self.errors.seek(0)
@@ -151,10 +151,10 @@ class Process:
         return lines[-1] if lines else f"exit code {self.process.returncode}"
 
     def used(self) -> tuple[float, int, int]:
-        """Return seconds of CPU time, bytes of resident memory, and their peak."""
+        """Return the CPU time in seconds, and resident memory and its peak in bytes."""
         pid = self.process.pid
         try:
-            # The clock of another process, as clock_getcpuclockid() makes it on Linux: finer than /proc's ticks.
+            # The CPU clock of another process, as clock_getcpuclockid() returns it on Linux: finer than /proc's ticks.
             seconds = time.clock_gettime((~pid << 3) | 2)
             status = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
             return seconds, *(int(status[name].split()[0]) * 1024 for name in ("VmRSS", "VmHWM"))
@@ -166,7 +166,7 @@ class Process:
 
     def __exit__(self, *exception: object) -> None:
         with suppress(BrokenPipeError):
-            self.process.stdin.close()  # at which a work ends
+            self.process.stdin.close()  # a work exits when its stdin is closed
         if exception[0] is None:
             with suppress(subprocess.TimeoutExpired):
                 self.process.wait(5)
@@ -182,34 +182,34 @@ def words(plan: dict[str, object]) -> list[str]:
 
 
 def numbers(line: str) -> dict[str, float]:
-    """Return what a work prints, KEY=VALUE words or one number, as a dict."""
+    """Return the output of a work, KEY=VALUE words or one number, as a dict."""
     pairs = (word.rpartition("=") for word in line.split())
     return {key or "rate": float(value) for key, _, value in pairs}
 
 
-def result(process: Process, *beside: Process, limit: float = LIMIT) -> dict[str, float]:
-    """Return what a process measured, with what it and those beside it used meanwhile.
+def result(process: Process, *others: Process, limit: float = LIMIT) -> dict[str, float]:
+    """Return the results of a process, with the CPU time and memory that it and `others` used during the measurement.
 
-    `cpu` is their CPU time in microseconds a message, `grown` and `peak` the bytes that the resident memory of the
-    process has grown, `grown_beside` and `peak_beside` those of the first one beside it.
+    `cpu` is the CPU time of all in microseconds per message. `grown` and `peak` are the growth of the resident memory
+    of the process in bytes, at the end and at its peak; `grown_other` and `peak_other` are those of the first other.
     """
-    all_of_them = (process, *beside)
-    process.line(limit, beside)
+    all_of_them = (process, *others)
+    process.line(limit, others)
     try:
         before = [each.used() for each in all_of_them]
     except Failed:
-        return numbers(process.line(limit, beside))
-    measured = numbers(process.line(limit, beside))
+        return numbers(process.line(limit, others))
+    measured = numbers(process.line(limit, others))
     after = [each.used() for each in all_of_them]
     used = [[b - a for a, b in zip(*pair, strict=True)] for pair in zip(before, after, strict=True)]
     measured["cpu"] = sum(each[0] for each in used) / measured["count"] * 1e6
-    for name, (_, size, _), (_, start, _), (_, _, peak) in zip(("", "_beside"), used, before, after, strict=False):
+    for name, (_, size, _), (_, start, _), (_, _, peak) in zip(("", "_other"), used, before, after, strict=False):
         measured |= {f"grown{name}": size, f"peak{name}": peak - start}
     return measured
 
 
 def alone(command: list[str], work: str, *arguments: object, **plan: object) -> dict[str, float]:
-    """Run a work that needs no peer; return what it measured."""
+    """Run a work that needs no peer; return its results."""
     with Process(command, work, *arguments, *words(plan)) as process:
         return result(process)
 
@@ -217,7 +217,7 @@ def alone(command: list[str], work: str, *arguments: object, **plan: object) -> 
 def between(
     binds: list[str], connects: list[str], works: tuple[str, str], url: str, *, limit: float = LIMIT, **plan: object
 ) -> dict[str, float]:
-    """Run two works in two processes, the first of which binds and measures; but req, sub and dealer measure."""
+    """Run two works in two processes; the first binds. The first measures, unless the second is req, sub or dealer."""
     with (
         Process(binds, works[0], "@" + url, *words(plan)) as first,
         Process(connects, works[1], "-", *words(plan)) as second,
@@ -228,19 +228,19 @@ def between(
 
 
 def two(binds: list[str], connects: list[str], works: tuple[str, str], url: str, size: int, count: int) -> float:
-    """Run two works in two processes for a count of messages, however long they take; return the rate."""
+    """Run two works in two processes until `count` messages have passed; return the rate."""
     return between(binds, connects, works, url, limit=60, size=size, count=count, seconds=1000)["rate"]
 
 
 def over(transport: str, command: list[str], works: tuple[str, str], **plan: object) -> dict[str, float]:
-    """Run two works of a rival over a transport: in two processes, or, over inproc, in two threads or tasks of one."""
+    """Run two works of a library over a transport: in two processes, or for inproc in two threads or tasks."""
     if transport == "inproc":
         return alone(command, *inproc(works, **plan), **plan)
     return between(command, command, works, endpoint(transport), **plan)
 
 
 def inproc(works: tuple[str, str], loop: str = "", **plan: object) -> tuple[str, ...]:
-    """Return two works over inproc as words: as tasks in a loop, or else as threads."""
+    """Return the arguments that run two works over inproc: as tasks if there is a loop, otherwise as threads."""
     return ("+".join(works), "@inproc://bench") if loop else ("threads", *works)
 
 
@@ -250,7 +250,7 @@ def endpoint(transport: str) -> str:
 
 @cache
 def ipc_directory() -> str:
-    """Return a new folder for ipc endpoints, which goes when the process ends."""
+    """Return a new folder for ipc endpoints, which is removed when the process exits."""
     folder = tempfile.mkdtemp(prefix="zmqcy-bench-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
@@ -258,7 +258,7 @@ def ipc_directory() -> str:
 
 @cache
 def missing(name: str, transport: str, mode: str = "single", count: int = 20_000, loop: str = "") -> str:
-    """Return what a rival did wrong with so many numbered messages, each of which has to come, in order; or ""."""
+    """Send `count` numbered messages through a library; return an error if one is lost or out of order, or ""."""
     command = rivals(name)[name]
     works = ("check", "number")
     plan = words({"mode": mode, "batch": 100, "count": count} | ({"loop": loop} if loop else {}))
@@ -272,13 +272,13 @@ def missing(name: str, transport: str, mode: str = "single", count: int = 20_000
                 Process(command, works[1], "-", *plan) as second,
             ):
                 second.write(first.line())
-                lost = numbers(first.line(beside=(second,)))["missing"]
+                lost = numbers(first.line(others=(second,)))["missing"]
     except Failed as error:
         return str(error)
     return f"loses messages: {lost:,.0f} of {count:,}" if lost else ""
 
 
-# ---- turns
+# ---- rounds
 
 
 def in_turns(
@@ -289,9 +289,10 @@ def in_turns(
     warm: int = 1,
     tick: Callable = lambda: None,
 ) -> dict[str, list]:
-    """Run each rival's function once a round, in turns that begin with another one each time; return what they return.
+    """Run the function of each library once per round; return the results. Each round starts with the next library.
 
-    The first round warms up. One that raises Failed is left out of later rounds and of the result; `failed` says why.
+    The first `warm` rounds warm up and are dropped. A function that raises Failed is dropped from later rounds and from
+    the result; `failed` receives the reason.
     """
     values: dict[str, list] = {rival: [] for rival in runs}
     order = list(runs)
@@ -313,10 +314,10 @@ def in_turns(
 
 
 def summary(rates: dict[str, list[float]], ours: str = "zmqcy", less: bool = False) -> list[dict]:
-    """Return a row a rival: median, min, max, and how many times as good we are (with that of the paired rounds).
+    """Return one row per library: median, min, max, and the ratio of our median to its median.
 
-    That is the ratio of our median to its, or, where `less` is better, of its median to ours. There is none where we
-    have no figure, or one that is 0.
+    Where `less` is better, the ratio is inverted. `ratio_min` and `ratio_max` are the ratios of paired rounds. There is
+    no ratio where our figure is missing, or where a figure is 0.
     """
     mine = rates.get(ours)
     rows = []
@@ -340,15 +341,15 @@ def summary(rates: dict[str, list[float]], ours: str = "zmqcy", less: bool = Fal
 
 @dataclass
 class Table:
-    """What is shown of a cell: a figure of some of its runs, each under the name of a rival."""
+    """One figure of some runs of a cell, each under the name of a library."""
 
-    group: str  # tables of a group are the points of a curve, or the rows of a list
+    group: str  # tables of one group are the points of a curve or the rows of a list
     x: float | str
     unit: str
     of: dict[str, str]  # rival: run
     metric: str = "rate"
     axis: str = "bytes"
-    less: bool = False  # less is better
+    less: bool = False  # smaller is better
     ratios: bool = True
     scale: float = 1
 
@@ -357,7 +358,7 @@ class Table:
         return f"{self.group}, {label(self.x, self.axis)}"
 
     def filled(self, values: dict[str, list[dict]], failed: dict[str, str]) -> dict:
-        """Return the table with the rows that were measured, and those that were cut off."""
+        """Return the table with its measured rows and its rows that were cut off."""
         rates, rows = {}, []
         for rival, run in self.of.items():
             if run in values and self.metric in values[run][0]:
@@ -371,13 +372,13 @@ class Table:
 
 @dataclass
 class Cell:
-    """Runs that are made in the same turns, and the tables that come of them."""
+    """Runs that share their rounds, and the tables made from them."""
 
     title: str
     runs: dict[str, Callable[[], dict[str, float]]]
     tables: list[Table]
-    cost: float  # seconds that a run is planned to take
-    rounds: tuple[int, int] | None = None  # measured, and before them to warm up; those of the options by default
+    cost: float  # planned seconds per run
+    rounds: tuple[int, int] | None = None  # measured, warm-up; by default from the options
 
     def turns(self, options: argparse.Namespace) -> tuple[int, int]:
         return self.rounds or (options.rounds, options.warm)
@@ -398,12 +399,12 @@ def label(x: float | str, axis: str) -> str:
 
 
 def planned(cells: list[Cell], options: argparse.Namespace) -> float:
-    """Return the seconds that cells are planned to take."""
+    """Return the planned seconds of cells."""
     return sum(cell.cost * cell.length(options) for cell in cells)
 
 
 def measure(name: str, cells: list[Cell], options: argparse.Namespace) -> None:
-    """Run the cells, show their tables, and save them under a name."""
+    """Run the cells, print their tables, and save them as results/NAME.json."""
     tables = {}
     with progress(sum(cell.length(options) for cell in cells)) as tick:
         for cell in cells:
@@ -435,7 +436,7 @@ def console_print(*what: object) -> None:
 
 @contextmanager
 def progress(total: int):
-    """Show a bar of so many steps; give the function that makes one, called with what it is for."""
+    """Show a progress bar with `total` steps; yield the function that advances it and shows a title."""
     if not console() or not sys.stdout.isatty():
         yield lambda title: None
         return
@@ -448,7 +449,7 @@ def progress(total: int):
 
 
 def figure(value: float) -> str:
-    """Return a number with three digits that matter."""
+    """Return a number with three significant digits."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
@@ -464,7 +465,7 @@ def ratio_text(row: dict) -> str:
 
 
 def cells_of(row: dict) -> list[str]:
-    """Return a row as text: rival, median, min, max, ratio."""
+    """Return a row as text: library, median, min, max, ratio."""
     if "cut" in row:
         return [row["rival"], "cut off", "", "", row["cut"]]
     return [row["rival"], *(figure(row[key]) for key in ("median", "min", "max")), ratio_text(row)]
@@ -476,7 +477,7 @@ def show(name: str, unit: str, rows: list[dict]) -> None:
 
 
 def table(title: str, heads: list[str], rows: list[list[str]]) -> None:
-    """Print a table by rich or, where that is missing, plainly."""
+    """Print a table with rich, or as plain text without rich."""
     if console():
         from rich.markup import escape
         from rich.table import Table as RichTable
@@ -495,7 +496,7 @@ def table(title: str, heads: list[str], rows: list[list[str]]) -> None:
 
 
 def built() -> str:
-    """Return how Python was built, as far as that makes it faster."""
+    """Return the build options of Python that make it faster."""
     words = sysconfig.get_config_var("CONFIG_ARGS") or ""
     ways = [name for name, word in (("PGO", "--enable-optimizations"), ("LTO", "--with-lto")) if word in words]
     return f" ({' and '.join(ways) or 'no PGO, no LTO'})"
@@ -507,7 +508,7 @@ def drafts(there: bool) -> str:
 
 @cache
 def machine() -> dict:
-    """Return what the figures depend on: CPU, Python, libraries and commit."""
+    """Return CPU, Python version, versions of the libraries and commit."""
     import zmqcy
 
     def output(*command: str) -> str:
@@ -544,27 +545,27 @@ def machine() -> dict:
 def arguments(description: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument(
-        "--rounds", type=int, help="measured rounds of every table (5 or 3, after one that warms up; 3 if quick)"
+        "--rounds", type=int, help="measured rounds per table (default 5 or 3, after one warm-up round; 3 with --quick)"
     )
-    parser.add_argument("--quick", action="store_true", help="fewer and shorter runs")
+    parser.add_argument("--quick", action="store_true", help="run fewer and shorter benchmarks")
     options = parser.parse_args()
     return settled(options.quick, options.rounds)
 
 
 def settled(quick: bool, rounds: int | None = None) -> argparse.Namespace:
-    """Return the options that follow from those that are given."""
+    """Return all options that follow from the given ones."""
     return argparse.Namespace(
         quick=quick,
         rounds=rounds or (3 if quick else 5),
         warm=0 if quick else 1,
-        fewer=None if quick or rounds else (3, 1),  # of cells that few will look for
-        seconds=0.1 if quick else 0.3,  # that a run measures
-        scale=0.1 if quick else 1,  # of messages, where they are counted
+        fewer=None if quick or rounds else (3, 1),  # rounds of less common work
+        seconds=0.1 if quick else 0.3,  # measured per run
+        scale=0.1 if quick else 1,  # factor for counts of messages
     )
 
 
 def save(name: str, tables: dict[str, list[dict] | dict]) -> None:
-    """Write the tables, with what they depend on, to results/NAME.json."""
+    """Write the tables and the facts of the machine to results/NAME.json."""
     RESULTS.mkdir(exist_ok=True)
     text = json.dumps({"machine": machine(), "tables": tables}, indent=1)
     (RESULTS / f"{name}.json").write_text(text + "\n")

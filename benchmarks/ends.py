@@ -1,4 +1,4 @@
-"""What the works of peer.py and of tasks.py share: sockets and how they are used, and what is said of a run."""
+"""Shared code of peer.py and tasks.py: make and connect sockets, and print results."""
 
 import contextlib
 import importlib
@@ -9,8 +9,8 @@ from functools import partial
 
 NUMBER = struct.Struct("=q")
 END = NUMBER.pack(-1)
-kept = []  # sockets, open until the process ends: the other end is not to fail while the parent still reads of it
-told, asked = sys.stdout, sys.stdin  # where endpoints are printed to and read from; a pipe between two threads
+kept = []  # sockets stay open until the process exits, so that the other end does not fail before its results are read
+told, asked = sys.stdout, sys.stdin  # endpoints are printed and read here; a pipe between two threads
 
 
 def say(*words, file=None):
@@ -20,9 +20,9 @@ def say(*words, file=None):
 def make(zmq, ctx, kind, plan, **options):
     socket = ctx.socket(getattr(zmq, kind))
     kept.append(socket)
-    most = plan.queue or max(4, min(1000, (64 << 20) // plan.size))  # messages that a queue holds: 64 MB of large ones
+    most = plan.queue or max(4, min(1000, (64 << 20) // plan.size))  # messages per queue: up to 64 MB
     for name, value in {"backlog": 4096, "sndhwm": most, "rcvhwm": most, **options}.items():
-        with contextlib.suppress(Exception):  # a library without that option does without
+        with contextlib.suppress(Exception):  # the library lacks this option
             setattr(socket, name, value)
     return socket
 
@@ -57,18 +57,18 @@ def library(name):
 
 
 def sending(socket, plan):
-    """Return what sends in the mode of the plan, and what it is called with for some bytes."""
+    """Return the send function for the mode of the plan, and a function that makes its argument from bytes."""
     if plan.mode == "batch":
         return socket.send_many, lambda data: [data] * plan.batch
     if plan.mode == "multipart":
         return socket.send_multipart, lambda data: [data] * 3
-    if plan.mode == "views" and plan.library in ("zmq", "pyomq"):  # zmqcy needs not be told
+    if plan.mode == "views" and plan.library in ("zmq", "pyomq"):  # zmqcy does this by default
         return partial(socket.send, copy=False), lambda data: data
     return socket.send, lambda data: data
 
 
 def receiving(socket, plan):
-    """Return what receives in the mode of the plan."""
+    """Return the receive function for the mode of the plan."""
     if plan.mode == "batch":
         return partial(socket.recv_many, plan.batch)
     if plan.mode == "multipart":
@@ -76,11 +76,11 @@ def receiving(socket, plan):
     return partial(socket.recv, 0, False) if plan.mode == "views" else socket.recv
 
 
-# ---- what is said of a run
+# ---- results
 
 
 def resident():
-    """Return the bytes of memory that this process has now, or nan where that cannot be read."""
+    """Return the resident memory of this process in bytes, or nan where it cannot be read."""
     try:
         with open("/proc/self/statm") as file:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
@@ -95,10 +95,11 @@ def round_trips(times, elapsed):
 
 
 def say_missing(plan, wanted, last):
-    say(f"missing={plan.count - wanted if last == END else plan.count}")  # out of order, or twice: none counts
+    # Where a message is out of order or repeated, all count as missing.
+    say(f"missing={plan.count - wanted if last == END else plan.count}")
 
 
 def fail(error):
-    """End the process, also from a thread or a task; the parent reads why."""
+    """Exit from any thread or task; the parent reads the reason from stderr."""
     print(f"{type(error).__name__}: {error}", file=sys.stderr, flush=True)
     os._exit(1)

@@ -1,8 +1,8 @@
-"""Compare the working tree with a commit by instructions a call, which noise does not touch.
+"""Compare the working tree with a commit by CPU instructions per call, which do not vary with the load of the machine.
 
-Both are copied, built the same way, and each work of guard_works.py runs in both under callgrind. Ends with 1 where a
-work's instructions, libzmq's and Python's included, have grown by more than the limit, and with 2 where it could not
-count. With --breakdown it prints instead where the instructions of a message go, in the modules as they were built.
+Both trees are copied and built in the same way. Each work of guard_works.py runs in both under callgrind. The exit code
+is 1 if the instructions of a work, with those of libzmq and Python, have grown by more than the limit, and 2 if they
+could not be counted. --breakdown prints instead how many instructions of a message belong to which code.
 """
 
 import argparse
@@ -24,20 +24,20 @@ from guard_works import LACKING, SAMPLES, WORKS
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent
-BUILT = ["zmqcy", "setup.py", "pyproject.toml"]  # what an extension module comes from
+BUILT = ["zmqcy", "setup.py", "pyproject.toml"]  # the sources of the extension modules
 MARK = "getppid"  # nothing else calls it
-OWN, REST = "zmqcy itself", "the interpreter, and the loop"
-INSTALL = """guard: valgrind is not there. Install it:
+OWN, REST = "zmqcy's own code", "the interpreter and the loop"
+INSTALL = """guard: valgrind is not installed. Install it:
     Debian, Ubuntu   apt-get install valgrind
     Fedora           dnf install valgrind"""
 
 
 class Unable(Exception):
-    """What keeps it from counting."""
+    """The instructions cannot be counted."""
 
 
 class Count(NamedTuple):
-    """Instructions a call: all of them, and those in zmqcy's own extension modules."""
+    """Instructions per call: all, and those of zmqcy's extension modules."""
 
     total: float
     own: float
@@ -47,19 +47,19 @@ class Count(NamedTuple):
 
 
 def parse(text):
-    """Return the instructions of each object (library or program) of a callgrind dump of one event without lines."""
+    """Return the instructions per object (library or program) of a callgrind dump of one event without lines."""
     names, objects = {}, {}
     current = inclusive = None
     for line in text.splitlines():
         if line.startswith(("ob=", "cob=")):
-            # The first time a number comes it comes with its name, be it that of a called function's object.
+            # A number has its name where it first appears, which may be in a cob= line.
             number, name = re.fullmatch(r"c?ob=\((\d+)\)(?: (.*))?", line).groups()
             if name is not None:
                 names[number] = name
             if line[0] == "o":
                 current = names[number]
         elif line.startswith("calls="):
-            inclusive = True  # the next line is what the call cost, which its function has as its own
+            inclusive = True  # the next line is the inclusive cost of the call, which the callee counts itself
         elif line[:1].isdigit() or line[:1] in ("+", "-", "*"):
             if not inclusive:
                 objects[current] = objects.get(current, 0) + int(line.split()[1])
@@ -71,9 +71,9 @@ def parse(text):
 
 
 def calls(text, own):
-    """Return where the instructions of a callgrind dump go: our objects, each function that they call, and the rest.
+    """Return the instructions of a callgrind dump by part: our objects, each function that they call, and the rest.
 
-    What a function calls is part of it. `own` tells of an object's name whether it is ours.
+    The cost of a function includes its callees. `own` returns whether the object of a name is ours.
     """
     names, parts = {}, {OWN: 0}
     ours = callee_is_ours = called = False
@@ -101,19 +101,19 @@ def calls(text, own):
 
 
 def counted(dumps, count, own):
-    """Return the Count of a work from its dumps: the first of no call, the others of `count` calls each.
+    """Return the Count of a work from its dumps: the first has no call, the others `count` calls each.
 
-    `own` tells of an object's name whether it is zmqcy's.
+    `own` returns whether the object of a name is zmqcy's.
     """
     pairs = [(sum(objects.values()), sum(n for name, n in objects.items() if own(name))) for objects in dumps]
     empty, *samples = (Count(*pair) for pair in pairs)
-    # The median: libzmq looks at its clock now and then, and Python and the linker do things once.
+    # The median, because libzmq sometimes reads its clock, and Python and the linker do some work only once.
     totals, owns = zip(*samples, strict=True)
     return Count((statistics.median(totals) - empty.total) / count, (statistics.median(owns) - empty.own) / count)
 
 
 def measure(tree, name):
-    """Return the Count of a work in a built tree, None where the tree lacks the call."""
+    """Return the Count of a work in a built tree, or None if the tree lacks the call."""
     texts = dumps_of(tree, name)
     return texts and counted([parse(text) for text in texts], WORKS[name][1], lambda object: is_own(tree, object))
 
@@ -123,7 +123,7 @@ def is_own(tree, object):
 
 
 def dumps_of(tree, name):
-    """Return callgrind's dumps of a work in a built tree, as `counted` takes them; None where it lacks the call."""
+    """Return callgrind's dumps of a work in a built tree for `counted`, or None if the tree lacks the call."""
     count = WORKS[name][1]
     with tempfile.TemporaryDirectory(prefix="zmqcy-guard-") as folder:
         out = Path(folder, "dump")
@@ -133,10 +133,10 @@ def dumps_of(tree, name):
             str(count),
         ]  # fmt: skip
         env = {
-            "PATH": os.environ["PATH"],  # and nothing else, which would move the stack
+            "PATH": os.environ["PATH"],  # nothing else: the size of the environment moves the stack
             "PYTHONPATH": str(tree),
             "PYTHONHASHSEED": "0",
-            # A string instruction counts once a byte: two copies of 64 KB would hide all the rest.
+            # callgrind counts a string instruction once per byte: two copies of 64 KB would hide everything else.
             "GLIBC_TUNABLES": "glibc.cpu.x86_rep_movsb_threshold=1073741824",
         }
         if "LD_LIBRARY_PATH" in os.environ:
@@ -145,8 +145,8 @@ def dumps_of(tree, name):
         if done.returncode == LACKING:
             return None
         if done.returncode:
-            raise Unable(f"{name} in {tree} ended with {done.returncode}: {done.stderr.strip()}")
-        # Dump 1 is all that came before the first mark; what came after the last is in a file without a number.
+            raise Unable(f"{name} in {tree} failed with exit code {done.returncode}: {done.stderr.strip()}")
+        # Dump 1 is everything before the first mark. The file without a number is everything after the last.
         files = [Path(f"{out}.{number}") for number in range(2, SAMPLES + 3)]
         if not all(file.exists() for file in files):
             raise Unable(f"{name}: callgrind did not dump at {MARK}: {done.stderr.strip()}")
@@ -154,7 +154,7 @@ def dumps_of(tree, name):
 
 
 def dump_of_c(count):
-    """Return callgrind's dump of a program in C that sends and receives so many messages, and a tenth to warm up."""
+    """Return callgrind's dump of a C program that sends and receives `count` messages, after a tenth to warm up."""
     with tempfile.TemporaryDirectory(prefix="zmqcy-guard-") as folder:
         out = Path(folder, "dump")
         words = ["valgrind", "-q", "--tool=callgrind", "--dump-line=no", f"--callgrind-out-file={out}", baseline()]
@@ -163,12 +163,12 @@ def dump_of_c(count):
         with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=nothing, text=True) as program:
             if not program.stdout.readline() or not program.stdout.readline().startswith("rate="):
                 raise Unable("the program in C does not run under callgrind")
-            program.stdin.close()  # which ends it
+            program.stdin.close()  # the program exits when its stdin is closed
         return out.read_text()
 
 
 def breakdown():
-    """Print where the instructions of a send and a recv of 8 bytes in one thread go, in zmqcy as built and in C."""
+    """Print the instructions of a send and a recv of 8 bytes in one thread by part, in zmqcy and in C."""
     if not shutil.which("valgrind"):
         raise Unable(INSTALL)
     work = "send, recv 8 B"
@@ -181,7 +181,7 @@ def breakdown():
         c = (many.get(part, 0) - few.get(part, 0)) / 1100 if part.startswith("zmq_") else 0
         if max(ours, c) >= 0.5:
             rows.append((part, ours, c))
-    rows.append(("in all", *(sum(column) for column in list(zip(*rows, strict=True))[1:])))
+    rows.append(("total", *(sum(column) for column in list(zip(*rows, strict=True))[1:])))
     print(f"{'instructions of ' + work:40}{'zmqcy':>8}{'C':>8}")
     for part, *figures in rows:
         print(f"{part:40}" + "".join(f"{figure:8,.0f}" for figure in figures))
@@ -198,7 +198,7 @@ def git(*words, text=True):
 
 
 def default_base():
-    """Return HEAD where what is built differs from it, else the commit before."""
+    """Return HEAD if the sources of the modules differ from it, otherwise the commit before."""
     return "HEAD" if git("status", "--porcelain", "--", *BUILT) else "HEAD~1"
 
 
@@ -210,7 +210,7 @@ def extract(commit, folder):
 
 
 def copy(folder):
-    """Copy the working tree without what git ignores: nothing of older builds comes along."""
+    """Copy the working tree without ignored files, so without older builds."""
     for name in git("ls-files", "-z", "--cached", "--others", "--exclude-standard").split("\0"):
         if name and (ROOT / name).is_file():
             target = folder / name
@@ -219,7 +219,7 @@ def copy(folder):
 
 
 def build(tree):
-    """Build a tree in its place as a release."""
+    """Build a tree in place as a release."""
     env = {key: value for key, value in os.environ.items() if key not in ("ZMQCY_DEBUG", "ZMQCY_SANITIZE")}
     words = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
     done = subprocess.run(words, cwd=tree, env=env, capture_output=True, text=True)
@@ -231,9 +231,9 @@ def build(tree):
 
 
 def report(rows, limit):
-    """Print a table of (work, Count of base, Count of now), either may be None; return the works that have grown."""
+    """Print rows of (work, base Count, new Count), either of which may be None; return the works that have grown."""
     width = max(len(name) for name, _, _ in rows)
-    print(f"{'instructions a call':{width}}{'':4}{'in all':^31}{'':4}{'in zmqcy':^31}")
+    print(f"{'instructions per call':{width}}{'':4}{'total':^31}{'':4}{'in zmqcy':^31}")
     print(f"{'':{width}}" + f"{'':4}{'base':>10}{'now':>10}{'change':>11}" * 2)
     grown = []
     for name, base, now in rows:
@@ -261,9 +261,9 @@ def compare(base, limit):
         raise Unable(INSTALL)
     base = base or default_base()
     commit = git("rev-parse", "--short", "--verify", f"{base}^{{commit}}").strip()
-    # Two at a time, even on a busy machine: what is counted does not depend on time.
+    # In parallel, even on a busy machine: the counts do not depend on time.
     with tempfile.TemporaryDirectory(prefix="zmqcy-guard-") as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
-        trees = [Path(folder, "base"), Path(folder, "work")]  # of the same length, as paths are in memory too
+        trees = [Path(folder, "base"), Path(folder, "work")]  # of the same length, because paths are in memory too
         trees[1].mkdir()
         extract(commit, trees[0])
         copy(trees[1])
@@ -277,9 +277,13 @@ def compare(base, limit):
 
 def main(words=None):
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("base", nargs="?", help="a commit (default HEAD; its parent if nothing was changed since HEAD)")
-    parser.add_argument("--limit", type=float, default=2.0, help="percent that a work may grow by (default 2)")
-    parser.add_argument("--breakdown", action="store_true", help="print where the instructions of a message go instead")
+    parser.add_argument(
+        "base", nargs="?", help="a commit (default: HEAD, or its parent if the working tree is unchanged)"
+    )
+    parser.add_argument("--limit", type=float, default=2.0, help="maximum growth of a work in percent (default 2)")
+    parser.add_argument(
+        "--breakdown", action="store_true", help="print instead which code the instructions of a message belong to"
+    )
     options = parser.parse_args(words)
     try:
         if options.breakdown:

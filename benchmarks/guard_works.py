@@ -1,6 +1,6 @@
-"""The works that guard.py counts, each in a process of its own under callgrind: guard_works.py NAME COUNT.
+"""The works that guard.py counts, each in its own process under callgrind: guard_works.py NAME COUNT.
 
-A work takes the module and returns what is to be repeated. Each uses one thread, and inproc without I/O threads.
+A work takes the module and returns the function to repeat. It uses one thread, and inproc without I/O threads.
 """
 
 import contextlib
@@ -10,7 +10,7 @@ import importlib
 import os
 import sys
 
-LACKING = 3  # the exit code where the tree has no such call
+LACKING = 3  # exit code if the tree lacks the call
 
 
 def pair(zmqcy):
@@ -34,7 +34,7 @@ def single(zmqcy, size):
 
 
 def uncopied(zmqcy):
-    """Send bytes zero-copy, and receive them as a Frame on the same memory."""
+    """Send bytes zero-copy, and receive them as a Frame."""
     a, b = pair(zmqcy)
     data = b"x" * 65536
 
@@ -73,7 +73,7 @@ def part_by_part(zmqcy):
 
 
 def blocked(zmqcy, **options):
-    """A send that finds the queue full: with a timeout it waits that long, with DONTWAIT it does not wait."""
+    """Send to a full queue: a blocking call that times out, or a non-blocking one."""
     a, b = pair(zmqcy)
     data = b"x" * 8
     while a.try_send(data):
@@ -84,12 +84,12 @@ def blocked(zmqcy, **options):
             with contextlib.suppress(zmqcy.Again):
                 a.send(data, **options)
 
-    run.peer = b  # whose queue it is
+    run.peer = b  # keep the queue alive
     return run
 
 
 def waiting_receive(zmqcy):
-    """A task that waits for a message, which another task then sends."""
+    """A task waits for a message; another task then sends it."""
     asyncio = importlib.import_module("asyncio")
     ctx = importlib.import_module("zmqcy.asyncio").Context(io_threads=0)
     a, b = ctx.socket(zmqcy.PAIR), ctx.socket(zmqcy.PAIR)
@@ -175,22 +175,22 @@ def poll(zmqcy):
         for _ in range(count):
             poller.poll(1000)
 
-    run.peers = peers  # a peer that is closed would make its socket ready
+    run.peers = peers  # keep the peers open: a closed one makes its socket ready
     return run
 
 
-# name: (what makes it, how often it is run for a sample)
+# name: (function, calls per sample)
 WORKS = {
     "send, recv 8 B": (functools.partial(single, size=8), 1024),
     "send, recv 64 KB": (functools.partial(single, size=65536), 128),
-    "send, recv without a copy 64 KB": (uncopied, 512),
+    "send, recv zero-copy 64 KB": (uncopied, 512),
     "send_multipart, recv_multipart 3 x 8 B": (multipart, 512),
     "send with SNDMORE, send, recv twice 8 B": (part_by_part, 512),
-    "send that finds the queue full, timeout 1 ms": (functools.partial(blocked, timeout=1), 32),
-    "send that finds the queue full, DONTWAIT": (functools.partial(blocked, flags=1), 256),
+    "send to a full queue, timeout 1 ms": (functools.partial(blocked, timeout=1), 32),
+    "send to a full queue, DONTWAIT": (functools.partial(blocked, flags=1), 256),
     "try_send, try_recv 8 B": (attempts, 1024),
     "send_many, recv_many 100 x 8 B": (batches, 32),
-    "asyncio: recv that waits, send 8 B": (waiting_receive, 256),
+    "asyncio: blocked recv, send 8 B": (waiting_receive, 256),
     "compat: send, recv 8 B": (compat, 1024),
     "read an option": (option_read, 1024),
     "set an option": (option_set, 1024),
@@ -200,7 +200,7 @@ SAMPLES = 5
 
 
 def main(name, count):
-    """Run a work, with a call of getppid after each sample: there callgrind dumps what it has counted."""
+    """Run a work. Call getppid after each sample, so that callgrind dumps its counts there."""
     make, _ = WORKS[name]
     gc.disable()
     try:
@@ -216,7 +216,7 @@ def main(name, count):
     for _ in range(SAMPLES):
         run(count)
         os.getppid()
-    os._exit(0)  # what is counted is over
+    os._exit(0)  # the counted part is over
 
 
 if __name__ == "__main__":

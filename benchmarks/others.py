@@ -1,7 +1,7 @@
-"""Rivals that are not ZeroMQ, for peer.py: pynng, and for context multiprocessing's pipe and asyncio's streams.
+"""Adapters for libraries that are not ZeroMQ: pynng, multiprocessing.Pipe and asyncio streams.
 
-They get the few names by which peer.py and tasks.py use a ZeroMQ library. The own methods of pynng and of the pipe are
-what is called for a message, so that nothing of ours is measured.
+They have the names that peer.py and tasks.py use of a ZeroMQ library. `send` and `recv` are the methods of pynng and of
+the pipe themselves, so the adapter adds no overhead per message.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ LENGTH = struct.Struct("!I")
 
 
 class Kinds:
-    """The types of sockets, by name, and a context that does nothing."""
+    """Socket types by name, and a context that does nothing."""
 
     def __getattr__(self, name):
         if name.isupper():
@@ -56,7 +56,7 @@ class Pipe(Kinds):
 
 
 class PipeSocket:
-    """A connection of multiprocessing over AF_UNIX, which is what Pipe() makes."""
+    """A connection of multiprocessing over AF_UNIX, as Pipe() makes it."""
 
     def bind(self, url):
         from multiprocessing.connection import Listener
@@ -86,7 +86,7 @@ class Streams(Kinds):
 
 
 class StreamSocket:
-    """asyncio's streams over tcp; a message is its length in four bytes, and itself."""
+    """asyncio streams over tcp. A message is its length in four bytes, then its data."""
 
     connection = None
 

@@ -1,13 +1,19 @@
-"""The works of the benchmarks in Python: baseline.c says what each does, and how it is called.
+"""The works of the benchmarks in Python. baseline.c describes each work and its arguments.
 
     peer.py LIBRARY WORK WHERE [KEY=VALUE ...]
 
-LIBRARY is zmqcy, zmq (pyzmq), zmq.green, pyomq, or one of others.py: pynng, Pipe, streams. Beside those of C there is
-the mode `batch`, of `batch` messages a call, the mode `blocking`, in which zmqcy sleeps without spinning before, the
-modes `hook` and `filter` of a streamer, the work `inline`, which sends and receives in one thread, the work `service`,
-devices of zmqcy.devices, and `stream_push`, `stream_pull` and `stream_rep`, by callbacks of pyzmq's ZMQStream. With
-loop=asyncio or loop=uvloop the work is one of tasks.py; with untuned=1 zmqcy leaves libzmq's batch sizes alone. `crowd`
-and `fan` serve the clients of bench_scale.py, `clients` and `subscribers`, which are always zmqcy's.
+LIBRARY is zmqcy, zmq (pyzmq), zmq.green, pyomq, or one of others.py: pynng, Pipe, streams. With loop=asyncio or
+loop=uvloop the work is one of tasks.py. With untuned=1 zmqcy does not change libzmq's batch sizes. In addition to the
+modes and works of baseline.c there are:
+
+    mode batch        `batch` messages per call
+    mode blocking     zmqcy with spin = 0
+    mode hook, filter    a streamer with a C hook, or with a Python filter
+    inline            send and receive in one thread
+    service           devices of zmqcy.devices
+    stream_push, stream_pull, stream_rep    callbacks of pyzmq's ZMQStream
+    crowd, fan        the servers of bench_scale.py
+    clients, subscribers    their clients, always zmqcy's
 """
 
 import contextlib
@@ -41,7 +47,7 @@ from ends import (
 
 
 def repeat(call, seconds, count, batches=False):
-    """Call until the time or the count is up, looking at the clock every 5 ms or so; return messages and seconds."""
+    """Call for `seconds` or `count` messages, reading the clock about every 5 ms; return messages and seconds."""
     clock = time.perf_counter
     done, chunk = 0, 1
     start = last = clock()
@@ -90,7 +96,7 @@ def pull(zmq, ctx, plan):
     socket = attach(make(zmq, ctx, "PULL", plan), plan.where)
     recv = receiving(socket, plan)
     seen = set()
-    while len(seen) < plan.peers:  # until every peer is connected; each writes its number into its messages
+    while len(seen) < plan.peers:  # until every peer is connected: each sends its own number
         message = recv()
         if plan.peers > 1:
             seen.add(message)
@@ -174,16 +180,16 @@ def check(zmq, ctx, plan):
     say_missing(plan, wanted, message)
 
 
-# ---- works of a server with many clients, and of a process with `peers` of them
+# ---- a server with many clients, and a process with `peers` clients
 
-GROUP = 500  # clients that connect at once: fewer than a listener has room for, also where that cannot be set
-BUSY = [(1024, 288), *[(65536, 1)] * 4]  # what a client sends and gets back to use its connection: bytes, at once
+GROUP = 500  # clients that connect at once: fewer than any backlog
+BUSY = [(1024, 288), *[(65536, 1)] * 4]  # size and count of the messages that a client sends to fill buffers
 
 
 def crowd(zmq, ctx, plan):
-    """Say when all have been heard, by how much memory had grown, and polls a second; then measure what is answered.
+    """Print when all clients have sent, the memory growth and polls/s; then measure replies.
 
-    In the mode `memory` say by how much memory grows as `count` of them use their connections.
+    In the mode `memory`, print instead how much memory grows while `count` clients use their connections.
     """
     socket = attach(make(zmq, ctx, "ROUTER", plan), plan.where)
     send, recv = socket.send_multipart, socket.recv_multipart
@@ -195,7 +201,7 @@ def crowd(zmq, ctx, plan):
     while not poller.poll(1000):
         pass
     heard, idle = time.monotonic(), resident() - before
-    polls, elapsed = repeat(partial(poller.poll, 1000), plan.seconds, 0)  # while the last one waits to be received
+    polls, elapsed = repeat(partial(poller.poll, 1000), plan.seconds, 0)  # the last message is not received yet
     say(f"heard={heard} idle={idle} polls={polls / elapsed:.3f}")
     send(recv())
     if plan.mode != "memory":
@@ -208,7 +214,7 @@ def crowd(zmq, ctx, plan):
 
 
 def clients(zmq, ctx, plan):
-    ctx.spin = 0  # the processor is for the server
+    ctx.spin = 0  # leave the CPU to the server
     sockets = [make(zmq, ctx, "DEALER", plan) for _ in range(plan.peers)]
     calls = [(socket.send, socket.recv) for socket in sockets]
     say(f"begun={time.monotonic()}")
@@ -219,7 +225,7 @@ def clients(zmq, ctx, plan):
         for socket in group:
             assert socket.recv() == b"hello"
     if plan.mode == "memory":
-        for send, recv in calls[: plan.count]:  # one after the other: what grows is to be the connections, not a queue
+        for send, recv in calls[: plan.count]:  # one client at a time, so that connections grow and not a queue
             for size, count in BUSY:
                 for _ in range(count):
                     send(bytes(size))
@@ -236,7 +242,7 @@ def clients(zmq, ctx, plan):
 
 
 def fan(zmq, ctx, plan):
-    """Send to all subscribers; each of their processes says when all of its own have so many messages more."""
+    """Send to all subscribers. Each of their processes reports when its subscribers have received `flight` messages."""
     send = attach(make(zmq, ctx, "PUB", plan), plan.where).send
     heard = attach(make(zmq, ctx, "PULL", plan), plan.where).recv
     there = 0
@@ -257,7 +263,7 @@ def fan(zmq, ctx, plan):
         for _ in range(plan.processes):
             heard()
 
-    some()  # twice as many are under way, so that neither end waits for the other one
+    some()  # two rounds are in flight, so that neither end waits for the other
     measure(turn, plan, plan.peers * plan.flight)
 
 
@@ -269,14 +275,14 @@ def subscribers(zmq, ctx, plan):
     sockets = [make(zmq, ctx, "SUB", plan) for _ in range(plan.peers)]
     say(f"begun={time.monotonic()}")
     for start in range(0, plan.peers, GROUP):
-        greeting = b"%d %d." % (os.getpid(), start)  # for these alone, until each has it
+        greeting = b"%d %d." % (os.getpid(), start)  # only for this group, until all have received it
         group = sockets[start : start + GROUP]
         for socket in group:
             socket.subscribe(data)
             socket.subscribe(greeting)
             attach(socket, plan.where)
         for socket in group:
-            while not socket.poll(10):  # pyomq is slow here: beyond 128, a PUB lets one subscriber in per message
+            while not socket.poll(10):  # beyond 128 subscribers, a PUB of pyomq accepts one subscriber per message
                 server.send(greeting)
     server.send(b"")
     calls = [socket.recv for socket in sockets]
@@ -292,11 +298,11 @@ def subscribers(zmq, ctx, plan):
                 recv()
 
 
-# ---- works between two ends, by ZMQStream of pyzmq on tornado
+# ---- works between two ends with pyzmq's ZMQStream on tornado
 
 
 def by_stream(zmq, ctx, plan, kind, begin):
-    """Have a function make a stream do its work, in a loop that ends when the future that it gets is done."""
+    """Run a loop in which `begin` sets up a stream, until the future that it gets is done."""
     import asyncio
 
     from zmq.eventloop.zmqstream import ZMQStream
@@ -314,7 +320,7 @@ def stream_push(zmq, ctx, plan):
 
     def begin(stream, end):
         stream.on_send(lambda *_: stream.send(data))
-        for _ in range(100):  # as many wait in the stream all the time
+        for _ in range(100):  # so 100 messages are always queued in the stream
             stream.send(data)
 
     by_stream(zmq, ctx, plan, "PUSH", begin)
@@ -394,7 +400,7 @@ def queue(zmq, ctx, plan):
 
 
 def service(zmq, ctx, plan):
-    """Run `peers` streamers as services, in a thread or a process each, by `mode`; only zmqcy has them."""
+    """Run `peers` streamers of zmqcy.devices, each in a thread or a process (`mode`)."""
     from zmqcy.devices import Device
 
     most = max(4, min(1000, (64 << 20) // plan.size))
@@ -411,7 +417,7 @@ def service(zmq, ctx, plan):
 
 def idle(zmq, ctx, plan):
     a, b = pair_sockets(zmq, ctx)
-    for _ in range(100):  # short waits, so that one that spins would spin
+    for _ in range(100):  # short waits, so that a socket that spins would spin
         a.send(b"x")
         b.recv()
     say("start")
@@ -439,7 +445,7 @@ def wake(zmq, ctx, plan):
 
     def once():
         nonlocal turn
-        turn = (turn + 7919) % plan.peers  # a prime: every socket comes, far from the last one
+        turn = (turn + 7919) % plan.peers  # a prime: reaches every socket, far from the last one
         pairs[turn][1].send(b"x")
         [(socket, _)] = poll(1000)
         socket.recv()
@@ -447,7 +453,7 @@ def wake(zmq, ctx, plan):
     measure(once, plan)
 
 
-# ---- which one
+# ---- main
 
 
 def run(call, *arguments):
@@ -460,7 +466,7 @@ def run(call, *arguments):
 def end_with_stdin():
     while os.read(0, 64):
         pass
-    os._exit(0)  # without what libraries do at exit: what is measured is over
+    os._exit(0)  # skip the exit handlers of libraries: the measurement is over
 
 
 def main(name, work, where, *words):
@@ -498,7 +504,7 @@ def main(name, work, where, *words):
     else:
         zmq = contexts = library(name)
     ctx = contexts.Context(tuned=False) if plan.untuned else contexts.Context()
-    with contextlib.suppress(Exception):  # pyomq has no bound
+    with contextlib.suppress(Exception):  # pyomq has no limit
         ctx.max_sockets = 2 * plan.peers + 64
     if plan.mode == "blocking":
         ctx.spin = 0
@@ -518,7 +524,7 @@ def main(name, work, where, *words):
         run(tasks.main, zmq, ctx, plan, work)
     else:
         run(globals()[work], zmq, ctx, plan)
-    watcher.join()  # the parent still reads what this process used
+    watcher.join()  # until the parent has read CPU time and memory of this process
 
 
 if __name__ == "__main__":

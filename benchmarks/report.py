@@ -1,6 +1,6 @@
-"""Put results/*.json together: a page with all tables and plots, and what the docs and README have of them.
+"""Report results/*.json: write one page with all tables and plots, and the generated parts of the docs and README.
 
-report.py [--docs]    --docs writes docs/performance.md, docs/performance/, docs/plots and README.md too
+report.py [--docs]    --docs also writes docs/performance.md, docs/performance/, docs/plots/ and README.md
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from pathlib import Path
 from common import HERE, RESULTS, console_print, figure, ratio_text, table
 
 ROOT = HERE.parent
-LIBRARIES = ("pyzmq", "pyomq", "pynng")  # that a reader may choose; C is a bound, and what Python has is for context
+LIBRARIES = ("pyzmq", "pyomq", "pynng")  # a user can choose these; the rest is for context
 C = ("C", "C without copies")
-LOSS = 0.97  # a ratio below it is a loss; above it, a draw
+LOSS = 0.97  # a ratio below this is a loss
 TITLES = {
     "throughput": "Throughput", "latency": "Round trips", "asyncio": "asyncio and uvloop", "peers": "Many peers",
     "scale": "Many connections", "poll": "Poller", "device": "Devices", "service": "Devices as services",
@@ -29,17 +29,17 @@ TITLES = {
     "memory": "Memory and idle CPU", "network": "Two hosts",
 }  # fmt: skip
 C_INTRO = """\
-C is `benchmarks/baseline.c` on the libzmq that zmqcy has loaded. It is a bound, not a choice for a Python program. It
-blocks in each call and copies, as C programs do, so that zmqcy may be faster. "C without copies" uses
-`zmq_msg_init_data` and `zmq_msg_recv`. The columns of C say how many times as good zmqcy is."""
+C is `benchmarks/baseline.c` on the libzmq that zmqcy has loaded. It is an upper bound for Python programs. It blocks in
+every call and copies, as most C programs do, so zmqcy can be faster. "C without copies" is zero-copy: it uses
+`zmq_msg_init_data` and `zmq_msg_recv`. The columns of C are ratios: above 1, zmqcy is better."""
 
 TCP, IPC, INPROC, TRIPS = (
     "throughput over tcp", "throughput over ipc", "throughput over inproc", "round trips over tcp"
 )  # fmt: skip
 TASKS, BETWEEN = "asyncio: PUSH to PULL over inproc, two tasks", "asyncio: PUSH to PULL over tcp, two processes"
-ASYNC_TRIPS, COMPAT = "asyncio: REQ to REP over tcp, two tasks, 8 B", "through compat: "
+ASYNC_TRIPS, COMPAT = "asyncio: REQ to REP over tcp, two tasks, 8 B", "zmqcy.compat: "
 SIZES = ("8 B", "64 B", "1 KB", "4 KB", "16 KB", "64 KB", "256 KB", "1 MB")
-# What the page begins with: a sentence, and the tables whose ratios to pyzmq and pyomq it has.
+# The summary of docs/performance.md: a text, and the tables whose ratios to pyzmq and pyomq it gives.
 SENTENCES = [
     (
         "**One message per call**, 8 B to 1 MB over tcp and ipc",
@@ -52,7 +52,7 @@ SENTENCES = [
     ("**Round trips** (REQ to REP), 8 B to 64 KB over tcp", [f"{TRIPS}, {size}" for size in ("8 B", "1 KB", "64 KB")]),
     ("**asyncio**, one message per call, 8 B and 1 KB over tcp", [f"{BETWEEN}, {size}" for size in ("8 B", "1 KB")]),
 ]
-# The chart of README and docs: ordinary work, and its table.
+# The chart of README and docs: a label, and its table.
 OVERVIEW = [
     ("tcp, 1 KB", f"{TCP}, single, 1 KB"),
     ("ipc, 1 KB", f"{IPC}, single, 1 KB"),
@@ -66,8 +66,8 @@ OVERVIEW = [
     ("tcp, 1 KB, in batches", f"{TCP}, batch, 1 KB"),
     ("tcp, 8 B, in batches", f"{TCP}, batch, 8 B"),
 ]
-# README's table: a work, its tables (a slash between their ratios), and the benchmark.
-README = [
+# The overview of docs/performance.md: a label, its tables (a slash separates their ratios), and the benchmark.
+SPEED = [
     ("PUSH to PULL over tcp, two processes, one per call: 8 B", [f"{TCP}, single, 8 B"], "throughput"),
     ("1 KB / 16 KB", [f"{TCP}, single, 1 KB", f"{TCP}, single, 16 KB"], ""),
     ("64 KB / 1 MB", [f"{TCP}, single, 64 KB", f"{TCP}, single, 1 MB"], ""),
@@ -104,30 +104,30 @@ README = [
         [f"{COMPAT}zmq.green, {what} over tcp, two processes, 8 B" for what in ("PUSH to PULL", "REQ to REP")],
         "",
     ),
-    ("a round trip to a Jupyter kernel", ["a kernel of Jupyter, rate, pass"], "kernel"),
-    ("a streamer device between C and C, 8 B", ["a streamer between C and C over tcp, 8 B"], "device"),
+    ("a round trip to a Jupyter kernel", ["Jupyter kernel, rate, pass"], "kernel"),
+    ("a streamer device between two C programs, 8 B", ["streamer between two C programs over tcp, 8 B"], "device"),
 ]
-# Groups of tables from the most common work to the least, for the list of losses: the first that fits counts.
+# Groups of tables, the most common work first, to sort the losses. The first match counts.
 COMMON = [
     "over (tcp|ipc), single", "^round trip", "^asyncio: (PUSH|REQ|DEALER)", "^uvloop: (PUSH|REQ|DEALER)",
     "over inproc, single", "over inproc|batch", "multipart", "views", "Poller", "compat|kernel", "many|peers",
     "asyncio|uvloop", "streamer|queue|service", "calls|imports", "",
 ]  # fmt: skip
-CAUSES = {  # of losses, by a pattern of "group, label, rival"
-    "late beside": "zmqcy yields to the event loop after 100 µs of work, and others after each operation",
-    "over ipc": "libzmq: per 96 KiB a system call, and a thread that sleeps and wakes, at each end",
-    "memory per connection, busy": "buffers of 96 KiB per direction",
-    "throughput over inproc, (single|batch)": "both copy: the memory's own speed",
-    "where asyncio is loaded": "zmqcy loads a score of extension modules",
+CAUSES = {  # causes of losses, by a pattern of "group, label, library"
+    "scheduling delay": "zmqcy yields to the event loop every 100 µs; the other libraries yield after each operation",
+    "over ipc": "at each end, libzmq makes one system call and wakes one thread per 96 KiB",
+    "memory per connection, busy": "one 96 KiB buffer per direction",
+    "throughput over inproc, (single|batch)": "both libraries copy; memory bandwidth is the limit",
+    "asyncio already loaded": "zmqcy loads about 20 extension modules",
 }
 
 
 def load() -> dict[str, dict]:
-    """Return what the files of results hold, by their names; every table with all its facts."""
+    """Return the contents of the result files by name; add the missing facts to each table."""
     runs = {file.stem: json.loads(file.read_text()) for file in sorted(RESULTS.glob("*.json"))}
     for name, run in runs.items():
         for title, each in run["tables"].items():
-            if isinstance(each, list):  # rows alone, of a benchmark that has no cells
+            if isinstance(each, list):  # only rows: a benchmark without cells
                 each = {"rows": each}
             plain = {"group": name, "x": title, "label": title, "axis": "", "unit": "", "less": False}
             run["tables"][title] = {**plain, **each}
@@ -146,7 +146,7 @@ def by_title(runs: dict) -> dict[str, dict]:
 
 
 def ratios(table: dict, names: tuple[str, ...] = ()) -> dict[str, float]:
-    """Return how many times as good as each of some rivals, or of all, zmqcy is; those without a ratio are left out."""
+    """Return the ratios of zmqcy to the named libraries, or to all; libraries without a ratio are skipped."""
     return {
         row["rival"]: row["ratio"]
         for row in table["rows"]
@@ -155,7 +155,7 @@ def ratios(table: dict, names: tuple[str, ...] = ()) -> dict[str, float]:
 
 
 def losses(runs: dict) -> list[list[str]]:
-    """Return the figures in which another library is better than zmqcy: the most common work first, then the worst."""
+    """Return the figures in which another library is better: the most common work first, then the lowest ratio."""
     lost = []
     for each in by_title(runs).values():
         for row in each["rows"]:
@@ -169,7 +169,7 @@ def losses(runs: dict) -> list[list[str]]:
 
 
 def sentences(runs: dict) -> list[str]:
-    """Return what a reader decides by, one sentence a line."""
+    """Return the summary, one sentence per line."""
     tables = by_title(runs)
     told = []
     for work, titles in SENTENCES:
@@ -188,12 +188,12 @@ def sentences(runs: dict) -> list[str]:
 
 
 def short(ratio: float) -> str:
-    """Return a ratio with about two digits that matter."""
+    """Return a ratio with about two significant digits."""
     return f"{ratio:.2f}" if ratio < 1 else f"{ratio:.1f}" if ratio < 10 else f"{float(f'{ratio:.2g}'):,.0f}"
 
 
 def cut_off(runs: dict) -> list[list[str]]:
-    """Return which rivals were cut off where, and why."""
+    """Return which libraries were cut off in which rows, and why."""
     labels: dict[tuple[str, str, str], list[str]] = {}
     for each in by_title(runs).values():
         for row in each["rows"]:
@@ -203,7 +203,7 @@ def cut_off(runs: dict) -> list[list[str]]:
 
 
 def grid(tables: list[dict]) -> tuple[list[str], list[list[str]]]:
-    """Return the heads and rows of a group: zmqcy's figure, and the ratio to each rival."""
+    """Return the heads and rows of a group: zmqcy's figure, and its ratio to each library."""
     names = list(dict.fromkeys(row["rival"] for each in tables for row in each["rows"]))
     names.sort(key=lambda name: name != "zmqcy")  # first, also where it was cut off
     rows = []
@@ -224,16 +224,16 @@ def grid_cell(row: dict) -> str:
 
 
 def facts(runs: dict) -> str:
-    """Return the machine and versions of the newest file, and that others differ if they do."""
+    """Return the machine and versions of the newest file, with a note if other files differ."""
     machines = [run["machine"] for run in runs.values()]
     newest = max(machines, key=lambda each: each["time"])
     told = ", ".join(f"{key} {value}" for key, value in newest.items() if key not in ("command", "changed since"))
     if newest.get("changed since"):
-        told += ", with changes since that commit"
+        told += ", with uncommitted changes"
     if any("--quick" in each.get("command", "") for each in machines):
         told += "; a quick run"
     if len({each["commit"] for each in machines}) > 1:
-        told += "; some parts were run at another commit"
+        told += "; some benchmarks ran at another commit"
     return told
 
 
@@ -241,7 +241,7 @@ def facts(runs: dict) -> str:
 
 
 def plots(runs: dict) -> dict[str, Path]:
-    """Draw each group that grows with a number as an SVG; return the files by group."""
+    """Draw each group with a numeric axis as an SVG; return the files by group."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -288,9 +288,9 @@ def draw(pyplot, group: str, points: list[dict]) -> None:
 
 
 def overview(runs: dict) -> Path | None:
-    """Draw how many times as fast as pyzmq zmqcy and pyomq are; return the file, None where a table is missing.
+    """Draw how many times as fast as pyzmq zmqcy and pyomq are; return the file, or None if a table is missing.
 
-    On a logarithmic axis a bar has no natural start but 1, from which it goes to either side.
+    The axis is logarithmic, so bars start at 1 and extend to either side.
     """
     import matplotlib
 
@@ -345,8 +345,8 @@ def html_table(heads: list[str], rows: list[list[str]]) -> str:
 
 def page(runs: dict, drawn: dict[str, Path]) -> str:
     parts = ["<h1>zmqcy: benchmarks</h1>", f"<p>{html.escape(facts(runs))}</p>"]
-    parts.append("<p>Beside zmqcy's figure stands how many times as good as each rival zmqcy is: the ratio of the ")
-    parts.append("medians, and in brackets the least and the most of the rounds.</p>")
+    parts.append("<p>The first figure is zmqcy's. The others are ratios of zmqcy to another library: of the medians, ")
+    parts.append("and in brackets the lowest and the highest of the rounds. Above 1, zmqcy is better.</p>")
     for title, heads, rows in summaries(runs):
         parts += [f"<h2>{title}</h2>", html_table(heads, rows) if rows else "<p>None.</p>"]
     for name, run in runs.items():
@@ -363,8 +363,8 @@ def page(runs: dict, drawn: dict[str, Path]) -> str:
 
 def summaries(runs: dict) -> list[tuple[str, list[str], list[list[str]]]]:
     return [
-        ("Where zmqcy loses", ["", "", "to", "zmqcy is ... times as good", "cause"], losses(runs)),
-        ("Cut off", ["", "", "who", "why"], cut_off(runs)),
+        ("Where zmqcy loses", ["table", "row", "library", "ratio", "cause"], losses(runs)),
+        ("Cut off", ["table", "row", "library", "reason"], cut_off(runs)),
     ]
 
 
@@ -383,12 +383,12 @@ def markdown_table(heads: list[str], rows: list[list[str]]) -> str:
 
 
 def in_docs(group: str) -> bool:
-    """Return whether the plot of a group is committed; the tables there and the page have all."""
+    """Return whether the plot of a group is in docs/plots; results/index.html has all plots."""
     return not re.search("over (ipc|inproc)|p99|^uvloop", group)
 
 
 def without_c(tables: list[dict]) -> list[dict]:
-    """Return the tables of a group without C, which has a page of its own; with it where it is all there is."""
+    """Return the tables of a group without C, which has its own page, unless C is the only comparison."""
     kept = [{**each, "rows": [row for row in each["rows"] if row["rival"] not in C]} for each in tables]
     return kept if any(row["rival"] in LIBRARIES for each in kept for row in each["rows"]) else tables
 
@@ -396,7 +396,7 @@ def without_c(tables: list[dict]) -> list[dict]:
 def topic(name: str, run: dict, drawn: dict[str, Path]) -> str:
     """Return the page of a benchmark."""
     parts = [f"# {TITLES.get(name, name.capitalize())}", about(name), f"    {command(name)}"]
-    parts.append("[Performance](../performance.md#how-to-read-the-tables) says how to read the tables.")
+    parts.append("[Performance](../performance.md#how-to-read-the-tables) explains how to read the tables.")
     for group, tables in groups(run).items():
         parts += [f"## {group}", markdown_table(*grid(without_c(tables)))]
         if group in drawn and in_docs(group):
@@ -405,7 +405,7 @@ def topic(name: str, run: dict, drawn: dict[str, Path]) -> str:
 
 
 def about(name: str) -> str:
-    """Return what a benchmark says of itself."""
+    """Return the docstring of a benchmark."""
     file = HERE / f"bench_{name}.py"
     return (ast.get_docstring(ast.parse(file.read_text())) or "") if file.exists() else ""
 
@@ -423,7 +423,7 @@ def compared_with_c(runs: dict) -> str:
                 ]
                 rows.append([each["group"], each["label"], *figures])
         if rows:
-            parts += [f"## {TITLES.get(name, name.capitalize())}", markdown_table(["", "", "zmqcy", *C], rows)]
+            parts += [f"## {TITLES.get(name, name.capitalize())}", markdown_table(["table", "row", "zmqcy", *C], rows)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -448,18 +448,23 @@ def anchor(heading: str) -> str:
 
 
 def list_of(pages: list[str], titles: list[str]) -> str:
-    """Return the links of the pages, and the list of them that Sphinx wants."""
+    """Return the links of the pages, and their toctree for Sphinx."""
     links = [f"- [{title}](performance/{page}.md)" for page, title in zip(pages, titles, strict=True)]
     return "\n".join([*links, "", "```{toctree}", ":hidden:", "", *(f"performance/{page}" for page in pages), "```"])
 
 
 def readme(runs: dict) -> str:
-    """Return README's table, or "" where one of its figures was not measured."""
+    """Return README's sentence: the first one of the summary."""
+    return sentences(runs)[0].removeprefix("- ")
+
+
+def speed(runs: dict) -> str:
+    """Return the overview table, without the rows that were not measured."""
     tables, rows = by_title(runs), []
     names = ("pyzmq", "pyomq", "C")
-    for work, titles, name in README:
+    for work, titles, name in SPEED:
         if not all(title in tables for title in titles):
-            return ""
+            continue
         of = [ratios(tables[title]) for title in titles]
         texts = [[short(each[rival]) if rival in each else "" for each in of] for rival in names]
         figures = [" / ".join(text) if any(text) else "" for text in texts]
@@ -468,17 +473,18 @@ def readme(runs: dict) -> str:
 
 
 def conditions(runs: dict) -> str:
-    """Return what the figures depend on, in a sentence or two."""
+    """Return the machine and versions as sentences."""
     of = max((run["machine"] for run in runs.values()), key=lambda each: each["time"])
     return (
-        f"Medians of the rounds of `make bench`, in turns. {of['cpu']}, {of['cores']} cores, Python {of['python']}.\n"
-        f"zmqcy and C are on libzmq {of['libzmq']}, pyzmq {of.get('pyzmq')} is on its own libzmq "
-        f"{of.get('libzmq of pyzmq')}.\npyomq is {of.get('pyomq')}. How many times as fast as each zmqcy is:"
+        f"Medians of `make bench` on {of['cpu']}, {of['cores']} cores, Python {of['python']}.\n"
+        f"zmqcy and C use libzmq {of['libzmq']}. pyzmq {of.get('pyzmq')} uses its own libzmq "
+        f"{of.get('libzmq of pyzmq')}. pyomq is {of.get('pyomq')}.\n"
+        "Each figure says how many times as fast zmqcy is. Below 1, zmqcy is slower."
     )
 
 
 def write_docs(runs: dict, drawn: dict[str, Path]) -> None:
-    """Write what is generated of docs/performance.md, the page of each benchmark, the plots, and README's table."""
+    """Write the generated parts of docs/performance.md and README, the page of each benchmark, and the plots."""
     docs = ROOT / "docs"
     for name in ("performance", "plots"):
         shutil.rmtree(docs / name, ignore_errors=True)
@@ -500,12 +506,12 @@ def write_docs(runs: dict, drawn: dict[str, Path]) -> None:
         docs / "performance.md",
         summary="\n".join(sentences(runs)),
         run=f"The run: {facts(runs)}.",
+        speed=speed(runs),
         pages=list_of([*pages, "c"], [*titles, "C"]),
         losses=losing,
         cut=cut,
     )
-    if part := readme(runs):
-        fill(ROOT / "README.md", speed=part)
+    fill(ROOT / "README.md", speed=readme(runs))
     for group, file in drawn.items():
         if in_docs(group):
             shutil.copy(file, docs / "plots")
@@ -516,7 +522,7 @@ def write_docs(runs: dict, drawn: dict[str, Path]) -> None:
 def report(docs: bool) -> None:
     runs = load()
     if not runs:
-        return console_print("Nothing was measured.")
+        return console_print("No results: run the benchmarks first.")
     for title, heads, rows in summaries(runs):
         if rows:
             table(title, heads, rows)
@@ -531,5 +537,5 @@ def report(docs: bool) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--docs", action="store_true", help="write docs/performance*, docs/plots and README.md too")
+    parser.add_argument("--docs", action="store_true", help="also write docs/performance*, docs/plots and README.md")
     report(parser.parse_args().docs)

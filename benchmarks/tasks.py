@@ -2,15 +2,15 @@
 
     peer.py LIBRARY WORK WHERE loop=LOOP [KEY=VALUE ...]
 
-LOOP is asyncio or uvloop. WORK is push, pull, rep, req, number or check, which do as baseline.c says; two of them with
-a + between are two tasks in one loop, the first of which binds. And there are:
+LOOP is asyncio or uvloop. WORK is push, pull, rep, req, number or check, which baseline.c describes. WORK+WORK runs two
+tasks in one loop; the first binds. In addition there are:
 
-    router, dealer    answer; keep `flight` requests under way, and print the rate of answers
-    crowd             as in peer.py, but for memory and polls
-    many              `peers` sockets with a task each that receives: the rates of a pair beside them, and of them all
-    beside            by how much a task goes on late beside one that sends and receives what is always ready, in
-                      the mode `flow` beside two that send and receive all the time, in the mode `alone` beside none
-    idle              wait for messages that do not come, in `peers` sockets, after some that did
+    router, dealer    reply; keep `flight` requests in flight, and print the rate of replies
+    crowd             as in peer.py, without memory and polls
+    many              `peers` sockets with a receiving task each: the rates of one more pair, and of all of them
+    fairness          the delay of a task next to a task that sends and receives; in the mode `flow` next to a sender
+                      and a receiver; in the mode `alone` in an idle loop
+    idle              wait in `peers` sockets for messages that do not arrive, after a few that did
 """
 
 import asyncio
@@ -20,7 +20,7 @@ import time
 import others
 from ends import END, NUMBER, attach, fail, kept, make, pair_sockets, receiving, round_trips, say, say_missing, sending
 
-SOCKETS = {  # what the works between two ends use
+SOCKETS = {  # the socket types of works between two ends
     "push": "PUSH",
     "pull": "PULL",
     "rep": "REP",
@@ -35,15 +35,15 @@ clock = time.perf_counter
 
 
 class Starved(Exception):
-    """A task that was ready did not get its turn."""
+    """A task that was ready did not run."""
 
 
 class Stuck(Exception):
-    """Both ends wait."""
+    """Both ends are blocked."""
 
 
 def spawn(coroutine):
-    """Start a task; should it fail the process ends, and the parent reads why."""
+    """Start a task. If it fails, the process exits, and the parent reads the reason."""
 
     def ended(task):
         if not task.cancelled() and task.exception():
@@ -56,7 +56,7 @@ def spawn(coroutine):
 
 
 async def connected(zmq, ctx, plan, kinds, where):
-    """Return two sockets in this loop, the first of which is bound."""
+    """Return two connected sockets in this loop; the first is bound."""
     first, second = (make(zmq, ctx, kind, plan) for kind in kinds)
     first.bind(where)
     endpoint = first.last_endpoint
@@ -75,7 +75,7 @@ async def opened(plan, *sockets):
 
 
 async def repeat(call, seconds, batches=False):
-    """Call until the time is up, looking at the clock every 5 ms or so; return messages and seconds."""
+    """Call for `seconds`, reading the clock about every 5 ms; return messages and seconds."""
     done, chunk = 0, 1
     start = last = clock()
     while True:
@@ -215,7 +215,7 @@ async def check(socket, plan):
 
 
 class Receivers:
-    """Tasks that receive, each from a socket of its own."""
+    """Receiving tasks, one per socket."""
 
     def __init__(self, pairs, data):
         self.sends = [a.send for a, _ in pairs]
@@ -234,7 +234,7 @@ class Receivers:
             await recv()
 
     async def turn(self):
-        """Send a message to each, and wait until they all have it."""
+        """Send one message to each task, and wait until all have received it."""
         self.left = len(self.sends)
         self.all_there = asyncio.get_running_loop().create_future()
         for send in self.sends:
@@ -266,7 +266,7 @@ async def many(zmq, ctx, plan):
     say(f"trips={trips:.3f} flow={flow:.3f} turns={turns:.3f} count=1")
 
 
-async def beside(zmq, ctx, plan):
+async def fairness(zmq, ctx, plan):
     where = "tcp://127.0.0.1:*" if plan.library == "streams" else "inproc://busy"
     sender, receiver = await connected(zmq, ctx, plan, ("PUSH", "PULL"), where)
     data = b"x" * plan.size
@@ -305,7 +305,7 @@ async def beside(zmq, ctx, plan):
         return clock() - start - 0.001
 
     async def woken():
-        await asyncio.sleep(0.001)  # or the long waits would be few among the short ones that this itself makes
+        await asyncio.sleep(0.001)  # otherwise short waits of this task itself would outnumber the long ones
         loop = asyncio.get_running_loop()
         future = loop.create_future()
         start = clock()
@@ -324,7 +324,7 @@ async def beside(zmq, ctx, plan):
         while clock() < end:
             times.append(await wait())
         if len(times) < 2:
-            raise Starved(f"the other task had no turn in {times[0]:.2g} s")
+            raise Starved(f"the other task did not run for {times[0]:.2g} s")
         if busy and moved == before:
             raise Stuck(f"no message moved in {plan.seconds:g} s")
         p50, p99 = percentiles(times)
@@ -335,13 +335,13 @@ async def beside(zmq, ctx, plan):
 
 async def idle(zmq, ctx, plan):
     receivers = Receivers([pair_sockets(zmq, ctx, i) for i in range(plan.peers)], b"x")
-    for _ in range(10):  # short waits, so that one that spins would spin
+    for _ in range(10):  # short waits, so that a socket that spins would spin
         await receivers.turn()
     say("start")
     await asyncio.get_running_loop().create_future()
 
 
-# ---- which one
+# ---- main
 
 
 def library(name):
@@ -364,7 +364,7 @@ async def run(zmq, ctx, plan, works):
 
 
 def main(zmq, ctx, plan, work):
-    """Run until the work that measures is done. The loop stays as it is: to end it is no part of what is measured."""
+    """Run until the measuring work is done. The loop is not closed, because that is not measured."""
     loop = importlib.import_module(plan.loop).new_event_loop()
     kept.append(loop)
     loop.run_until_complete(run(zmq, ctx, plan, work.split("+")))
