@@ -22,7 +22,7 @@ help:  ## list the targets
 build: .venv/.installed  ## compile the modules whose sources have changed
 	$(BIN)/python setup.py -q build_ext --inplace
 
-demo: build  ## show an echo, a million messages through a device, and some figures
+demo: build  ## show an echo, a million messages through a device, and speeds compared with pyzmq
 	$(BIN)/python examples/demo.py
 
 check: build .venv/.test  ## run the tests that are quick
@@ -122,12 +122,13 @@ endif
 endif
 
 .venv/.ready: tools/setup.sh pyproject.toml
-	tools/setup.sh $(PYTHON)
+	@tools/setup.sh $(PYTHON)
 	@touch $@
 
-# pip compiles all modules, in a folder that it removes: once, and after that `build` compiles what has changed.
+# pip compiles all modules once, in build/inplace. After that `build` compiles what has changed.
 .venv/.installed: .venv/.ready
-	$(BIN)/python -m pip install -qq --no-build-isolation -e .
+	@echo "Compiling zmqcy, which takes about a minute on two cores"
+	@$(BIN)/python -m pip install -qq --no-build-isolation -e .
 	@touch $@
 
 .venv/.test .venv/.test-all .venv/.lint .venv/.bench .venv/.docs .venv/.wheel: .venv/.%: .venv/.ready

@@ -21,6 +21,7 @@ import Cython
 from Cython.Build import cythonize
 from Cython.Compiler import Errors
 from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
 
 STAMP = Path("build", "settings")
 PROCESSES = os.cpu_count() or 1
@@ -48,6 +49,15 @@ libzmq {MINIMUM} or newer, with its header, was not found ({{reason}}). Install 
     macOS            brew install zeromq pkg-config
 or name the place of another one: ZMQCY_LIBZMQ=/path/of/prefix
 """
+
+
+class BuildExt(build_ext):
+    """Let `pip install -e .` and `build_ext --inplace` share a folder: what one has compiled, the other one keeps."""
+
+    def finalize_options(self):
+        if self.editable_mode or self.inplace:
+            self.build_lib = "build/inplace"
+        super().finalize_options()
 
 
 def find_libzmq():
@@ -136,4 +146,4 @@ def extensions():
 
 
 if __name__ == "__main__":
-    setup(ext_modules=extensions(), options={"build_ext": {"parallel": PROCESSES}})
+    setup(ext_modules=extensions(), cmdclass={"build_ext": BuildExt}, options={"build_ext": {"parallel": PROCESSES}})

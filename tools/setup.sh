@@ -1,5 +1,6 @@
 #!/bin/sh
 # Make .venv with what the build needs, after installing what this system lacks (apt-get, dnf or brew).
+# Each step prints a line, and all of its output if it fails.
 # usage: tools/setup.sh [PYTHON]   by default the Python of .venv or, where there is none, python3
 # VENV=build/bench: an environment in another place than .venv
 # TOOLS="valgrind chromium": commands that are wanted too, and are in packages of their names; chromium with its driver;
@@ -14,6 +15,19 @@ python=${1:-$python}
 fail() {
     echo "setup: $*" >&2
     exit 1
+}
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+quietly() { # quietly TEXT COMMAND ...: print the text, run the command, and show its output only if it fails
+    echo "setup: $1"
+    text=$1
+    shift
+    "$@" >"$log" 2>&1 || {
+        cat "$log" >&2
+        fail "failed: $text"
+    }
 }
 
 command -v "$python" >/dev/null || fail "$python is not there: install Python 3.10 or newer, or name one by PYTHON="
@@ -44,14 +58,11 @@ done
 
 # ---- the packages that have it
 
-root() {
-    if [ "$(id -u)" = 0 ]; then
-        "$@"
-    elif command -v sudo >/dev/null; then
-        sudo "$@"
-    else
-        fail "not root, and no sudo; run as root: $*"
-    fi
+sudo=
+needs_root() { # needs_root COMMAND: find out how it is run as root
+    [ "$(id -u)" = 0 ] && return
+    command -v sudo >/dev/null || fail "not root, and no sudo; run as root: $*"
+    sudo=sudo
 }
 
 packages() { # packages COMPILER VENV HEADERS PKG-CONFIG LIBZMQ CHROMEDRIVER C++ LIBSODIUM: those that are missing
@@ -71,24 +82,27 @@ packages() { # packages COMPILER VENV HEADERS PKG-CONFIG LIBZMQ CHROMEDRIVER C++
 }
 
 if [ -n "$missing" ]; then
-    echo "setup: to be installed:$missing"
     version=$(says '"%d.%d" % sys.version_info[:2]')
+    # The names of packages are words without quotes.
+    # shellcheck disable=SC2046,SC2086
     if command -v apt-get >/dev/null; then
-        root env DEBIAN_FRONTEND=noninteractive apt-get update -q
-        # shellcheck disable=SC2046  # words
-        root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
-            $(packages "gcc libc6-dev" "python$version-venv" "python$version-dev" pkg-config libzmq3-dev chromium-driver \
-                g++ libsodium-dev)
+        wanted=$(echo $(packages "gcc libc6-dev" "python$version-venv" "python$version-dev" pkg-config libzmq3-dev chromium-driver \
+            g++ libsodium-dev))
+        needs_root apt-get install $wanted
+        quietly "Reading the package lists with apt-get" $sudo apt-get update -q
+        quietly "Installing build tools with apt-get: $wanted" \
+            $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends $wanted
     elif command -v dnf >/dev/null; then
-        # shellcheck disable=SC2046
-        root dnf install -q -y $(packages gcc "" python3-devel pkgconf-pkg-config zeromq-devel chromedriver gcc-c++ libsodium-devel)
+        wanted=$(echo $(packages gcc "" python3-devel pkgconf-pkg-config zeromq-devel chromedriver gcc-c++ libsodium-devel))
+        needs_root dnf install $wanted
+        quietly "Installing build tools with dnf: $wanted" $sudo dnf install -q -y $wanted
     elif command -v brew >/dev/null; then
         case $missing in
             *compiler* | *g++*) fail "no C compiler: run xcode-select --install" ;;
             *venv* | *headers*) fail "$python has no venv or no headers: brew install python, and name it by PYTHON=" ;;
         esac
-        # shellcheck disable=SC2046
-        brew install -q $(packages "" "" "" pkgconf zeromq chromedriver "" libsodium)
+        wanted=$(echo $(packages "" "" "" pkgconf zeromq chromedriver "" libsodium))
+        quietly "Installing build tools with brew: $wanted" brew install -q $wanted
     else
         fail "no apt-get, dnf or brew here: install by hand what is missing:$missing"
     fi
@@ -96,10 +110,14 @@ fi
 
 # ---- the environment
 
+install_tools() {
+    "$venv/bin/python" -m pip install -q "pip >= 25.1" && # the first version with --group
+        "$venv/bin/python" -m pip install -q --group build
+}
+
 identity() {
     "$1" -c 'import sys; print(sys.base_prefix, sys.version)' 2>/dev/null || true
 }
 
 [ "$(identity "$venv/bin/python")" = "$(identity "$python")" ] || "$python" -m venv --clear "$venv"
-"$venv/bin/python" -m pip install -q "pip >= 25.1" # the first that knows --group
-"$venv/bin/python" -m pip install -q --group build
+quietly "Installing Cython and setuptools with pip, into $venv" install_tools

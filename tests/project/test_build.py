@@ -42,6 +42,23 @@ def test_c_compiles_without_a_warning(source):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize(
+    ("editable", "inplace", "folder"), [(True, 0, "build/inplace"), (False, 1, "build/inplace"), (False, 0, "other")]
+)
+def test_an_editable_installation_and_a_build_in_place_share_what_is_compiled(monkeypatch, editable, inplace, folder):
+    """And a wheel is made of what pip builds in a folder of its own."""
+    monkeypatch.syspath_prepend(ROOT)
+    from setuptools import Distribution
+
+    from setup import BuildExt
+
+    command = BuildExt(Distribution())
+    command.distribution.get_command_obj("build").build_lib = "other"
+    command.editable_mode, command.inplace = editable, inplace
+    command.ensure_finalized()
+    assert command.build_lib == folder
+
+
 INSTALL = ["apt-get install libzmq3-dev pkg-config", "dnf install zeromq-devel", "brew install zeromq", "ZMQCY_LIBZMQ="]
 
 
