@@ -1,283 +1,211 @@
-"""Show zmqcy at work: an echo, a million messages through a device, and what a second is good for.
+"""Show zmqcy at work: an echo, a million messages through a device, and speeds compared with pyzmq.
 
     python demo.py [--messages COUNT]
 
-It ends with exit code 1 if anything is lost, repeated, changed, out of order or late.
+It exits with code 1 if a message is lost, repeated, changed, out of order or late.
 """
 
 import argparse
+import asyncio
+import importlib
 import multiprocessing
 import platform
 import signal
 import struct
-import subprocess
 import sys
-import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import ExitStack, contextmanager, suppress
+from statistics import median
 
 import zmqcy
+from zmqcy.devices import Device
 
-HERE = Path(__file__).resolve().parent
 ANY_PORT = "tcp://127.0.0.1:*"
-LIMIT = 60  # seconds that anything may take
+LIMIT = 60  # seconds that a message may take
+TURNS = 5  # of each work with each library
 SPAWN = multiprocessing.get_context("spawn")
+NEXT = """
+Next: docs/tutorial.md     sockets and patterns in half an hour
+      docs/from-pyzmq.md   what changes for programs written for pyzmq
+      docs/performance.md  careful measurements, which `make bench` repeats"""
 
 
 class Failed(Exception):
-    """Something did not go as it must."""
-
-
-# ------------------------------------------------------------------------------------------- the echo, by two scripts
+    """A message was lost, repeated, changed, out of order or late."""
 
 
 @contextmanager
-def echo_server(*endpoints):
-    """Run the server; give the lines in which it says that it is ready, or why it is not, and the process."""
-    command = [sys.executable, HERE / "echo_server.py", *endpoints]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        late = threading.Timer(LIMIT, process.kill)
-        late.start()
-        try:
-            assert process.stdout  # a pipe, as asked for
-            yield [process.stdout.readline().strip() for _ in range(2)], process
-        finally:
-            late.cancel()
-            process.kill()
+def sockets(library, *kinds):
+    """Make sockets of zmqcy or of pyzmq, whose names are the same."""
+    with library.Context() as context, ExitStack() as stack:
+        made = [stack.enter_context(context.socket(kind)) for kind in kinds]
+        for socket in made:
+            socket.rcvtimeo = socket.sndtimeo = socket.linger = LIMIT * 1000
+        yield made
 
 
-def echo():
-    print("An echo between two processes, on two ports")
-    with echo_server() as (lines, process):
-        refused = [line for line in lines if "Address already in use" in line]
-        if not refused:
-            return converse(lines, process)
-    print(f"    {refused[0]}: so it takes two free ports")
-    with echo_server(ANY_PORT, ANY_PORT) as (lines, process):
-        converse(lines, process)
-
-
-def converse(lines, server):
-    """Let the client talk to the server, and show what both printed."""
-    show("server", lines)
-    if not all(line.startswith("ready on ") for line in lines):
-        show("server", server.stdout.read().splitlines())
-        raise Failed("the server did not start")
-    command = [sys.executable, HERE / "echo_client.py", *(line.removeprefix("ready on ") for line in lines)]
-    client = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=LIMIT)
-    replies = client.stdout.splitlines()
-    if client.returncode or len(replies) != 10:
-        show("client", replies)
-        raise Failed(f"the client ended with exit code {client.returncode}")
-    for number, reply in enumerate(replies):
-        got = server.stdout.readline().strip()
-        show("server", [got])
-        show("client", [reply])
-        if (got, reply) != (f"got msg {number}", f"reply msg {number}"):
-            raise Failed("the echo is not what was sent")
-
-
-def show(name, lines):
-    for line in lines:
-        print(f"    {name}: {line}", flush=True)
-
-
-# ------------------------------------------------------------------------------------- processes that share a pipe each
-
-
-class Child:
-    """A function that runs in a process of its own; it ends when this end of its pipe is closed."""
-
-    def __init__(self, function, *arguments):
-        self.pipe, pipe = SPAWN.Pipe()
-        self.name = function.__name__
-        self.process = SPAWN.Process(target=run, args=(pipe, function, *arguments), daemon=True)
-        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is not for the child: it ends with its pipe
-        self.process.start()
-        signal.signal(signal.SIGINT, handler)
-        pipe.close()
-
-    def answer(self):
-        """Return the next thing that the function has to tell."""
-        if not self.pipe.poll(LIMIT):
-            raise Failed(f"{self.name} said nothing for {LIMIT} s")
-        try:
-            answer = self.pipe.recv()
-        except EOFError:
-            raise Failed(f"{self.name} ended") from None
-        if isinstance(answer, Failed):
-            raise answer
-        return answer
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.pipe.close()
-        self.process.join(5)
-        self.process.kill()
-
-
-def run(pipe, function, *arguments):
-    """Be such a process: run the function, and end its context when the other end of the pipe is closed."""
-    with suppress(zmqcy.ContextTerminated, BrokenPipeError), zmqcy.Context() as context:
-        threading.Thread(target=end_with, args=(pipe, context), daemon=True).start()
-        try:
-            function(pipe, context, *arguments)
-        except Failed as failure:
-            pipe.send(failure)
-        pipe.poll(None)
-
-
-def end_with(pipe, context):
-    pipe.poll(None)  # nothing is ever sent this way, so this is its end
-    context.shutdown()
-
-
-# ------------------------------------------------------------------------------------------------------- what they run
-
-
-def sender(pipe, context, endpoint, count):
-    connect_and_send(context, endpoint, count)
-
-
-def streamer(pipe, context, endpoint):
-    with context.socket(zmqcy.PULL) as frontend, context.socket(zmqcy.PUSH) as backend:
-        backend.connect(endpoint)
-        pipe.send(frontend.bind(ANY_PORT).endpoint)
-        zmqcy.device(zmqcy.STREAMER, frontend, backend)
-
-
-def receiver(pipe, context, count):
-    with context.socket(zmqcy.PULL) as socket:
-        pipe.send(socket.bind(ANY_PORT).endpoint)
-        pipe.send(receive_all(socket, count))
-
-
-def replier(pipe, context):
-    with context.socket(zmqcy.REP) as socket:
-        pipe.send(socket.bind(ANY_PORT).endpoint)
-        for message in socket:
-            socket.send(message)
+@contextmanager
+def process(function, *arguments):
+    """Run a function in another process, and wait for its end."""
+    child = SPAWN.Process(target=function, args=arguments, daemon=True)
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # the child inherits it: Ctrl-C is for the parent
+    child.start()
+    signal.signal(signal.SIGINT, handler)
+    try:
+        yield
+        child.join(LIMIT)
+        if child.exitcode != 0:
+            raise Failed(f"{function.__name__} did not finish: exit code {child.exitcode}")
+    finally:
+        child.kill()
 
 
 def numbered(count):
-    """Return messages of eight bytes, each the little-endian number of its place."""
-    return [struct.pack("<Q", number) for number in range(count)]
+    """Return messages of eight bytes, each the number of its place."""
+    return [struct.pack("<Q", place) for place in range(count)]
 
 
-def connect_and_send(context, endpoint, count):
-    """Send the messages, and an empty one as the last."""
-    messages = numbered(count)
-    with context.socket(zmqcy.PUSH) as socket:
-        socket.connect(endpoint)
-        for message in messages:
-            socket.send(message)
-        socket.send(b"")
+def check(messages, count):
+    if messages != numbered(count):
+        raise Failed(f"of {count:,} messages {len(set(messages)):,} arrived, or not in order")
 
 
-def receive_all(socket, count):
-    """Receive what is sent, compare it with what it has to be, and return how many messages came in a second."""
-    messages = [socket.recv()]
-    start = time.perf_counter()
-    messages.extend(iter(socket.recv, b""))
-    seconds = time.perf_counter() - start
-    check(messages, numbered(count))
-    return count / seconds
+def echo():
+    print("An echo between two processes: REQ to REP over tcp", flush=True)
+    with sockets(zmqcy, zmqcy.REQ) as [client]:
+        client.bind(ANY_PORT)  # either side may bind: here the server connects
+        with process(reply_all, "zmqcy", client.last_endpoint, 3):
+            for word in ("hello", "from", "zmqcy"):
+                client.send_string(word)
+                print(f"    sent {word}, received {client.recv_string()}", flush=True)
 
 
-def check(messages, expected):
-    if messages != expected:
-        right = sum(a == b for a, b in zip(messages, expected, strict=False))
-        raise Failed(f"{len(messages):,} messages came of {len(expected):,}, {right:,} of them in their place")
-
-
-# --------------------------------------------------------------------------------------------------------- the figures
-
-
-def stream(count):
+def through_a_device(count):
     print(f"\n{count:,} messages of 8 bytes through a streamer device, between three processes", flush=True)
     with (
-        Child(receiver, count) as last,
-        Child(streamer, last.answer()) as device,
-        Child(sender, device.answer(), count),
+        Device(zmqcy.STREAMER, ANY_PORT, ANY_PORT, run_in="process") as device,
+        sockets(zmqcy, zmqcy.PULL) as [receiver],
     ):
-        rate = last.answer()  # the sender stays until then
-    print(f"    all came, once each, in order and unchanged: {rate:,.0f} messages/s")
+        receiver.connect(device.endpoints["back"][0])
+        with process(send_all, "zmqcy", device.endpoints["front"][0], count):
+            rate = receive_all(receiver, count, show_progress)
+    print(f"    all arrived, each once and in order: {rate:,.0f} messages/s")
 
 
-def tcp(count):
-    with Child(receiver, count) as last, Child(sender, last.answer(), count):
-        return last.answer()
+def show_progress(percent):
+    """Draw a bar in a terminal, or print four lines elsewhere."""
+    if sys.stdout.isatty():
+        print(f"\r    [{'#' * (percent // 5):20}] {percent} %", end="\n" if percent == 100 else "", flush=True)
+    elif percent % 25 == 0:
+        print(f"    {percent} %", flush=True)
 
 
-def two_threads(count):
-    with ThreadPoolExecutor(1) as pool, zmqcy.Context() as context, context.socket(zmqcy.PULL) as socket:
-        socket.bind("inproc://threads")
-        sent = pool.submit(connect_and_send, context, "inproc://threads", count)
-        rate = receive_all(socket, count)
-        sent.result()
-    return rate
+def send_all(library, endpoint, count):
+    with sockets(importlib.import_module(library), zmqcy.PUSH) as [sender]:
+        sender.connect(endpoint)
+        for message in numbered(count):
+            sender.send(message)
 
 
-def one_thread(count):
-    messages, received = numbered(count), []
-    with zmqcy.Context() as context, context.socket(zmqcy.PAIR) as a, context.socket(zmqcy.PAIR) as b:
-        a.bind("inproc://thread")
-        b.connect("inproc://thread")
-        start = time.perf_counter()
-        for message in messages:
-            a.send(message)
-            received.append(b.recv())
-        seconds = time.perf_counter() - start
-    check(received, messages)
+def reply_all(library, endpoint, count):
+    with sockets(importlib.import_module(library), zmqcy.REP) as [server]:
+        server.connect(endpoint)
+        for _ in range(count):
+            server.send(server.recv())
+
+
+def receive_all(receiver, count, progress=lambda percent: None):
+    messages = [receiver.recv()]
+    start = time.perf_counter()
+    for percent in range(5, 101, 5):
+        messages += [receiver.recv() for _ in range(count * percent // 100 - len(messages))]
+        progress(percent)
+    seconds = time.perf_counter() - start
+    check(messages, count)
     return count / seconds
 
 
-def round_trips(count):
+def one_way(library, count):
+    with sockets(library, zmqcy.PULL) as [receiver]:
+        port = receiver.bind_to_random_port("tcp://127.0.0.1")
+        with process(send_all, library.__name__, f"tcp://127.0.0.1:{port}", count):
+            return receive_all(receiver, count)
+
+
+def round_trips(library, count):
     messages, replies = numbered(count), []
-    with Child(replier) as server, zmqcy.Context() as context, context.socket(zmqcy.REQ) as socket:
-        socket.rcvtimeo = LIMIT * 1000
-        socket.connect(server.answer())
-        socket.send(b"is the connection there?")
-        socket.recv()
-        start = time.perf_counter()
-        for message in messages:
-            socket.send(message)
-            replies.append(socket.recv())
-        seconds = time.perf_counter() - start
-    check(replies, messages)
+    with sockets(library, zmqcy.REQ) as [client]:
+        port = client.bind_to_random_port("tcp://127.0.0.1")
+        with process(reply_all, library.__name__, f"tcp://127.0.0.1:{port}", count + 1):
+            client.send(b"the first one waits for the connection")
+            client.recv()
+            start = time.perf_counter()
+            for message in messages:
+                client.send(message)
+                replies.append(client.recv())
+            seconds = time.perf_counter() - start
+    check(replies, count)
     return count / seconds
 
 
-def table(count):
-    print("\nOne message of 8 bytes a call, one run each (`make bench` measures with care)")
-    for text, work, share, unit in [
-        ("PUSH to PULL over tcp, two processes", tcp, 1, "messages/s"),
-        ("PUSH to PULL over inproc, two threads", two_threads, 1, "messages/s"),
-        ("PAIR to PAIR over inproc, one thread", one_thread, 1, "messages/s"),
-        ("REQ to REP over tcp, two processes", round_trips, 100, "round trips/s"),
+def tasks(library, count):
+    async def send(sender):
+        for message in messages:
+            await sender.send(message)
+
+    async def run():
+        with sockets(importlib.import_module(f"{library.__name__}.asyncio"), zmqcy.PULL, zmqcy.PUSH) as [pull, push]:
+            pull.bind("inproc://tasks")
+            push.connect("inproc://tasks")
+            start = time.perf_counter()
+            sending = asyncio.create_task(send(push))
+            received = [await pull.recv() for _ in messages]
+            seconds = time.perf_counter() - start
+            await sending
+        check(received, count)
+        return count / seconds
+
+    messages = numbered(count)
+    return asyncio.run(run())
+
+
+def compare(count):
+    libraries = [zmqcy]
+    with suppress(ImportError):
+        libraries.append(importlib.import_module("zmq"))
+    print(f"\nMessages of 8 bytes per second, one per call: median of {TURNS} turns, and ratio (lowest to highest)")
+    print(f"    {'':40}" + "".join(f"{library.__name__:>12}" for library in libraries))
+    for text, work, part in [
+        ("PUSH to PULL over tcp, two processes", one_way, 5),
+        ("REQ to REP over tcp, round trips", round_trips, 500),
+        ("PUSH to PULL in asyncio, two tasks", tasks, 50),
     ]:
-        print(f"    {text:40}{work(max(count // share, 1)):12,.0f} {unit}", flush=True)
+        turns = [[work(library, max(count // part, 1)) for library in libraries] for _ in range(TURNS)]
+        row = f"    {text:40}" + "".join(f"{median(rates):12,.0f}" for rates in zip(*turns, strict=True))
+        ratios = [ours / theirs for ours, *others in turns for theirs in others]
+        print(row + (f"  {median(ratios):5.1f} ({min(ratios):.1f} to {max(ratios):.1f})" if ratios else ""), flush=True)
+    if len(libraries) == 2:
+        print(f"    zmq is pyzmq {libraries[1].__version__}, libzmq {libraries[1].zmq_version()}")
+    else:
+        print(f"    To compare with pyzmq, install it and run this again: {sys.executable} -m pip install pyzmq")
 
 
 def main():
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--messages", type=int, default=1_000_000, metavar="COUNT", help="a million by default")
+    parser.add_argument("--messages", type=int, default=1_000_000, metavar="COUNT", help="1,000,000 by default")
     count = parser.parse_args().messages
     if count < 1:
-        parser.error("--messages: one at least")
+        parser.error("--messages: at least 1")
     print(f"zmqcy {zmqcy.__version__}, Python {platform.python_version()}, libzmq {zmqcy.zmq_version()}\n", flush=True)
     try:
         echo()
-        stream(count)
-        table(count)
-    except (Failed, subprocess.TimeoutExpired, zmqcy.TimedOut) as failure:
+        through_a_device(count)
+        compare(count)
+    except (Failed, zmqcy.TimedOut) as failure:
         sys.exit(f"failed: {failure}")
     except KeyboardInterrupt:
         sys.exit("interrupted")
+    print(NEXT)
 
 
 if __name__ == "__main__":
