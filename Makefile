@@ -127,7 +127,7 @@ endif
 
 # pip compiles all modules once, in build/inplace. After that `build` compiles what has changed.
 .venv/.installed: .venv/.ready
-	@echo "Compiling zmqcy, which takes about a minute on two cores"
+	@echo "Compiling zmqcy: about 40 s on two cores"
 	@$(BIN)/python -m pip install -qq --no-build-isolation -e .
 	@touch $@
 
