@@ -10,7 +10,11 @@ import signal
 import socket as sockets
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 from paths import ROOT
@@ -52,7 +56,15 @@ def is_program(part):
 PROGRAMS = {"uvloop": "b'hello'\n", "anyio": "b'not lost'\n"}
 
 # Pages whose Python has tests of its own, here or elsewhere; of all others every part is run as in a console.
-TESTED_ELSEWHERE = {"asyncio.md", "devices.md", "from-pyzmq.md", "interop.md", "guarantees.md", "releasing.md"}
+TESTED_ELSEWHERE = {
+    "asyncio.md",
+    "devices.md",
+    "from-pyzmq.md",
+    "interop.md",
+    "guarantees.md",
+    "releasing.md",
+    "testing.md",
+}
 NOT_RUN = "<!-- not run: "
 OTHERS = sorted(
     str(page.relative_to(DOCS))
@@ -90,8 +102,14 @@ def with_free_ports():
     return lambda text: re.sub("|".join(free), lambda found: free[found[0]], text)
 
 
+# What the Python of a page imports that not every environment of tests has.
+NEEDS = {"web-frameworks.md": ["fastapi", "httpx2"]}
+
+
 @pytest.mark.parametrize("page", OTHERS)
 def test_the_python_of_a_page_runs_and_prints_what_it_says(run, page, tmp_path, with_free_ports):
+    for module in NEEDS.get(page, []):
+        pytest.importorskip(module, reason=f"{module} is not installed")
     if page == "drafts.md" and not zmqcy.has("draft"):
         pytest.skip("this libzmq has no draft sockets")
     text = (DOCS / page).read_text()
@@ -122,6 +140,59 @@ def test_the_python_of_a_page_runs_and_prints_what_it_says(run, page, tmp_path, 
             assert (name, printed) == (name, said)
 
 
+@pytest.mark.slow
+def test_the_application_of_the_page_on_web_frameworks_is_served(tmp_path, with_free_ports):
+    """By uvicorn: a service that does not answer, a browser that disconnects, and a SIGTERM while a stream is open."""
+    for module in ("fastapi", "uvicorn"):
+        pytest.importorskip(module, reason=f"{module} is not installed")
+    code = with_free_ports("".join(part for _, part in parts_of("web-frameworks.md")[:4]))
+    (tmp_path / "app.py").write_text(code)
+    prices_at, changes_at = re.findall(r"^(?:PRICES|CHANGES) = \"(\S+)\"", code, re.M)
+    command = [sys.executable, "-m", "uvicorn", "app:app", "--port", "0", "--timeout-graceful-shutdown", "1"]
+    with (
+        subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as server,
+        zmqcy.Context(linger=0, rcvtimeo=20_000) as context,
+        context.socket(zmqcy.XPUB) as changes,
+        context.socket(zmqcy.REP) as prices,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        late = threading.Timer(60, server.kill)
+        late.daemon = True  # of a test that has failed
+        late.start()
+        changes.bind(changes_at)
+        prices.bind(prices_at)
+        address = next(found[0] for line in server.stderr if (found := re.search(r"http://\S+", line)))
+
+        asked = pool.submit(urlopen, f"{address}/prices/eggs")
+        assert prices.recv() == b"eggs"
+        with pytest.raises(HTTPError) as refused:  # the reply does not come in time
+            asked.result()
+        assert refused.value.code == 504
+        refused.value.close()
+        prices.send_json(1)  # for a socket that is closed
+
+        asked = pool.submit(urlopen, f"{address}/prices/eggs")
+        assert prices.recv() == b"eggs"
+        prices.send_json(2)
+        with asked.result() as response:
+            assert json.load(response) == {"eggs": 2}
+
+        for price in (b"3", b"4"):
+            with urlopen(f"{address}/prices/eggs/events") as events:
+                assert changes.recv() == b"\1eggs "
+                changes.send_multipart([b"eggs ", price])
+                assert events.readline() == b"data: %s\n" % price
+                if price == b"4":
+                    server.send_signal(signal.SIGTERM)
+                    assert changes.recv() == b"\0eggs "
+                    log = server.stderr.read()
+            if price == b"3":
+                assert changes.recv() == b"\0eggs "
+        late.cancel()
+        assert "Finished server process" in log and "Application shutdown complete" in log
+        assert server.wait(20) in (0, -signal.SIGTERM)
+
+
 def test_what_is_not_run_says_why():
     reasons = [
         why for page in DOCS.rglob("*.md") for why in re.findall(f"{NOT_RUN}(.*) -->\n\n?```python", page.read_text())
@@ -150,6 +221,15 @@ def test_the_page_for_users_of_pyzmq_runs(run):
     assert len(parts) == 3
     for line, part in parts:  # each in a process of its own: the last puts another module under the name zmq
         assert run(CONSOLE, DOCS / "from-pyzmq.md", input=json.dumps([(line, part)])).stdout == ""
+
+
+def test_the_page_on_testing_is_a_file_of_tests_that_pass(tmp_path):
+    code = "".join(part for _, part in parts_of("testing.md"))
+    (tmp_path / "test_page.py").write_text(code)
+    command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "test_page.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    tests = len(re.findall(r"^(?:async )?def test_", code, re.M))
+    assert f"{tests + 1} passed" in done.stdout, done.stdout + done.stderr  # one of them over two transports
 
 
 # What gozmq exports, with each of its build tags, and the methods of its Socket.
