@@ -86,7 +86,12 @@ for peer in peers:
 reader = ctx.socket(zmqcy.SUB)
 reader.subscribe("topic")
 reader.connect("tcp://127.0.0.1:5556")
-"""
+""",
+    "logging.md": """
+from opentelemetry import trace
+from opentelemetry.sdk.trace import TracerProvider
+trace.set_tracer_provider(TracerProvider())
+""",
 }
 
 
@@ -103,7 +108,7 @@ def with_free_ports():
 
 
 # What the Python of a page imports that not every environment of tests has.
-NEEDS = {"web-frameworks.md": ["fastapi", "httpx2"]}
+NEEDS = {"logging.md": ["opentelemetry.sdk", "prometheus_client"], "web-frameworks.md": ["fastapi", "httpx2"]}
 
 
 @pytest.mark.parametrize("page", OTHERS)
