@@ -393,6 +393,23 @@ def anchors_of(page):
     return found
 
 
+def test_the_page_on_platforms_agrees_with_the_package_and_ci():
+    page = (DOCS / "platforms.md").read_text()
+    package = (ROOT / "pyproject.toml").read_text()
+    versions = re.findall(r"Python :: (3\.\d+)", package)
+    rows = re.findall(r"^\| CPython (3\.\d.*?) \| supported", page, re.M)
+    assert re.findall(r"3\.\d+", " ".join(rows)) == versions
+    assert f'requires-python = ">={versions[0]}"' in package
+    assert f"with CPython {versions[0]} to {versions[-1]} on" in page
+    matrix = re.search(r"python: (\[.*\])", (ROOT / ".github" / "workflows" / "test.yml").read_text())[1]
+    assert json.loads(matrix) == versions
+    built = re.findall(r"cp(3)(\d+)(t?)-", re.search(r'^build = "(.*)"', package, re.M)[1])
+    assert [f"{major}.{minor}" for major, minor, threaded in built if not threaded] == versions
+    assert [f"{major}.{minor}t" for major, minor, threaded in built if threaded] == ["3.14t"]
+    assert "and 3.14t for manylinux_2_28, musllinux_1_2 and macOS" in page
+    assert f"libzmq {re.search(r'MINIMUM = .(.*).$', (ROOT / 'setup.py').read_text(), re.M)[1]} or newer" in page
+
+
 def test_links_lead_somewhere():
     root = DOCS.parent
     pages = [*DOCS.rglob("*.md"), *root.glob("*.md"), *(root / "examples").rglob("*.md")]
