@@ -52,7 +52,7 @@ or name the place of another one: ZMQCY_LIBZMQ=/path/of/prefix
 
 
 class BuildExt(build_ext):
-    """Let `pip install -e .` and `build_ext --inplace` share a folder: what one has compiled, the other one keeps."""
+    """Compile into build/inplace for `pip install -e .` and `build_ext --inplace`: the second finds nothing to do."""
 
     def finalize_options(self):
         if self.editable_mode or self.inplace:

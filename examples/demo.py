@@ -67,7 +67,7 @@ def numbered(count):
 
 def check(messages, count):
     if messages != numbered(count):
-        raise Failed(f"of {count:,} messages {len(set(messages)):,} arrived, or not in order")
+        raise Failed(f"{len(set(messages)):,} of {count:,} messages arrived, or they are out of order")
 
 
 def echo():
@@ -82,10 +82,8 @@ def echo():
 
 def through_a_device(count):
     print(f"\n{count:,} messages of 8 bytes through a streamer device, between three processes", flush=True)
-    with (
-        Device(zmqcy.STREAMER, ANY_PORT, ANY_PORT, run_in="process") as device,
-        sockets(zmqcy, zmqcy.PULL) as [receiver],
-    ):
+    device = Device(zmqcy.STREAMER, ANY_PORT, ANY_PORT, run_in="process")
+    with device, sockets(zmqcy, zmqcy.PULL) as [receiver]:
         receiver.connect(device.endpoints["back"][0])
         with process(send_all, "zmqcy", device.endpoints["front"][0], count):
             rate = receive_all(receiver, count, show_progress)
