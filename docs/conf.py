@@ -13,7 +13,14 @@ author = "the zmqcy developers"
 copyright = author
 version = release = zmqcy.__version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "tables"]
+extensions = [
+    "myst_parser",
+    "sphinx.ext.autodoc",
+    "sphinx.ext.napoleon",
+    "sphinx_copybutton",
+    "sphinx_design",
+    "tables",
+]
 exclude_patterns = ["_build"]
 html_theme = "furo"
 html_title = f"zmqcy {release}"
@@ -27,6 +34,7 @@ html_theme_options = {
 
 # ---- Markdown
 
+myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4  # as GitHub makes them
 suppress_warnings = [
     "misc.highlighting_failure",  # `await` outside a function, as in `python -m asyncio`
@@ -52,7 +60,6 @@ nitpick_ignore_regex = [("py:.*", r"(?!zmqcy\.).*")]
 
 # Files beside docs/, and the pages that have their place on the site.
 PLACES = {
-    "../README.md#speed": "performance.md",
     "../README.md": "index.md",
     "../CONTRIBUTING.md": "contributing.md",
     "../CHANGELOG.md": "changelog.md",

@@ -31,17 +31,19 @@ def text_of(text):
             yield nodes.literal(text=part) if index % 2 else nodes.Text(part)
 
 
+def paragraph(text, *classes):
+    return nodes.paragraph("", "", *text_of(text), classes=list(classes))
+
+
 def table(head, rows, kind):
-    """Return a table of cells, each of which is a str, or a list of nodes."""
+    """Return a table of cells, each of which is a str, or a list of paragraphs."""
     group = nodes.tgroup(cols=len(head))
     group += [nodes.colspec(colwidth=1) for _ in head]
 
     def row(cells):
         made = nodes.row()
         for cell in cells:
-            paragraph = nodes.paragraph()
-            paragraph += list(text_of(cell)) if isinstance(cell, str) else cell
-            made += nodes.entry("", paragraph)
+            made += nodes.entry("", *([paragraph(cell)] if isinstance(cell, str) else cell))
         return made
 
     group += nodes.thead("", row(head))
@@ -70,10 +72,10 @@ class Options(SphinxDirective):
         with zmqcy.Context() as context:
             if self.arguments[0] == "sockets":
                 made = cache(lambda name: context.socket(getattr(zmqcy, name)))
-                return self.describe("Socket", SOCKET_OPTIONS, made, "zmq_setsockopt(3)")
-            return self.describe("Context", CONTEXT_OPTIONS, lambda _: context, "zmq_ctx_set(3)")
+                return self.describe("Socket", SOCKET_OPTIONS, made)
+            return self.describe("Context", CONTEXT_OPTIONS, lambda _: context)
 
-    def describe(self, owner, options, make, manual):
+    def describe(self, owner, options, make):
         names = {number: name for name, number in ALIASES.items()}
         python = self.env.get_domain("py")
         rows = []
@@ -89,10 +91,12 @@ class Options(SphinxDirective):
                     what += f" Also `{names[option.name]}`."
             if option.draft:
                 what += " Draft."
-            kind, default = TYPES.get(option.kind, option.kind), default_of(option, make)
-            constant = f"`ZMQ_{option.name.upper()}`"
-            rows.append([[name], what, kind, option.unit, default, ACCESS[option.access], constant])
-        return [table(["name", "what it does", "type", "unit", "default", "access", manual], rows, "options")]
+            kind = TYPES.get(option.kind, option.kind) + (f" ({option.unit})" if option.unit else "")
+            default = default_of(option, make)
+            facts = [kind, *([f"default {default}"] if default else []), ACCESS[option.access]]
+            facts.append(f"`ZMQ_{option.name.upper()}`")
+            rows.append([[nodes.paragraph("", "", name)], [paragraph(what), paragraph(" · ".join(facts), "facts")]])
+        return [table(["option", "description"], rows, "options")]
 
 
 class Constants(SphinxDirective):

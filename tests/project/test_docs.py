@@ -49,10 +49,26 @@ def parts_of(name):
     return [(text[: found.start(1)].count("\n"), found[1]) for found in re.finditer(r"```python\n(.*?)```", text, re.S)]
 
 
+def execute(run, parts, page, logged="", **options):
+    """Run parts of a page as a script, or as in a console if they await; return the output.
+
+    On stderr there are only the logged lines. An exception in a thread would be there, and the exit code still 0.
+    """
+    try:
+        compile(script := "".join(part for _, part in parts), str(page), "exec")
+    except SyntaxError:
+        done = run(CONSOLE, page, input=json.dumps(parts), **options)
+    else:
+        done = run(script, **options)
+    assert re.sub(r"^[\d-]+ [\d:,]+ ", "", done.stderr, flags=re.M) == logged
+    return done.stdout
+
+
 def is_program(part):
     return re.search(r"^\w+\.run\(", part, re.M) is not None
 
 
+LIMIT = 30  # seconds that the service may take
 PROGRAMS = {"uvloop": "b'hello'\n", "anyio": "b'not lost'\n"}
 
 # Pages whose Python has tests of its own, here or elsewhere; of all others every part is run as in a console.
@@ -107,7 +123,8 @@ def with_free_ports():
     return lambda text: re.sub("|".join(free), lambda found: free[found[0]], text)
 
 
-# What the Python of a page imports that not every environment of tests has.
+LOGGED = {"logging.md": "app ERROR no connection to the database\n"}  # on stderr
+# Modules that the Python of a page imports, and that not every environment of tests has.
 NEEDS = {"logging.md": ["opentelemetry.sdk", "prometheus_client"], "web-frameworks.md": ["fastapi", "httpx2"]}
 
 
@@ -129,8 +146,8 @@ def test_the_python_of_a_page_runs_and_prints_what_it_says(run, page, tmp_path, 
     if page in GIVEN:
         typed.insert(0, (0, with_free_ports(GIVEN[page])))
     assert typed or programs
-    outputs = [run(CONSOLE, DOCS / page, input=json.dumps(typed), cwd=tmp_path).stdout]
-    outputs += [run(program, cwd=tmp_path).stdout for program in programs]
+    outputs = [execute(run, typed, DOCS / page, LOGGED.get(page, ""), cwd=tmp_path)]
+    outputs += [execute(run, [(0, program)], DOCS / page, cwd=tmp_path) for program in programs]
     for (name, code), output in zip(
         [("typed", "".join(part for _, part in typed)), *(("program", program) for program in programs)],
         outputs,
@@ -210,22 +227,50 @@ def test_what_is_not_run_says_why():
 def test_the_asyncio_page_can_be_typed_into_a_console(run):
     parts = [(line, part) for line, part in parts_of("asyncio.md") if not is_program(part)]
     assert len(parts) > 10
-    assert run(CONSOLE, DOCS / "asyncio.md", input=json.dumps(parts)).stdout == ""
+    assert execute(run, parts, DOCS / "asyncio.md") == ""
 
 
 @pytest.mark.parametrize("library", PROGRAMS)
 def test_the_programs_of_the_asyncio_page_run(run, library):
     programs = [part for _, part in parts_of("asyncio.md") if is_program(part)]
-    assert len(programs) == len(PROGRAMS)
     [program] = [part for part in programs if f"{library}.run(" in part]
-    assert run(BEFORE + program).stdout == PROGRAMS[library]
+    assert execute(run, [(0, BEFORE + program)], "asyncio.md") == PROGRAMS[library]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_service_of_the_asyncio_page_answers_what_it_has_received_and_exits(number):
+    [code] = [part for _, part in parts_of("asyncio.md") if "asyncio.run(" in part]
+    assert len([line for line in code.splitlines() if line]) <= 30
+    assert ":5555" in code
+    service = subprocess.Popen(
+        [sys.executable, "-W", "error", "-c", code.replace(":5555", ":*")],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    late = threading.Timer(LIMIT, service.kill)
+    late.start()
+    try:
+        with service, zmqcy.Context(linger=0) as context:
+            client = context.socket(zmqcy.DEALER, rcvtimeo=LIMIT * 1000)
+            client.connect(service.stdout.readline().split()[-1])
+            for request in range(100):
+                client.send_multipart([b"%d" % request, b"hello"])
+            assert client.recv_multipart() == [b"0", b"HELLO"]
+            service.send_signal(number)  # the rest has been received, and is answered, or is left in the queue
+            assert client.recv_multipart() == [b"1", b"HELLO"]
+            out, errors = service.communicate()
+            assert (service.returncode, out, errors) == (0, "", "")
+    finally:
+        late.cancel()
+        service.kill()
 
 
 def test_the_page_for_users_of_pyzmq_runs(run):
     parts = parts_of("from-pyzmq.md")
     assert len(parts) == 3
     for line, part in parts:  # each in a process of its own: the last puts another module under the name zmq
-        assert run(CONSOLE, DOCS / "from-pyzmq.md", input=json.dumps([(line, part)])).stdout == ""
+        assert execute(run, [(line, part)], DOCS / "from-pyzmq.md") == ""
 
 
 def test_the_page_on_testing_is_a_file_of_tests_that_pass(tmp_path):
@@ -345,7 +390,7 @@ def test_the_program_of_the_page_on_devices_runs(run, devices_page):
     for module in ("prometheus_client", "starlette", "uvicorn"):
         pytest.importorskip(module, reason="the extra [web] is not installed")
     [program] = re.findall(r"```python\n(.*?)```", devices_page, re.S)
-    url, record = run(program).stdout.splitlines()
+    url, record = execute(run, [(0, program)], "devices.md").splitlines()
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/", url)
     assert "LISTENING" in record
 
@@ -457,13 +502,30 @@ def test_the_reference_has_every_public_name():
     assert sorted(name for name in names if name not in told) == []
 
 
+SOUGHT = """
+backpressure|graceful shutdown|load balancing|thread safety|thread-safe|zero-copy|timeout|reconnect|heartbeat|Docker
+FastAPI|cancel|high-water mark|non-blocking|Kubernetes|pytest|logging|slow joiner
+"""
+
+
 @pytest.mark.slow
-def test_the_site_is_made_without_a_warning(tmp_path):
-    for module in ("sphinx", "furo", "myst_parser"):
+def test_the_site_is_made_without_a_warning_and_its_search_finds_the_words_of_the_field(tmp_path):
+    for module in ("sphinx", "furo", "myst_parser", "sphinx_copybutton", "sphinx_design"):
         pytest.importorskip(module, reason="the group docs is not installed")
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", "-b", "html", DOCS, tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, cwd=DOCS.parent)
     assert (done.returncode, done.stderr) == (0, "")
-    options = (tmp_path / "options.html").read_text()
-    assert "How many messages wait to be received" in options
+    assert 'id="zmqcy.Socket.rcvhwm"' in (tmp_path / "options.html").read_text()
     assert 'id="zmqcy.Socket.send_many"' in (tmp_path / "api" / "socket.html").read_text()
+
+    from sphinx.search.en import SearchEnglish
+
+    stem = SearchEnglish({}).stem
+    index = json.loads((tmp_path / "searchindex.js").read_text().removeprefix("Search.setIndex(").removesuffix(")"))
+
+    def pages(word):
+        found = (index[part].get(stem(word.lower()), []) for part in ("terms", "titleterms"))
+        return {page for pages in found for page in ([pages] if isinstance(pages, int) else pages)}
+
+    for words in re.split(r"\||\n", SOUGHT.strip()):
+        assert set.intersection(*map(pages, re.split("[ -]", words))), words
