@@ -1,4 +1,4 @@
-# The C side of options.
+# C declarations of the options of sockets and contexts.
 
 from cpython.object cimport PyObject
 
@@ -6,7 +6,7 @@ from zmqcy._handle cimport (
     BUSY, CLOSED, FORKED, FREE_THREADED, WATCHED, ContextHandle, Ending, Handle, enter_slowly)
 
 cdef enum:
-    LONGEST_VALUE = 4096    # bytes of the longest value that is read
+    LONGEST_VALUE = 4096    # maximum length of a value that is read, in bytes
     MOST_PROCESSORS = 1024  # bits of a cpu_set_t
 
 
@@ -22,13 +22,13 @@ cdef class SocketOptions:
 
 
 cdef inline object lock_of(object socket):
-    # What a critical section of a socket is to be one of: the handle, which its shadows share. With a GIL, which takes
-    # no lock, it is the socket itself, which needs no look at the handle.
+    # Return the object to lock for a critical section of a socket: the handle, which its shadows share. With a GIL the
+    # critical section is a no-op, so the socket itself saves reading the handle.
     return (<SocketOptions> socket).handle if FREE_THREADED and isinstance(socket, SocketOptions) else socket
 
 
 cdef inline object lock_at(PyObject *socket):
-    # The same of a socket in a field, of which no reference has to be made for that.
+    # As `lock_of`, for a socket in a C field: makes no reference to the socket.
     return (<SocketOptions> socket).handle if FREE_THREADED else <object> socket
 
 
@@ -50,7 +50,7 @@ cdef class Property:
 
 
 cdef inline int enter(SocketOptions socket, str call) except -1:
-    # The one check before each call: not closed, not in another thread's hands, not inherited by fork.
+    # Check before each call that the socket is open, not used by another thread, and not inherited by fork.
     if socket.handle.state & (BUSY | CLOSED | FORKED | WATCHED):
         return enter_slowly(socket.handle, call)
     return 0

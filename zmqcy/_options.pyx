@@ -1,7 +1,7 @@
-"""Options: how one is read and set, by its kind, and what makes it an attribute.
+"""Read and set options by their kind, and make them attributes.
 
-A row of `zmqcy.options` has all that an option of libzmq needs. What is written here beside that is for options that
-libzmq does not check, or whose value zmqcy has to know.
+The tables in `zmqcy.options` describe the options. The special cases here are for options that libzmq does not
+validate, or whose value zmqcy must know.
 """
 
 from cython cimport critical_section, no_gc_clear
@@ -21,20 +21,20 @@ from zmqcy.libzmq cimport (
 from zmqcy.options import CONTEXT_OPTIONS, REFUSED, SOCKET_OPTIONS
 
 cdef enum:
-    MOST_OPTIONS = 256    # above the largest number of an option of sockets
+    MOST_OPTIONS = 256    # greater than the number of any socket option
     ZMQ_CONFLATE = 54
     ZMQ_HEARTBEAT_IVL = 75
     ZMQ_ONLY_FIRST_SUBSCRIBE = 108
-    THREAD_PRIORITY = 3   # of `ContextOption`; SOCKET_LIMIT has the same number, to read
+    THREAD_PRIORITY = 3   # a ContextOption; SOCKET_LIMIT, which is read only, has the same number
     THREAD_SCHED_POLICY = 4
     THREAD_AFFINITY_CPU_ADD = 7
     THREAD_AFFINITY_CPU_REMOVE = 8
-    MOST_SOCKETS = 1 << 20  # each takes a descriptor, and Linux gives no process more; libzmq has a table of them
+    MOST_SOCKETS = 1 << 20  # Linux's limit of file descriptors per process; libzmq allocates a table of this size
 
 cdef dict KINDS = {
     "int": c"i", "bool": c"b", "int64": c"l", "uint64": c"u", "fd": c"i", "duration": c"d", "bytes": c"y",
     "string": c"s", "key": c"k"}
-cdef char[MOST_OPTIONS] kinds  # of the socket options, by number: the letter of its kind, 0 where there is none
+cdef char[MOST_OPTIONS] kinds  # by the number of a socket option: the letter of its kind; 0: unknown option
 cdef dict option_names = {option.number: option.name for option in SOCKET_OPTIONS}
 cdef set drafts = {option.number for option in SOCKET_OPTIONS if option.draft}
 cdef int SUBSCRIBE = 6
@@ -43,7 +43,7 @@ cdef dict context_option_names = {option.number: option.name for option in rever
 
 
 cdef char kind_of(object option) except -1:
-    """Return the letter of an option's kind."""
+    """Return the letter for the kind of an option."""
     return KINDS[option.kind]
 
 
@@ -60,19 +60,19 @@ cdef str context_option_name(int number):
 
 
 cdef bytes whole_endpoint(bytes endpoint):
-    """Return the last endpoint as it can be connected to: libzmq leaves the transport out where that is udp."""
+    """Return the last endpoint with its transport: libzmq omits ``udp://``."""
     return b"udp://" + endpoint if endpoint and b"://" not in endpoint else endpoint
 
 
 cdef str shown(int number, object value):
-    """Return a value for an error's text; a secret is not shown."""
+    """Return the repr of a value for an error message. Secrets are not shown."""
     if not may_be_secret(number) or kinds[number] == c"b" and isinstance(value, int):
         return f"{value!r:.80}"
     return f"({len(value)} secret characters)" if isinstance(value, (str, bytes)) else type(value).__name__
 
 
 cdef bint may_be_secret(int number):
-    """Tell whether a value may be a key or a password, if only by mistake for another option."""
+    """Return whether a value may be a key or a password, possibly passed to the wrong option by mistake."""
     name = option_name(number)
     return "key" in name or "password" in name or name in ("curve_server", "plain_server")
 
@@ -81,13 +81,13 @@ cdef bint may_be_secret(int number):
 
 @no_gc_clear
 cdef class SocketOptions:
-    """The options of a socket."""
+    """Read and set the options of a socket."""
 
     def __cinit__(self):
         self.handle = Handle.__new__(Handle)
 
     cdef int current_events(self, str call) except -1:
-        """Return what can be done now: ZMQ_EVENTS, and POLLIN for a message that waits here."""
+        """Return ZMQ_EVENTS, with POLLIN if the handle holds a message."""
         cdef int events = 0
         cdef int number
         enter(self, call)
@@ -107,22 +107,32 @@ cdef class SocketOptions:
     #: @overload
     #: def getsockopt(self, option: int) -> int | bytes: ...
     def getsockopt(self, option):
-        """Read an option.
+        """Return the value of a socket option, by its number.
 
         Parameters
         ----------
         option : int
-            One of `zmqcy.SocketOption`. A number that zmqcy does not know is read as an int or, failing that, as bytes.
+            A member of `zmqcy.SocketOption`. A number that zmqcy does not know is read as int or, if that fails, as
+            bytes.
 
         Returns
         -------
         int or bytes
-            Strings come as bytes too; the property of the same name gives str.
+            Strings are returned as bytes. The attribute with the name of the option returns str.
 
         Raises
         ------
         InvalidArgument
-            This libzmq has no such option, or it cannot be read.
+            This libzmq does not have the option, or the option cannot be read.
+
+        See Also
+        --------
+        setsockopt : set an option.
+
+        Examples
+        --------
+        >>> socket.getsockopt(zmqcy.RCVHWM), socket.rcvhwm
+        (1000, 1000)
         """
         cdef int number = to_int(option, "getsockopt", "option")
         with critical_section(lock_of(self)):
@@ -137,23 +147,34 @@ cdef class SocketOptions:
     #: @overload
     #: def setsockopt(self, option: int, value: int | Buffer) -> None: ...
     def setsockopt(self, option, value):
-        """Set an option.
+        """Set a socket option, by its number.
+
+        Most options apply only to later calls of `bind` and `connect`.
 
         Parameters
         ----------
         option : int
-            One of `zmqcy.SocketOption`. A number that zmqcy does not know is set as an int or bytes, as the value is.
-        value : int, bytes-like or timedelta
-            As the kind of the option demands.
+            A member of `zmqcy.SocketOption`. A number that zmqcy does not know is set as int or as bytes, depending on
+            the type of `value`.
+        value : int, bytes-like, str, timedelta or None
+            The new value, of the type that the table of options names.
 
         Raises
         ------
         InvalidArgument
-            This libzmq has no such option, or refuses the value.
+            This libzmq does not have the option, or refuses the value.
         TypeError
-            The value is of another kind.
+            The value has the wrong type.
         ValueError
-            The value does not fit the option's integer.
+            The value is out of range for the integer type of the option.
+
+        See Also
+        --------
+        getsockopt : read an option.
+
+        Examples
+        --------
+        >>> socket.setsockopt(zmqcy.LINGER, 1000)  # the same as: socket.linger = 1000
         """
         cdef int number = to_int(option, "setsockopt", "option")
         with critical_section(lock_of(self)):
@@ -228,7 +249,7 @@ cdef class SocketOptions:
                 wanted = "bytes" if kind == c"y" else "str or bytes"
                 raise TypeError(f"{call}: {option_name(number)} must be {wanted}, not {shown(number, value)}")
             if kind == c's' and b"\0" in bytes(value):
-                raise ValueError(f"{call}: {option_name(number)} has a NUL character: {shown(number, value)}")
+                raise ValueError(f"{call}: {option_name(number)} contains a NUL character: {shown(number, value)}")
             PyObject_GetBuffer(value, &view, PyBUF_SIMPLE)
             try:
                 enter(self, call)
@@ -259,7 +280,7 @@ cdef class SocketOptions:
                 setting = to_int(value, call, option_name(number))
             enter(self, call)
             if number == ZMQ_HEARTBEAT_IVL and setting > 0 and type_name(self.handle.type) in REFUSED[number]:
-                why = "libzmq's heartbeats end the connections of this type of socket: set tcp_keepalive instead"
+                why = "heartbeats close the connections of this socket type in libzmq; set tcp_keepalive instead"
                 raise error(ENOTSUP, call, self.handle.type, f"{option_name(number)}={shown(number, value)}", why)
             rc = zmq_setsockopt(self.handle.socket, number, &setting, sizeof(setting))
             if number == ZMQ_HEARTBEAT_IVL and rc >= 0:
@@ -280,30 +301,52 @@ cdef class SocketOptions:
         raise self.refusal(code, call, number, f"{option_name(number)}={shown(number, value)}")
 
     cdef object refusal(self, int code, str call, int number, str detail):
-        """Return the error for an option that libzmq does not take: it may be one that this libzmq lacks."""
+        """Return the exception for an option that libzmq refuses, for example a draft option that it lacks."""
         text = None
         if code == EINVAL and number in drafts and not zmq_has(b"draft"):
-            text = "Invalid argument (a draft of libzmq, and this one was built without drafts)"
+            text = "Invalid argument (a draft option, and this libzmq was built without the draft API)"
         return error(code, call, self.handle.type, detail, text)
 
     def subscribe(self, topic: Buffer | str) -> None:
-        """Ask for the messages that begin with a topic (SUB).
+        """Subscribe to a topic (SUB).
+
+        The socket receives the messages that start with `topic`. The call does not block: libzmq sends the
+        subscription in the background, and messages published before it arrives are lost.
 
         Parameters
         ----------
         topic : bytes-like or str
-            A prefix; text is encoded as UTF-8. The empty one asks for all.
+            Prefix of the messages. A str is encoded as UTF-8. An empty prefix subscribes to all messages.
+
+        Raises
+        ------
+        InvalidArgument
+            The socket is not a SUB socket.
+
+        See Also
+        --------
+        unsubscribe : remove a subscription.
+
+        Examples
+        --------
+        >>> sub.subscribe("weather.")
         """
         with critical_section(lock_of(self)):
             self.set_option(SUBSCRIBE, topic.encode() if isinstance(topic, str) else topic, "subscribe")
 
     def unsubscribe(self, topic: Buffer | str) -> None:
-        """Take back one `subscribe` of the same topic.
+        """Remove a subscription to a topic (SUB).
+
+        A topic that was subscribed to n times needs n calls.
 
         Parameters
         ----------
         topic : bytes-like or str
-            As it was subscribed.
+            The prefix passed to `subscribe`.
+
+        See Also
+        --------
+        subscribe : add a subscription.
         """
         with critical_section(lock_of(self)):
             self.set_option(UNSUBSCRIBE, topic.encode() if isinstance(topic, str) else topic, "unsubscribe")
@@ -313,18 +356,18 @@ cdef class SocketOptions:
 
 @no_gc_clear
 cdef class ContextOptions:
-    """The options of a context."""
+    """Read and set the options of a context."""
 
     def __cinit__(self):
         self.handle = ContextHandle.__new__(ContextHandle)
 
     def get(self, option: int) -> int:
-        """Read an option of the context.
+        """Return the value of a context option, by its number.
 
         Parameters
         ----------
         option : int
-            One of `zmqcy.ContextOption`.
+            A member of `zmqcy.ContextOption`.
 
         Returns
         -------
@@ -333,29 +376,46 @@ cdef class ContextOptions:
         Raises
         ------
         InvalidArgument
-            This libzmq has no such option.
+            This libzmq does not have the option.
         ContextTerminated
-            The context has ended.
+            The context was terminated.
+
+        See Also
+        --------
+        set : set a context option.
+
+        Examples
+        --------
+        >>> ctx.get(zmqcy.IO_THREADS), ctx.io_threads
+        (1, 1)
         """
         cdef int number = to_int(option, "get", "option")
         return read_option(self.handle, number, context_option_name(number))
 
     def set(self, option: int, value: int) -> None:
-        """Set an option of the context.
+        """Set a context option, by its number.
 
         Parameters
         ----------
         option : int
-            One of `zmqcy.ContextOption`.
+            A member of `zmqcy.ContextOption`.
         value : int
-            Its value.
+            The new value.
 
         Raises
         ------
         InvalidArgument
-            This libzmq has no such option, or refuses the value.
+            This libzmq does not have the option, or refuses the value.
         ContextTerminated
-            The context has ended.
+            The context was terminated.
+
+        See Also
+        --------
+        get : read a context option.
+
+        Examples
+        --------
+        >>> ctx.set(zmqcy.MAX_SOCKETS, 5000)  # the same as: ctx.max_sockets = 5000
         """
         cdef int number = to_int(option, "set", "option")
         cdef str name = context_option_name(number)
@@ -364,7 +424,7 @@ cdef class ContextOptions:
 
 
 cdef int read_option(ContextHandle handle, int number, str name) except? -1:
-    """Read an option of a context, whose value may be -1 as well as say that there is an error."""
+    """Return the value of a context option. -1 can be a value or an error: errno decides."""
     cdef int value
     with critical_section(handle):
         handle.enter("get")
@@ -380,16 +440,16 @@ cdef int set_option(ContextHandle handle, int number, int value, str name) excep
 
 
 cdef int set_number(Ending *ending, int number, int value, str call, str name) except -1:
-    """Set an option of a context, but for values that would let libzmq abort in the threads that it starts later."""
+    """Set a context option. Refuse values that would make libzmq abort when it starts its threads later."""
     why = None
     if number == ZMQ_IO_THREADS and value > most_descriptors() // 2:
-        why = f"each takes two descriptors, of which the process may have {most_descriptors()}"
+        why = f"each I/O thread needs two file descriptors, and the process may have {most_descriptors()}"
     elif number == ZMQ_MAX_SOCKETS and value > MOST_SOCKETS:
-        why = f"it is at most {MOST_SOCKETS}"
+        why = f"the maximum is {MOST_SOCKETS}"
     elif number == THREAD_PRIORITY and value > highest_priority():
-        why = f"the highest priority is {highest_priority()}"
+        why = f"the maximum is {highest_priority()}"
     elif number == THREAD_SCHED_POLICY and value >= 0 and not is_policy(value):
-        why = "the system has no such policy"
+        why = "the system has no such scheduling policy"
     elif number == THREAD_AFFINITY_CPU_ADD and value >= min(most_processors(), MOST_PROCESSORS):
         why = f"the system has {most_processors()} processors"
     if why is not None:
@@ -401,7 +461,7 @@ cdef int set_number(Ending *ending, int number, int value, str call, str name) e
 
 
 cdef void note_schedule(Ending *ending, int number, int value) noexcept:
-    """Keep what libzmq does not tell again."""
+    """Store the scheduling options, which libzmq cannot report."""
     cdef int bit = 1 << value % 8
     if number == THREAD_PRIORITY:
         ending.schedule.priority = value
@@ -424,12 +484,12 @@ cdef void note_schedule(Ending *ending, int number, int value) noexcept:
 #:     def __set__(self, instance: Any, value: _T_contra, /) -> None: ...
 
 cdef class Property:
-    """An option as an attribute: what the properties of sockets and of contexts share.
+    """Make an option an attribute of sockets or contexts.
 
     Parameters
     ----------
     option : zmqcy.options.Option
-        Its row of the table.
+        A row of the tables in `zmqcy.options`.
     """
 
     #: @property
@@ -449,7 +509,7 @@ cdef class Property:
         what = {"key": "bytes", "string": "str", "duration": "int", "int64": "int", "uint64": "int", "fd": "int"}
         unit = f", in {option.unit}" if option.unit else ""
         access = {"r": "; read only", "w": "; write only", "rw": ""}[option.access]
-        draft = " A draft of libzmq: it may change." if option.draft else ""
+        draft = " Draft option: it needs a libzmq with the draft API, and may change." if option.draft else ""
         return f"{what.get(option.kind, option.kind)}{unit}{access}: {option.text}{draft}"
 
     cdef int unreadable(self) except -1:

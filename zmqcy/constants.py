@@ -1,4 +1,4 @@
-"""The numbers of zmq.h under their names there, grouped in enums; `zmqcy` exports each member by its plain name too."""
+"""Define the constants of zmq.h, grouped in enums. Each member is also a name in `zmqcy`, such as ``zmqcy.PUSH``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from zmqcy.options import ALIASES, CONTEXT_OPTIONS, SOCKET_OPTIONS
 
 
 class DeviceType(IntEnum):
-    """Devices that `device` runs."""
+    """Device types, for `device`."""
 
     STREAMER = 1
     FORWARDER = 2
@@ -18,7 +18,7 @@ class DeviceType(IntEnum):
 
 
 class Flag(IntFlag):
-    """Flags of send and recv."""
+    """Flags of send and receive calls."""
 
     DONTWAIT = 1
     SNDMORE = 2
@@ -26,7 +26,7 @@ class Flag(IntFlag):
 
 
 class PollEvent(IntFlag):
-    """What a socket or descriptor can be polled for."""
+    """Events of a socket or file descriptor, for polling."""
 
     POLLIN = 1
     POLLOUT = 2
@@ -35,7 +35,7 @@ class PollEvent(IntFlag):
 
 
 class SecurityMechanism(IntEnum):
-    """What the `mechanism` of a socket can be."""
+    """Security mechanisms: values of the option `mechanism`."""
 
     NULL = 0
     PLAIN = 1
@@ -44,7 +44,7 @@ class SecurityMechanism(IntEnum):
 
 
 class MessageOption(IntEnum):
-    """Properties of a message."""
+    """Message properties, for `Frame.get`."""
 
     MORE = 1
     SRCFD = 2
@@ -52,7 +52,7 @@ class MessageOption(IntEnum):
 
 
 class Event(IntFlag):
-    """What a monitor reports of a socket."""
+    """Connection events, as reported by a monitor."""
 
     CONNECTED = 0x0001
     CONNECT_DELAYED = 0x0002
@@ -76,7 +76,7 @@ class Event(IntFlag):
 
 
 class ProtocolError(IntEnum):
-    """The value of an EVENT_HANDSHAKE_FAILED_PROTOCOL."""
+    """Protocol errors: values of the event HANDSHAKE_FAILED_PROTOCOL."""
 
     ZMTP_UNSPECIFIED = 0x10000000
     ZMTP_UNEXPECTED_COMMAND = 0x10000001
@@ -102,7 +102,7 @@ class ProtocolError(IntEnum):
 
 
 class GSSAPINameType(IntEnum):
-    """Kinds of names of GSSAPI principals."""
+    """Name types of GSSAPI principals."""
 
     NT_HOSTBASED = 0
     NT_USER_NAME = 1
@@ -110,7 +110,7 @@ class GSSAPINameType(IntEnum):
 
 
 class ReconnectStop(IntFlag):
-    """When a socket is not to connect again (`reconnect_stop`, draft)."""
+    """Conditions under which a socket does not reconnect: flags of the draft option `reconnect_stop`."""
 
     CONN_REFUSED = 0x1
     HANDSHAKE_FAILED = 0x2
@@ -118,14 +118,14 @@ class ReconnectStop(IntFlag):
 
 
 class RouterNotify(IntFlag):
-    """What a ROUTER socket is told of its peers (`router_notify`, draft)."""
+    """Notifications that a ROUTER socket receives about peers: flags of the draft option `router_notify`."""
 
     CONNECT = 1
     DISCONNECT = 2
 
 
 class NormMode(IntEnum):
-    """Congestion control of NORM (`norm_mode`, draft)."""
+    """Congestion control of NORM: values of the draft option `norm_mode`."""
 
     FIXED = 0
     CC = 1
@@ -138,7 +138,7 @@ _types = {row.name: row.number for row in socket_types.SOCKET_TYPES}
 SocketType = IntEnum(  # type: ignore[misc]  # constants.pyi has the members
     "SocketType", _types | {alias: _types[name] for alias, name in socket_types.ALIASES.items()}, module=__name__
 )
-SocketType.__doc__ = "Types of sockets: the numbers of the table in `zmqcy.socket_types`."
+SocketType.__doc__ = "Socket types, for `Context.socket`."
 
 _rows = {option.name.upper(): option.number for option in SOCKET_OPTIONS}
 SocketOption = IntEnum(  # type: ignore[misc]
@@ -146,14 +146,14 @@ SocketOption = IntEnum(  # type: ignore[misc]
     {**_rows, **{alias.upper(): _rows[name.upper()] for alias, name in ALIASES.items()}},
     module=__name__,
 )
-SocketOption.__doc__ = "Options of sockets: the numbers of the table in `zmqcy.options`."
+SocketOption.__doc__ = "Socket options, for `Socket.getsockopt` and `Socket.setsockopt`."
 
 ContextOption = IntEnum(  # type: ignore[misc]
     "ContextOption", {option.name.upper(): option.number for option in CONTEXT_OPTIONS}, module=__name__
 )
-ContextOption.__doc__ = "Options of contexts: the numbers of the table in `zmqcy.options`."
+ContextOption.__doc__ = "Context options, for `Context.get` and `Context.set`."
 
-# Where the system has no such errno, libzmq makes up a number (the offsets are zmq.h's).
+# Where the system lacks one of these errnos, libzmq defines a number: HAUSNUMERO plus this offset (see zmq.h).
 _made_up = {
     "ENOTSUP": 1,
     "EPROTONOSUPPORT": 2,
@@ -182,7 +182,7 @@ Errno = IntEnum(  # type: ignore[misc]
     | {name: getattr(errors, name) for name in ("EFSM", "ENOCOMPATPROTO", "ETERM", "EMTHREAD")},
     module=__name__,
 )
-Errno.__doc__ = "Error numbers: libzmq's own, and those of the system that it uses."
+Errno.__doc__ = "Error numbers: those defined by libzmq, and those of the system that libzmq uses."
 
 ENUMS: tuple[tuple[type[Enum], str], ...] = (
     (SocketType, ""),
@@ -201,7 +201,7 @@ ENUMS: tuple[tuple[type[Enum], str], ...] = (
     (NormMode, "NORM_"),
     (Errno, ""),
 )
-"""Each enum, and what the plain names of its members begin with."""
+"""Enums, each with the prefix of its members' names in `zmqcy`."""
 
 IO_THREADS_DFLT = 1
 MAX_SOCKETS_DFLT = 1023
@@ -218,7 +218,7 @@ MSG_PROPERTY_PEER_ADDRESS = "Peer-Address"
 
 for _enum, _prefix in ENUMS:
     for _name, _member in _enum.__members__.items():
-        globals().setdefault(_prefix + _name, _member)  # IPV6 is an option of sockets first, then of contexts
+        globals().setdefault(_prefix + _name, _member)  # IPV6 is the socket option, not the context option
 
 _not_ours = ("ALIASES", "CONTEXT_OPTIONS", "SOCKET_OPTIONS", "ENUMS", "Enum", "IntEnum", "IntFlag")
 __all__ = [_name for _name in globals() if _name[0].isupper() and _name not in _not_ours]

@@ -1,33 +1,37 @@
-"""The numbers of a socket, as `Socket.stats` and `Socket.pipes_stats` give them."""
+"""Define the statistics that `Socket.stats` and `Socket.pipes_stats` return."""
 
 from typing import NamedTuple
 
 
 class SocketStats(NamedTuple):
-    """What went through a socket since it was made.
+    """Counters of a socket since it was created.
 
-    Messages are whole ones, whatever the number of their parts; bytes are those of their content. A message counts as
-    sent when libzmq has taken it, as received when the program has.
+    A multipart message counts as one message. A message counts as sent when libzmq has accepted it, and as received
+    when a call has returned it.
     """
 
     messages_sent: int
+    """Number of messages sent."""
     bytes_sent: int
+    """Number of content bytes sent."""
     messages_received: int
+    """Number of messages received."""
     bytes_received: int
+    """Number of content bytes received."""
     waits: int
-    """How many times a call had to wait."""
+    """Number of times that a call blocked."""
     would_blocks: int
-    """How many calls ended because they would have had to wait, or to wait on."""
+    """Number of calls that failed because they would have blocked, or timed out."""
 
 
 class PipeStats(NamedTuple):
-    """What waits in libzmq for one connection of a socket. Those over inproc have no endpoints."""
+    """Queue lengths of one connection of a socket. Connections over inproc have no endpoints."""
 
     local: str
-    """Where this side is bound; empty where it has connected."""
+    """Endpoint that this side is bound to; empty if this side has connected."""
     remote: str
-    """The endpoint of the other side."""
+    """Endpoint of the peer."""
     outbound: int
-    """How many parts of messages wait to be sent."""
+    """Number of message parts queued for sending."""
     inbound: int
-    """How many parts of messages wait to be received."""
+    """Number of message parts queued for receiving."""
