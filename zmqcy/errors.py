@@ -1,8 +1,8 @@
-"""Exceptions, and the table that maps an errno to its class."""
+"""Define the exceptions, and the table that maps an errno to its exception class."""
 
 import errno as _errno
 
-HAUSNUMERO = 156384712  # where libzmq's own error numbers begin
+HAUSNUMERO = 156384712  # the first error number of libzmq's own, ZMQ_HAUSNUMERO
 EFSM = HAUSNUMERO + 51
 ENOCOMPATPROTO = HAUSNUMERO + 52
 ETERM = HAUSNUMERO + 53
@@ -10,26 +10,34 @@ EMTHREAD = HAUSNUMERO + 54
 
 
 class ZMQBaseError(Exception):
-    """What the exceptions of zmqcy have in common."""
+    """Base class of all exceptions of zmqcy."""
 
 
 class ZMQError(ZMQBaseError, OSError):
-    """Say that a call of libzmq failed, or could not be made.
+    """Raised when a call of libzmq fails, or cannot be made.
 
     Parameters
     ----------
     errno : int, optional
-        The error's number, one of `zmqcy.Errno`; by default that of the class, or else what libzmq met last in this
-        thread.
+        The error number: a member of `zmqcy.Errno`. Default: the number of the class, or else the last errno that
+        libzmq set in this thread.
     strerror : str, optional
-        The error in words; by default libzmq's.
+        The error message. Default: libzmq's message for `errno`.
     call : str, optional
-        The call that failed.
+        Name of the failed call, such as ``"recv"``.
     detail : str or int, optional
-        The endpoint, the option and its value, or the argument that the call was given. Of `TimedOut`: the milliseconds
-        that a call on a socket has waited.
+        Argument of the call: the endpoint, or the option and its value. For `TimedOut`: the milliseconds that the call
+        has waited.
     socket_type : str, optional
-        The type of the socket, as ``PUSH``.
+        Name of the socket type, such as ``"PUSH"``.
+
+    Examples
+    --------
+    >>> try:
+    ...     push.recv()
+    ... except zmqcy.ZMQError as error:
+    ...     print(error.errno == zmqcy.ENOTSUP, error.hint)
+    True a PUSH socket only sends; receive with a PULL socket
     """
 
     _number: int | None = None
@@ -56,10 +64,10 @@ class ZMQError(ZMQBaseError, OSError):
 
     @property
     def hint(self) -> str | None:
-        """str or None: what the error means for the call, and what to do; `str` shows it after `strerror`."""
+        """str or None: explanation of the error for this call, and what to do. ``str(error)`` includes it."""
         try:
             from zmqcy.hints import hint_for
-        except (ImportError, OSError):  # no file descriptor is left to load it with, or the interpreter ends
+        except (ImportError, OSError):  # no file descriptor is left to load the module, or the interpreter shuts down
             return None
         return hint_for(self)
 
@@ -72,17 +80,29 @@ class ZMQError(ZMQBaseError, OSError):
 
 
 class Again(ZMQError, BlockingIOError):
-    """The call would have to wait, and may not (EAGAIN)."""
+    """Raised when a non-blocking call would block, or a call times out (EAGAIN).
+
+    Nothing was sent or received. `TimedOut` is the subclass for timeouts.
+    """
 
 
 class TimedOut(Again, TimeoutError):
-    """The call timed out (EAGAIN). No message was lost."""
+    """Raised when a blocking call times out (EAGAIN). Nothing was sent or received, and no message is lost.
+
+    Examples
+    --------
+    >>> try:
+    ...     pull.recv(timeout=1000)
+    ... except zmqcy.TimedOut:
+    ...     print("no message in one second")
+    no message in one second
+    """
 
     def __str__(self) -> str:
         words = [self.call, self.socket_type and f"({self.socket_type})"]
         text = f"{' '.join(word for word in words if word)}: timed out"
         detail = self.detail
-        if isinstance(detail, int):  # milliseconds: many programs never look at the words
+        if isinstance(detail, int):  # milliseconds, formatted only here: few programs show the message
             from zmqcy._library import after
 
             detail = after(detail, "")
@@ -92,51 +112,60 @@ class TimedOut(Again, TimeoutError):
 
 
 class InterruptedSystemCall(ZMQError, InterruptedError):
-    """A signal ended the call (EINTR). zmqcy tries again itself, so that users do not see this one."""
+    """Raised when a signal interrupts a call (EINTR). zmqcy retries such calls, so programs do not see it."""
 
 
 class InvalidArgument(ZMQError, ValueError):
-    """libzmq refuses the value (EINVAL)."""
+    """Raised when libzmq refuses a value, an option or an endpoint (EINVAL)."""
 
 
 class ContextTerminated(ZMQError):
-    """The context was ended, and with it every operation on its sockets (ETERM)."""
+    """Raised by calls on a context that was terminated, and on its sockets (ETERM).
+
+    A blocking call in another thread raises it when the context is terminated or shut down.
+    """
 
 
 class StateError(ZMQError):
-    """The operation is out of turn, as a second send on a REQ socket that awaits its reply (EFSM)."""
+    """Raised when the state of a socket forbids an operation (EFSM).
+
+    An example is a second send on a REQ socket before the reply was received.
+    """
 
 
 class IncompatibleProtocol(ZMQError):
-    """The transport does not go with the type of the socket (ENOCOMPATPROTO)."""
+    """Raised when the socket type does not support the transport, such as PUSH and udp (ENOCOMPATPROTO)."""
 
 
 class NoIOThread(ZMQError):
-    """The context has no I/O thread for the work (EMTHREAD)."""
+    """Raised when the context has no I/O thread, as with ``Context(io_threads=0)`` and tcp (EMTHREAD)."""
 
 
 class HostUnreachable(ZMQError):
-    """No peer has the routing id that the message names (EHOSTUNREACH)."""
+    """Raised when no connected peer has the routing id of a message (EHOSTUNREACH)."""
 
 
 class NotSupported(ZMQError, NotImplementedError):
-    """The libzmq that is loaded, or the socket's type, cannot do this (ENOTSUP)."""
+    """Raised when the loaded libzmq or the socket type does not support an operation (ENOTSUP)."""
 
 
 class SocketInUse(ZMQError):
-    """Another thread is inside a call on this socket (EBUSY)."""
+    """Raised when another thread is in a call on the same socket (EBUSY)."""
 
 
 class ForkedError(ZMQError):
-    """The socket or context belongs to the process that this one was forked from (ECHILD)."""
+    """Raised in a forked child by calls on sockets and contexts of the parent (ECHILD).
+
+    Make a new context and new sockets in the child.
+    """
 
 
 class ZMQBindError(ZMQError):
-    """No port could be had for `Socket.bind_to_random_port` (EADDRINUSE)."""
+    """Raised when `Socket.bind_to_random_port` finds no free port (EADDRINUSE)."""
 
 
 class NotDone(ZMQBaseError, TimeoutError):
-    """libzmq has not let go of a message within the time that `MessageTracker.wait` was given."""
+    """Raised when `MessageTracker.wait` times out: libzmq has not released the message yet."""
 
 
 CLASSES: dict[int, type[ZMQError]] = {
@@ -144,18 +173,18 @@ CLASSES: dict[int, type[ZMQError]] = {
     _errno.EINTR: InterruptedSystemCall,  # a signal
     _errno.EINVAL: InvalidArgument,  # a value, an option, an endpoint
     _errno.EHOSTUNREACH: HostUnreachable,  # ROUTER with router_mandatory
-    _errno.ENOTSUP: NotSupported,  # an operation that the type does not have
-    _errno.EOPNOTSUPP: NotSupported,  # the same, where the two numbers differ
+    _errno.ENOTSUP: NotSupported,  # an operation that the socket type does not have
+    _errno.EOPNOTSUPP: NotSupported,  # as ENOTSUP, on systems where the two numbers differ
     _errno.EBUSY: SocketInUse,
     _errno.ECHILD: ForkedError,
-    EFSM: StateError,  # REQ and REP out of turn
+    EFSM: StateError,  # send before recv on REP, recv before send on REQ
     ENOCOMPATPROTO: IncompatibleProtocol,  # udp with PUSH
     ETERM: ContextTerminated,  # term or shutdown of the context
     EMTHREAD: NoIOThread,  # Context(io_threads=0) and tcp
 }
-"""The class that is raised for an errno; `ZMQError` itself for one that is not here."""
+"""Exception class by errno. Any other errno raises `ZMQError`."""
 
 for _number, _class in CLASSES.items():
-    if _class._number is None:  # the first is the usual one
+    if _class._number is None:  # the first errno of a class is its default
         _class._number = _number
 ZMQBindError._number = _errno.EADDRINUSE

@@ -1,6 +1,6 @@
-"""The table of hints: what an error of libzmq means for a call on a type of socket, and what to do about it.
+"""Explain errors of libzmq: a table of hints by errno, call, socket type and argument.
 
-It is read when an error is shown, so that errors that a program catches cost nothing.
+The table is loaded when an error message is shown. Errors that a program only catches have no overhead.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from zmqcy.errors import ZMQError
 
-EFSM, ENOCOMPATPROTO, EMTHREAD = (156384712 + number for number in (51, 52, 54))  # as zmq.h has them
+EFSM, ENOCOMPATPROTO, EMTHREAD = (156384712 + number for number in (51, 52, 54))  # as in zmq.h
 TYPES = {row.name: row for row in SOCKET_TYPES}
 RECEIVE = "recv*"
 SEND = "send*"
@@ -26,20 +26,21 @@ ALWAYS = "inproc", "ipc", "tcp", "udp"  # in every libzmq
 
 
 class Row:
-    """A row of the table.
+    """Describe a hint: a row of `HINTS`.
 
     Attributes
     ----------
     errno : int
-        The error's number.
+        The error number.
     calls : str
-        The calls that it is for, with spaces between them. A ``*`` at the end stands for any end.
+        Names of the calls, separated by spaces. A trailing ``*`` matches any suffix.
     text : str
-        The hint. ``{type}``, ``{peers}``, ``{detail}`` and the groups of `pattern` stand for what the error is about.
+        The hint, with the fields ``{type}``, ``{peers}``, ``{detail}``, ``{transports}`` and the named groups of
+        `pattern`.
     types : collection of str
-        The types of socket that it is for; (): all.
+        Names of the socket types. Default: all types.
     pattern : str
-        A regular expression that the detail of the error must match: the endpoint, the option or the argument.
+        Regular expression for the detail of the error: the endpoint, the option or the argument.
     """
 
     __slots__ = ("calls", "errno", "pattern", "text", "types")
@@ -52,7 +53,7 @@ class Row:
         self.pattern = re.compile(pattern, re.DOTALL)
 
     def fill(self, error: ZMQError) -> str | None:
-        """Return the hint for an error; None where the row is for others."""
+        """Return the hint for an error, or None if the row does not match it."""
         kind, detail = error.socket_type or "", str(error.detail or "")
         if not self.calls.fullmatch(error.call or "") or (self.types and kind not in self.types):
             return None
@@ -75,24 +76,24 @@ _NET = r"(?P<start>(tcp|ws|wss|udp|tipc)://)"
 _V6 = r"(?P<start>(tcp|ws|wss|udp)://)(?P<host>\[[^]]*\]|[0-9a-fA-F]*:[0-9a-fA-F:]*)(?P<port>:[^:]*)$"
 
 HINTS = (
-    # A socket that only sends, or only receives.
+    # Send on a receive-only socket, receive on a send-only socket.
     Row(errno.ENOTSUP, RECEIVE, "a {type} socket only sends; receive with a {peers} socket", _ONLY_SENDS),
     Row(errno.ENOTSUP, SEND, "a {type} socket only receives; send with a {peers} socket", _ONLY_RECEIVES),
-    # REQ and REP out of turn.
-    Row(EFSM, RECEIVE, "a REQ socket receives a reply to a request; call send first", ["REQ"]),
+    # Send and receive in the wrong order on REQ and REP sockets.
+    Row(EFSM, RECEIVE, "no request was sent; call send first", ["REQ"]),
     Row(
         EFSM,
         SEND,
         "the reply to the last request has not been received; call recv first, or set req_relaxed=True to send anyway",
         ["REQ"],
     ),
-    Row(EFSM, RECEIVE, "the last request has no reply yet; call send first", ["REP"]),
-    Row(EFSM, SEND, "a REP socket replies to a request; call recv first", ["REP"]),
+    Row(EFSM, RECEIVE, "the reply to the last request has not been sent; call send first", ["REP"]),
+    Row(EFSM, SEND, "no request was received; call recv first", ["REP"]),
     # Endpoints.
     Row(
         errno.EINVAL,
         "bind connect*",
-        "an endpoint is TRANSPORT://ADDRESS, such as tcp://127.0.0.1:5555",
+        "an endpoint has the form TRANSPORT://ADDRESS, such as tcp://127.0.0.1:5555",
         (),
         "(?!.*://)",
     ),
@@ -100,7 +101,7 @@ HINTS = (
     Row(
         errno.EINVAL,
         "connect*",
-        "connect needs a port number; `last_endpoint` of the bound socket has it",
+        "connect needs a port number; use `last_endpoint` of the bound socket",
         (),
         _NET + r".*:[*0]$",
     ),
@@ -108,17 +109,23 @@ HINTS = (
     Row(
         errno.EINVAL,
         "bind",
-        "a port is * or a number from 1 to 65535, not {port}",
+        "the port must be * or a number from 1 to 65535, not {port}",
         (),
         _NET + r".*:(?P<port>[^:/]*)/?$",
     ),
-    Row(errno.EINVAL, "connect*", "a port is a number from 1 to 65535, not {port}", (), _NET + r".*:(?P<port>[^:]*)$"),
-    Row(errno.EPROTONOSUPPORT, "bind connect*", "this libzmq has the transports {transports}", (), ".*://"),
-    Row(ENOCOMPATPROTO, "bind connect*", f"udp is for {_DATAGRAMS} sockets", (), "udp://"),
+    Row(
+        errno.EINVAL,
+        "connect*",
+        "the port must be a number from 1 to 65535, not {port}",
+        (),
+        _NET + r".*:(?P<port>[^:]*)$",
+    ),
+    Row(errno.EPROTONOSUPPORT, "bind connect*", "this libzmq supports only {transports}", (), ".*://"),
+    Row(ENOCOMPATPROTO, "bind connect*", f"only {_DATAGRAMS} sockets support udp", (), "udp://"),
     Row(
         ENOCOMPATPROTO,
         "bind connect*",
-        "this transport is for PUB, SUB, XPUB and XSUB sockets",
+        "only PUB, SUB, XPUB and XSUB sockets support this transport",
         (),
         "(pgm|epgm|norm)://",
     ),
@@ -126,8 +133,8 @@ HINTS = (
     Row(
         errno.ENODEV,
         "bind",
-        "{host} is no network interface of this machine; bind to an IP address, an interface, or * for all interfaces, "
-        "as in {start}127.0.0.1{port}; host names need libzmq 4.3.5",
+        "this machine has no network interface {host}; bind to an IP address, an interface, or * for all interfaces, "
+        "such as {start}127.0.0.1{port}; host names need libzmq 4.3.5",
         (),
         _NET + r"(?P<host>.*)(?P<port>:[^:]*)$",
     ),
@@ -141,7 +148,7 @@ HINTS = (
     Row(
         errno.EADDRINUSE,
         "bind",
-        "another socket has port {port}; `ss -ltnp 'sport = :{port}'` shows its process, and port * takes a free one",
+        "another socket uses port {port}; `ss -ltnp 'sport = :{port}'` shows its process; port * selects a free port",
         (),
         r"(tcp|ws|wss)://.*:(?P<port>\d+)/?$",
     ),
@@ -153,34 +160,42 @@ HINTS = (
         (),
         r"(tcp|ws|wss)://.*:\d{1,4}/?$",
     ),
-    Row(errno.EACCES, "bind", "this user cannot create the file {path}", (), "ipc://(?P<path>.*)"),
-    Row(errno.EPERM, "bind", "this user cannot create the file {path}", (), "ipc://(?P<path>.*)"),
-    Row(errno.ENOENT, "bind", "the folder of {path} does not exist", (), "ipc://(?P<path>.*)"),
+    Row(errno.EACCES, "bind", "this user may not create the file {path}", (), "ipc://(?P<path>.*)"),
+    Row(errno.EPERM, "bind", "this user may not create the file {path}", (), "ipc://(?P<path>.*)"),
+    Row(errno.ENOENT, "bind", "the directory of {path} does not exist; create it", (), "ipc://(?P<path>.*)"),
     Row(
-        errno.ENAMETOOLONG, "bind connect*", f"an ipc path has {_library.IPC_PATH_MAX_LEN} bytes at most", (), "ipc://"
+        errno.ENAMETOOLONG,
+        "bind connect*",
+        f"the maximum length of an ipc path is {_library.IPC_PATH_MAX_LEN} bytes",
+        (),
+        "ipc://",
     ),
     Row(
         errno.ENOENT,
         "unbind",
-        "the socket is not bound to this endpoint; give the text of `last_endpoint` after the bind",
+        "the socket is not bound to this endpoint; pass the value that `last_endpoint` had after the bind",
     ),
-    Row(errno.ENOENT, "disconnect", "the socket is not connected to this endpoint; give the text that `connect` got"),
-    Row(EMTHREAD, "bind connect*", "Context(io_threads=0) has inproc alone; make the context with io_threads=1"),
+    Row(
+        errno.ENOENT,
+        "disconnect",
+        "the socket is not connected to this endpoint; pass the endpoint that was passed to `connect`",
+    ),
+    Row(EMTHREAD, "bind connect*", "Context(io_threads=0) supports only inproc; make the context with io_threads=1"),
     # Arguments.
     Row(errno.EINVAL, "subscribe unsubscribe", "only SUB sockets have subscriptions"),
     Row(errno.EINVAL, "set setsockopt", "only SUB sockets have subscriptions", (), "(un)?subscribe="),
-    Row(errno.EINVAL, "set setsockopt", "a routing id has 1 to 255 bytes", (), "(connect_)?routing_id="),
-    Row(errno.EINVAL, "socket", "the types of sockets are those of zmqcy.SocketType", (), "type="),
+    Row(errno.EINVAL, "set setsockopt", "a routing id must have 1 to 255 bytes", (), "(connect_)?routing_id="),
+    Row(errno.EINVAL, "socket", "the type must be a member of zmqcy.SocketType, such as zmqcy.PUSH", (), "type="),
     # Messages.
     Row(errno.EHOSTUNREACH, SEND, "no connected peer has the routing id in the first part", ["ROUTER"]),
     Row(errno.EAGAIN, RECEIVE, "no message has arrived"),
     Row(errno.EAGAIN, SEND, "no peer is connected, or the peers have reached their high-water marks (HWM)"),
 )
-"""For each error the first row that fits counts."""
+"""Hints. The first row that matches an error is used."""
 
 
 def hint_for(error: ZMQError) -> str | None:
-    """Return what the table has for an error; None where it has nothing, or the error has words of its own."""
+    """Return the hint for an error, or None if no row matches or the error has its own message."""
     if error.errno is None or error.strerror != _library.strerror(error.errno):
         return None
     return next((hint for row in HINTS if row.errno == error.errno and (hint := row.fill(error))), None)

@@ -68,38 +68,38 @@ CASES = [
     (on(zmqcy.PUB, "recv_multipart"), "a PUB socket only sends; receive with a SUB or XSUB socket"),
     (on(zmqcy.PULL, "send", b""), "a PULL socket only receives; send with a PUSH socket"),
     (on(zmqcy.SUB, "send_many", [b""]), "a SUB socket only receives; send with a PUB or XPUB socket"),
-    (on(zmqcy.REQ, "recv"), "a REQ socket receives a reply to a request; call send first"),
+    (on(zmqcy.REQ, "recv"), "no request was sent; call send first"),
     (two_requests, "the reply to the last request has not been received; call recv first, or set req_relaxed=True"),
-    (two_receives, "the last request has no reply yet; call send first"),
-    (on(zmqcy.REP, "send", b""), "a REP socket replies to a request; call recv first"),
-    (bind("127.0.0.1:5555"), "an endpoint is TRANSPORT://ADDRESS, such as tcp://127.0.0.1:5555"),
-    (connect("localhost"), "an endpoint is TRANSPORT://ADDRESS, such as tcp://127.0.0.1:5555"),
+    (two_receives, "the reply to the last request has not been sent; call send first"),
+    (on(zmqcy.REP, "send", b""), "no request was received; call recv first"),
+    (bind("127.0.0.1:5555"), "an endpoint has the form TRANSPORT://ADDRESS, such as tcp://127.0.0.1:5555"),
+    (connect("localhost"), "an endpoint has the form TRANSPORT://ADDRESS, such as tcp://127.0.0.1:5555"),
     (bind("inproc://"), "the name after inproc:// is missing"),
-    (connect(HERE), "connect needs a port number; `last_endpoint` of the bound socket has it"),
+    (connect(HERE), "connect needs a port number; use `last_endpoint` of the bound socket"),
     (bind("tcp://127.0.0.1"), "the port is missing, as in tcp://127.0.0.1:5555"),
     (connect("tcp://127.0.0.1:"), "the port is missing, as in tcp://127.0.0.1:5555"),
-    (bind("tcp://127.0.0.1:http"), "a port is * or a number from 1 to 65535, not http"),
-    (bind("tcp://127.0.0.1:70000"), "a port is * or a number from 1 to 65535, not 70000"),
-    (bind("tcp://127.0.0.1:-1"), "a port is * or a number from 1 to 65535, not -1"),
-    (connect("tcp://127.0.0.1:70000"), "a port is a number from 1 to 65535, not 70000"),
-    (connect("http://127.0.0.1:80"), "this libzmq has the transports inproc, ipc, tcp, udp"),
-    (bind("udp://127.0.0.1:5555"), "udp is for RADIO, DISH, DGRAM sockets"),
+    (bind("tcp://127.0.0.1:http"), "the port must be * or a number from 1 to 65535, not http"),
+    (bind("tcp://127.0.0.1:70000"), "the port must be * or a number from 1 to 65535, not 70000"),
+    (bind("tcp://127.0.0.1:-1"), "the port must be * or a number from 1 to 65535, not -1"),
+    (connect("tcp://127.0.0.1:70000"), "the port must be a number from 1 to 65535, not 70000"),
+    (connect("http://127.0.0.1:80"), "this libzmq supports only inproc, ipc, tcp, udp"),
+    (bind("udp://127.0.0.1:5555"), "only RADIO, DISH, DGRAM sockets support udp"),
     (bind("tcp://[::1]:*"), "to bind to an IPv6 address, set ipv6=True on the socket first"),
     (bind("tcp://::1:*"), "to bind to an IPv6 address, set ipv6=True on the socket first"),
-    (bind("tcp://no.invalid:*"), "no.invalid is no network interface of this machine; bind to an IP address"),
-    (bind("tcp://no.invalid:*"), ", or * for all interfaces, as in tcp://127.0.0.1:*; host names need libzmq 4.3.5"),
+    (bind("tcp://no.invalid:*"), "this machine has no network interface no.invalid; bind to an IP address"),
+    (bind("tcp://no.invalid:*"), ", or * for all interfaces, such as tcp://127.0.0.1:*; host names need libzmq 4.3.5"),
     (bind("tcp://192.0.2.1:5555"), "no interface of this machine has the address 192.0.2.1; bind to *"),
-    (twice(HERE), re.compile("another socket has port ([0-9]+); `ss -ltnp 'sport = :\\1'` shows its process")),
+    (twice(HERE), re.compile("another socket uses port ([0-9]+); `ss -ltnp 'sport = :\\1'` shows its process")),
     (twice("inproc://name"), "another socket of this context is bound to inproc://name"),
-    (bind("ipc:///tmp/no/such/folder"), "the folder of /tmp/no/such/folder does not exist"),
-    (bind("ipc://" + "x" * 200), f"an ipc path has {zmqcy.IPC_PATH_MAX_LEN} bytes at most"),
-    (on(zmqcy.REP, "unbind", HERE), "the socket is not bound to this endpoint; give the text of `last_endpoint`"),
-    (on(zmqcy.REP, "disconnect", HERE), "the socket is not connected to this endpoint; give the text that"),
-    (without_threads, "Context(io_threads=0) has inproc alone; make the context with io_threads=1"),
+    (bind("ipc:///tmp/no/such/folder"), "the directory of /tmp/no/such/folder does not exist; create it"),
+    (bind("ipc://" + "x" * 200), f"the maximum length of an ipc path is {zmqcy.IPC_PATH_MAX_LEN} bytes"),
+    (on(zmqcy.REP, "unbind", HERE), "the socket is not bound to this endpoint; pass the value that `last_endpoint`"),
+    (on(zmqcy.REP, "disconnect", HERE), "the socket is not connected to this endpoint; pass the endpoint that"),
+    (without_threads, "Context(io_threads=0) supports only inproc; make the context with io_threads=1"),
     (on(zmqcy.PULL, "subscribe", b""), "only SUB sockets have subscriptions"),
     (on(zmqcy.PULL, "setsockopt", zmqcy.SUBSCRIBE, b""), "only SUB sockets have subscriptions"),
-    (lambda socket: socket(zmqcy.DEALER, routing_id=b"x" * 256), "a routing id has 1 to 255 bytes"),
-    (lambda socket: socket(60), "the types of sockets are those of zmqcy.SocketType"),
+    (lambda socket: socket(zmqcy.DEALER, routing_id=b"x" * 256), "a routing id must have 1 to 255 bytes"),
+    (lambda socket: socket(60), "the type must be a member of zmqcy.SocketType"),
     (lambda socket: socket(zmqcy.ROUTER, router_mandatory=True).send_multipart([b"x", b""]),
      "no connected peer has the routing id in the first part"),
     (on(zmqcy.PULL, "recv", zmqcy.DONTWAIT), "recv (PULL): Resource temporarily unavailable; no message has arrived"),
@@ -108,9 +108,9 @@ CASES = [
 # What takes another user, or a transport that few builds of libzmq have.
 OTHERS = [
     (errno.EACCES, "bind", "tcp://127.0.0.1:80", "ports below 1024 need root or CAP_NET_BIND_SERVICE"),
-    (errno.EACCES, "bind", "ipc:///root/x", "this user cannot create the file /root/x"),
-    (errno.EPERM, "bind", "ipc:///proc/x", "this user cannot create the file /proc/x"),
-    (zmqcy.errors.ENOCOMPATPROTO, "connect", "pgm://x", "this transport is for PUB, SUB, XPUB and XSUB sockets"),
+    (errno.EACCES, "bind", "ipc:///root/x", "this user may not create the file /root/x"),
+    (errno.EPERM, "bind", "ipc:///proc/x", "this user may not create the file /proc/x"),
+    (zmqcy.errors.ENOCOMPATPROTO, "connect", "pgm://x", "only PUB, SUB, XPUB and XSUB sockets support this transport"),
 ]
 
 
@@ -145,7 +145,7 @@ def test_a_port_that_the_user_may_not_have(run):
             except zmqcy.ZMQError as error:
                 print(error.hint)
     """)
-    assert done.stdout.startswith(("ports below 1024 need root", "this user cannot create the file /root/x"))
+    assert done.stdout.startswith(("ports below 1024 need root", "this user may not create the file /root/x"))
 
 
 def test_each_row_is_shown(socket):
@@ -193,5 +193,5 @@ def test_a_timeout_says_its_unit_where_it_was_short(socket):
 def test_a_port_that_another_process_has(socket):
     with system.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        with pytest.raises(zmqcy.ZMQError, match=f"another socket has port {port}; "):
+        with pytest.raises(zmqcy.ZMQError, match=f"another socket uses port {port}; "):
             socket(zmqcy.REP).bind(f"tcp://127.0.0.1:{port}")

@@ -107,7 +107,7 @@ def test_echo_server_says_which_endpoint_is_taken():
     with started("echo_server", ANY_PORT) as first:
         used = endpoint(first, "ready on")
         with started("echo_server", used) as second:
-            assert ended(second, 1, f"bind {used} (REP): Address already in use; another socket has port") == []
+            assert ended(second, 1, f"bind {used} (REP): Address already in use; another socket uses port") == []
 
 
 def test_echo_client_without_a_server_ends_on_ctrl_c():
@@ -226,7 +226,7 @@ def test_rpc_server_says_that_its_endpoint_is_taken():
     with started("rpc_server", ANY_PORT) as first:
         used = endpoint(first, "ready on")
         with started("rpc_server", used) as second:
-            assert ended(second, 1, f"bind {used} (ROUTER): Address already in use; another socket has port") == []
+            assert ended(second, 1, f"bind {used} (ROUTER): Address already in use; another socket uses port") == []
 
 
 def held_back(lines):
