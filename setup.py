@@ -1,14 +1,14 @@
-"""Build the extension modules: where libzmq is found, and how they are compiled.
+"""Build the extension modules: find libzmq, and compile.
 
-Environment:
-    ZMQCY_LIBZMQ=PREFIX   take libzmq from PREFIX/include and PREFIX/lib, not by pkg-config
-    ZMQCY_WHEEL=1         leave PREFIX/lib out of the modules: the library is put into the wheel afterwards
-    ZMQCY_DEBUG=1         no optimisation, assertions and line numbers kept
-    ZMQCY_SANITIZE=1      the above, with AddressSanitizer and UndefinedBehaviorSanitizer; =thread: ThreadSanitizer
-    ZMQCY_COVERAGE=1      no optimisation, and gcc counts how often each line of the .pyx files runs
+Environment variables:
+    ZMQCY_LIBZMQ=PREFIX   use libzmq from PREFIX/include and PREFIX/lib instead of pkg-config
+    ZMQCY_WHEEL=1         do not set a run-time path to PREFIX/lib: the library is added to the wheel later
+    ZMQCY_DEBUG=1         no optimisation; assertions and line numbers
+    ZMQCY_SANITIZE=1      as ZMQCY_DEBUG, with AddressSanitizer and UndefinedBehaviorSanitizer; =thread: ThreadSanitizer
+    ZMQCY_COVERAGE=1      no optimisation; gcc counts the executions of each line of the .pyx files
 
-`setup.py build_ext --inplace` compiles the modules whose sources have changed, and all of them after a change of the
-settings. The object files stay in build/.
+`setup.py build_ext --inplace` compiles the modules whose sources have changed, and all modules if a setting has
+changed. The object files stay in build/.
 """
 
 import os
@@ -25,7 +25,7 @@ from setuptools.command.build_ext import build_ext
 
 STAMP = Path("build", "settings")
 PROCESSES = os.cpu_count() or 1
-HOT = {"_message", "_core", "_socket", "_poll"}  # they gain by -O3, which only makes the others larger
+HOT = {"_message", "_core", "_socket", "_poll"}  # faster with -O3, which only makes the other modules larger
 MODULES = [
     "_library",
     "_message",
@@ -43,11 +43,11 @@ MODULES = [
 ]
 MINIMUM = "4.2"
 MISSING = f"""
-libzmq {MINIMUM} or newer, with its header, was not found ({{reason}}). Install it:
+libzmq {MINIMUM} or newer, with its header file, was not found ({{reason}}). Install it:
     Debian, Ubuntu   apt-get install libzmq3-dev pkg-config
     Fedora           dnf install zeromq-devel pkgconf-pkg-config
     macOS            brew install zeromq pkg-config
-or name the place of another one: ZMQCY_LIBZMQ=/path/of/prefix
+or set ZMQCY_LIBZMQ=PREFIX to use the libzmq in PREFIX/include and PREFIX/lib
 """
 
 
@@ -61,7 +61,7 @@ class BuildExt(build_ext):
 
 
 def find_libzmq():
-    """Return the compiler's and linker's settings for libzmq, or end the build with what to install."""
+    """Return the compiler and linker settings for libzmq, or stop the build with instructions."""
     prefix = os.environ.get("ZMQCY_LIBZMQ")
     if prefix:
         header = Path(prefix, "include", "zmq.h")
@@ -69,7 +69,7 @@ def find_libzmq():
             raise SystemExit(MISSING.format(reason=f"no include/zmq.h in ZMQCY_LIBZMQ={prefix}"))
         numbers = re.findall(r"#define ZMQ_VERSION_M(?:AJOR|INOR)\s+(\d+)", header.read_text())
         if [int(number) for number in numbers] < [int(number) for number in MINIMUM.split(".")]:
-            raise SystemExit(MISSING.format(reason=f"that in ZMQCY_LIBZMQ={prefix} is {'.'.join(numbers)}"))
+            raise SystemExit(MISSING.format(reason=f"ZMQCY_LIBZMQ={prefix} has version {'.'.join(numbers)}"))
         if not any(Path(prefix, "lib").glob("*zmq*")):
             raise SystemExit(MISSING.format(reason=f"no lib/libzmq in ZMQCY_LIBZMQ={prefix}"))
         lib = str(Path(prefix, "lib").resolve())
@@ -91,7 +91,7 @@ def find_libzmq():
 
 
 def stamp(settings):
-    """Write the settings of this build where they differ from those of the last one, which makes its modules old."""
+    """Write the settings of this build if they have changed: all modules are then rebuilt."""
     headers = [Path(folder, "zmq.h") for folder in settings["include_dirs"]]
     compiler = [os.environ.get(name) for name in ("CC", "CFLAGS", "CPPFLAGS", "LDFLAGS")]
     parts = [Cython.__version__, sys.version, str(settings), str(compiler), Path(__file__).read_text()]
@@ -110,16 +110,16 @@ def extensions():
     arguments = settings.setdefault("extra_compile_args", [])
     arguments += ["-O0", "-g", "-UNDEBUG"] if debug else ["-O2", "-g0", "-fno-semantic-interposition"]
     if release and sys.platform == "linux":
-        settings["extra_link_args"] = ["-Wl,-s"]  # names of static functions would be a tenth of the wheel
+        settings["extra_link_args"] = ["-Wl,-s"]  # the names of static functions are 10 % of the wheel
     if sanitize:
         kinds = "thread" if sanitize == "thread" else "address,undefined"
         settings["extra_link_args"] = [f"-fsanitize={kinds}"]
         arguments += [f"-fsanitize={kinds}", "-fno-omit-frame-pointer"]
     if coverage:
-        settings["extra_link_args"] = ["--coverage", "-Wl,-u,__gcov_dump"]  # for tools/instrumented.py to call
+        settings["extra_link_args"] = ["--coverage", "-Wl,-u,__gcov_dump"]  # called by tools/instrumented.py
         arguments += ["-O0", "--coverage"]
     subprocess.run([sys.executable, "tools/stubs.py"], check=True)
-    Errors.LEVEL = 2  # of warnings: that Python's own attributes are not what critical sections protect is known
+    Errors.LEVEL = 2  # hides Cython's warnings that critical sections do not protect Python attributes
     stamp(settings)
     hot = {**settings, "extra_compile_args": [*arguments, "-O3"]} if release else settings
     modules = [
@@ -132,14 +132,14 @@ def extensions():
         force=any(code.stat().st_mtime < STAMP.stat().st_mtime for code in Path("zmqcy").glob("*.c")),
         compiler_directives={
             "language_level": 3,
-            "binding": False,  # methods are plain C descriptors: the cheapest call there is
+            "binding": False,  # methods are plain C descriptors, which are the fastest to call
             "embedsignature": True,
-            "embedsignature.format": "clinic",  # so that inspect.signature works all the same
-            "annotation_typing": False,  # annotations are for the stubs, and check nothing
+            "embedsignature.format": "clinic",  # for inspect.signature
+            "annotation_typing": False,  # annotations are for the stubs only
             "boundscheck": debug,
             "wraparound": False,
             "freethreading_compatible": True,
-            "auto_pickle": False,  # Cython's __setstate__ believes what it is given
+            "auto_pickle": False,  # Cython's __setstate__ does not validate its argument
             "initializedcheck": debug,
         },
     )

@@ -1,3 +1,3 @@
-# What other Cython projects cimport: `from zmqcy cimport Hook`, and libzmq's own functions from zmqcy.libzmq.
+# Names for other Cython projects: `from zmqcy cimport Hook`. The functions of libzmq are in zmqcy.libzmq.
 
 from zmqcy._proxy cimport BACK_TO_FRONT, DROP, FORWARD, FRONT_TO_BACK, Direction, Hook, Verdict, hook_function

@@ -1,26 +1,38 @@
-"""ZeroMQ for Python at the speed of C.
+"""Exchange messages with ZeroMQ: contexts, sockets, pollers and devices.
 
-A message is bytes; contexts, sockets, devices and polls are here. ``Context().socket(PUSH)`` is where it begins.
-Nothing is defined in this file: it names what users import, and loads what is not always needed on first use.
+Create a context, then sockets, then bind and connect them. Messages are bytes.
+
+Examples
+--------
+>>> import zmqcy
+>>> with zmqcy.Context() as ctx:
+...     pull = ctx.socket(zmqcy.PULL)
+...     pull.bind("tcp://127.0.0.1:*")
+...     push = ctx.socket(zmqcy.PUSH)
+...     push.connect(pull.last_endpoint)
+...     push.send(b"hello")
+...     print(pull.recv())
+b'hello'
 """
+
+# This file imports the public names. Rarely used modules are loaded on first use.
 
 import os as _os
 import sys as _sys
 
 _INSTALL = (
-    "zmqcy needs libzmq 4.2 or newer. Its wheels carry one (pip install --force-reinstall --only-binary zmqcy zmqcy); "
-    "else install the system's: apt-get install libzmq5, dnf install zeromq, brew install zeromq"
+    "zmqcy needs libzmq 4.2 or newer. Install a wheel, which includes it (pip install --force-reinstall --only-binary "
+    "zmqcy zmqcy), or install libzmq: apt-get install libzmq5, dnf install zeromq, brew install zeromq"
 )
 
 _NOT_BUILT = (
     "{} is the source tree of zmqcy, and its C modules are not built for this Python. To use an installed zmqcy, run "
-    "Python in another folder. To use the source tree, run `make build` in it, and then .venv/bin/python"
+    "Python in another directory. To use the source tree, run `make build` in it, then use its .venv/bin/python"
 )
 
 _SUB_INTERPRETER = (
-    "zmqcy works in the main interpreter only, and this is a sub-interpreter. Under mod_wsgi set "
-    "'WSGIApplicationGroup %{GLOBAL}'; instead of concurrent.interpreters or InterpreterPoolExecutor use threads or "
-    "processes"
+    "zmqcy cannot be imported in a sub-interpreter. Under mod_wsgi set 'WSGIApplicationGroup %{GLOBAL}'. Instead of "
+    "concurrent.interpreters or InterpreterPoolExecutor use threads or processes"
 )
 
 
@@ -30,17 +42,17 @@ def _is_sub_interpreter():
             import _interpreters as interpreters
         else:
             import _xxsubinterpreters as interpreters
-    except ImportError:  # this Python has none
+    except ImportError:  # this Python has no sub-interpreters
         return False
     return interpreters.get_current() != interpreters.get_main()
 
 
-# Before a module of C is loaded: it would be the sub-interpreter's, and refuse the main one for good.
+# Check this before any C module is loaded: a C module loaded in a sub-interpreter refuses the main interpreter later.
 if _is_sub_interpreter():
     raise ImportError(_SUB_INTERPRETER, name="zmqcy")
 
-# libzmq brings a score of libraries along: to bind their functions on first use saves a sixth of the import. And a
-# libzmq that is too old for us can then be loaded, and say which it is.
+# libzmq loads about 20 libraries. RTLD_LAZY binds their functions on first use, which saves a sixth of the import time.
+# It also lets a libzmq that is too old load, so that the error can name its version.
 _flags = _sys.getdlopenflags()
 _sys.setdlopenflags(_os.RTLD_LAZY)
 try:
@@ -99,7 +111,10 @@ from zmqcy.socket import BaseSocket, Socket
 __version__ = "0.1.0"
 
 exit_linger = 10_000
-"""Milliseconds that the end of the process waits for messages of sockets whose linger was never set; -1: for ever."""
+"""Maximum time to wait for unsent messages when the process exits, in milliseconds. -1: wait indefinitely.
+
+It applies to sockets whose `linger` was never set. Default: 10,000.
+"""
 
 _library.settings = globals()
 
@@ -113,7 +128,7 @@ def __getattr__(name):
         globals()[name] = found = getattr(module, attribute) if attribute else module
         return found
     constants = import_module("zmqcy.constants")
-    if name == "__all__":  # of a star import
+    if name == "__all__":  # requested by a star import
         return [*_PUBLIC, *constants.__all__]
     if name in constants.__all__:
         globals().update((each, getattr(constants, each)) for each in constants.__all__)
@@ -127,7 +142,7 @@ def __dir__():
     return sorted({*globals(), *_ELSEWHERE, *import_module("zmqcy.constants").__all__})
 
 
-_ELSEWHERE = {  # what is loaded on first use: its module, and its name there
+_ELSEWHERE = {  # names loaded on first use: the module, and the name in the module
     "constants": ("zmqcy.constants", None),
     "error": ("zmqcy.errors", None),
     "get_include": ("zmqcy.building", "get_include"),

@@ -1,4 +1,4 @@
-"""``python -m zmqcy``: the command line."""
+"""Run the command line: ``python -m zmqcy``."""
 
 from zmqcy.cli import main
 

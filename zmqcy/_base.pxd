@@ -1,4 +1,4 @@
-# The C side of what all sockets are, for the other extension modules.
+# C declarations of the base class of all sockets, for the other extension modules.
 
 from libc.stdint cimport int64_t
 
@@ -17,10 +17,10 @@ cdef extern from "Python.h":
 
 cdef class NativeSocket(SocketOptions):
     cdef object __weakref__
-    cdef User user                # its place among those that have the handle
-    cdef Context owner            # which it was made by; None: it is a shadow
-    cdef object frames            # the class of the frames that are received: Frame, or one that descends from it
-    cdef object origin            # what a shadow of a foreign socket must keep alive
+    cdef User user                # its entry in the list of objects that share the handle
+    cdef Context owner            # the context that made it; None: a shadow
+    cdef object frames            # class of received frames: Frame or a subclass
+    cdef object origin            # object that a shadow of a foreign socket keeps alive
 
     cdef int open(self, Context context, object type) except -1
     cdef int stop_monitor(self) except -1
@@ -44,7 +44,7 @@ cdef class NativeSocket(SocketOptions):
 
 
 cdef enum:
-    MOST_OF_DATAGRAM_GROUP = 127  # bytes: a receiver takes a greater length for negative
+    MOST_OF_DATAGRAM_GROUP = 127  # bytes; receivers read a greater length as negative
 
 
 cdef str long_group(str what)

@@ -1,7 +1,7 @@
-"""What plain and asynchronous sockets share: the handle and its end, endpoints.
+"""Define the base class of plain and asynchronous sockets: endpoints, close, monitors.
 
-Every call of libzmq goes through the gate (`check`), which turns an errno into an exception, and every call on a socket
-begins with one check (`enter`).
+Every call of libzmq goes through `check`, which converts an errno to an exception. Every method of a socket starts with
+`enter`, which checks the state of the socket.
 """
 
 cimport cython
@@ -53,35 +53,35 @@ cdef enum:
     ZMQ_CURVE = 2
     ZMQ_GSSAPI = 3
     EVENT_PIPES_STATS = 0x10000
-    BATCH_SIZE = 98304    # bytes, by measurement: with 64 and 128 KiB messages of 16 KB are slower
+    BATCH_SIZE = 98304    # bytes; measured: with 64 and 128 KiB, messages of 16 KB are slower
     FEW_LEFT = 64
-    SPARE = 4             # descriptors for a look at the interfaces, a listener and its first connection
+    SPARE = 4             # file descriptors for listing the interfaces, a listener and its first connection
 
 
 #: import socket
 def connection_of(int fd) -> socket.socket:
-    """Return a socket of Python's on a copy of a descriptor, or raise OSError where that is no socket."""
+    """Return a Python socket for a duplicate of a file descriptor. Raise OSError if it is not a socket."""
     import os
     import socket
     copy = os.dup(fd)
     try:
         return socket.socket(fileno=copy)
-    except BaseException:  # it takes the descriptor only where it succeeds
+    except BaseException:  # socket() owns the file descriptor only if it succeeds
         os.close(copy)
         raise
 
 
 cdef void tune(void *socket) noexcept:
-    """Have libzmq read and write more bytes at a time."""
+    """Set the number of bytes that libzmq reads and writes per system call to BATCH_SIZE."""
     cdef int size = BATCH_SIZE
     <void> zmq_setsockopt(socket, ZMQ_IN_BATCH_SIZE, &size, sizeof(size))
     <void> zmq_setsockopt(socket, ZMQ_OUT_BATCH_SIZE, &size, sizeof(size))
 
 
 def own_methods(cls: type) -> None:
-    """Give a class of sockets the C methods of its bases as its own.
+    """Copy the C methods of the base classes into a socket class.
 
-    CPython calls a C method fastest where the class that has it is the exact class of the object (3.11 and newer).
+    CPython 3.11 and newer call a C method fastest if the exact class of the object defines it.
     """
     cdef dict found = {}
     for base in reversed(cls.__mro__):
@@ -91,13 +91,13 @@ def own_methods(cls: type) -> None:
             setattr(cls, name, PyDescr_NewMethod(<PyTypeObject *> cls, (<PyMethodDescrObject *> method).d_method))
 
 
-cdef bytes ZAP = b"inproc://zeromq.zap.01"  # where RFC 27 has the handler
-cdef dict handlers = {}  # by the address of a context: whether an Authenticator decides, where there is or was one
-cdef dict given_away = {}  # descriptors that binds have taken, with the device and inode of what they were
+cdef bytes ZAP = b"inproc://zeromq.zap.01"  # endpoint of the ZAP handler (RFC 27)
+cdef dict handlers = {}  # by the address of a context that has or had an Authenticator: whether it is running
+cdef dict given_away = {}  # by file descriptor passed to a bind (use_fd): its number, device and inode
 
 
 def _note_handler(size_t context, running):
-    """Take note whether an Authenticator decides for a context; None: it has ended."""
+    """Store whether a context has a running Authenticator. None: the context has ended."""
     if running is None:
         handlers.pop(context, None)
     else:
@@ -111,19 +111,20 @@ cdef bint is_number(bytes text) except -1:
 cdef int warn_of_descriptors() except -1:
     import warnings
     warnings.warn(
-        f"bind (ipc): the process has fewer than {FEW_LEFT} file descriptors left, and libzmq ends it when a peer "
-        "connects over ipc and none is left: raise the limit (ulimit -n), or bind to tcp", RuntimeWarning, stacklevel=2)
+        f"bind (ipc): the process has fewer than {FEW_LEFT} file descriptors left; libzmq aborts the process if none "
+        "is left when a peer connects over ipc; raise the limit (ulimit -n), or bind to tcp",
+        RuntimeWarning, stacklevel=2)
     return 0
 
 
 cdef int open_signaler(Signaler *signaler, Handle handle, str call) except -1:
-    """Have a descriptor that is readable when the events of a thread-safe socket may have changed."""
+    """Make a file descriptor that is readable when the events of a thread-safe socket may have changed."""
     if signaler.poller is not NULL:
         return 0
     if handle.state & (CLOSED | FORKED):
         return enter_slowly(handle, call)
-    if handle.foreign:  # its end would come too late
-        why = "a shadow of a thread-safe socket that another library made has no descriptor"
+    if handle.foreign:  # the poller must be destroyed before the socket, which the other library closes
+        why = "a shadow of a thread-safe socket that another library made has no file descriptor"
         raise error(ENOTSUP, call, handle.type, None, why)
     cdef int number = make_signaler(signaler, handle.socket)
     if number:
@@ -132,44 +133,44 @@ cdef int open_signaler(Signaler *signaler, Handle handle, str call) except -1:
 
 
 cdef bint has_handler(void *context, str call, int type) except -1:
-    """Tell whether a context has a handler of ZAP, by taking its name for a moment."""
+    """Return whether a context has a ZAP handler: bind a socket to its endpoint for a moment."""
     cdef int code = 0
     cdef const char *address = ZAP
-    # A ROUTER: libzmq would abort if it asked any but this and REP in that moment.
+    # A ROUTER: libzmq aborts if a handshake in that moment finds a type other than ROUTER or REP here.
     cdef void *probe = own_socket(context, ZMQ_ROUTER)
     if probe is NULL:
         check(-1, call, type, None)
     if zmq_bind(probe, address) < 0:
         code = last_errno()
     else:
-        <void> zmq_unbind(probe, address)  # at once: a thread of libzmq carries a close out later
+        <void> zmq_unbind(probe, address)  # zmq_close alone would release the name later, in a thread of libzmq
     <void> zmq_close(probe)
     if code and code != EADDRINUSE:
         raise error(code, call, type, None)
     return code != 0
 
 
-@cython.no_gc_clear  # it stands in a list of its handle, which it keeps until it has left that
+@cython.no_gc_clear  # it is in a list of its handle, and keeps the handle until it has left the list
 cdef class NativeSocket(SocketOptions):
-    """What plain and asynchronous sockets share: bind and connect, options, close.
+    """Base class of plain and asynchronous sockets: bind and connect, options, close.
 
     Parameters
     ----------
     context : Context
-        The context that serves it.
+        The context of the socket.
     type : int
-        One of `zmqcy.SocketType`.
+        A member of `zmqcy.SocketType`.
 
     Raises
     ------
     InvalidArgument
-        There is no such type.
+        The type is unknown.
     NotSupported
-        The type is a draft, and this libzmq has none.
+        The type is a draft, and this libzmq has no draft API.
     ZMQError
-        EMFILE: `max_sockets` of the context are open, or the process has no descriptor left.
+        EMFILE: `max_sockets` sockets are open, or the process has no file descriptor left.
     ContextTerminated
-        The context has ended.
+        The context was terminated.
     """
 
     def __init__(self, context: Context, type: int) -> None:
@@ -188,7 +189,7 @@ cdef class NativeSocket(SocketOptions):
         threshold = default_threshold()
         with critical_section(self, shared):
             if self.handle.socket is not NULL:
-                raise RuntimeError("Socket: already initialised")
+                raise RuntimeError("Socket: already initialised; __init__ cannot be called twice")
             shared.enter("socket")
             prepare_threads(shared)
             socket = zmq_socket(shared.ending.handle, number)
@@ -198,7 +199,7 @@ cdef class NativeSocket(SocketOptions):
                 if code == EMFILE and free_descriptors(1):
                     detail += f" max_sockets={zmq_ctx_get(shared.ending.handle, ZMQ_MAX_SOCKETS)}"
                 elif code == EMFILE:
-                    text = "no file descriptor is left: raise the limit (ulimit -n)"
+                    text = "no file descriptor is left; raise the limit (ulimit -n)"
                 raise error(code, "socket", NO_TYPE, detail, text)
             if not shared.untuned:
                 if has_batch_sizes:
@@ -221,23 +222,23 @@ cdef class NativeSocket(SocketOptions):
             self.handle.leave(&self.user)
 
     def _closing(self):
-        """Let those go who wait for the descriptor, which is about to be closed."""
+        """Wake the tasks and threads that wait for the file descriptor, before it is closed."""
         self._leave()
 
     def _leave(self):
-        """Do what `_closing` does: for subclasses that wait in Python."""
+        """Called by `_closing`. Overridden by subclasses whose waits are in Python."""
 
     cdef void find_descriptor(self) noexcept:
         cdef zmq_fd_t fd
         cdef size_t size = sizeof(fd)
         if zmq_getsockopt(self.handle.socket, ZMQ_FD, &fd, &size) == 0:
             self.handle.fd = <int> fd
-        elif last_errno() == EINVAL:  # a thread-safe type, whose events others may change at any time
+        elif last_errno() == EINVAL:  # a thread-safe type: other threads may change its events at any time
             self.handle.elsewhere = True
             self.handle.exclusive = 0
 
     cdef int descriptor(self, str call) except -1:
-        """Return the descriptor that becomes readable when the events may have changed."""
+        """Return the file descriptor that becomes readable when the events may have changed."""
         if self.handle.fd >= 0:
             return self.handle.fd
         open_signaler(&self.handle.signaler, self.handle, call)
@@ -245,36 +246,42 @@ cdef class NativeSocket(SocketOptions):
 
     @classmethod
     def shadow(cls, address: int | _HasUnderlying) -> Self:
-        """Wrap a socket that something else made, and leave it open when the wrapper goes.
+        """Wrap an existing libzmq socket, for example one of another library, without owning it.
+
+        The end of the wrapper leaves the socket open. `close` closes it for both owners.
 
         Parameters
         ----------
         address : int or object
-            The address of libzmq's socket, or an object that has it as `underlying`. It is believed: a number that is
-            the address of no socket may end the process.
+            Address of the libzmq socket, or an object with this address as its attribute `underlying`. The address is
+            not validated: a wrong number can crash the process.
 
         Returns
         -------
         Socket
-            `close` on it closes the socket of both.
 
         Raises
         ------
         ZMQError
-            ENOTSOCK: the socket was closed, or made by another libzmq of this process, as wheels of pyzmq bring one.
+            ENOTSOCK: the socket is closed, or belongs to another copy of libzmq in this process, such as the one in
+            pyzmq's wheels.
+
+        Examples
+        --------
+        >>> shadow = zmqcy.Socket.shadow(socket.underlying)
         """
         cdef NativeSocket self = cls.__new__(cls)
         self._adopt(address)
         return self
 
     def _make_frames(self, cls):
-        """Have a class of frames, of which each is an instance that `__init__` has not seen."""
+        """Set the class of received frames. Its instances are made without `__init__`."""
         if not issubclass(cls, Frame):
-            raise TypeError(f"a class of frames is required, not {cls!r}")
+            raise TypeError(f"the class must be a subclass of Frame, not {cls!r}")
         self.frames = cls
 
     def _adopt(self, address):
-        """Be a shadow."""
+        """Make this object a shadow."""
         cdef int number = 0
         cdef size_t size = sizeof(int)
         cdef void *socket = NULL
@@ -286,7 +293,7 @@ cdef class NativeSocket(SocketOptions):
             keeper = address
             address = getattr(address, "underlying", address)
             if not isinstance(address, int) or address <= 0:
-                raise TypeError(f"shadow: the address of a socket is a positive int, not {address!r}")
+                raise TypeError(f"shadow: the address of a socket must be a positive int, not {address!r}")
             socket = <void *> <size_t> address
             handle = handle_with(socket, &known)
             if known and handle is None:
@@ -296,7 +303,7 @@ cdef class NativeSocket(SocketOptions):
         if handle is not None:
             with critical_section(self, handle):
                 if self.handle.socket is not NULL:
-                    raise RuntimeError("Socket: already initialised")
+                    raise RuntimeError("Socket: already initialised; __init__ cannot be called twice")
                 if handle.state & (CLOSED | FORKED):
                     enter_slowly(handle, "shadow")
                 handle.join(&self.user, self)
@@ -306,7 +313,7 @@ cdef class NativeSocket(SocketOptions):
             return
         with critical_section(self, self.handle):
             if self.handle.socket is not NULL:
-                raise RuntimeError("Socket: already initialised")
+                raise RuntimeError("Socket: already initialised; __init__ cannot be called twice")
             check(zmq_getsockopt(socket, ZMQ_TYPE, &number, &size), "shadow", NO_TYPE, hex(<size_t> socket))
             self.handle.socket = socket
             self.handle.set_type(number)
@@ -327,29 +334,29 @@ cdef class NativeSocket(SocketOptions):
     # ---- waiting
 
     cdef int attend(self) except -1:
-        """Have `catch_up` called now and then, if there is somebody to do that."""
+        """Schedule regular calls of `catch_up`. Overridden by asynchronous sockets."""
         return 0
 
     cdef void catch_up(self) noexcept:
-        """Have libzmq forget the peers that have gone, of which it keeps something until somebody uses the socket."""
+        """Read the events, so that libzmq frees the state of disconnected peers, which it keeps until the next call."""
         cdef int events
         if self.handle.exposed or self.handle.state & (BUSY | CLOSED | FORKED):
             return
         if self.handle.state & WATCHED:
             self.handle.forget()
-        if not self.handle.state & (BUSY | CLOSED | FORKED):  # those who were told may have let another thread in
+        if not self.handle.state & (BUSY | CLOSED | FORKED):  # `forget` may have let another thread in
             <void> events_of(self.handle.socket, &events)
 
     def _catch_up(self):
-        """Catch up, in whatever thread: where a poller may sleep, or somebody waits in a loop, they do."""
+        """Call `catch_up`, from any thread, unless a poller or an event loop watches the socket."""
         with critical_section(lock_of(self)):
             if self.handle.watches is NULL:
                 self.catch_up()
 
     cdef int remember_events(self, Watch *watch, str call) except -1:
-        """Return the events to who remembers them until it is told to forget them.
+        """Return the events, for a watch that remembers them until it is told to forget them.
 
-        Others who remember the same ones need not be told of the look: two would wake each other without end.
+        Other watches that remember the same events are not told: otherwise two watches would wake each other forever.
         """
         cdef int events = 0
         with critical_section(lock_of(self)):
@@ -370,12 +377,12 @@ cdef class NativeSocket(SocketOptions):
             return events
 
     def _is_busy(self):
-        """Tell whether another thread is in a call on the socket."""
+        """Return whether another thread is in a call on the socket."""
         with critical_section(lock_of(self)):
             return self.handle.state & BUSY or is_inside(self.handle)
 
     def _note_end(self, bint ends=True):
-        """Take note that the context is about to close the socket, or has failed to do so."""
+        """Mark the socket as closed by its context. Undo that if the close has failed."""
         with critical_section(lock_of(self)):
             if ends:
                 self.handle.state |= ENDED
@@ -385,18 +392,18 @@ cdef class NativeSocket(SocketOptions):
     # ---- endpoints
 
     cdef int64_t on_endpoint(self, str call, object endpoint) except -1:
-        """Make one of the five calls that take an endpoint, without the GIL: they may look up names."""
+        """Make one of the five calls with an endpoint, without the GIL: they may resolve host names."""
         cdef bytes text = c_string(endpoint, call, "endpoint")
         cdef const char *address = text
         port = text.rpartition(b":")[2]
         if not text.startswith((b"inproc:", b"ipc:")) and is_number(port) and not 0 <= int(port) <= 65535:
-            # libzmq would take it modulo 65536
+            # libzmq would use the port modulo 65536
             raise error(EINVAL, call, self.handle.type, text.decode("utf-8", "backslashreplace"))
         cdef int (*function)(void *, const char *) noexcept nogil
         cdef int number
         cdef uint32_t peer = 0
         if call == "bind" or call in ("connect", "connect_peer") and b";" in text:
-            # libzmq looks up the interfaces, and aborts if there is no descriptor for that
+            # libzmq lists the interfaces, and aborts if no file descriptor is left for that
             if not text.startswith(b"inproc:") and free_descriptors(SPARE) < SPARE:
                 raise error(EMFILE, call, self.handle.type, text.decode("utf-8", "backslashreplace"))
         if call in ("bind", "connect", "connect_peer"):
@@ -404,7 +411,7 @@ cdef class NativeSocket(SocketOptions):
                 self.check_handler(call, text)
             elif call == "bind" and text == ZAP and type_name(self.handle.type) not in types_with("zap_server"):
                 asked = in_words(types_with("zap_server"), "or")
-                why = f"libzmq asks a {asked} socket here about peers, and ends the process at any other type"
+                why = f"only a {asked} socket can be a ZAP handler; libzmq aborts the process at any other type"
                 raise error(EINVAL, call, self.handle.type, text.decode(), why)
         listener = None
         if call == "bind":
@@ -442,7 +449,7 @@ cdef class NativeSocket(SocketOptions):
         if number:
             why = None
             if call == "unbind" and number == ENOENT and self.handle.datagram and text.startswith(b"udp:"):
-                number, why = ENOTSUP, "libzmq keeps a udp endpoint until the socket is closed"
+                number, why = ENOTSUP, "libzmq cannot unbind a udp endpoint; close the socket instead"
             raise error(number, call, self.handle.type, text.decode("utf-8", "backslashreplace"), why)
         if not text.startswith(b"inproc:"):
             self.handle.networked = True
@@ -466,10 +473,10 @@ cdef class NativeSocket(SocketOptions):
         return peer
 
     cdef int check_path(self, bytes endpoint) except -1:
-        """Raise where libzmq would delete a file to bind to its path: it does so with all that lies there."""
+        """Raise if libzmq would delete a file to bind to its path. libzmq deletes any file there, not only sockets."""
         import os
         import stat
-        if endpoint[6:7] in (b"*", b"@"):  # a name of libzmq's choice, or no file
+        if endpoint[6:7] in (b"*", b"@"):  # a file chosen by libzmq, or an abstract socket
             return 0
         try:
             mode = os.lstat(endpoint[6:]).st_mode
@@ -478,35 +485,35 @@ cdef class NativeSocket(SocketOptions):
         if stat.S_ISSOCK(mode):
             return 0
         what = "a symbolic link" if stat.S_ISLNK(mode) else "a directory" if stat.S_ISDIR(mode) else "a file"
-        why = f"Address already in use (by {what}, which is not a socket: libzmq would delete it; bind to another path)"
+        why = f"Address already in use (by {what}, which libzmq would delete; bind to another path)"
         raise error(EADDRINUSE, "bind", self.handle.type, endpoint.decode("utf-8", "backslashreplace"), why)
 
     cdef int check_datagrams(self, bytes endpoint) except -1:
-        """Raise, or warn, where a datagram would make libzmq end the process."""
+        """Raise or warn if a datagram could make libzmq abort the process."""
         cdef int ipv6 = 0
         cdef size_t size = sizeof(ipv6)
         text = endpoint.decode("utf-8", "backslashreplace")
         enter(self, "bind")
         if self.handle.traits & DATAGRAMS:
             if zmq_getsockopt(self.handle.socket, ZMQ_IPV6, &ipv6, &size) == 0 and ipv6:
-                why = "with ipv6 libzmq ends the process at the first datagram of such a socket: set ipv6=False"
+                why = "with ipv6 libzmq aborts the process at the first datagram of such a socket; set ipv6=False"
                 raise error(ENOTSUP, "bind", self.handle.type, text, why)
         elif self.handle.traits & (GROUPS | RECEIVES) == GROUPS | RECEIVES:
             if self.handle.long_groups:
-                raise error(EINVAL, "bind", self.handle.type, text, long_group("a group that it has joined"))
+                raise error(EINVAL, "bind", self.handle.type, text, long_group("a joined group"))
             host = text[6:].rpartition(":")[0]
-            is_local = (host.startswith("127.") or host in ("[::1]", "lo")) and ";" not in host  # multicast is for all
+            is_local = (host.startswith("127.") or host in ("[::1]", "lo")) and ";" not in host  # ";": multicast
             if can_be_killed() and not is_local:
                 import warnings
                 warnings.warn(
                     f"bind {text} ({type_name(self.handle.type)}): any host that can send a datagram to this address "
-                    "can end the process, by one byte of 128 or more: an error of this libzmq. Use tcp, or a loopback "
-                    "address, or a firewall",
+                    "can crash the process with one byte of 128 or more, a bug of this libzmq. Use tcp, a loopback "
+                    "address or a firewall",
                     RuntimeWarning, stacklevel=2)
         return 0
 
     cdef int check_handler(self, str call, bytes endpoint) except -1:
-        """Raise where the socket has a domain of ZAP and nobody to ask: libzmq would let every peer in."""
+        """Raise if the socket has a ZAP domain and no ZAP handler runs: libzmq would accept every peer."""
         cdef char[LONGEST_VALUE] domain
         cdef size_t length = sizeof(domain)
         cdef size_t size = sizeof(int)
@@ -516,7 +523,7 @@ cdef class NativeSocket(SocketOptions):
         if zmq_getsockopt(self.handle.socket, ZMQ_ZAP_DOMAIN, domain, &length) < 0 or length < 2:
             return 0
         if zmq_getsockopt(self.handle.socket, ZMQ_MECHANISM, &mechanism, &size) < 0 or mechanism == ZMQ_PLAIN:
-            return 0  # a server of PLAIN lets nobody in then
+            return 0  # a PLAIN server accepts no peer without a handler
         if mechanism == ZMQ_CURVE:
             <void> zmq_getsockopt(self.handle.socket, ZMQ_CURVE_SERVER, &asks, &size)
         elif mechanism == ZMQ_GSSAPI:
@@ -525,22 +532,22 @@ cdef class NativeSocket(SocketOptions):
             return 0
         detail = f"{endpoint.decode('utf-8', 'backslashreplace')} zap_domain={domain[:length - 1]!r}"
         if self.handle.ending is NULL:
-            why = "a shadow has no context in which to look for a handler of ZAP"
+            why = "a shadow has no context in which to look for a ZAP handler"
             raise error(ENOTSUP, call, self.handle.type, detail, why)
         running = handlers.get(<size_t> self.handle.ending.handle)
         if running or running is None and has_handler(self.handle.ending.handle, call, self.handle.type):
-            # Where this libzmq has the option: it then refuses peers if the handler of another program part goes.
+            # If libzmq has this draft option, it refuses peers when the handler of another library stops.
             <void> zmq_setsockopt(self.handle.socket, ZMQ_ZAP_ENFORCE_DOMAIN, &asks, sizeof(asks))
             return 0
-        why = "no Authenticator is running, without which libzmq lets every peer in: start one before"
+        why = "no Authenticator is running, so libzmq would accept every peer; start one first"
         self._without_handler(error(EFSM, call, self.handle.type, detail, why))
 
     def _without_handler(self, refusal):
-        """Refuse to bind or connect; compat does as pyzmq does."""
+        """Raise the error. Overridden by compat, which only warns, as pyzmq does."""
         raise refusal
 
     cdef int note_name(self, bytes name) except -1:
-        """Take note that a name of inproc is the socket's, as long as it is open."""
+        """Store that the socket is bound to an inproc name."""
         if self.handle.context is not None:
             if self.handle.names is None:
                 self.handle.names = set()
@@ -555,9 +562,9 @@ cdef class NativeSocket(SocketOptions):
         return 0
 
     cdef tuple check_listener(self, str endpoint):
-        """Raise where the descriptor of `use_fd` is not what a bind can take: libzmq would abort in its thread.
+        """Raise if the file descriptor of `use_fd` is unusable for a bind: libzmq would abort in its I/O thread.
 
-        Return the descriptor, and the device and inode of what it is, or None if there is none.
+        Return the file descriptor with its device and inode, or None if `use_fd` is not set.
         """
         cdef int fd = -1
         cdef size_t size = sizeof(fd)
@@ -577,90 +584,146 @@ cdef class NativeSocket(SocketOptions):
         except OSError:
             fits = False
         if not fits:
-            why = "use_fd is no socket that listens for this transport"
+            why = "use_fd must be a listening socket of this transport"
         elif given_away.get(fd) == identity:
-            why = "use_fd was taken by another bind"
+            why = "use_fd was used by another bind; pass a new file descriptor"
         else:
             return identity
         raise error(EINVAL, "bind", self.handle.type, f"{endpoint} use_fd={fd}", why)
 
     def bind(self, endpoint: str) -> object:
-        """Accept connections at an endpoint.
+        """Bind the socket to an endpoint, and accept connections there.
+
+        The call does not wait for peers. A socket may have several endpoints. Set options before the call: most of them
+        apply only to later calls of `bind` and `connect`.
 
         Parameters
         ----------
         endpoint : str
-            ``tcp://127.0.0.1:5555``, ``tcp://*:*`` (`last_endpoint` tells the port), ``ipc:///path`` or
-            ``inproc://name``. A socket that lies at the path is replaced.
+            ``tcp://127.0.0.1:5555``, ``ipc:///path`` or ``inproc://name``. The port ``*`` selects a free port, and the
+            address ``*`` all interfaces. A stale socket file at the path is replaced.
+
+        Returns
+        -------
+        Endpoint
+            Its attribute `endpoint` is the endpoint with wildcards resolved. As a context manager it unbinds at the
+            end.
 
         Raises
         ------
         InvalidArgument
             The endpoint is malformed.
         ZMQError
-            EADDRINUSE: it is taken, or a file that is not a socket lies at the path. EADDRNOTAVAIL, ENODEV: the machine
-            has no such address. EPROTONOSUPPORT: this libzmq has no such transport. EMFILE: the process has
-            fewer than four descriptors left.
+            EADDRINUSE: the address is in use, or the path is a file that is not a socket. EADDRNOTAVAIL, ENODEV: this
+            machine does not have the address. EPROTONOSUPPORT: this libzmq does not have the transport. EMFILE: fewer
+            than four file descriptors are left.
         IncompatibleProtocol
-            The transport does not go with the type of the socket.
+            The socket type does not support the transport.
+        StateError
+            `zap_domain` is set, and no Authenticator is running.
         ValueError
-            The endpoint has a NUL character.
+            The endpoint contains a NUL character.
+
+        See Also
+        --------
+        connect : connect to an endpoint.
+        bind_to_random_port : bind to a free TCP port, and return its number.
+        unbind : stop accepting connections.
+
+        Examples
+        --------
+        >>> socket.bind("tcp://127.0.0.1:*").endpoint
+        'tcp://127.0.0.1:41123'
         """
         with critical_section(lock_of(self)):
             self.on_endpoint("bind", endpoint)
 
     def unbind(self, endpoint: str) -> None:
-        """Accept no more connections at an endpoint.
+        """Stop accepting connections at an endpoint.
 
         Parameters
         ----------
         endpoint : str
-            As `last_endpoint` had it after the bind.
+            The endpoint with wildcards resolved: the value of `last_endpoint` after the bind.
 
         Raises
         ------
         ZMQError
-            ENOENT: the socket is not bound there.
+            ENOENT: the socket is not bound to the endpoint.
         NotSupported
-            It is bound there over udp, which libzmq cannot undo: close the socket.
+            The endpoint is udp, which libzmq cannot unbind: close the socket instead.
+
+        See Also
+        --------
+        bind : bind to an endpoint.
+
+        Examples
+        --------
+        >>> socket.bind("tcp://127.0.0.1:*")
+        >>> socket.unbind(socket.last_endpoint)
         """
         with critical_section(lock_of(self)):
             self.on_endpoint("unbind", endpoint)
 
     def connect(self, endpoint: str) -> object:
-        """Connect to an endpoint; the connection is made, and made again when it breaks, in the background.
+        """Connect the socket to an endpoint.
+
+        The call does not wait for the connection. libzmq connects in the background, and reconnects when the connection
+        is lost. The peer may bind later. A socket may connect to several endpoints.
 
         Parameters
         ----------
         endpoint : str
-            ``tcp://host:port``, ``ipc:///path``, ``inproc://name``.
+            ``tcp://host:port``, ``ipc:///path`` or ``inproc://name``.
+
+        Returns
+        -------
+        Endpoint
+            As a context manager it disconnects at the end.
 
         Raises
         ------
         InvalidArgument
             The endpoint is malformed.
         ZMQError
-            EPROTONOSUPPORT: this libzmq has no such transport.
+            EPROTONOSUPPORT: this libzmq does not have the transport.
         IncompatibleProtocol
-            The transport does not go with the type of the socket.
+            The socket type does not support the transport.
+        StateError
+            `zap_domain` is set, and no Authenticator is running.
         ValueError
-            The endpoint has a NUL character.
+            The endpoint contains a NUL character.
+
+        See Also
+        --------
+        bind : accept connections at an endpoint.
+        disconnect : close the connection.
+        watch : wait until a peer is connected.
+
+        Examples
+        --------
+        >>> client.connect("tcp://127.0.0.1:5555")
+        >>> client.send(b"hello")  # queued until the connection is made
         """
         with critical_section(lock_of(self)):
             self.on_endpoint("connect", endpoint)
 
     def disconnect(self, endpoint: str) -> None:
-        """End a connection that `connect` made.
+        """Close a connection made by `connect`. libzmq does not reconnect it.
 
         Parameters
         ----------
         endpoint : str
-            As it was connected.
+            The endpoint that was passed to `connect`.
 
         Raises
         ------
         ZMQError
-            ENOENT: the socket is not connected there.
+            ENOENT: the socket is not connected to the endpoint.
+
+        See Also
+        --------
+        connect : connect to an endpoint.
         """
         with critical_section(lock_of(self)):
             self.end_reading(endpoint)
@@ -670,12 +733,12 @@ cdef class NativeSocket(SocketOptions):
                 feed.disconnected(endpoint)
 
     def connect_peer(self, endpoint: str) -> int:
-        """Connect to an endpoint, and tell by which number messages for that peer are sent (PEER).
+        """Connect to an endpoint, and return the routing id of the peer (PEER).
 
         Parameters
         ----------
         endpoint : str
-            As `connect` takes it.
+            The endpoint, as for `connect`.
 
         Returns
         -------
@@ -685,11 +748,20 @@ cdef class NativeSocket(SocketOptions):
         Raises
         ------
         NotSupported
-            The socket is no PEER, or this libzmq has no draft sockets.
+            The socket is not a PEER socket, or this libzmq has no draft API.
         InvalidArgument
             The endpoint is malformed.
         ValueError
-            The endpoint has a NUL character.
+            The endpoint contains a NUL character.
+
+        See Also
+        --------
+        disconnect_peer : disconnect a peer by its routing id.
+
+        Examples
+        --------
+        >>> peer = socket.connect_peer("tcp://127.0.0.1:5555")
+        >>> socket.send(b"hello", routing_id=peer)
         """
         with critical_section(lock_of(self)):
             if <void *> zmq_connect_peer is NULL:
@@ -697,19 +769,23 @@ cdef class NativeSocket(SocketOptions):
             return self.on_endpoint("connect_peer", endpoint)
 
     def disconnect_peer(self, routing_id: int) -> None:
-        """End the connection to a peer (SERVER, PEER).
+        """Disconnect a peer by its routing id (SERVER, PEER).
 
         Parameters
         ----------
         routing_id : int
-            As `connect_peer` returned it, or a Frame from that peer has it.
+            The value returned by `connect_peer`, or the `routing_id` of a Frame from the peer.
 
         Raises
         ------
         HostUnreachable
-            There is no such peer.
+            No peer has this routing id.
         NotSupported
-            The type of the socket has no such peers, or this libzmq lacks the call.
+            The socket type has no routing ids, or this libzmq lacks the call.
+
+        See Also
+        --------
+        connect_peer : connect, and get a routing id.
         """
         cdef uint32_t peer = to_integer(routing_id, "disconnect_peer", "routing_id", 0, 0xFFFFFFFF)
         with critical_section(lock_of(self)):
@@ -724,7 +800,7 @@ cdef class NativeSocket(SocketOptions):
         cdef bint is_long = len(name) > MOST_OF_DATAGRAM_GROUP
         enter(self, call)
         if is_long and self.handle.datagram and call == "join":
-            raise error(EINVAL, call, self.handle.type, f"group={group!r:.80}", long_group("the name of a group"))
+            raise error(EINVAL, call, self.handle.type, f"group={group!r:.80}", long_group("the group name"))
         if <void *> zmq_join is NULL or <void *> zmq_leave is NULL:
             raise no_drafts(call, self.handle.type, None)
         if call == "join":
@@ -737,55 +813,80 @@ cdef class NativeSocket(SocketOptions):
         return 0
 
     def join(self, group: str) -> None:
-        """Ask for the messages that are sent to a group (DISH).
+        """Join a group: receive the messages that are sent to it (DISH).
 
         Parameters
         ----------
         group : str
-            Its name, of up to 255 bytes; over udp, 127.
+            Name of the group: at most 255 bytes, over udp at most 127 bytes.
 
         Raises
         ------
         InvalidArgument
-            The socket has joined it already, or the name is too long.
+            The socket has already joined the group, or the name is too long.
         NotSupported
-            The socket is no DISH, or this libzmq has no draft sockets.
+            The socket is not a DISH socket, or this libzmq has no draft API.
+
+        See Also
+        --------
+        leave : leave a group.
+
+        Examples
+        --------
+        >>> dish.join("weather")
+        >>> radio.send(b"sunny", group="weather")
         """
         with critical_section(lock_of(self)):
             self.on_group("join", group)
 
     def leave(self, group: str) -> None:
-        """Want the messages that are sent to a group no more (DISH).
+        """Leave a group: stop receiving its messages (DISH).
 
         Parameters
         ----------
         group : str
-            As it was joined.
+            Name of the group.
 
         Raises
         ------
         InvalidArgument
-            The socket has not joined it.
+            The socket has not joined the group.
         NotSupported
-            The socket is no DISH, or this libzmq has no draft sockets.
+            The socket is not a DISH socket, or this libzmq has no draft API.
+
+        See Also
+        --------
+        join : join a group.
         """
         with critical_section(lock_of(self)):
             self.on_group("leave", group)
 
     def close(self, linger: _Time = None) -> None:
-        """Close the socket. What it has queued is sent in the background, for as long as its linger says.
+        """Close the socket.
 
-        Closing a closed socket does nothing.
+        The call does not block. libzmq sends the queued messages in the background, for up to `linger` milliseconds.
+        Closing a closed socket has no effect. The end of a ``with`` block closes the socket.
 
         Parameters
         ----------
         linger : int or timedelta, optional
-            Milliseconds; 0 drops what is queued. By default as the option is set.
+            Time to keep unsent messages, in milliseconds. 0: drop them. -1: keep them indefinitely. Default: the
+            `linger` option.
 
         Raises
         ------
         SocketInUse
             Another thread is in a call on this socket.
+
+        See Also
+        --------
+        Context.destroy : close all sockets, and wait until their messages are sent.
+
+        Examples
+        --------
+        >>> socket.close(linger=0)
+        >>> socket.closed
+        True
         """
         with critical_section(lock_of(self)):
             self.end_reading(None)
@@ -799,8 +900,8 @@ cdef class NativeSocket(SocketOptions):
                 try:
                     self.set_option(ZMQ_LINGER, linger, "setsockopt")
                 except errors.ContextTerminated:
-                    pass  # libzmq takes no option any more; the socket is closed all the same
-            # By now: to convert the linger may have run any code. Nothing may let another thread in from here on.
+                    pass  # the terminated context refuses options; close the socket nevertheless
+            # Check again: converting the linger may have run Python code. From here on no other thread may get in.
             if self.handle.state & BUSY or is_inside(self.handle):
                 raise error(EBUSY, "close", self.handle.type, None, "another thread is in a call on this socket")
             try:
@@ -810,21 +911,21 @@ cdef class NativeSocket(SocketOptions):
 
     @property
     def context(self) -> Context | None:
-        """Context: the context that serves the socket; None for a shadow."""
+        """Context or None: the context of the socket. None for a shadow."""
         return self.owner
 
     @property
     def closed(self) -> bool:
-        """bool: whether the socket was closed."""
+        """bool: whether the socket is closed."""
         with critical_section(lock_of(self)):
             return self.handle.state & CLOSED != 0
 
     @property
     def spin(self) -> float:
-        """float: for how many microseconds a call that waits for an answer tries again before its thread sleeps.
+        """float: how long a call that waits for a reply spins before its thread sleeps, in microseconds. 0: never.
 
-        An answer is what is received after something was sent. Only while the waits of this socket are short: an idle
-        one sleeps at once. 0 turns it off.
+        The default is the `spin` of the context: 100. A reply is a message received after a send. A socket spins only
+        while its waits are short, so an idle socket uses no CPU time.
         """
         return self.handle.spin / 1000
 
@@ -841,13 +942,13 @@ cdef class NativeSocket(SocketOptions):
     cdef bint conflates(self) noexcept:
         cdef int value = 0
         cdef size_t size = sizeof(int)
-        if not self.handle.traits & CONFLATES:  # whatever the option says
+        if not self.handle.traits & CONFLATES:  # these types ignore the option
             return False
         return zmq_getsockopt(self.handle.socket, ZMQ_CONFLATE, &value, &size) >= 0 and value != 0
 
     @property
     def copy_threshold(self) -> int:
-        """int: from how many bytes on a send lends libzmq the memory of bytes instead of copying it."""
+        """int: minimum size of `bytes` that are sent zero-copy, in bytes. Default: `zmqcy.COPY_THRESHOLD` (16 KiB)."""
         return self.handle.threshold
 
     @copy_threshold.setter
@@ -856,7 +957,13 @@ cdef class NativeSocket(SocketOptions):
 
     @property
     def stats(self) -> SocketStats:
-        """SocketStats: what went through the socket since it was made; its own counts, which are cheap to read."""
+        """SocketStats: counters of the socket since it was created. May be read from any thread.
+
+        Examples
+        --------
+        >>> socket.stats.messages_sent
+        0
+        """
         from zmqcy.stats import SocketStats
         cdef Stats *stats = &self.handle.stats
         return SocketStats(
@@ -865,7 +972,7 @@ cdef class NativeSocket(SocketOptions):
 
     @property
     def underlying(self) -> int:
-        """int: the address of libzmq's socket, for `shadow`."""
+        """int: address of the libzmq socket, for `shadow`."""
         with critical_section(lock_of(self)):
             enter(self, "underlying")
             self.handle.elsewhere = self.handle.exposed = True
@@ -873,13 +980,19 @@ cdef class NativeSocket(SocketOptions):
             return <size_t> self.handle.socket
 
     def fileno(self) -> int:
-        """Return the descriptor that becomes readable when `events` may have changed.
+        """Return a file descriptor that becomes readable when `events` may have changed.
 
-        It is edge-triggered: read `events` first, and again after each operation on the socket.
+        The file descriptor is edge-triggered: read `events` before you wait for it, and again after each operation on
+        the socket.
 
         Returns
         -------
         int
+
+        See Also
+        --------
+        poll : wait for the socket.
+        zmqcy.Poller : wait for several sockets.
         """
         with critical_section(lock_of(self)):
             enter(self, "fileno")
@@ -887,12 +1000,12 @@ cdef class NativeSocket(SocketOptions):
             return self.descriptor("fileno")
 
     def _descriptor(self):
-        """Return what `fileno` does, for those who do not rely on each of its edges."""
+        """Return the value of `fileno`, for callers that do not rely on every edge."""
         with critical_section(lock_of(self)):
             enter(self, "fileno")
             return self.descriptor("fileno")
 
-    # ---- the monitor that libzmq has for a socket: what needs the handle. zmqcy.monitor has the rest, and the feed.
+    # ---- libzmq's monitor of a socket: the part that needs the handle. zmqcy.monitor has the rest, and the feed.
 
     @property
     def _handle(self):
@@ -905,35 +1018,35 @@ cdef class NativeSocket(SocketOptions):
         return feed
 
     def _monitor(self, endpoint, events, feed):
-        """Have libzmq write events to an endpoint."""
+        """Start the monitor: libzmq writes events to an endpoint."""
         cdef bytes text = c_string(endpoint, "monitor", "addr")
         cdef int wanted = 0xFFFF if events is None else to_int(events, "monitor", "events", 0, 0xFFFF)
         with critical_section(lock_of(self)):
             enter(self, "monitor")
             if self.handle.feed is not NULL:
                 self._unmonitor()
-                enter(self, "monitor")  # the end of a feed may run any code
+                enter(self, "monitor")  # the end of a feed may run Python code
             rc = zmq_socket_monitor(self.handle.socket, text, wanted)
             check(rc, "monitor", self.handle.type, text.decode("utf-8", "backslashreplace"))
             self.keep_feed(text, feed)
 
     def _ask_pipes(self, bytes endpoint, feed):
-        """Have each connection of the socket write its numbers to an endpoint."""
+        """Make each connection of the socket write its queue lengths to an endpoint."""
         with critical_section(lock_of(self)):
             enter(self, "pipes_stats")
             if <void *> zmq_socket_monitor_versioned is NULL or <void *> zmq_socket_monitor_pipes_stats is NULL:
                 raise no_drafts("pipes_stats", self.handle.type, None)
-            # libzmq walks through its list of connections without the lock that thread-safe sockets have for it.
+            # libzmq iterates over its connections without the lock that protects them in thread-safe sockets.
             if is_inside(self.handle):
                 raise error(EBUSY, "pipes_stats", self.handle.type, None, "another thread is in a call on this socket")
             rc = zmq_socket_monitor_versioned(self.handle.socket, endpoint, EVENT_PIPES_STATS, 2, ZMQ_PAIR)
             check(rc, "pipes_stats", self.handle.type, None)
             self.keep_feed(endpoint, feed)
-            if zmq_socket_monitor_pipes_stats(self.handle.socket) < 0 and last_errno() != EAGAIN:  # there are none
+            if zmq_socket_monitor_pipes_stats(self.handle.socket) < 0 and last_errno() != EAGAIN:  # no connections
                 check(-1, "pipes_stats", self.handle.type, None)
 
     cdef int keep_feed(self, bytes address, object feed) except -1:
-        """Keep the feed until libzmq writes no more, of which it is told. None: libzmq writes until it has closed."""
+        """Keep a feed alive until libzmq stops writing events. None: libzmq writes until the socket is closed."""
         self.note_name(address)
         if feed is not None:
             feed.address = address
@@ -956,15 +1069,15 @@ cdef class NativeSocket(SocketOptions):
         return self.handle.heartbeats
 
     def _unmonitor(self):
-        """Have libzmq write no more events. Another thread may be in a call."""
+        """Stop the monitor. Another thread may be in a call on the socket."""
         with critical_section(lock_of(self)):
-            # libzmq has a lock for its monitor, and touches nothing else of the socket.
+            # libzmq locks its monitor, and touches nothing else of the socket.
             if not self.handle.state & (CLOSED | FORKED):
                 self.stop_monitor()
             self._end_feed()
 
     def _end_feed(self):
-        """Let the feed go, to which libzmq writes no more."""
+        """Drop the feed, after libzmq has stopped writing to it."""
         with critical_section(lock_of(self)):
             feed = None if self.handle.feed is NULL else <object> self.handle.feed
             Py_XDECREF(self.handle.feed)
@@ -973,7 +1086,7 @@ cdef class NativeSocket(SocketOptions):
             feed.ended()
 
     cdef int end_reading(self, object endpoint) except -1:
-        """End the monitor that this socket reads, there or anywhere: a thread of libzmq would wait for it."""
+        """End the monitor that this socket reads: libzmq's thread would wait for the reader indefinitely."""
         feed = None if self.handle.reads is None else self.handle.reads()
         if feed is not None:
             feed.lose_reader(endpoint)
@@ -994,18 +1107,18 @@ cdef class NativeSocket(SocketOptions):
             return f"<{' '.join(words)}>"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("Socket: a socket cannot be pickled or copied; send its endpoint, or shadow() it here")
+        raise TypeError("Socket: cannot be pickled or copied; pass its endpoint, or use shadow() in this process")
 
     def __setattr__(self, name, value):
         set_attribute(self, name, value)
 
 
 cdef str long_group(str what):
-    return f"{what} has more than {MOST_OF_DATAGRAM_GROUP} bytes: over udp it would end the process of a receiver"
+    return f"{what} has more than {MOST_OF_DATAGRAM_GROUP} bytes, which crashes receivers over udp; use a shorter name"
 
 
 cdef bint can_be_killed() noexcept:
-    """Tell whether libzmq takes the length of a datagram's group for negative: where char is, up to 4.3.5."""
+    """Return whether libzmq reads the length of a datagram's group as negative: with signed char, up to 4.3.5."""
     cdef signed char negative = -1
     cdef char length = <char> negative
     cdef int major = 0, minor = 0, patch = 0

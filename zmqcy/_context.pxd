@@ -1,4 +1,4 @@
-# The C side of contexts.
+# C declarations of contexts.
 
 from zmqcy._handle cimport ContextHandle
 from zmqcy._options cimport ContextOptions
@@ -8,12 +8,12 @@ from zmqcy._system cimport nsec
 cdef class Context(ContextOptions):
     cdef object __weakref__
     cdef readonly bint _is_shadow
-    cdef nsec spin_bound   # of new sockets
+    cdef nsec spin_bound   # default of new sockets
 
     cdef int warn_open(self) except -1
 
 
-cdef bint has_batch_sizes  # whether libzmq has the options that `tuned` sets
+cdef bint has_batch_sizes  # whether libzmq has the options in_batch_size and out_batch_size
 
 
 cdef int prepare_threads(ContextHandle context) except -1

@@ -1,4 +1,4 @@
-"""Contexts."""
+"""Define the C part of contexts: creation, end, and the checks before libzmq starts its threads."""
 
 from cython cimport critical_section
 from libc cimport errno
@@ -18,7 +18,7 @@ from zmqcy import errors
 from zmqcy._library import after, zmq_version_info
 
 cdef enum:
-    DEFAULT_SPIN = 100000  # nanoseconds: twice a round trip between two processes that are awake
+    DEFAULT_SPIN = 100000  # nanoseconds: two round trips between two running processes
 
 has_batch_sizes = zmq_has(b"draft") and zmq_version_info() >= (4, 3, 3)
 
@@ -30,17 +30,17 @@ has_batch_sizes = zmq_has(b"draft") and zmq_version_info() >= (4, 3, 3)
 # ------------------------------------------------------------------------------------------------------------- contexts
 
 cdef class Context(ContextOptions):
-    """A context: libzmq's I/O threads, and the sockets that they serve. It may be used from several threads.
+    """Own the I/O threads of libzmq, and create sockets. Contexts are thread-safe.
 
     Parameters
     ----------
     io_threads : int, default 1
-        How many threads move messages; 0 is enough for inproc.
+        Number of I/O threads. 0 is enough for inproc.
 
     Raises
     ------
     InvalidArgument
-        `io_threads` is negative.
+        `io_threads` is negative, or too large for the process.
     """
 
     @critical_section
@@ -48,7 +48,7 @@ cdef class Context(ContextOptions):
         cdef void *handle
         cdef int threads = to_int(io_threads, "Context", "io_threads")
         if self.handle.ending is not NULL:
-            raise RuntimeError("Context: already initialised")
+            raise RuntimeError("Context: already initialised; __init__ cannot be called twice")
         handle = zmq_ctx_new()
         if handle is NULL:
             fail("Context", NO_TYPE, None)
@@ -58,12 +58,12 @@ cdef class Context(ContextOptions):
 
     @property
     def closed(self) -> bool:
-        """bool: whether the context has ended."""
+        """bool: whether the context was terminated."""
         return self.handle.is_closed()
 
     @property
     def spin(self) -> float:
-        """float: the `spin` of new sockets, in microseconds."""
+        """float: default `spin` of new sockets, in microseconds. Default 100."""
         return self.spin_bound / 1000
 
     @spin.setter
@@ -72,7 +72,10 @@ cdef class Context(ContextOptions):
 
     @property
     def check_limits(self) -> bool:
-        """bool: whether the first socket raises where the process lacks threads or file descriptors for libzmq."""
+        """bool: whether creating the first socket checks that the process has enough threads and file descriptors.
+
+        Without the check (False), libzmq aborts the process if they are missing. Default True.
+        """
         return not self.handle.unchecked
 
     @check_limits.setter
@@ -81,7 +84,10 @@ cdef class Context(ContextOptions):
 
     @property
     def tuned(self) -> bool:
-        """bool: whether new sockets read and write 96 KiB at a time; libzmq's own 8 KiB without drafts, or if False."""
+        """bool: whether new sockets read and write up to 96 KiB per system call instead of libzmq's 8 KiB.
+
+        It is always False if libzmq has no draft API.
+        """
         return has_batch_sizes and not self.handle.untuned
 
     @tuned.setter
@@ -93,22 +99,22 @@ cdef class Context(ContextOptions):
     @property
     @critical_section
     def underlying(self) -> int:
-        """int: the address of libzmq's context, for `shadow`."""
+        """int: address of the libzmq context, for `shadow`."""
         self.handle.enter("underlying")
         return <size_t> self.handle.ending.handle
 
     @classmethod
     def shadow(cls, address: int | _HasUnderlying) -> Self:
-        """Wrap a context that something else made, and leave it alive when the wrapper goes.
+        """Wrap an existing libzmq context, for example one of another library, without owning it.
 
-        `with` closes the sockets that the wrapper has made, and leaves the context alive too. `term` and `destroy` end
-        it.
+        The end of the wrapper does not terminate the context. Neither does the end of a ``with`` block, which closes
+        only the sockets made by the wrapper. `term` and `destroy` do terminate it.
 
         Parameters
         ----------
         address : int or object
-            The address of libzmq's context, or an object that has it as `underlying`. It is believed: a number that
-            is the address of no context may end the process.
+            Address of the libzmq context, or an object with this address as its attribute `underlying`. The address is
+            not validated: a wrong number can crash the process.
 
         Returns
         -------
@@ -117,9 +123,13 @@ cdef class Context(ContextOptions):
         Raises
         ------
         ContextTerminated
-            The context has ended.
+            The context was terminated.
         ZMQError
-            EFAULT: the context was made by another libzmq of this process, as wheels of pyzmq bring one.
+            EFAULT: the context belongs to another copy of libzmq in this process, such as the one in pyzmq's wheels.
+
+        Examples
+        --------
+        >>> shadow = zmqcy.Context.shadow(ctx.underlying)
         """
         cdef Context self = cls.__new__(cls)
         self._adopt(address)
@@ -127,7 +137,7 @@ cdef class Context(ContextOptions):
 
     @critical_section
     def _adopt(self, address, keeping=True):
-        """Be a shadow. One that is not `keeping` a context of ours alive treats it like a foreign one."""
+        """Make this object a shadow. If `keeping` is False, it does not keep a zmqcy context alive."""
         cdef ContextHandle handle = None
         cdef void *context = NULL
         if isinstance(address, Context):
@@ -135,17 +145,17 @@ cdef class Context(ContextOptions):
         else:
             address = getattr(address, "underlying", address)
             if not isinstance(address, int) or address <= 0:
-                raise TypeError(f"shadow: the address of a context is a positive int, not {address!r}")
+                raise TypeError(f"shadow: the address of a context must be a positive int, not {address!r}")
             context = <void *> <size_t> address
             if keeping:
                 handle = context_with(context)
         if self.handle.ending is not NULL:
-            raise RuntimeError("Context: already initialised")
+            raise RuntimeError("Context: already initialised; __init__ cannot be called twice")
         if handle is not None:
             handle.enter("shadow")
             self.handle = handle
         else:
-            if is_foreign_context(context, <void *> zmq_ctx_get):  # which would end in abort()
+            if is_foreign_context(context, <void *> zmq_ctx_get):  # libzmq would abort()
                 raise error(errno.EFAULT, "shadow", NO_TYPE, hex(address), "the context was made by another libzmq")
             self.handle.ending = new_ending(context, self.handle)
             self.handle.ending.foreign = True
@@ -153,28 +163,41 @@ cdef class Context(ContextOptions):
         self.spin_bound = DEFAULT_SPIN
 
     def shutdown(self) -> None:
-        """Wake every call that waits in a socket of this context, and let each further one fail.
+        """Wake all blocked calls on the sockets of this context, and make all later calls fail.
 
-        The sockets stay to be closed. May be called from any thread, and again.
+        The calls raise `ContextTerminated`. The sockets must still be closed. The call does not block. It may be called
+        from any thread, and more than once.
+
+        See Also
+        --------
+        term : terminate the context.
+        destroy : close the sockets and terminate the context.
         """
         self.handle.shutdown()
 
     @critical_section
     def term(self, timeout: _Time = None) -> None:
-        """End the context: wait until its sockets are closed and what they owe is sent, or their linger is over.
+        """Terminate the context (graceful shutdown).
 
-        After a second with open sockets a RuntimeWarning names them. Calls in other threads end with
-        ContextTerminated. Ending an ended context does nothing.
+        The call blocks until all sockets are closed, and their messages are sent or their `linger` has expired.
+        Blocked calls in other threads raise `ContextTerminated`. If sockets are still open after one second, a
+        RuntimeWarning names them. A second call has no effect.
 
         Parameters
         ----------
         timeout : int, float or timedelta, optional
-            Milliseconds to wait; by default for ever.
+            Timeout in milliseconds. Default: wait indefinitely.
 
         Raises
         ------
         TimedOut
-            It has not ended within `timeout`; call again to wait on.
+            The context did not end within `timeout`. It continues to end in the background: call `term` again to wait
+            longer.
+
+        See Also
+        --------
+        destroy : close the sockets first.
+        shutdown : only wake blocked calls.
         """
         cdef Ending *ending = self.handle.ending
         cdef nsec deadline, warning, limit
@@ -200,24 +223,31 @@ cdef class Context(ContextOptions):
                 raise
             if deadline != FOREVER and now() >= deadline:
                 names = self._name_open()
-                detail = after(timeout, "term") + (f"; these sockets are open: {names}" if names else "")
+                detail = after(timeout, "term") + (f"; close these sockets first: {names}" if names else "")
                 raise errors.TimedOut(EAGAIN, call="term", detail=detail)
             elif not ending.warned and now() >= warning:
                 ending.warned = True
                 self.warn_open()
 
     def destroy(self, linger: _Time = None) -> None:
-        """Close every open socket of the context, then end it.
+        """Close all sockets of the context, and terminate it.
+
+        The call blocks until all messages are sent, or the `linger` of their sockets has expired. The end of a ``with``
+        block calls `destroy`.
 
         Parameters
         ----------
         linger : int or timedelta, optional
-            Milliseconds that the sockets keep unsent messages; by default as each was set.
+            Time to keep unsent messages, in milliseconds. Default: the `linger` option of each socket.
 
         Raises
         ------
         SocketInUse
-            Another thread did not leave a socket within a second after `shutdown` had woken it.
+            Another thread was still in a call on a socket one second after `shutdown` had woken it.
+
+        See Also
+        --------
+        term : terminate without closing the sockets.
         """
         cdef int naps
         if self.closed:
@@ -232,23 +262,23 @@ cdef class Context(ContextOptions):
                         with nogil:
                             nap()
                         naps += 1
-                socket._note_end()  # before: another thread may use the socket as soon as it is closed
+                socket._note_end()  # before the close: another thread may call the socket as soon as it is closed
                 try:
                     socket.close(linger)
                 except BaseException:
                     socket._note_end(False)
                     raise
-            if not sockets:  # another thread is about to drop the last ones
+            if not sockets:  # another thread is dropping the last sockets
                 with nogil:
                     nap()
         self.term()
 
     def _all_sockets(self):
-        """Return those that are not closed, but for any that other threads are about to drop."""
+        """Return the open sockets, except those that other threads are dropping."""
         return [] if self.handle.ending is NULL else sockets_of(self.handle.ending)
 
     def _open_sockets(self):
-        """Return the sockets of this context that are not closed, those that its shadows have made too."""
+        """Return the open sockets of this context, including those made by its shadows."""
         with critical_section(self.handle):
             ends = list(self.handle.ends or ())
         return [socket for socket in self._all_sockets() if socket not in ends]
@@ -260,7 +290,7 @@ cdef class Context(ContextOptions):
         self.handle.has_ended()
 
     def _name_open(self):
-        """Return the open sockets in words: type, endpoint, and where each was made if tracemalloc runs."""
+        """Describe the open sockets: type, endpoint, and the source line that made it if tracemalloc is running."""
         import tracemalloc
         names = []
         for socket in self._open_sockets():
@@ -272,7 +302,7 @@ cdef class Context(ContextOptions):
         import warnings
         names = self._name_open()
         if names:
-            warnings.warn(f"Context.term waits for open sockets: {names}", RuntimeWarning, stacklevel=2)
+            warnings.warn(f"Context.term waits for open sockets; close them: {names}", RuntimeWarning, stacklevel=2)
         return 0
 
     def __repr__(self):
@@ -280,23 +310,23 @@ cdef class Context(ContextOptions):
         return f"<{type(self).__module__}.{type(self).__qualname__} {state} at {id(self):#x}>"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("Context: a context cannot be pickled or copied; make one in each process, or shadow() it")
+        raise TypeError("Context: cannot be pickled or copied; make one per process, or use shadow() in this process")
 
     def __setattr__(self, name, value):
         set_attribute(self, name, value)
 
     def __getattr__(self, name):
-        known = getattr(type(self), name, None)  # whose getter raised AttributeError, and has the better words for it
+        known = getattr(type(self), name, None)  # its getter raised AttributeError: call it again for its message
         if hasattr(known, "__get__"):
             return known.__get__(self, type(self))
         raise unknown_attribute(self, name)
 
 
 cdef int prepare_threads(ContextHandle context) except -1:
-    """Raise where libzmq would abort as it starts its threads, which it does with the first socket.
+    """Raise if libzmq would abort when it starts its threads, which it does with the first socket.
 
-    The GIL is kept, short as this is: another thread could end the context meanwhile, and free it. Without a GIL this
-    is the critical section of the handle.
+    The GIL is not released: another thread could terminate and free the context meanwhile. Without a GIL the critical
+    section of the handle prevents that.
     """
     cdef Ending *ending = context.ending
     cdef sigset mask
@@ -307,14 +337,16 @@ cdef int prepare_threads(ContextHandle context) except -1:
     need = 2 * threads + 8
     got = free_descriptors(need)
     if got < need:
-        raise error(EMFILE, "socket", NO_TYPE, f"io_threads={threads}", f"needs {need} descriptors, and {got} are left")
-    need = threads + 1  # one ends sockets
+        why = f"libzmq needs {need} file descriptors, but only {got} are left; raise the limit (ulimit -n)"
+        raise error(EMFILE, "socket", NO_TYPE, f"io_threads={threads}", why)
+    need = threads + 1  # the I/O threads, and the reaper thread, which closes sockets
     block_signals(&mask)
     got = probe_threads(need)
     code = try_schedule(&ending.schedule) if got == need and is_scheduled(ending) else 0
     restore_signals(&mask)
     if got < need:
-        raise error(ENOMEM, "socket", NO_TYPE, f"io_threads={threads}", f"needs {need} threads, {got} can be started")
+        why = f"libzmq needs {need} threads, but only {got} can be started; raise the limit (ulimit -u)"
+        raise error(ENOMEM, "socket", NO_TYPE, f"io_threads={threads}", why)
     if code:
         raise error(code, "socket", NO_TYPE, describe_schedule(ending))
     ending.running = True

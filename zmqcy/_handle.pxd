@@ -1,4 +1,4 @@
-# Sockets of libzmq, and how they and their contexts end. For the other extension modules.
+# C declarations of socket and context handles, and of their end, for the other extension modules.
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
@@ -8,53 +8,53 @@ from zmqcy.libzmq cimport ZMQ_EVENTS, zmq_errno as last_errno, zmq_getsockopt, z
 
 cdef extern from "_system.h":
     const bint FREE_THREADED "ZMQCY_FREE_THREADED"
-    # The object, or None: it is about to go. That is so with a GIL too: its attributes go before it leaves its list,
-    # and callbacks of weak references run. Comes after `lock_lists`, or in the critical section that its end waits
-    # for.
+    # Return a reference to the object, or None if it is being freed. That can happen with a GIL too: an object leaves
+    # its list only after its attributes are cleared and callbacks of weak references have run. Call it after
+    # `lock_lists`, or in the critical section that the object's `__dealloc__` waits for.
     object alive "zmqcy_alive"(PyObject *object, PyObject *reference)
 
 cdef enum:
-    # The state of a handle:
-    BUSY = 1      # a thread is in a call that lets go of the GIL
-    CLOSED = 2    # there is no socket, or no longer
-    FORKED = 4    # it is the parent's
-    ENDED = 8     # its context closed it
-    WATCHED = 16  # somebody remembers its events: the next call on it makes them forget
+    # State of a handle:
+    BUSY = 1      # a thread is in a call that releases the GIL
+    CLOSED = 2    # no socket yet, or the socket is closed
+    FORKED = 4    # the socket belongs to the parent process
+    ENDED = 8     # the context has closed the socket
+    WATCHED = 16  # a watch remembers the events: the next call on the socket invalidates them
 
 
 cdef struct Link:
-    # A place in a list. All lists are one thread's at a time: see `lock_lists`.
-    void *owner            # what stands there
+    # A node of a linked list. `lock_lists` protects all lists.
+    void *owner            # the element
     Link *following
-    Link **place           # the pointer to this link: the list's head, or `following` of the link before; NULL: in none
+    Link **place           # address of the pointer to this link: head, or `following` of the link before; NULL: no list
 
 
 cdef struct Signaler:
-    # The descriptor of a poller of libzmq's that has one thread-safe socket. It stays readable until it is drained; who
-    # drains it reads the events of the socket after that. It has to be gone before the socket is closed.
-    void *poller           # NULL: there is none
+    # A libzmq poller with one thread-safe socket, for its file descriptor. The descriptor stays readable until it is
+    # drained; after draining, read the events of the socket. Destroy the poller before the socket is closed.
+    void *poller           # NULL: no poller
     int fd
 
 
 cdef struct User:
-    # An object that has a handle.
+    # An object that shares a handle.
     Link of_handle
     PyObject *object
     PyObject *reference    # to the object; NULL with a GIL
 
 
 cdef struct Watch:
-    # What a handle must know of who remembers its events: a poller, in whose item this stands, or an event loop's side.
-    Link of_socket         # among the watches of the handle
-    Link of_poller         # among what the poller must read again; in no list while it remembers the events
-    Link **unread          # that list; NULL: it is no poller's
-    int epoll              # the set that the socket's descriptor is in, or -1
-    Signaler signaler      # what has a descriptor for it, where the socket has none
+    # A watch of a socket: a poller (the watch is a field of its item) or an event loop that remembers the events.
+    Link of_socket         # node in the watches of the handle
+    Link of_poller         # node in the poller's list of unread sockets; in no list while the poller remembers events
+    Link **unread          # head of that list; NULL: not a poller
+    int epoll              # epoll set that contains the socket's file descriptor, or -1
+    Signaler signaler      # for a thread-safe socket, which has no file descriptor
     void (*tell)(object listener) noexcept  # called before the events change
     PyObject *listener
-    PyObject *reference    # to the listener; NULL: it is there as long as this
-    bint *wanted           # whether `tell` is; NULL: always
-    unsigned int round     # of those in which it was
+    PyObject *reference    # to the listener; NULL: the listener lives as long as the watch
+    bint *wanted           # whether to call `tell`; NULL: always
+    unsigned int round     # the last round in which `tell` was called
 
 
 cdef inline void insert(Link *link, Link **head) noexcept:
@@ -73,11 +73,11 @@ cdef inline void remove(Link *link) noexcept:
         link.place = NULL
 
 
-cdef void *lists  # something: a thread has the lists of handles, of contexts, of users and of watches
+cdef void *lists  # a spin lock for the lists of handles, contexts, users and watches; not NULL: locked
 
 
 cdef inline void lock_lists() noexcept nogil:
-    # Have the lists for a moment, in which no Python code runs and nobody waits. With a GIL the GIL does that.
+    # Lock the lists. The holder runs no Python code and does not block. With a GIL the GIL is the lock.
     if FREE_THREADED:
         while not replace(&lists, NULL, &lists):
             yield_processor()
@@ -98,39 +98,39 @@ cdef struct Stats:
 
 
 cdef struct Ending:
-    # What a context shares with the thread that ends it. It outlives both, and is freed when neither can touch it.
-    void *handle
-    PyObject *owner        # the ContextHandle that has it; NULL: it has gone
+    # State shared by a context and the thread that terminates it. It is freed when neither uses it any more.
+    void *handle           # libzmq's context
+    PyObject *owner        # its ContextHandle; NULL: freed
     PyObject *reference    # to the owner; NULL with a GIL
     void *done             # a lock, held until zmq_ctx_term has returned
-    bint started           # the thread runs: the handle belongs to it
-    long finished          # 1: zmq_ctx_term has returned; by `add`, for its thread writes it
-    bint abandoned         # the user broke off the wait: nobody waits for it at exit
+    bint started           # the thread was started, and owns the context
+    long finished          # 1: zmq_ctx_term has returned; accessed with `add`, because the thread writes it
+    bint abandoned         # the wait was interrupted (Ctrl-C): do not wait for this context at exit
     bint warned
-    bint running           # a socket was made, so that libzmq's threads run
-    schedule_t schedule    # of libzmq's threads, as the user wants it
-    bint foreign           # another library made it, and ends it
-    void *keeper           # a socket for the connections over inproc that wait for a bind, until the end
-    bint forked            # it is the parent's
-    void *waker            # 1 more than a descriptor to write to in the end; NULL: none; LATE: it has ended
-    int owners             # the ContextHandle and the handles of its sockets
-    nsec linger            # the longest that the user asked for among the sockets closed so far
-    Link *handles          # of the open sockets
-    char[256] last         # the socket closed last that may have messages left, in words
+    bint running           # a socket was made: libzmq's threads are running
+    schedule_t schedule    # scheduling of libzmq's threads, as set by the user
+    bint foreign           # made by another library, which terminates it
+    void *keeper           # socket for pending inproc connections: see `ContextHandle.let_waiting_go`
+    bint forked            # belongs to the parent process
+    void *waker            # 1 + the file descriptor to write to at the end; NULL: none; LATE: the context has ended
+    int owners             # number of owners: the ContextHandle and the handles of its sockets
+    nsec linger            # maximum `linger` set by the user among the closed sockets
+    Link *handles          # handles of the open sockets
+    char[256] last         # description of the last closed socket that may have unsent messages
     Ending *next
 
 
 cdef class ContextHandle:
-    # A context of libzmq's. The Context that made it, its shadows and the handles of its sockets share it. It ends the
-    # context when the last of them has gone.
+    # A libzmq context, shared by the Context that made it, its shadows and the handles of its sockets. The context is
+    # terminated when the last of them is freed.
     cdef object __weakref__
-    cdef Ending *ending    # NULL: there is no context
-    cdef bint unchecked    # whether the first socket finds out what libzmq's threads need
-    cdef bint untuned      # its sockets have libzmq's own batch sizes, and malloc is left alone
-    cdef object woken      # the other end of the waker
-    cdef list ends         # sockets that libzmq will write to when others are gone
-    cdef set bound         # names of inproc that its sockets have
-    cdef set waiting       # those that its sockets have connected to, and nobody had bound
+    cdef Ending *ending    # NULL: no context
+    cdef bint unchecked    # skip the checks for threads and file descriptors before the first socket
+    cdef bint untuned      # do not change the batch sizes of its sockets, nor malloc
+    cdef object woken      # file descriptor that the waker makes readable
+    cdef list ends         # PAIR sockets that libzmq still has to write a monitor's last event to
+    cdef set bound         # inproc names that its sockets are bound to
+    cdef set waiting       # inproc names that its sockets are connected to, and that were not bound then
 
     cdef int enter(self, str call) except -1
     cdef bint is_closed(self) noexcept
@@ -148,52 +148,52 @@ cdef class ContextHandle:
 
 
 cdef class Handle:
-    # A socket of libzmq's. The socket object that makes it has it first, and each shadow of that has it too. It closes
-    # the socket when the last of them has gone.
+    # A libzmq socket, shared by the socket object that made it and its shadows. The socket is closed when the last of
+    # them is freed.
     cdef object __weakref__
     cdef void *socket
     cdef int type
-    cdef int traits               # of its type
+    cdef int traits               # traits of the type
     cdef int state
-    cdef int exclusive            # BUSY, or 0 for thread-safe types: several threads may be in them at once
-    cdef int begun                # SNDMORE: the last part of a message is still to be sent. LOST: the peer disconnected
-    cdef bint tried               # a part has just found no room: its next attempt begins with a look at the events
-    cdef size_t quick_size        # what is shorter is sent at once; 0: all is checked before, libzmq would tear some
-    cdef size_t threshold         # bytes of this many bytes and more are lent, not copied
+    cdef int exclusive            # BUSY; 0 for thread-safe types, which several threads may use at once
+    cdef int begun                # SNDMORE: a multipart message is incomplete. LOST: its peer disconnected meanwhile
+    cdef bint tried               # the last send would have blocked: the next attempt reads the events first
+    cdef size_t quick_size        # shorter messages skip all checks; 0: check every message, libzmq could tear some
+    cdef size_t threshold         # minimum size of bytes that are sent zero-copy
     cdef Stats stats
-    cdef bint asked               # something was sent since the last receive: an answer may come soon
-    cdef bint answers_soon        # the last answer did
-    cdef bint eager               # its last waits were short: it pays to try
-    cdef nsec spin                # how long a wait tries again before it sleeps
-    cdef int fd                   # its descriptor; -1 for thread-safe types, which have none
-    cdef Signaler signaler        # what `fileno` gives, where `fd` is -1
-    cdef long inside              # how many threads are in libzmq, without the GIL: BUSY lasts until the GIL is back
+    cdef bint asked               # a message was sent since the last receive: a reply may arrive soon
+    cdef bint answers_soon        # the last reply arrived soon
+    cdef bint eager               # the last waits were short: spin
+    cdef nsec spin                # maximum time to spin before sleeping
+    cdef int fd                   # file descriptor (ZMQ_FD); -1: a thread-safe type, which has none
+    cdef Signaler signaler        # file descriptor for `fileno` if `fd` is -1
+    cdef long inside              # number of threads inside libzmq without the GIL; BUSY lasts until the GIL is back
 
-    cdef zmq_msg_t *held          # parts for the next receives, the last one first; NULL: none
+    cdef zmq_msg_t *held          # parts for the next receives, last part first; NULL: none
     cdef int held_count
-    cdef int more                 # whether another part follows the one that was handed over last
+    cdef int more                 # whether another part follows the part returned last
 
-    cdef bint foreign             # something else made it: only `close` closes it
-    cdef bint elsewhere           # others may use the socket without our knowledge: nobody may remember its events
-    cdef bint exposed             # somebody waits by its descriptor, whose news a look at the events would take away
-    cdef bint networked           # it was bound or connected elsewhere than over inproc
-    cdef bint only_first          # XSUB: the later parts of a message are no subscriptions
-    cdef bint datagram            # what it sends goes by UDP, and libzmq does not look at its size
+    cdef bint foreign             # made by another library: only `close` closes it
+    cdef bint elsewhere           # other code may use the socket unnoticed: its events must not be remembered
+    cdef bint exposed             # user code waits for the file descriptor; reading the events would consume its edge
+    cdef bint networked           # bound or connected over a transport other than inproc
+    cdef bint only_first          # XSUB: only the first part of a message can be a subscription
+    cdef bint datagram            # sends over UDP, where libzmq does not check sizes
     cdef bint heartbeats          # heartbeat_ivl is set
-    cdef bint linger_set          # by the user
-    cdef int long_groups          # that it has joined, and must not bind to udp with
-    cdef ContextHandle context    # that serves it; None: it is foreign
-    cdef set names                # of inproc that it is bound to, or its monitor
-    cdef PyObject *feed           # of its monitor; the collector must not see it, and take the PAIR before the handle
-    cdef object reads             # weakly: the feed of another socket, which this one is the PAIR of
+    cdef bint linger_set          # the user has set linger
+    cdef int long_groups          # number of joined groups with names too long for udp
+    cdef ContextHandle context    # None: foreign
+    cdef set names                # inproc names that it, or its monitor, is bound to
+    cdef PyObject *feed           # feed of its monitor; hidden from the GC, which could free the PAIR before the handle
+    cdef object reads             # weak reference to the feed of the socket whose monitor events this PAIR receives
 
-    cdef Link *users
-    cdef Link *watches            # each by somebody who keeps a user
-    cdef unsigned int round       # how many times they were told
-    cdef int remembered           # the events that they know since then; -1: they have not all read the same ones
+    cdef Link *users              # objects that share the handle
+    cdef Link *watches            # the owner of each watch keeps a user alive
+    cdef unsigned int round       # number of times that the watches were told
+    cdef int remembered           # events that all watches have read since then; -1: not all have read the same
     cdef Ending *ending
-    cdef Link of_context          # among the handles of the ending, or the strays
-    cdef PyObject *reference      # to this; NULL with a GIL
+    cdef Link of_context          # node in the handles of the ending, or in the strays
+    cdef PyObject *reference      # weak reference to this handle; NULL with a GIL
 
     cdef int enlist(self, Ending *ending) except -1
     cdef int join(self, User *user, object who) except -1
@@ -211,7 +211,7 @@ cdef class Handle:
 
 
 cdef inline void count(int exclusive, uint64_t *place, uint64_t more) noexcept nogil:
-    # Others may look at the number meanwhile; in a thread-safe socket they may count, too.
+    # Add to a counter. Other threads may read it meanwhile; with a thread-safe socket they may also count.
     if exclusive:
         count_up(place, more)
     else:
@@ -219,9 +219,8 @@ cdef inline void count(int exclusive, uint64_t *place, uint64_t more) noexcept n
 
 
 cdef inline void go_inside(Handle handle) noexcept:
-    # Take note that a thread is about to let go of the GIL in a call on the socket. Then come `come_out`, in the end
-    # without the GIL, and that `exclusive` is taken away, with it: BUSY of a thread-safe type is another thread's that
-    # closes it.
+    # Mark the socket as used before a call releases the GIL. After the call: `come_out` (without the GIL), then
+    # `state &= ~exclusive` (with the GIL). Not `~BUSY`: on a thread-safe type, BUSY may be set by a thread in `close`.
     handle.state |= handle.exclusive
     add(&handle.inside, 1)
 
@@ -235,7 +234,7 @@ cdef inline bint is_inside(Handle handle) noexcept nogil:
 
 
 cdef inline int events_of(void *socket, int *events) noexcept nogil:
-    # Read ZMQ_EVENTS, which also makes libzmq look at its commands now. Return 0 or an errno.
+    # Read ZMQ_EVENTS, which also makes libzmq process pending commands. Return 0 or an errno.
     cdef size_t size = sizeof(int)
     if zmq_getsockopt(socket, ZMQ_EVENTS, events, &size) < 0:
         return last_errno()

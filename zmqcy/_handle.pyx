@@ -1,7 +1,7 @@
-"""Sockets of libzmq, who has them, and how they and their contexts end.
+"""Manage the lifetime of libzmq sockets and contexts.
 
-A `Handle` is a socket of libzmq's. A context lists its handles: it ends with the program, with the process, or in a
-forked child.
+A `Handle` is a libzmq socket, and a `ContextHandle` a libzmq context. A context lists the handles of its open sockets,
+so that they can be closed when the context or the process ends, and marked in a forked child.
 """
 
 from cython cimport critical_section, final, no_gc_clear
@@ -39,19 +39,19 @@ cdef extern from "pythread.h":
     unsigned long PYTHREAD_INVALID_THREAD_ID
 
 cdef enum:
-    NOT_READ = -1       # of the events
-    MANY_SOCKETS = 100  # of `max_sockets`, from which on nobody misses one
+    NOT_READ = -1       # value of `remembered`: no events
+    MANY_SOCKETS = 100  # if `max_sockets` is at least this, zmqcy uses one socket itself (see `keeper`)
 
 
-cdef void *LATE = <void *> -1  # instead of a waker: nobody would write to it any more
-cdef Ending *endings = NULL  # of all contexts of this process
-cdef Link *strays = NULL  # the handles that belong to no context of ours
+cdef void *LATE = <void *> -1  # value of `waker`: the context has ended, and nothing will be written
+cdef Ending *endings = NULL  # all contexts of this process
+cdef Link *strays = NULL  # handles of sockets whose context was not made by zmqcy
 cdef nsec exit_linger = 10 * <nsec> SECOND
 lists = NULL
 
 
 cdef PyObject *reference_to(object owner) except? NULL:
-    """Return what `alive` needs in addition to the object."""
+    """Return the weak reference that `alive` needs without a GIL, or NULL with a GIL."""
     if not FREE_THREADED:
         return NULL
     reference = PyWeakref_NewRef(owner, None)
@@ -62,9 +62,9 @@ cdef PyObject *reference_to(object owner) except? NULL:
 # ------------------------------------------------------------------------------------------------------------- sockets
 
 @final
-@no_gc_clear  # its end needs the context
+@no_gc_clear  # __dealloc__ needs the context
 cdef class Handle:
-    """A socket of libzmq's, with all that the objects share that have it."""
+    """Own a libzmq socket, and the state that a socket object and its shadows share."""
 
     def __cinit__(self):
         self.state = CLOSED
@@ -92,7 +92,7 @@ cdef class Handle:
         Py_XDECREF(self.reference)
 
     cdef int enlist(self, Ending *ending) except -1:
-        """Put the handle into the list of its context, or of the strays. Return 0 where a stray has its socket."""
+        """Add the handle to the list of its context, or to the strays. Return 0 if a stray has the same socket."""
         cdef bint known
         if self.reference is NULL:
             self.reference = reference_to(self)
@@ -106,7 +106,7 @@ cdef class Handle:
         unlock_lists()
         return not known
 
-    # ---- who has it
+    # ---- the objects that share it
 
     cdef int join(self, User *user, object who) except -1:
         user.reference = reference_to(who)
@@ -125,7 +125,7 @@ cdef class Handle:
         user.reference = NULL
 
     cdef list living(self):
-        """Return the objects that have the handle, but for those that are about to go."""
+        """Return the objects that share the handle, except those that are being freed."""
         cdef list users = []
         cdef Link *link
         lock_lists()
@@ -137,13 +137,13 @@ cdef class Handle:
         return [user for user in users if user is not None]
 
     def user(self):
-        """Return one of the objects that have the handle, or None."""
+        """Return one of the objects that share the handle, or None."""
         return next(iter(self.living()), None)
 
-    # ---- who watches it
+    # ---- watches
 
     cdef void forget(self) noexcept:
-        """Let those who watch the socket read its events again, which may change."""
+        """Invalidate the remembered events of all watches, before a call that may change the events."""
         cdef Watch *watch
         cdef Link *link
         cdef bint wanted = False
@@ -163,9 +163,9 @@ cdef class Handle:
             wanted = tell_next(self)
 
     cdef void withdraw(self) noexcept:
-        """Take the socket out of the epoll sets of pollers before its descriptor is closed, by us or behind our back.
+        """Remove the socket from the epoll sets of pollers, before its file descriptor is closed.
 
-        A set would keep a descriptor of which a forked child has a copy; and the number may soon be another socket's.
+        An epoll set keeps a closed file descriptor if a forked child has a copy, and the number may be reused.
         """
         cdef Watch *watch
         cdef Link *link
@@ -180,23 +180,23 @@ cdef class Handle:
         unlock_lists()
         self.forget()
 
-    # ---- what was received and waits
+    # ---- held messages: received, but not returned yet
 
     cdef int hold(self, zmq_msg_t *parts, int count) except -1:
-        """Keep parts that could not be handed over, in front of what the next receives get."""
+        """Hold parts that could not be returned. The next receives return them first."""
         cdef zmq_msg_t *held = <zmq_msg_t *> realloc(self.held, (self.held_count + count) * sizeof(zmq_msg_t))
         cdef int i
         if held is NULL:
             raise MemoryError()
         for i in range(count):
-            memcpy(&held[self.held_count + i], &parts[count - 1 - i], sizeof(zmq_msg_t))  # libzmq moves them so too
+            memcpy(&held[self.held_count + i], &parts[count - 1 - i], sizeof(zmq_msg_t))  # as libzmq does
         self.held = held
         self.held_count += count
         self.forget()
         return 0
 
     cdef void unhold(self, zmq_msg_t *msg) noexcept:
-        """Move the first of the kept parts into an initialised message."""
+        """Move the first held part into an initialised message."""
         self.held_count -= 1
         memcpy(msg, &self.held[self.held_count], sizeof(zmq_msg_t))
         if self.held_count == 0:
@@ -207,21 +207,21 @@ cdef class Handle:
         self.type = number
         self.traits = type_of(number).traits
         self.datagram = self.traits & DATAGRAMS != 0
-        # Thread-safe types are checked where they send anything but one part.
+        # Thread-safe types are checked elsewhere, when they send more than one part.
         if self.traits & COMMANDS or type_of(number).parts and not self.traits & THREAD_SAFE:
             self.check_messages()
 
     cdef void check_messages(self) noexcept:
-        """Have each message checked before it is sent, which none is that is sent quickly."""
+        """Check each message before it is sent: disable the fast path, which does not check."""
         self.quick_size = 0
 
-    # ---- its end
+    # ---- end
 
     cdef void stop_monitor(self) noexcept:
-        """Have libzmq write no more events.
+        """Stop the monitor of the socket.
 
-        It says so to the PAIR that reads them, and waits until there is one. So one of ours is there meanwhile; where
-        there is another one, libzmq turns it away.
+        libzmq writes a last event to the PAIR socket that reads them, and blocks until one is connected. So connect a
+        PAIR socket of our own meanwhile. If another one is connected, libzmq refuses ours.
         """
         cdef void *reader = NULL
         cdef bytes address = None if self.feed is NULL else (<object> self.feed).address
@@ -234,9 +234,9 @@ cdef class Handle:
             <void> zmq_close(reader)
 
     cdef int close(self) except -1:
-        """Have those who use or watch the socket let go of it, and close it. What Ctrl-C raises comes after that."""
+        """Wake the users and watches of the socket, and close it. Raise a KeyboardInterrupt only after the close."""
         cdef object interruption = None
-        self.state |= BUSY  # until it is closed: what follows may run any code
+        self.state |= BUSY  # until the socket is closed: the following calls may run Python code
         if self.names is not None:
             self.context.note_unbind(self.names)
         self.withdraw()
@@ -257,18 +257,18 @@ cdef class Handle:
         return 0
 
     cdef void shut(self) noexcept:
-        """Close the socket, which no list has any more."""
+        """Close the socket. The handle must be in no list any more."""
         silence(self)
         self.state |= CLOSED
         note_last(self)
         if self.feed is not NULL and (<object> self.feed).pair is not None:
-            self.stop_monitor()  # soon its PAIR may read no more, and a thread of libzmq would wait for it
+            self.stop_monitor()  # its PAIR may stop reading soon, and a thread of libzmq would wait for it
         <void> zmq_close(self.socket)
 
 
 cdef int enter_slowly(Handle handle, str call) except -1:
-    """Let others forget what the call may change, and raise what forbids the call."""
-    while handle.state & WATCHED:  # again, where another thread has read them meanwhile
+    """Invalidate remembered events, and raise if the state of the socket forbids the call."""
+    while handle.state & WATCHED:  # repeat: another thread may have read the events meanwhile
         handle.forget()
     if not handle.state & (BUSY | CLOSED | FORKED):
         return 0
@@ -277,12 +277,12 @@ cdef int enter_slowly(Handle handle, str call) except -1:
     if handle.state & CLOSED:
         raise error(ENOTSOCK, call, handle.type, None, "the socket is closed")
     if handle.state & FORKED:
-        raise error(ECHILD, call, handle.type, None, "the socket was made before the fork: make one here")
+        raise error(ECHILD, call, handle.type, None, "the socket was made before the fork; make one in this process")
     raise error(EBUSY, call, handle.type, None, "another thread is in a call on this socket")
 
 
 cdef bint delist(Handle handle) noexcept:
-    """Take a handle that is about to be closed out of its list. Return whether it was there: who finds it closes it."""
+    """Remove a handle from its list before the close. Return whether it was there: the caller then closes it."""
     cdef bint found
     lock_lists()
     found = handle.of_context.place is not NULL
@@ -292,9 +292,9 @@ cdef bint delist(Handle handle) noexcept:
 
 
 cdef bint tell_next(Handle handle) noexcept:
-    """Tell one of those who want to be told in this round. Return whether there was one.
+    """Tell one watch that wants to be told in this round. Return whether there was one.
 
-    It may run any code, by which others come and go.
+    The call may run Python code, which may add and remove watches.
     """
     cdef Watch *watch = NULL
     cdef Link *link
@@ -319,7 +319,7 @@ cdef bint tell_next(Handle handle) noexcept:
 
 
 cdef void *own_socket(void *context, int type) noexcept nogil:
-    """Make a socket that no user sees, and whose close waits for nothing. NULL: zmq_errno says why not."""
+    """Make an internal socket with linger 0. NULL: see zmq_errno."""
     cdef int none = 0
     cdef void *socket = zmq_socket(context, type)
     if socket is not NULL:
@@ -328,7 +328,7 @@ cdef void *own_socket(void *context, int type) noexcept nogil:
 
 
 cdef int make_signaler(Signaler *signaler, void *socket) noexcept nogil:
-    """Have a descriptor that tells of a thread-safe socket what comes from now on. Return 0 or an errno."""
+    """Make a file descriptor that signals new events of a thread-safe socket. Return 0 or an errno."""
     cdef void *poller
     cdef zmq_fd_t fd = 0
     cdef int number
@@ -349,14 +349,14 @@ cdef int make_signaler(Signaler *signaler, void *socket) noexcept nogil:
 
 
 cdef void close_signaler(Signaler *signaler, Handle handle) noexcept:
-    # A forked child keeps it: libzmq would wait for a lock that a thread of the parent may have had.
+    # A forked child leaks it: libzmq would wait for a lock that a thread of the parent may have held.
     if signaler.poller is not NULL and not handle.state & (FORKED | CLOSED):
         <void> zmq_poller_destroy(&signaler.poller)
     signaler.poller = NULL
 
 
 cdef void silence(Handle handle) noexcept:
-    """Let nobody have a descriptor of a thread-safe socket any more, which is about to be closed."""
+    """Destroy the file descriptors of a thread-safe socket, before it is closed."""
     cdef Link *link
     lock_lists()
     link = handle.watches
@@ -368,12 +368,12 @@ cdef void silence(Handle handle) noexcept:
 
 
 cdef Handle handle_at(Link *link):
-    # Comes after `lock_lists`.
+    # Call it after `lock_lists`.
     return alive(<PyObject *> link.owner, (<Handle> link.owner).reference)
 
 
 cdef Handle handle_with(void *socket, bint *known):
-    """Return the handle of a socket. None: it is not `known`, or about to be closed."""
+    """Return the handle of a libzmq socket, and set `known`. None: the socket is not known, or being closed."""
     cdef Ending *ending
     cdef Link *link = NULL
     cdef Handle found
@@ -400,7 +400,7 @@ cdef Link *find(Link *link, void *socket) noexcept:
 
 @final
 cdef class ContextHandle:
-    """A context of libzmq's, with all that the objects share that have it."""
+    """Own a libzmq context, and the state that a context object, its shadows and its sockets share."""
 
     def __del__(self):
         self.has_ended()
@@ -423,9 +423,9 @@ cdef class ContextHandle:
 
     cdef int enter(self, str call) except -1:
         if self.ending is NULL:
-            raise error(ENOTSOCK, call, NO_TYPE, "of a Context that was not initialised")
+            raise error(ENOTSOCK, call, NO_TYPE, None, "the Context was not initialised; call Context.__init__ first")
         if self.ending.forked:
-            raise error(ECHILD, call, NO_TYPE, None, "the context was made before the fork: make one in this process")
+            raise error(ECHILD, call, NO_TYPE, None, "the context was made before the fork; make one in this process")
         if self.ending.started:
             raise error(ETERM, call, NO_TYPE)
         return 0
@@ -433,13 +433,13 @@ cdef class ContextHandle:
     cdef bint is_closed(self) noexcept:
         return self.ending is NULL or self.ending.forked or has_finished(self.ending)
 
-    # A socket that has connected over inproc to a name that nobody has bound stays in libzmq after its close, until
-    # somebody binds it or the context ends. The end needs a place among `max_sockets` for each such connection, beside
-    # those of the sockets that wait, and aborts where there is none. So one socket, made in time, lets all of them go.
+    # Pending inproc connections: a socket that connected to an unbound inproc name stays in libzmq after its close,
+    # until the name is bound or the context ends. When the context ends, libzmq needs one more of `max_sockets` for
+    # each such connection, and aborts if none is left. So one socket, the keeper, binds all these names first.
 
     @critical_section
     cdef int note_bind(self, bytes name) except -1:
-        """Take note that a name of inproc is bound: who waited for it does so no more."""
+        """Store that an inproc name is bound: its pending connections are made."""
         if self.bound is None:
             self.bound = set()
         self.bound.add(name)
@@ -455,7 +455,7 @@ cdef class ContextHandle:
 
     @critical_section
     cdef int note_connect(self, bytes name) except -1:
-        """Take note that a connection waits for a name of inproc, where it does."""
+        """Store that a connection is pending, unless its inproc name is bound."""
         if self.bound is not None and name in self.bound:
             return 0
         if self.waiting is None:
@@ -468,7 +468,7 @@ cdef class ContextHandle:
         return 0
 
     cdef int let_waiting_go(self) except -1:
-        """Let the connections go that wait for a name of inproc: the context is about to end."""
+        """Bind the names of all pending inproc connections, before the context ends."""
         cdef const char *address
         if self.waiting is not None and self.ending.keeper is not NULL and not self.ending.started:
             for name in self.waiting:
@@ -479,7 +479,7 @@ cdef class ContextHandle:
 
     @critical_section
     cdef int keep_end(self, object end) except -1:
-        """Keep a socket that nobody waits for any more: a thread of libzmq would wait for ever to write to it."""
+        """Keep a PAIR socket whose reader was cancelled: a thread of libzmq would wait indefinitely to write to it."""
         kept = self.ends or []
         self.ends = [end]
         for each in kept:
@@ -490,7 +490,7 @@ cdef class ContextHandle:
         return 0
 
     cdef int drop_ends(self) except -1:
-        """Close the sockets that were kept: the context ends, and with it what libzmq would write."""
+        """Close the kept sockets: the context ends, and libzmq writes to them no more."""
         with critical_section(self):
             kept, self.ends = self.ends, None
         for end in kept or ():
@@ -499,7 +499,7 @@ cdef class ContextHandle:
 
     @critical_section
     cdef object end_soon(self):
-        """Begin to end the context. Return a socket that is readable once it has ended, or None: it has."""
+        """Start to end the context. Return a socket that becomes readable when it has ended, or None if it has."""
         if self.is_closed():
             return None
         self.drop_ends()
@@ -508,16 +508,16 @@ cdef class ContextHandle:
         if self.woken is None:
             woken, waker = socket.socketpair()
             self.begin_end()
-            # The thread that ends it may outlive this object, so that the descriptor is given to it.
+            # The thread that ends the context may outlive this object, so it gets the file descriptor.
             if replace(&self.ending.waker, NULL, <void *> (<size_t> waker.fileno() + 1)):
                 waker.detach()
-                self.woken = woken.detach()  # the collector would end a socket before this
+                self.woken = woken.detach()  # a number: the GC could close a socket object before this object is freed
             else:
                 woken.close()
                 waker.close()
-                if self.woken is None:  # it has ended meanwhile, or else another thread was here
+                if self.woken is None:  # the context has ended; otherwise another thread has set `woken`
                     return None
-        return socket.socket(fileno=os.dup(self.woken))  # each task watches its own
+        return socket.socket(fileno=os.dup(self.woken))  # one per waiting task
 
     @critical_section
     cdef int has_ended(self) except -1:
@@ -526,7 +526,7 @@ cdef class ContextHandle:
             self.woken = None
         return 0
 
-    # ---- its end
+    # ---- end
 
     @critical_section
     cdef int shutdown(self) except -1:
@@ -537,7 +537,7 @@ cdef class ContextHandle:
 
     @critical_section
     cdef bint end_unless_open(self) except -1:
-        """Begin to end the context unless it has open sockets; none is made in between. Return whether it ends."""
+        """Start to end the context if no socket is open. Return whether it ends. No socket can be made in between."""
         close_dying(self.ending)
         if self.ending.handles is not NULL:
             return False
@@ -550,7 +550,7 @@ cdef class ContextHandle:
         close_dying(self.ending)
         self.let_waiting_go()
         if not start_ending(self.ending):
-            raise error(ENOMEM, "term", NO_TYPE, "no thread could be started")
+            raise error(ENOMEM, "term", NO_TYPE, None, "no thread can be started; raise the limit (ulimit -u)")
         return 0
 
 
@@ -567,7 +567,7 @@ cdef list handles_of(Ending *ending):
 
 
 cdef list sockets_of(Ending *ending):
-    """Return an object for each open socket of a context, but for those that other threads are about to drop."""
+    """Return an object for each open socket of a context, except those that other threads are dropping."""
     cdef Handle handle
     cdef list sockets = []
     for handle in handles_of(ending):
@@ -576,7 +576,7 @@ cdef list sockets_of(Ending *ending):
 
 
 cdef void close_dying(Ending *ending) noexcept:
-    """Close the sockets whose objects are about to go: what runs meanwhile may be what ends the context."""
+    """Close the sockets whose objects are being freed: their finalizers may be the code that ends the context."""
     cdef Handle handle
     for handle in handles_of(ending):
         if not handle.living() and delist(handle):
@@ -594,7 +594,7 @@ cdef void mark_forked(Handle handle) noexcept nogil:
 
 
 cdef void after_fork_in_child() noexcept nogil:
-    """Mark all that was the parent's: neither its sockets nor its threads are ours."""
+    """Mark all sockets and contexts as the parent's. The threads of libzmq do not exist in a forked child."""
     global endings, lists, strays
     cdef Ending *ending = endings
     lists = NULL
@@ -612,7 +612,7 @@ cdef bint has_finished(Ending *ending) noexcept nogil:
 
 
 cdef Ending *new_ending(void *context, object owner) except NULL:
-    """Register a context, and free what is left of those that are gone."""
+    """Register a context, and free the records of contexts that have ended."""
     global endings
     cdef Ending *ending
     cdef Ending **link = &endings
@@ -622,7 +622,7 @@ cdef Ending *new_ending(void *context, object owner) except NULL:
         ending = link[0]
         if ending.owners == 0 and (has_finished(ending) if ending.started else ending.foreign):
             link[0] = ending.next
-            PyThread_acquire_lock(ending.done, 1)  # its thread has let go of the lock, too
+            PyThread_acquire_lock(ending.done, 1)  # wait until its thread has released the lock
             PyThread_release_lock(ending.done)
             PyThread_free_lock(ending.done)
             free(ending)
@@ -648,7 +648,7 @@ cdef Ending *new_ending(void *context, object owner) except NULL:
 
 
 cdef ContextHandle context_with(void *context):
-    """Return the handle of a context. None: it is not known."""
+    """Return the handle of a libzmq context, or None if the context is not known."""
     cdef Ending *ending = NULL
     cdef Ending *each
     lock_lists()
@@ -665,7 +665,7 @@ cdef ContextHandle context_with(void *context):
 
 
 cdef void run_ending(void *argument) noexcept nogil:
-    """End a context in a thread without Python: zmq_ctx_term takes no timeout, and may wait for ever."""
+    """Terminate a context, in a thread without Python: zmq_ctx_term has no timeout, and may block indefinitely."""
     cdef Ending *ending = <Ending *> argument
     cdef void *done = ending.done
     cdef size_t waker
@@ -680,7 +680,7 @@ cdef void run_ending(void *argument) noexcept nogil:
 
 
 cdef bint start_ending(Ending *ending) noexcept:
-    """Start the thread that ends a context, once. Return whether it runs."""
+    """Start the thread that terminates a context, once. Return whether it was started."""
     cdef sigset mask
     cdef unsigned long thread
     if ending.started:
@@ -689,7 +689,7 @@ cdef bint start_ending(Ending *ending) noexcept:
         <void> zmq_close(ending.keeper)
         ending.keeper = NULL
     PyThread_acquire_lock(ending.done, 0)
-    block_signals(&mask)  # the thread inherits the mask: signals are for the threads that wait for it
+    block_signals(&mask)  # the thread inherits the mask: signals must interrupt the threads that wait for it
     thread = PyThread_start_new_thread(run_ending, ending)
     restore_signals(&mask)
     ending.started = thread != PYTHREAD_INVALID_THREAD_ID
@@ -699,7 +699,7 @@ cdef bint start_ending(Ending *ending) noexcept:
 
 
 cdef void end_process() noexcept:
-    """End every context when the interpreter is gone; its sockets keep what they owe within their linger."""
+    """Terminate all contexts after the interpreter has ended. Sockets send their messages within their linger."""
     cdef Ending *ending = endings
     cdef bint waiting = False
     while ending is not NULL:
@@ -712,9 +712,9 @@ cdef void end_process() noexcept:
 
 
 cdef void close_at_exit(Ending *ending) noexcept:
-    """Close what is still open, so that the context can end.
+    """Close the open sockets of a context, so that it can end.
 
-    The interpreter is gone, but not the memory of an object that still refers to an open socket.
+    The interpreter has ended, but the memory of objects that refer to open sockets still exists.
     """
     cdef Link *link = ending.handles
     while link is not NULL:
@@ -727,11 +727,11 @@ cdef void close_at_exit(Ending *ending) noexcept:
 
 
 cdef bint close_last(Handle handle) noexcept nogil:
-    """Close a socket at exit. Return False where a thread does not leave it."""
+    """Close a socket at exit. Return False if a thread does not leave it."""
     cdef int linger = 0
     cdef int naps = 0
     cdef size_t size = sizeof(int)
-    if is_inside(handle):  # a daemon thread waits in it
+    if is_inside(handle):  # a daemon thread is blocked in a call
         zmq_ctx_shutdown(handle.ending.handle)
         while is_inside(handle) and naps < 200:
             nap()
@@ -748,7 +748,7 @@ cdef bint close_last(Handle handle) noexcept nogil:
 
 
 cdef void wait_at_exit(nsec start) noexcept:
-    """Wait for the contexts that have messages left; after a second, say so."""
+    """Wait for the contexts with unsent messages. Print a message after one second."""
     cdef Ending *ending = endings
     cdef nsec deadline, limit
     cdef char[64] most
@@ -762,24 +762,24 @@ cdef void wait_at_exit(nsec start) noexcept:
                 break
             if deadline != FOREVER and now() > deadline:
                 if told:
-                    fprintf(stderr, b"zmqcy: gave up messages that could not be sent: %s\n", ending.last)
+                    fprintf(stderr, b"zmqcy: dropped messages that could not be sent: %s\n", ending.last)
                 break
             if not told and now() - start > SECOND:
                 told = True
                 if exit_linger == FOREVER:
-                    snprintf(most, sizeof(most), b"without end (zmqcy.exit_linger is -1)")
+                    snprintf(most, sizeof(most), b"indefinitely (zmqcy.exit_linger is -1)")
                 else:
-                    snprintf(most, sizeof(most), b"%g s at most (zmqcy.exit_linger)", <double> exit_linger / SECOND)
+                    snprintf(most, sizeof(most), b"at most %g s (zmqcy.exit_linger)", <double> exit_linger / SECOND)
                 fprintf(
                     stderr,
-                    b"zmqcy: exit waits for messages not yet sent: %s. It waits %s where no linger was set; "
-                    b"linger=0 on a socket drops them, Ctrl-C ends the wait.\n",
+                    b"zmqcy: exit waits for unsent messages: %s. It waits %s for sockets without a linger. "
+                    b"Set linger=0 to drop the messages; Ctrl-C ends the wait.\n",
                     ending.last, most)
         ending = ending.next
 
 
 cdef void note_last(Handle handle) noexcept nogil:
-    """Note of a socket that is about to be closed what the end of the process must know: its name and its linger."""
+    """Store the description and the linger of a socket before its close, for the wait at exit."""
     cdef Ending *ending = handle.ending
     cdef char[200] endpoint
     cdef size_t size = sizeof(endpoint)
@@ -790,14 +790,14 @@ cdef void note_last(Handle handle) noexcept nogil:
         endpoint[0] = 0
         <void> zmq_getsockopt(handle.socket, ZMQ_LAST_ENDPOINT, endpoint, &size)
         snprintf(ending.last, sizeof(ending.last), b"%s %s", type_of(handle.type).name, endpoint)
-    if handle.linger_set and ending.linger != FOREVER:  # which is honoured to the letter
+    if handle.linger_set and ending.linger != FOREVER:  # a linger set by the user is always respected
         size = sizeof(int)
         <void> zmq_getsockopt(handle.socket, ZMQ_LINGER, &linger, &size)
         ending.linger = FOREVER if linger == FOREVER else max(ending.linger, <nsec> linger * 1000000)
 
 
 cdef int end_within(Ending *ending, long long microseconds) noexcept nogil:
-    """Wait for the end of a context that has begun. Return 0, or EINTR: look for signals, and at the time."""
+    """Wait until a context has ended. Return 0, or EINTR: check for signals and for the deadline."""
     if PyThread_acquire_lock_timed(ending.done, microseconds, 1) != PY_LOCK_ACQUIRED:
         return EINTR
     PyThread_release_lock(ending.done)
@@ -805,7 +805,7 @@ cdef int end_within(Ending *ending, long long microseconds) noexcept nogil:
 
 
 def read_exit_linger():
-    """Take note of `zmqcy.exit_linger`, while there is still a Python to read it."""
+    """Store `zmqcy.exit_linger`, before the interpreter ends."""
     global exit_linger
     limit = to_milliseconds(_library.settings.get("exit_linger", 10000), "exit_linger")
     exit_linger = FOREVER if limit == FOREVER else <nsec> (min(limit, 1e12) * 1000000)

@@ -1,4 +1,4 @@
-# The gate, arguments and times, for the other extension modules.
+# Errors, arguments and timeouts, for the other extension modules.
 
 from cpython.long cimport PyLong_AsLongAndOverflow
 from libc.limits cimport INT_MAX, INT_MIN
@@ -6,15 +6,15 @@ from libc.limits cimport INT_MAX, INT_MIN
 from zmqcy._system cimport nsec
 
 cdef enum:
-    NO_TYPE = -1          # of a socket: the error is about none
-    MOST_TYPES = 64       # above the largest number of a socket type
+    NO_TYPE = -1          # instead of a socket type: the error is not about a socket
+    MOST_TYPES = 64       # greater than the number of any socket type
     FOREVER = -1
-    EXPIRED = 0           # a deadline that has passed: do not wait at all
-    SECOND = 1000000000   # in nanoseconds
-    SLICE = 500           # ms after which a wait looks for signals: one may come just before it, or to another thread
-    SIGNAL_CHECK = 100000000  # in nanoseconds: a call that goes on for so long without a wait looks for signals too
+    EXPIRED = 0           # a deadline that has passed: do not wait
+    SECOND = 1000000000   # nanoseconds
+    SLICE = 500           # ms between checks for signals in a wait: a signal can arrive before it, or in another thread
+    SIGNAL_CHECK = 100000000  # nanoseconds after which a call that never waits checks for signals too
 
-cdef enum:                # traits of socket types, as TRAITS in socket_types.py describes them
+cdef enum:                # traits of socket types: see TRAITS in socket_types.py
     DRAFT = 1
     THREAD_SAFE = 2
     SENDS = 4
@@ -29,7 +29,7 @@ cdef enum:                # traits of socket types, as TRAITS in socket_types.py
 
 
 cdef struct Type:
-    # A row of the table of socket types, for code without the GIL; of an unknown type all is 0.
+    # A row of the table of socket types, for code without the GIL. All fields of an unknown type are 0.
     char[16] name
     int traits
     int parts
@@ -42,7 +42,7 @@ cdef inline Type *type_of(int number) noexcept nogil:
 
 
 cdef inline int check(int rc, str call, int socket_type, str detail) except -1:
-    # The gate: pass on what a call of libzmq returned, or raise for its errno.
+    # Return the result of a libzmq call, or raise the exception for its errno.
     if rc < 0:
         return fail(call, socket_type, detail)
     return rc
@@ -69,7 +69,7 @@ cdef object unknown_attribute(object owner, str name)
 
 
 cdef inline bint fits(object value, int *number, int low=INT_MIN, int high=INT_MAX) except -1:
-    # Convert an int between two bounds. Return whether it is one.
+    # Store a Python int in a C int. Return False if it is not an int, or out of bounds.
     cdef int overflow = 0
     cdef long found
     if type(value) is not int:

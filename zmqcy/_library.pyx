@@ -1,4 +1,4 @@
-"""The gate that turns an errno into an exception, arguments and times, and what of libzmq needs no context."""
+"""Convert errors, arguments and timeouts, and wrap the functions of libzmq that need no context."""
 
 from cpython.buffer cimport PyObject_CheckBuffer
 from cpython.exc cimport PyErr_CheckSignals
@@ -21,13 +21,13 @@ cdef extern from "Python.h":
 
 #: settings: dict[str, Any]
 settings = {}
-"""The names of the package, in which a program sets `exit_linger` and `COPY_THRESHOLD`."""
+"""The namespace of the package, in which a program sets `exit_linger` and `COPY_THRESHOLD`."""
 
 
 # --------------------------------------------------------------------------------------------------------------- errors
 
 cdef object error(int number, str call, int socket_type, str detail=None, str text=None):
-    """Return the exception for an errno, with the words that tell where it happened."""
+    """Return the exception for an errno: its class from the table, its message with call, detail and socket type."""
     cdef str kind = None if socket_type == NO_TYPE else type_name(socket_type)
     cls = errors.CLASSES.get(number, errors.ZMQError)
     return cls(number, text or strerror(number), call=call, detail=detail, socket_type=kind)
@@ -39,7 +39,7 @@ cdef int fail(str call, int socket_type, str detail) except -1:
 
 
 cdef int interrupted(int number) except -1:
-    """Tell whether a call is to be made again: it met a signal, and no handler raised (PEP 475)."""
+    """Return whether to retry a call after EINTR. Runs the signal handlers, which may raise (PEP 475)."""
     if number != EINTR:
         return False
     PyErr_CheckSignals()
@@ -47,10 +47,10 @@ cdef int interrupted(int number) except -1:
 
 
 cdef object no_drafts(str call, int socket_type, str detail):
-    """Return the exception for what only a libzmq with drafts can do."""
+    """Return the exception for an operation that needs a libzmq with the draft API."""
     text = (
-        "this libzmq has no drafts; build zmqcy with one that has (ZMQCY_LIBZMQ=PREFIX pip install .), or take "
-        "a wheel that carries one")
+        "this libzmq was built without the draft API; install a wheel, which includes one with drafts, or build zmqcy "
+        "with such a libzmq (ZMQCY_LIBZMQ=PREFIX pip install .)")
     return error(ENOTSUP, call, socket_type, detail, text)
 
 
@@ -78,7 +78,7 @@ fill_types()
 # ------------------------------------------------------------------------------------------------- arguments and times
 
 cdef object to_integer(object value, str call, str name, object low, object high):
-    """Convert an argument to an int between two bounds, or say which argument of which call it was."""
+    """Convert an argument to an int between two bounds, or raise an error that names the call and the argument."""
     if type(value) is not int:
         try:
             value = value.__index__()
@@ -101,14 +101,14 @@ cdef int to_flag_bits(object flags, str call) except -1:
 
 
 cdef object to_milliseconds(object time, str call):
-    """Convert a time: an int or float of milliseconds, a timedelta, or None for ever. Return milliseconds, or -1."""
+    """Convert a timeout: milliseconds, a timedelta, or None (indefinitely). Return milliseconds, or -1 for None."""
     if time is None:
         return FOREVER
     if type(time) is int and time >= 0:
         return time
     if hasattr(time, "total_seconds"):
         if time.total_seconds() < 0:
-            raise ValueError(f"{call}: a time cannot be negative: {time}")
+            raise ValueError(f"{call}: a timeout cannot be negative, got {time!s}; use None to wait indefinitely")
         whole, part = divmod(time, type(time)(milliseconds=1))
         return whole + 1 if part else whole
     if isinstance(time, float):
@@ -116,26 +116,26 @@ cdef object to_milliseconds(object time, str call):
             return FOREVER
         if time >= 0 or time == FOREVER:
             return time
-        raise ValueError(f"{call}: a time is -1 (for ever), 0 or more, not {time}")
+        raise ValueError(f"{call}: a timeout must be 0 or more, or -1 (indefinitely), not {time}")
     try:
         time = time.__index__()
     except AttributeError:
-        raise TypeError(f"{call}: a time is a number of milliseconds, a timedelta or None, not {time!r}") from None
+        raise TypeError(f"{call}: a timeout must be in milliseconds, a timedelta or None, not {time!r}") from None
     if time < -1:
-        raise ValueError(f"{call}: a time is -1 (for ever), 0 or more, not {time}")
+        raise ValueError(f"{call}: a timeout must be 0 or more, or -1 (indefinitely), not {time}")
     return time
 
 
 #: _Time: TypeAlias = float | timedelta | None
 def after(time: _Time, call: str) -> str:
-    """Return in words how long a call has waited; where that was short, with the unit that a timeout has."""
+    """Return how long a call has waited, as text. Short times get a reminder of the unit: milliseconds."""
     milliseconds = to_milliseconds(time, call)
     unit = " (timeouts are in milliseconds)" if milliseconds < 60 else ""
     return f"after {milliseconds:.15g} ms{unit}"
 
 
 def to_seconds(time: _Time, call: str) -> float | None:
-    """Convert a time to seconds, or None for ever."""
+    """Convert a timeout in milliseconds to seconds. Return None for an indefinite timeout."""
     milliseconds = to_milliseconds(time, call)
     return None if milliseconds == FOREVER else milliseconds / 1000
 
@@ -145,28 +145,28 @@ cdef object round_up(object milliseconds):
 
 
 cdef nsec deadline_after(object timeout, str call) except -2:
-    """Return the moment at which a timeout ends: FOREVER, EXPIRED, or a time of the monotonic clock."""
+    """Convert a timeout to a deadline: FOREVER, EXPIRED, or a time of the monotonic clock in nanoseconds."""
     cdef object milliseconds = to_milliseconds(timeout, call)
     if milliseconds == FOREVER:
         return FOREVER
     if milliseconds == 0:
         return EXPIRED
-    if milliseconds > 1e12:  # thirty years: the sum below must fit
+    if milliseconds > 1e12:  # 30 years; the sum below would overflow
         return FOREVER
     return now() + <nsec> (milliseconds * 1000000)
 
 
 cdef nsec to_spin(object microseconds) except -1:
-    """Convert the bound of a spin to nanoseconds."""
+    """Convert `spin` from microseconds to nanoseconds."""
     if not isinstance(microseconds, (int, float)):
-        raise TypeError(f"spin: a number of microseconds is required, not {microseconds!r:.80}")
+        raise TypeError(f"spin: must be a number of microseconds, not {microseconds!r:.80}")
     if not 0 <= microseconds <= 1e6:
-        raise ValueError(f"spin: the microseconds must be between 0 and 1,000,000, not {microseconds}")
+        raise ValueError(f"spin: must be between 0 and 1,000,000 microseconds, not {microseconds}")
     return <nsec> (microseconds * 1000)
 
 
 cdef int remaining(nsec deadline) noexcept nogil:
-    """Return the milliseconds until a deadline, rounded up, in the form that poll() takes."""
+    """Return the milliseconds until a deadline, rounded up, as poll() takes them. -1: no deadline."""
     cdef nsec left
     if deadline == FOREVER:
         return -1
@@ -180,34 +180,34 @@ cdef int remaining(nsec deadline) noexcept nogil:
 
 
 cdef int slice_of(nsec deadline) noexcept nogil:
-    """Return the milliseconds that may be waited at a stretch."""
+    """Return the milliseconds until a deadline, at most SLICE."""
     cdef int left = remaining(deadline)
     return left if 0 <= left < SLICE else SLICE
 
 
 cdef bytes c_string(object text, str call, str name):
-    """Encode a string for libzmq, which ends it at its first NUL. A key is not shown."""
+    """Encode a string for libzmq. Refuse NUL characters, which would end it early. Errors do not show keys."""
     cdef bint is_key = call.startswith(("curve_", "z85_"))
     if isinstance(text, str):
         text = text.encode()
     elif not isinstance(text, bytes):
         raise TypeError(f"{call}: {name} must be a str, not {type(text).__name__ if is_key else f'{text!r:.80}'}")
     if b"\0" in text:
-        raise ValueError(f"{call}: {name} has a NUL character" + ("" if is_key else f": {text!r:.80}"))
+        raise ValueError(f"{call}: {name} contains a NUL character" + ("" if is_key else f": {text!r:.80}"))
     return text
 
 
 cdef object to_buffer(object data, str call, object place):
-    """Return bytes as they are, and a memoryview of any other buffer."""
+    """Return bytes unchanged, and any other buffer as a memoryview."""
     if type(data) is bytes:
         return data
     where = "" if place is None else f"{place}: "
     if not PyObject_CheckBuffer(data):
-        hint = "; send_string() encodes text" if isinstance(data, str) else ""
+        hint = "; use send_string() for text" if isinstance(data, str) else ""
         raise TypeError(f"{call}: {where}a bytes-like object is required, not {type(data).__name__} {data!r:.80}{hint}")
     view = memoryview(data)
     if not view.c_contiguous:
-        raise BufferError(f"{call}: {where}the buffer is not contiguous: {data!r:.80}; send bytes() of it")
+        raise BufferError(f"{call}: {where}the buffer is not contiguous: {data!r:.80}; pass bytes() of it instead")
     return view
 
 
@@ -221,7 +221,7 @@ cdef int set_attribute(object owner, object name, object value) except -1:
 
 
 cdef object unknown_attribute(object owner, str name):
-    """Return the AttributeError for a name that is not there, with the nearest one that is."""
+    """Return the AttributeError for an unknown attribute. It suggests the most similar known name."""
     import difflib
     names = [known for known in dir(type(owner)) if not known.startswith("_")]
     near = difflib.get_close_matches(name.lower(), names, 1)
@@ -229,47 +229,52 @@ cdef object unknown_attribute(object owner, str name):
     return AttributeError(f"{type(owner).__name__} has no attribute {name!r}{hint}", name=name, obj=owner)
 
 
-# ------------------------------------------------------------------------ what of libzmq needs no context
+# -------------------------------------------------------------------------------- functions that need no context
 
 #: IPC_PATH_MAX_LEN: int
 IPC_PATH_MAX_LEN = longest_path
 
 
 def zmq_errno() -> int:
-    """Return the errno that libzmq met last in this thread."""
+    """Return the last errno that libzmq set in this thread."""
     return errno
 
 
 def strerror(number: int) -> str:
-    """Return an errno in words, those of libzmq included.
+    """Return the message for an errno of the system or of libzmq.
 
     Parameters
     ----------
     number : int
-        An errno.
+        The errno: a member of `zmqcy.Errno`, or any errno of the system.
 
     Returns
     -------
     str
+
+    Examples
+    --------
+    >>> zmqcy.strerror(zmqcy.ETERM)
+    'Context was terminated'
     """
     cdef int code = to_int(number, "strerror", "number")
     return zmq_strerror(code).decode("utf-8", "replace")
 
 
 def zmq_version_info() -> tuple[int, int, int]:
-    """Return the version of the libzmq that is loaded as three ints."""
+    """Return the version of the loaded libzmq, such as ``(4, 3, 5)``."""
     cdef int major, minor, patch
     libzmq_version(&major, &minor, &patch)
     return major, minor, patch
 
 
-# Whether libzmq has its drafts, as some types of sockets; one that is too old to be asked is refused by __init__.py.
+# __init__.py refuses a libzmq that is too old to have zmq_has.
 #: DRAFT_API: bool
 DRAFT_API = zmq_version_info() >= (4, 2) and zmq_has(b"draft") != 0
 
 
 def zmq_version() -> str:
-    """Return the version of the libzmq that is loaded, as ``'4.3.5'``."""
+    """Return the version of the loaded libzmq, such as ``'4.3.5'``."""
     return ".".join(map(str, zmq_version_info()))
 
 
@@ -278,17 +283,17 @@ PYZMQ = (27, 3, 0)
 
 
 def pyzmq_version() -> str:
-    """Return the version of pyzmq whose names these are, as ``'27.3.0'``."""
+    """Return the version of pyzmq that zmqcy is compatible with, such as ``'27.3.0'``."""
     return ".".join(map(str, PYZMQ))
 
 
 def pyzmq_version_info() -> tuple[int, int, int]:
-    """Return the version of pyzmq whose names these are as three ints."""
+    """Return the version of pyzmq that zmqcy is compatible with, such as ``(27, 3, 0)``."""
     return PYZMQ
 
 
 def has(capability: str) -> bool:
-    """Tell whether the libzmq that is loaded has a capability.
+    """Return whether the loaded libzmq has a capability.
 
     Parameters
     ----------
@@ -299,23 +304,37 @@ def has(capability: str) -> bool:
     Returns
     -------
     bool
+        False for an unknown name too.
+
+    Examples
+    --------
+    >>> zmqcy.has("ipc")
+    True
     """
     cdef bytes name = c_string(capability, "has", "capability")
-    return zmq_has(name) != 0 or zmq_has(name.upper()) != 0  # libzmq knows ws and wss in capitals alone
+    return zmq_has(name) != 0 or zmq_has(name.upper()) != 0  # libzmq has WS and WSS in capitals only
 
 
 def curve_keypair() -> tuple[bytes, bytes]:
-    """Make a pair of CURVE keys.
+    """Generate a CURVE key pair.
 
     Returns
     -------
     tuple of bytes
-        The public and the secret key, 40 characters of Z85 each.
+        The public key and the secret key, as 40 Z85 characters each.
 
     Raises
     ------
     NotSupported
-        This libzmq has no CURVE.
+        This libzmq was built without CURVE.
+
+    See Also
+    --------
+    curve_public : derive the public key from a secret key.
+
+    Examples
+    --------
+    >>> public, secret = zmqcy.curve_keypair()
     """
     cdef char[41] public
     cdef char[41] secret
@@ -324,29 +343,39 @@ def curve_keypair() -> tuple[bytes, bytes]:
 
 
 def curve_public(secret: bytes | str) -> bytes:
-    """Return the public key of a secret key.
+    """Derive the CURVE public key from a secret key.
 
     Parameters
     ----------
     secret : bytes or str
-        40 characters of Z85.
+        The secret key, as 40 Z85 characters.
 
     Returns
     -------
     bytes
-        40 characters of Z85.
+        The public key, as 40 Z85 characters.
 
     Raises
     ------
     ValueError
-        `secret` is no such key.
+        `secret` does not have 40 characters, or is not Z85.
     NotSupported
-        This libzmq has no CURVE.
+        This libzmq was built without CURVE.
+
+    See Also
+    --------
+    curve_keypair : generate a key pair.
+
+    Examples
+    --------
+    >>> public, secret = zmqcy.curve_keypair()
+    >>> zmqcy.curve_public(secret) == public
+    True
     """
     cdef char[41] public
     cdef bytes text = c_string(secret, "curve_public", "secret")
     if len(text) != 40:
-        raise ValueError(f"curve_public: a secret key has 40 characters of Z85, not {len(text)}")
+        raise ValueError(f"curve_public: a secret key must have 40 Z85 characters, not {len(text)}")
     check(zmq_curve_public(public, text), "curve_public", NO_TYPE, None)
     return public[:40]
 
@@ -357,17 +386,26 @@ def z85_encode(data: Buffer) -> bytes:
     Parameters
     ----------
     data : bytes-like
-        A multiple of 4 bytes.
+        The data. Its length must be a multiple of 4 bytes.
 
     Returns
     -------
     bytes
-        5 characters for each 4 bytes.
+        5 characters for every 4 bytes.
 
     Raises
     ------
     ValueError
-        The length is no multiple of 4.
+        The length is not a multiple of 4.
+
+    See Also
+    --------
+    z85_decode : decode Z85 text.
+
+    Examples
+    --------
+    >>> zmqcy.z85_encode(b"\\x86\\x4f\\xd2\\x6f\\xb5\\x59\\xf7\\x5b")
+    b'HelloWorld'
     """
     if not PyObject_CheckBuffer(data):  # it may be a key, and is not shown
         raise TypeError(f"z85_encode: a bytes-like object is required, not {type(data).__name__}")
@@ -382,22 +420,31 @@ def z85_encode(data: Buffer) -> bytes:
 
 
 def z85_decode(text: bytes | str) -> bytes:
-    """Decode Z85 text.
+    """Decode Z85 text to binary data.
 
     Parameters
     ----------
     text : bytes or str
-        A multiple of 5 characters.
+        The text. Its length must be a multiple of 5 characters.
 
     Returns
     -------
     bytes
-        4 bytes for each 5 characters.
+        4 bytes for every 5 characters.
 
     Raises
     ------
     ValueError
-        The length is no multiple of 5, or a character is not of Z85.
+        The length is not a multiple of 5, or the text is not Z85.
+
+    See Also
+    --------
+    z85_encode : encode binary data.
+
+    Examples
+    --------
+    >>> zmqcy.z85_decode("HelloWorld").hex()
+    '864fd26fb559f75b'
     """
     cdef bytes source = c_string(text, "z85_decode", "text")
     cdef size_t size = len(source)
@@ -407,5 +454,5 @@ def z85_decode(text: bytes | str) -> bytes:
         return b""
     cdef bytearray data = bytearray(size * 4 // 5)
     if zmq_z85_decode(<uint8_t *> <char *> data, source) is NULL:
-        raise errors.InvalidArgument(EINVAL, f"these {size} characters are not Z85", call="z85_decode")
+        raise errors.InvalidArgument(EINVAL, f"the {size} characters are not valid Z85", call="z85_decode")
     return bytes(data)

@@ -1,4 +1,4 @@
-"""The plain socket class."""
+"""Define the C part of plain (blocking) sockets: send, receive, poll."""
 
 from cython cimport critical_section
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -23,79 +23,112 @@ cdef extern from "Python.h":
 
 
 cdef class PlainSocket(NativeSocket):
-    """A socket: what sends and receives messages, each a run of bytes or several of them.
+    """Send and receive messages. Usually created by `Context.socket`.
 
-    One thread at a time may use it; a second one gets SocketInUse. It may go from thread to thread. Several at a time
-    may use the draft types that are `thread_safe`.
+    One thread at a time may use a socket: a second thread gets `SocketInUse`. A socket may move from thread to thread.
+    Draft types with `thread_safe` may be used by several threads at once. The end of a ``with`` block closes the
+    socket. Iteration receives messages until the context is terminated.
 
     Parameters
     ----------
     context : Context
-        The context that serves it.
+        The context of the socket.
     type : int
-        One of `zmqcy.SocketType`.
+        A member of `zmqcy.SocketType`.
 
     Raises
     ------
     InvalidArgument
-        There is no such type.
+        The type is unknown.
     NotSupported
-        The type is a draft, and this libzmq has none.
+        The type is a draft, and this libzmq has no draft API.
     ZMQError
-        EMFILE: `max_sockets` of the context are open, or the process has no descriptor left.
+        EMFILE: `max_sockets` sockets are open, or the process has no file descriptor left.
     ContextTerminated
-        The context has ended.
+        The context was terminated.
+
+    See Also
+    --------
+    Context.socket : create a socket with options.
+    zmqcy.asyncio.Socket : for asyncio.
+
+    Examples
+    --------
+    >>> with zmqcy.Context() as ctx:
+    ...     pull = ctx.socket(zmqcy.PULL)
+    ...     pull.bind("inproc://work")
+    ...     push = ctx.socket(zmqcy.PUSH)
+    ...     push.connect("inproc://work")
+    ...     push.send(b"hello")
+    ...     print(pull.recv())
+    b'hello'
     """
 
     def send(
         self, data: Buffer, flags: int = 0, copy: bool | None = None, track: bool = False, *, timeout: _Time = None,
         routing_id: int | None = None, group: str | None = None
     ) -> MessageTracker if track else None:
-        """Send a message, or one part of it. Waits where no peer can take it.
+        """Send a message of one part, or one part of a multipart message.
+
+        The call blocks while no peer is connected, or the peers have reached their high-water marks (HWM). PUB, XPUB,
+        ROUTER and RADIO sockets drop the message instead. When the call returns, libzmq has queued the message, and
+        sends it in the background.
 
         Parameters
         ----------
         data : bytes-like or Frame
             The message.
         flags : int, default 0
-            `SNDMORE`: more parts of the same message follow. `DONTWAIT`: raise Again instead of waiting.
+            `SNDMORE`: more parts of the same message follow. `DONTWAIT`: non-blocking, raise `Again` instead.
         copy : bool, optional
-            True: copy the content. False: lend libzmq the buffer's own memory; a bytearray cannot be resized, and
-            should not be written to, until it lets go. By default bytes of `copy_threshold` and more are lent, the
-            content of a Frame is shared, and anything else is copied and may change once the call is back.
+            True: copy the content. False: zero-copy; libzmq reads the memory of `data` until it releases the message.
+            Do not write to a bytearray meanwhile; it cannot be resized. Default: zero-copy for `bytes` of at least
+            `copy_threshold` bytes and for a Frame, a copy otherwise.
         track : bool, default False
             Whether to return a tracker.
         timeout : int, float or timedelta, optional
-            Milliseconds to wait, -1 for ever; by default `sndtimeo` of the socket.
+            Timeout in milliseconds. -1: wait indefinitely. Default: the `sndtimeo` option.
         routing_id : int, optional
-            SERVER and PEER: the peer that it is for. By default, of a Frame, the one that it came from.
+            Receiver of the message (SERVER, PEER). Default: the sender of `data`, if it is a received Frame.
         group : str, optional
-            RADIO: the group that it is for, of up to 255 bytes; over udp, 127. By default that of a Frame, or the
-            empty one.
+            Group of the message (RADIO): at most 255 bytes, over udp at most 127 bytes. Default: the group of a Frame,
+            or the empty group.
 
         Returns
         -------
         MessageTracker or None
-            With `track`, what tells when libzmq has let go of the message, whatever its size.
+            With `track=True` a tracker, which completes when libzmq has released the message.
 
         Raises
         ------
         Again
-            It would have to wait, and may not; TimedOut where a time was given. Nothing was sent.
+            The call would block (`DONTWAIT`). `TimedOut`, a subclass: the call timed out. Nothing was sent.
         StateError
-            The type of the socket does not let it send now.
+            The state of the socket forbids to send, such as a REQ socket that has not received its reply.
         HostUnreachable
-            ROUTER with `router_mandatory`, SERVER, PEER: no such peer.
+            No peer has the routing id (ROUTER with `router_mandatory`, SERVER, PEER).
         NotSupported
-            The type of the socket does not send, or not by `routing_id` or to a `group`.
+            The socket type cannot send, or has no `routing_id` or no `group`.
         ContextTerminated
-            The context has ended.
+            The context was terminated.
         SocketInUse
             Another thread is in a call on this socket.
         TypeError, BufferError
             `data` is not bytes-like, or not contiguous.
         ValueError
             `data` is a Frame that was released.
+
+        See Also
+        --------
+        send_multipart : send a multipart message.
+        send_many : send many messages with one call.
+        try_send : send without blocking.
+        send_string, send_json : encode the message.
+
+        Examples
+        --------
+        >>> push.send(b"hello")
+        >>> push.send(b"hello", timeout=1000)  # raises zmqcy.TimedOut after one second
         """
         cdef int f = to_flags(flags, "send")
         with critical_section(lock_of(self)):
@@ -114,7 +147,9 @@ cdef class PlainSocket(NativeSocket):
             return put_tracked(self, to_content(data, "send", None), f, copy, track, timeout, "send")
 
     def try_send(self, data: Buffer) -> bool:
-        """Send a message if that needs no waiting.
+        """Send a message without blocking, and return whether it was sent.
+
+        Faster than `send` with `DONTWAIT` if the call would block, because it makes no exception.
 
         Parameters
         ----------
@@ -124,7 +159,16 @@ cdef class PlainSocket(NativeSocket):
         Returns
         -------
         bool
-            Whether it was sent.
+            False: the call would block, and nothing was sent.
+
+        See Also
+        --------
+        send : send, and wait for the peer if necessary.
+
+        Examples
+        --------
+        >>> if not push.try_send(b"hello"):
+        ...     print("dropped: the peers are slow")
         """
         with critical_section(lock_of(self)):
             data = to_content(data, "try_send", None)
@@ -137,68 +181,96 @@ cdef class PlainSocket(NativeSocket):
         self, parts: Iterable[Buffer], flags: int = 0, copy: bool | None = None, track: bool = False, *,
         timeout: _Time = None
     ) -> MessageTracker if track else None:
-        """Send a message of several parts. All are checked before the first goes; it is sent whole or not at all.
+        """Send a multipart message. It is sent completely or not at all.
+
+        The call blocks as `send` does. All parts are checked before the first one is sent.
 
         Parameters
         ----------
         parts : iterable of bytes-like or Frame
-            The parts, one at least.
+            The parts, at least one.
         flags : int, default 0
-            `DONTWAIT`: raise Again instead of waiting.
+            `DONTWAIT`: non-blocking, raise `Again` instead.
         copy : bool, optional
-            As `send` takes it, for each part.
+            Copy or zero-copy, per part: see `send`.
         track : bool, default False
             Whether to return a tracker.
         timeout : int, float or timedelta, optional
-            Milliseconds to wait, -1 for ever; by default `sndtimeo` of the socket.
+            Timeout in milliseconds. -1: wait indefinitely. Default: the `sndtimeo` option.
 
         Returns
         -------
         MessageTracker or None
-            With `track`, what tells when libzmq has let go of all parts.
+            With `track=True` a tracker, which completes when libzmq has released all parts.
 
         Raises
         ------
         Again
-            It would have to wait, and may not; TimedOut where a time was given. Nothing was sent.
+            The call would block (`DONTWAIT`). `TimedOut`, a subclass: the call timed out. Nothing was sent.
         TypeError, BufferError
             A part is not bytes-like, or not contiguous. Nothing was sent.
         ValueError
             There are no parts, or one is a Frame that was released.
+        StateError, HostUnreachable, NotSupported, ContextTerminated, SocketInUse
+            As for `send`.
+
+        See Also
+        --------
+        recv_multipart : receive a multipart message.
+        send_multipart_many : send many multipart messages with one call.
+
+        Examples
+        --------
+        >>> router.send_multipart([peer, b"", b"reply"])
         """
         cdef int f = to_flags(flags, "send_multipart")
         with critical_section(lock_of(self)):
             return put_tracked(self, to_message(parts, "send_multipart"), f, copy, track, timeout, "send_multipart")
 
     def send_many(self, messages: Iterable[Buffer], *, flags: int = 0, timeout: _Time = None) -> int:
-        """Send many messages of one part with one call. All are checked before the first goes.
+        """Send many messages of one part with one call, and return how many were sent.
+
+        The call blocks until all messages are sent or it times out. All messages are checked before the first one is
+        sent.
 
         Parameters
         ----------
         messages : iterable of bytes-like or Frame
-            The messages. Lists and tuples are fastest; a generator is run to its end first.
+            The messages. Lists and tuples are fastest. A generator is exhausted before the first message is sent.
         flags : int, default 0
-            `DONTWAIT`: send what needs no waiting.
+            `DONTWAIT`: send only the messages that can be sent without blocking.
         timeout : int, float or timedelta, optional
-            Milliseconds to wait in all, -1 for ever; by default `sndtimeo` of the socket.
+            Timeout of the whole call in milliseconds. -1: wait indefinitely. Default: the `sndtimeo` option.
 
         Returns
         -------
         int
-            How many were sent: the first so many. Fewer than all only where the rest would have to wait and may not,
-            or the time is up.
+            Number of messages sent, from the start of `messages`. It is less than the total only if the rest would
+            block (`DONTWAIT`), or the call timed out.
 
         Raises
         ------
         Again
-            Not one could be sent without waiting, and it may not; TimedOut where a time was given.
+            No message could be sent without blocking (`DONTWAIT`). `TimedOut`, a subclass: the call timed out before it
+            sent any message.
         TypeError, BufferError
             A message is not bytes-like, or not contiguous. Nothing was sent.
         ValueError
-            `flags` has SNDMORE.
+            `flags` contains `SNDMORE`.
         ContextTerminated, StateError, HostUnreachable, NotSupported, SocketInUse
-            As `send` does. An error, and whatever a signal handler or `messages` raises, says in its attribute `sent`
-            how many messages went before it.
+            As for `send`. The attribute `sent` of every exception, including those raised by signal handlers, is the
+            number of messages sent before it.
+
+        See Also
+        --------
+        recv_many : receive many messages with one call.
+        send_multipart_many : send many multipart messages.
+
+        Examples
+        --------
+        >>> sent = push.send_many([b"one", b"two", b"three"], timeout=1000)
+        >>> sent
+        3
         """
         with critical_section(lock_of(self)):
             return put_many(self, messages, False, flags, timeout, "send_many")
@@ -206,26 +278,38 @@ cdef class PlainSocket(NativeSocket):
     def send_multipart_many(
         self, messages: Iterable[Iterable[Buffer]], *, flags: int = 0, timeout: _Time = None
     ) -> int:
-        """Send many messages of several parts with one call. All are checked before the first goes.
+        """Send many multipart messages with one call, and return how many were sent.
+
+        The call blocks until all messages are sent or it times out. All messages are checked before the first one is
+        sent. Each message is sent completely or not at all.
 
         Parameters
         ----------
         messages : iterable of iterables of bytes-like or Frame
-            The messages, each as `send_multipart` takes it; each goes whole or not at all.
+            The messages. Each is a list of at least one part.
         flags : int, default 0
-            `DONTWAIT`: send what needs no waiting.
+            `DONTWAIT`: send only the messages that can be sent without blocking.
         timeout : int, float or timedelta, optional
-            Milliseconds to wait in all, -1 for ever; by default `sndtimeo` of the socket.
+            Timeout of the whole call in milliseconds. -1: wait indefinitely. Default: the `sndtimeo` option.
 
         Returns
         -------
         int
-            How many messages were sent, as `send_many` says.
+            Number of messages sent, from the start of `messages`: see `send_many`.
 
         Raises
         ------
         Again, TypeError, BufferError, ValueError, ContextTerminated, StateError, HostUnreachable, NotSupported
-            As `send_many` does, with `sent`; ValueError for a message without parts, too.
+            As for `send_many`, with the attribute `sent`. ValueError also for a message without parts.
+
+        See Also
+        --------
+        recv_multipart_many : receive many multipart messages with one call.
+
+        Examples
+        --------
+        >>> push.send_multipart_many([[b"id 1", b"first"], [b"id 2", b"second"]])
+        2
         """
         with critical_section(lock_of(self)):
             return put_many(self, messages, True, flags, timeout, "send_multipart_many")
@@ -235,80 +319,120 @@ cdef class PlainSocket(NativeSocket):
     def recv(
         self, flags: int = 0, copy: bool = True, track: bool = False, *, timeout: _Time = None
     ) -> bytes if copy else Frame:
-        """Receive a message, or one part of it. Waits for one.
+        """Receive a message of one part, or one part of a multipart message.
+
+        The call blocks until a message arrives.
 
         Parameters
         ----------
         flags : int, default 0
-            `DONTWAIT`: raise Again instead of waiting.
+            `DONTWAIT`: non-blocking, raise `Again` if no message has arrived.
         copy : bool, default True
-            False: return a Frame, which is libzmq's own memory.
+            True: return bytes. False: zero-copy, return a Frame that uses the memory of libzmq.
         track : bool, default False
-            Nothing: what was received needs no tracker. It is here for code that was written for pyzmq.
+            Ignored. Accepted for compatibility with pyzmq.
         timeout : int, float or timedelta, optional
-            Milliseconds to wait, -1 for ever; by default `rcvtimeo` of the socket.
+            Timeout in milliseconds. -1: wait indefinitely. Default: the `rcvtimeo` option.
 
         Returns
         -------
         bytes or Frame
-            The part; `rcvmore`, or `more` of the Frame, tells whether another one follows.
+            The part. The option `rcvmore`, or `more` of the Frame, is True if another part follows.
 
         Raises
         ------
         Again
-            There is none, and it may not wait; TimedOut where a time was given.
+            No message has arrived (`DONTWAIT`). `TimedOut`, a subclass: the call timed out.
         StateError
-            The type of the socket does not let it receive now.
+            The state of the socket forbids to receive, such as a REQ socket that has not sent a request.
         NotSupported
-            The type of the socket does not receive.
+            The socket type cannot receive.
         ContextTerminated
-            The context has ended.
+            The context was terminated.
         SocketInUse
             Another thread is in a call on this socket.
         MemoryError
-            The message does not fit into memory; it stays for the next receive.
+            There is not enough memory for the message. The next receive returns it.
+
+        See Also
+        --------
+        recv_multipart : receive a complete multipart message.
+        recv_many : receive many messages with one call.
+        recv_into : receive into a buffer.
+        try_recv : receive without blocking.
+        recv_string, recv_json : decode the message.
+
+        Examples
+        --------
+        >>> pull.recv()
+        b'hello'
+        >>> pull.recv(timeout=1000)  # raises zmqcy.TimedOut after one second
         """
         with critical_section(lock_of(self)):
             return fetch(self, to_flags(flags, "recv"), copy, timeout, "recv")
 
     def try_recv(self) -> bytes | None:
-        """Receive a message if one is there.
+        """Receive a message without blocking.
+
+        Faster than `recv` with `DONTWAIT` if no message has arrived, because it makes no exception.
 
         Returns
         -------
         bytes or None
-            None: there is none.
+            None: no message has arrived.
+
+        See Also
+        --------
+        recv : receive, and wait for a message if necessary.
+
+        Examples
+        --------
+        >>> while (message := pull.try_recv()) is not None:
+        ...     print(message)
         """
         with critical_section(lock_of(self)):
             return fetch(self, ZMQ_DONTWAIT | QUIET, True, None, "try_recv")
 
     def recv_into(self, buffer: Buffer, *, nbytes: int = 0, flags: int = 0, timeout: _Time = None) -> int:
-        """Receive a message, or one part of it, into a buffer. Waits for one.
+        """Receive one message part into a buffer, and return its size.
+
+        The call blocks until a message arrives. The part is copied once.
 
         Parameters
         ----------
         buffer : writable bytes-like
-            Where it is copied to.
+            Destination, such as a bytearray or a numpy array.
         nbytes : int, default 0
-            How much of the buffer may be used; 0 is all of it.
+            Maximum number of bytes to write. 0: the size of the buffer.
         flags : int, default 0
-            `DONTWAIT`: raise Again instead of waiting.
+            `DONTWAIT`: non-blocking, raise `Again` if no message has arrived.
         timeout : int, float or timedelta, optional
-            Milliseconds to wait, -1 for ever; by default `rcvtimeo` of the socket.
+            Timeout in milliseconds. -1: wait indefinitely. Default: the `rcvtimeo` option.
 
         Returns
         -------
         int
-            The size of the message in bytes.
+            Size of the part in bytes.
 
         Raises
         ------
         ZMQError
-            EMSGSIZE: the message does not fit. It stays for the next receive.
+            EMSGSIZE: the part is larger than the buffer. The next receive returns it.
         TypeError, BufferError
-            `buffer` is no buffer, cannot be written, or is not contiguous.
+            `buffer` is not bytes-like, is read-only, or is not contiguous.
         ValueError
-            `nbytes` is negative, or more than the buffer has.
+            `nbytes` is negative, or greater than the size of the buffer.
+
+        See Also
+        --------
+        recv_multipart_into : receive a multipart message into buffers.
+
+        Examples
+        --------
+        >>> buffer = bytearray(1024)
+        >>> size = pull.recv_into(buffer)
+        >>> bytes(buffer[:size])
+        b'hello'
         """
         cdef int f = to_flags(flags, "recv_into")
         with critical_section(lock_of(self)):
@@ -318,59 +442,83 @@ cdef class PlainSocket(NativeSocket):
     def recv_multipart(
         self, flags: int = 0, copy: bool = True, track: bool = False, *, timeout: _Time = None
     ) -> list[bytes] if copy else list[Frame]:
-        """Receive a message with all its parts. Waits for one.
+        """Receive a multipart message with all its parts.
+
+        The call blocks until a message arrives.
 
         Parameters
         ----------
         flags : int, default 0
-            `DONTWAIT`: raise Again instead of waiting.
+            `DONTWAIT`: non-blocking, raise `Again` if no message has arrived.
         copy : bool, default True
-            False: return Frames, which are libzmq's own memory.
+            True: return bytes. False: zero-copy, return Frames that use the memory of libzmq.
         track : bool, default False
-            Nothing, as for `recv`.
+            Ignored. Accepted for compatibility with pyzmq.
         timeout : int, float or timedelta, optional
-            Milliseconds to wait, -1 for ever; by default `rcvtimeo` of the socket.
+            Timeout in milliseconds. -1: wait indefinitely. Default: the `rcvtimeo` option.
 
         Returns
         -------
         list of bytes or of Frame
-            The parts, one at least.
+            The parts, at least one.
 
         Raises
         ------
         Again
-            There is none, and it may not wait; TimedOut where a time was given.
+            No message has arrived (`DONTWAIT`). `TimedOut`, a subclass: the call timed out.
         MemoryError
-            The parts do not fit into memory; the message stays for the next receive.
+            There is not enough memory for the message. The next receive returns it.
+        StateError, NotSupported, ContextTerminated, SocketInUse
+            As for `recv`.
+
+        See Also
+        --------
+        send_multipart : send a multipart message.
+        recv_multipart_many : receive many multipart messages with one call.
+
+        Examples
+        --------
+        >>> peer, empty, request = router.recv_multipart()
         """
         cdef int f = to_flags(flags, "recv_multipart")
         with critical_section(lock_of(self)):
             return gather(self, one_message(not copy), f, timeout, "recv_multipart")
 
     def recv_multipart_into(self, buffers: Iterable[Buffer], *, flags: int = 0, timeout: _Time = None) -> list[int]:
-        """Receive a message with all its parts, each into a buffer. Waits for one.
+        """Receive a multipart message, each part into a buffer, and return the sizes.
+
+        The call blocks until a message arrives. Each part is copied once.
 
         Parameters
         ----------
         buffers : iterable of writable bytes-like
-            Where the parts are copied to; there may be more than parts.
+            Destinations of the parts. There may be more buffers than parts.
         flags : int, default 0
-            `DONTWAIT`: raise Again instead of waiting.
+            `DONTWAIT`: non-blocking, raise `Again` if no message has arrived.
         timeout : int, float or timedelta, optional
-            Milliseconds to wait, -1 for ever; by default `rcvtimeo` of the socket.
+            Timeout in milliseconds. -1: wait indefinitely. Default: the `rcvtimeo` option.
 
         Returns
         -------
         list of int
-            The size of each part in bytes.
+            Size of each part in bytes.
 
         Raises
         ------
         ZMQError
-            EMSGSIZE: a part does not fit into its buffer, or there are more parts than buffers. The message stays for
-            the next receive, and no buffer was written to.
+            EMSGSIZE: a part is larger than its buffer, or there are more parts than buffers. No buffer was changed. The
+            next receive returns the message.
         TypeError, BufferError
-            One is no buffer, cannot be written, or is not contiguous.
+            A buffer is not bytes-like, is read-only, or is not contiguous.
+
+        See Also
+        --------
+        recv_into : receive one part into a buffer.
+
+        Examples
+        --------
+        >>> head, body = bytearray(16), bytearray(4096)
+        >>> sizes = pull.recv_multipart_into([head, body])
         """
         cdef str call = "recv_multipart_into"
         with critical_section(lock_of(self)):
@@ -379,35 +527,48 @@ cdef class PlainSocket(NativeSocket):
     def recv_many(
         self, limit: int = 1000, *, max_bytes: int = 1048576, flags: int = 0, timeout: _Time = None
     ) -> list[bytes]:
-        """Receive many messages with one call: wait for the first, then take what is there.
+        """Receive many messages of one part with one call.
+
+        The call blocks until the first message arrives. It then takes the messages that have already arrived, without
+        blocking again.
 
         Parameters
         ----------
         limit : int, default 1000
-            How many parts to take at most; a message of several parts is not cut, though, so that the list may be
-            longer by the rest of its last message.
+            Maximum number of parts. A multipart message is never split: the list can be longer by the rest of its last
+            message.
         max_bytes : int, default 1 MiB
-            After how many bytes to take no other message, so that large ones do not fill the memory.
+            Stop after the message with which the total size reaches this number of bytes. It limits memory use.
         flags : int, default 0
-            `DONTWAIT`: raise Again instead of waiting.
+            `DONTWAIT`: non-blocking, raise `Again` if no message has arrived.
         timeout : int, float or timedelta, optional
-            Milliseconds to wait for the first, -1 for ever; by default `rcvtimeo` of the socket.
+            Timeout for the first message in milliseconds. -1: wait indefinitely. Default: the `rcvtimeo` option.
 
         Returns
         -------
         list of bytes
-            The messages, one at least.
+            The messages, at least one. Parts of multipart messages follow each other in the list.
 
         Raises
         ------
         Again
-            There is none, and it may not wait; TimedOut where a time was given.
+            No message has arrived (`DONTWAIT`). `TimedOut`, a subclass: the call timed out.
         ValueError
             `limit` or `max_bytes` is 0 or negative.
         StateError, NotSupported, ContextTerminated, SocketInUse
-            As `recv` does.
+            As for `recv`.
         MemoryError
-            The first message does not fit into memory. What does not fit stays for the next receive.
+            There is not enough memory for the first message. The next receive returns it.
+
+        See Also
+        --------
+        send_many : send many messages with one call.
+        recv_multipart_many : receive many multipart messages.
+
+        Examples
+        --------
+        >>> for message in pull.recv_many(timeout=1000):
+        ...     print(message)
         """
         cdef int f
         with critical_section(lock_of(self)):
@@ -417,28 +578,40 @@ cdef class PlainSocket(NativeSocket):
     def recv_multipart_many(
         self, limit: int = 1000, *, max_bytes: int = 1048576, flags: int = 0, timeout: _Time = None
     ) -> list[list[bytes]]:
-        """Receive many messages with all their parts with one call: wait for the first, then take what is there.
+        """Receive many multipart messages with one call.
+
+        The call blocks until the first message arrives. It then takes the messages that have already arrived, without
+        blocking again.
 
         Parameters
         ----------
         limit : int, default 1000
-            How many messages to take at most.
+            Maximum number of messages.
         max_bytes : int, default 1 MiB
-            After how many bytes to take no other message.
+            Stop after the message with which the total size reaches this number of bytes.
         flags : int, default 0
-            `DONTWAIT`: raise Again instead of waiting.
+            `DONTWAIT`: non-blocking, raise `Again` if no message has arrived.
         timeout : int, float or timedelta, optional
-            Milliseconds to wait for the first, -1 for ever; by default `rcvtimeo` of the socket.
+            Timeout for the first message in milliseconds. -1: wait indefinitely. Default: the `rcvtimeo` option.
 
         Returns
         -------
         list of list of bytes
-            The parts of each message, one at least.
+            The parts of each message. There is at least one message.
 
         Raises
         ------
         Again, ValueError, StateError, NotSupported, ContextTerminated, SocketInUse, MemoryError
-            As `recv_many` does.
+            As for `recv_many`.
+
+        See Also
+        --------
+        send_multipart_many : send many multipart messages with one call.
+
+        Examples
+        --------
+        >>> for peer, request in router.recv_multipart_many():
+        ...     router.send_multipart([peer, request.upper()])
         """
         cdef int f
         with critical_section(lock_of(self)):
@@ -456,19 +629,37 @@ cdef class PlainSocket(NativeSocket):
             raise StopIteration from None
 
     def poll(self, timeout: _Time = None, flags: int = 1) -> int:
-        """Wait until the socket can send or receive.
+        """Wait until the socket can receive or send without blocking.
 
         Parameters
         ----------
         timeout : int, float or timedelta, optional
-            Milliseconds to wait; by default, and with -1, for ever.
+            Timeout in milliseconds. 0: return immediately. -1: wait indefinitely. Default: wait indefinitely.
         flags : int, default POLLIN
-            What to wait for: `POLLIN`, `POLLOUT` or both.
+            Events to wait for: `POLLIN` (receive), `POLLOUT` (send), or both.
 
         Returns
         -------
         int
-            Which of them is possible; 0 when the time is up.
+            The events that have occurred. 0: the call timed out.
+
+        Raises
+        ------
+        ContextTerminated
+            The context was terminated.
+        SocketInUse
+            Another thread is in a call on this socket.
+
+        See Also
+        --------
+        zmqcy.Poller : wait for several sockets.
+        recv : `recv` with `timeout` waits and receives.
+
+        Examples
+        --------
+        >>> if pull.poll(1000) & zmqcy.POLLIN:
+        ...     print(pull.recv())
+        b'hello'
         """
         cdef int wanted = to_flags(flags, "poll")
         cdef nsec deadline = deadline_after(timeout, "poll")
@@ -483,9 +674,9 @@ cdef class PlainSocket(NativeSocket):
                     raise error(number, "poll", self.handle.type)
 
 
-# Cython's own `send` and `recv` read and keep seven and four arguments. That takes more instructions than the rest of
-# zmqcy. So the interpreter calls `first_send` and `first_recv`. They choose a function and raise nothing themselves, so
-# they are in no traceback.
+# Cython's `send` and `recv` parse seven and four arguments. That takes more instructions than the rest of the call. So
+# the interpreter calls `first_send` and `first_recv`, which choose a faster function for the common arguments. They
+# raise no exceptions themselves, so they never appear in a traceback.
 
 ctypedef PyObject *(*call_t)(
     PlainSocket socket, PyObject *const *arguments, Py_ssize_t count, PyObject *names) noexcept
@@ -496,7 +687,7 @@ cdef call_t any_send, any_recv
 cdef call_t exchange(object method, call_t first) noexcept:
     cdef PyMethodDef *definition = (<PyMethodDescrObject *> method).d_method
     cdef call_t slow = <call_t> definition.ml_meth
-    if definition.ml_flags == METH_FASTCALL | METH_KEYWORDS:  # as Cython makes it for CPython
+    if definition.ml_flags == METH_FASTCALL | METH_KEYWORDS:  # the calling convention that Cython uses for CPython
         definition.ml_meth = <PyCFunction> first
     return slow
 

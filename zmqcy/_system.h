@@ -1,9 +1,9 @@
-/* What differs between operating systems (Linux, macOS) and between versions of Python, and other C of the modules. */
+/* Portability between operating systems (Linux, macOS) and Python versions, and other C code of the modules. */
 
 #ifndef ZMQCY_SYSTEM_H
 #define ZMQCY_SYSTEM_H
 
-#include <Python.h> /* first, as it asks; it defines _GNU_SOURCE */
+#include <Python.h> /* must be first; it defines _GNU_SOURCE */
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -39,13 +39,13 @@ static inline void zmqcy_nap(void) {
 
 #define zmqcy_swap(place, value) __atomic_exchange_n(place, value, __ATOMIC_SEQ_CST)
 #define zmqcy_replace(place, old, value) __sync_bool_compare_and_swap(place, old, value)
-/* Not ACQUIRE: after a swap of another place it must not be carried out before that (ARM with LDAPR, POWER). */
+/* Not ACQUIRE: the load must not be reordered before an earlier swap of another variable (ARM with LDAPR, POWER). */
 #define zmqcy_load(place) __atomic_load_n(place, __ATOMIC_SEQ_CST)
 #define zmqcy_add(place, value) __atomic_add_fetch(place, value, __ATOMIC_SEQ_CST)
-/* One thread counts, others look: plain loads and stores that are whole. */
+/* One thread writes, others read: plain loads and stores that are not torn. */
 #define zmqcy_count(place, more) \
     __atomic_store_n(place, __atomic_load_n(place, __ATOMIC_RELAXED) + (more), __ATOMIC_RELAXED)
-/* several threads count */
+/* several threads write */
 #define zmqcy_count_together(place, more) __atomic_fetch_add(place, more, __ATOMIC_RELAXED)
 #define zmqcy_counted(place) __atomic_load_n(place, __ATOMIC_RELAXED)
 
@@ -55,7 +55,7 @@ static inline void zmqcy_nap(void) {
 
 static inline void zmqcy_poke(int fd) {
     ssize_t rc = write(fd, "", 1);
-    (void)rc; /* full: it is readable already */
+    (void)rc; /* a full pipe is readable already */
 }
 
 static inline void zmqcy_drain(int fd) {
@@ -68,9 +68,9 @@ static inline int zmqcy_most_descriptors(void) {
     return getrlimit(RLIMIT_NOFILE, &limit) || limit.rlim_max > INT_MAX ? INT_MAX : (int)limit.rlim_max;
 }
 
-/* How many file descriptors the process may still open, counted up to `need`, without opening any: to poll() a number
- * that is not open is POLLNVAL. From the top, for the system gives out the lowest number that is free. The limit of the
- * whole system, and what other threads open meanwhile, are not seen. */
+/* Count the free file descriptors of the process, up to `need`, without opening any: poll() returns POLLNVAL for a
+ * number that is not open. Start at the highest number, because the system assigns the lowest free one. The result
+ * ignores the limit of the whole system, and files that other threads open meanwhile. */
 static inline int zmqcy_free_descriptors(int need) {
     struct rlimit limit;
     struct pollfd items[64];
@@ -92,7 +92,7 @@ typedef struct epoll_event zmqcy_epoll_event;
 static inline int zmqcy_epoll_open(void) { return epoll_create1(EPOLL_CLOEXEC); }
 
 static inline int zmqcy_epoll_add(int set, int fd, short events, void *owner) {
-    /* epoll's numbers are those of poll() */
+    /* the event bits of epoll are those of poll() */
     struct epoll_event event = {.events = (unsigned short)events, .data = {.ptr = owner}};
     return epoll_ctl(set, EPOLL_CTL_ADD, fd, &event);
 }
@@ -139,8 +139,8 @@ static inline int zmqcy_probe_threads(int need) {
 }
 
 typedef struct {
-    int policy, priority; /* -1: as the system has it */
-    int processors;       /* how many are allowed; 0: all */
+    int policy, priority; /* -1: system default */
+    int processors;       /* number of allowed processors; 0: all */
     unsigned char allowed[128];
     int error;
 } zmqcy_schedule;
@@ -153,7 +153,7 @@ static inline int zmqcy_highest_priority(void) {
 #define zmqcy_is_policy(policy) (sched_get_priority_min(policy) != -1)
 #define zmqcy_most_processors() ((int)sysconf(_SC_NPROCESSORS_CONF))
 
-/* What a thread of libzmq does to itself as it begins, and aborts where it fails. */
+/* Do what a thread of libzmq does when it starts. libzmq aborts if one of these steps fails. */
 static inline void *zmqcy_schedule_thread(void *argument) {
     zmqcy_schedule *schedule = (zmqcy_schedule *)argument;
     struct sched_param param;
@@ -165,7 +165,7 @@ static inline void *zmqcy_schedule_thread(void *argument) {
     else if (schedule->priority >= 0) param.sched_priority = schedule->priority;
     if ((schedule->error = pthread_setschedparam(pthread_self(), policy, &param))) return NULL;
 #ifdef __linux__
-    if (nice_instead && schedule->priority > 0) { /* elsewhere it would be the whole process */
+    if (nice_instead && schedule->priority > 0) { /* on other systems nice() affects the whole process */
         errno = EINVAL;
         if (nice(-20) == -1) schedule->error = errno;
     }
@@ -193,23 +193,23 @@ static inline int zmqcy_try_schedule(zmqcy_schedule *schedule) {
 
 #define zmqcy_at_fork(child) pthread_atfork(NULL, NULL, child)
 
-/* glibc gives what is free at the top of the heap back to the system, and large blocks at once: a program that receives
- * messages of some 100 KB would have the pages of each mapped anew. The thresholds grow with the largest block that was
- * ever freed. This is one, which is never touched. */
+/* glibc returns large blocks, and free memory at the top of the heap, to the system. So a program that receives
+ * messages of about 100 KB would map new pages for each message. glibc raises its thresholds to the size of the largest
+ * block that was ever freed. This frees a large block whose pages are never touched. */
 static inline void zmqcy_teach_malloc(void) {
-    void *(*volatile allocate)(size_t) = malloc; /* volatile, or the compiler leaves the pair of calls out */
+    void *(*volatile allocate)(size_t) = malloc; /* volatile: the compiler must not remove the two calls */
     free(allocate(16 << 20));
 }
 
-/* ---- libraries: whether an object was made by another library than that of a function */
+/* ---- libraries: whether an object was made by another library than the one that contains a function */
 
-/* An object of C++ begins with the address of its class's table, which lies in the library that made it. */
+/* A C++ object starts with a pointer to its vtable, which is in the library that made the object. */
 static inline int zmqcy_is_foreign(void *object, void *function) {
     Dl_info maker, own;
     return dladdr(*(void **)object, &maker) && dladdr(function, &own) && maker.dli_fbase != own.dli_fbase;
 }
 
-/* libzmq's context is no such object, but has a mailbox, which is one, as a field: after some 300 bytes of 648. */
+/* A libzmq context has no vtable. But one of its fields is a mailbox, which has one, at about byte 300 of 648. */
 static inline int zmqcy_is_foreign_context(void *object, void *function) {
     Dl_info maker, own;
     int i, others = 0;
@@ -224,13 +224,13 @@ static inline int zmqcy_is_foreign_context(void *object, void *function) {
 
 /* ---- Python */
 
-/* Whether this thread may use objects: it has the GIL or, in a build without one, is attached. */
+/* Whether this thread may use Python objects: it has the GIL or, in a free-threaded build, is attached. */
 static inline int zmqcy_has_python(void) {
 #if PY_VERSION_HEX >= 0x030D0000
     return PyThreadState_GetUnchecked() != NULL;
 #elif PY_VERSION_HEX >= 0x030C0000
     return _PyThreadState_UncheckedGet() != NULL;
-#else /* which gives the state of whichever thread has the GIL */
+#else /* _PyThreadState_UncheckedGet returns the state of the thread that has the GIL, in any thread */
     PyThreadState *state = PyGILState_GetThisThreadState();
     return state != NULL && state == _PyThreadState_UncheckedGet();
 #endif
@@ -238,9 +238,9 @@ static inline int zmqcy_has_python(void) {
 
 #ifdef Py_GIL_DISABLED
 #define ZMQCY_FREE_THREADED 1
-/* A weak reference gives an object, too, whose end waits in `__dealloc__` for a lock of ours: it is untracked.
- * CPython 3.13 gives one also to the thread that frees it, after its `__del__`, and to drop that would free it a second
- * time. */
+/* A weak reference also returns an object whose `__dealloc__` waits for one of our locks. Such an object is not tracked
+ * by the GC. CPython 3.13 also returns it to the thread that frees it, after `__del__`: dropping that reference would
+ * free the object twice. */
 static inline PyObject *zmqcy_alive(PyObject *object, PyObject *reference) {
     if (reference == NULL) return Py_NewRef(object != NULL ? object : Py_None);
     if (!PyObject_GC_IsTracked(object)) return Py_NewRef(Py_None);
@@ -256,9 +256,9 @@ static inline PyObject *zmqcy_alive(PyObject *object, PyObject *reference) {
 }
 #endif
 
-/* A future ends `await` by StopIteration or, where the interpreter asks by am_send, without one. Python 3.12 and later
- * no longer ask. To make an exception costs as much as to receive: it is made once, and used again when nobody has it.
- * It keeps the last value it brought, which is why that is to be a small one. */
+/* A future ends `await` with StopIteration or, if the interpreter calls am_send, without an exception. Python 3.12 and
+ * later do not call am_send. Creating an exception costs as much as receiving a message, so one exception is reused
+ * while nothing else refers to it. It keeps its last value alive, so only small values are returned this way. */
 #if PY_VERSION_HEX >= 0x030C0000 && !defined(Py_GIL_DISABLED)
 static inline int zmqcy_stop_by_the_same(PyObject *value) {
     static PyObject *again = NULL;
@@ -281,7 +281,7 @@ static inline int zmqcy_stop_by_the_same(PyObject *value) {
 
 static inline void zmqcy_stop(PyObject *value) {
     if (ZMQCY_SMALL(value) && zmqcy_stop_by_the_same(value)) return;
-    if (PyTuple_Check(value) || PyExceptionInstance_Check(value)) { /* which would be taken for its arguments */
+    if (PyTuple_Check(value) || PyExceptionInstance_Check(value)) { /* PyErr_SetObject would unpack or raise these */
         PyObject *stop = PyObject_CallFunctionObjArgs(PyExc_StopIteration, value, NULL);
         if (stop != NULL) PyErr_SetObject(PyExc_StopIteration, stop);
         Py_XDECREF(stop);
@@ -312,7 +312,7 @@ static inline PyObject *zmqcy_made_here(PyTypeObject *type, PyObject *arguments,
                         type->tp_name);
 }
 
-/* What is made elsewhere would be without its socket and loop. */
+/* Forbid calls of the type: an instance would have no socket and no loop. */
 static inline void zmqcy_make_only_here(PyObject *type) {
     ((PyTypeObject *)type)->tp_new = zmqcy_made_here;
     ((PyTypeObject *)type)->tp_vectorcall = NULL;

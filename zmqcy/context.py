@@ -1,7 +1,7 @@
-"""Contexts as users see them: options as attributes, defaults for sockets, the context of the process."""
+"""Define the public classes of contexts: options as attributes, socket defaults, the context of the process."""
 
 # mypy: disable-error-code="override"
-# No asynchronous socket is a plain one.
+# Asynchronous sockets are not subclasses of Socket.
 
 from __future__ import annotations
 
@@ -36,44 +36,51 @@ if TYPE_CHECKING:
         check_limits: bool
 
 
-_instances = {}  # by class, with the process that each was made in
-_instances_lock = RLock()  # to make one runs code of users and finalizers, which may ask for one
+_instances = {}  # by class: the context, and the id of the process that made it
+_instances_lock = RLock()  # reentrant: making a context runs user code and finalizers, which may call instance()
 os.register_at_fork(after_in_child=_instances_lock._at_fork_reinit)
 
 
 class Context(_context.Context):
-    """A context: libzmq's I/O threads, and the sockets that they serve. It may be used from several threads.
+    """Create sockets, and own the I/O threads that serve them. One context per process is enough.
 
-    ``with`` closes its sockets and ends it. Options of the context are attributes; an option of sockets set on a
-    context is the default of the sockets that it makes from then on.
+    A context is thread-safe: several threads may use it at once. The end of a ``with`` block closes the sockets of the
+    context, and terminates it. Context options are attributes. A socket option set on the context is the default for
+    its new sockets.
 
     Parameters
     ----------
     io_threads : int or Context, default 1
-        How many threads move messages; 0 is enough for inproc. Or a context to shadow.
+        Number of I/O threads. 0 is enough for inproc. A Context: make a shadow of it.
     shadow : int or object, optional
-        What `shadow` takes, to make a shadow.
+        Make a shadow of this context: see `shadow`.
     tuned : bool, optional
-        Whether new sockets read and write 96 KiB at a time (`in_batch_size`, `out_batch_size`), where libzmq's own
-        8 KiB make messages of 1 to 64 KiB slow. By default they do if libzmq has the two options, which are drafts. A
-        connection needs up to 96 KiB more memory per direction. With False, zmqcy also leaves malloc alone, which
+        Whether new sockets read and write up to 96 KiB per system call (`in_batch_size`, `out_batch_size`). libzmq's
+        own 8 KiB make messages of 1 to 64 KiB slow. Each connection needs up to 96 KiB more memory per direction.
+        Default: True if libzmq has the two draft options. With False, zmqcy also does not change malloc, which
         otherwise keeps up to 32 MiB of free memory for large messages (glibc).
     **options
-        Options, as attributes.
+        Context options and default socket options, set as attributes.
 
     Raises
     ------
     InvalidArgument
-        `io_threads` is negative, or an option is refused.
+        `io_threads` is negative, or libzmq refuses an option.
     NotSupported
-        `tuned` is True, and this libzmq has no drafts.
+        `tuned` is True, and this libzmq has no draft API.
     AttributeError
-        There is no such option.
+        An option is unknown.
+
+    See Also
+    --------
+    zmqcy.asyncio.Context : for asyncio.
+    Context.instance : the context that is shared by the process.
 
     Examples
     --------
-    >>> with Context(linger=0) as ctx:
-    ...     ctx.socket(PUSH).linger
+    >>> with zmqcy.Context(linger=0) as ctx:
+    ...     socket = ctx.socket(zmqcy.PUSH)
+    ...     print(socket.linger)
     0
     """
 
@@ -102,16 +109,24 @@ class Context(_context.Context):
 
     @classmethod
     def instance(cls, io_threads: int = 1) -> Self:
-        """Return the context of this process and class, made when first asked for, after it ended, and after a fork.
+        """Return the context that is shared by the process, one per class.
+
+        The first call makes the context. A call after its end, or in a forked child, makes a new one. The call may be
+        made from any thread.
 
         Parameters
         ----------
         io_threads : int, default 1
-            For the context, if it is made now.
+            Number of I/O threads. Ignored if the context exists.
 
         Returns
         -------
         Context
+
+        Examples
+        --------
+        >>> zmqcy.Context.instance() is zmqcy.Context.instance()
+        True
         """
         with _instances_lock:
             made, process = _instances.get(cls, (None, None))
@@ -122,7 +137,7 @@ class Context(_context.Context):
 
     @classmethod
     def _weak_shadow(cls, address):
-        """Return a shadow that does not keep its context alive."""
+        """Return a shadow that does not keep the context alive."""
         self = cls.__new__(cls)
         self._adopt(address, keeping=False)
         return self
@@ -137,17 +152,16 @@ class Context(_context.Context):
         socket_class: Callable[[Self, int], _Made] | None = None,
         **options: Unpack[_SocketOptions],
     ) -> _Made if socket_class else Socket:  # noqa: F821
-        """Make a socket.
+        """Create a socket.
 
         Parameters
         ----------
         socket_type : int
-            One of `zmqcy.SocketType`.
+            A member of `zmqcy.SocketType`.
         socket_class : callable, optional
-            What is called with the context and the type to make it; by default the `_socket_class` of the context's
-            class.
+            Called with the context and the type; returns the socket. Default: the socket class of this context class.
         **options
-            Options of the socket, as attributes.
+            Socket options, set as attributes. `subscribe` and `unsubscribe` are accepted too.
 
         Returns
         -------
@@ -156,11 +170,21 @@ class Context(_context.Context):
         Raises
         ------
         InvalidArgument
-            There is no such type, or an option is refused.
+            The type is unknown, or libzmq refuses an option.
+        NotSupported
+            The type is a draft, and this libzmq has no draft API.
+        AttributeError
+            An option is unknown.
         ZMQError
-            EMFILE: `max_sockets` are open, or the process has no descriptor left.
+            EMFILE: `max_sockets` sockets are open, or the process has no file descriptor left.
         ContextTerminated
-            The context has ended.
+            The context was terminated.
+
+        Examples
+        --------
+        >>> sub = ctx.socket(zmqcy.SUB, subscribe="news", rcvhwm=100)
+        >>> sub.rcvhwm
+        100
         """
         socket = (socket_class or self._socket_class)(self, socket_type)
         try:
@@ -179,29 +203,52 @@ class Context(_context.Context):
         return socket
 
     def getsockopt(self, option: int) -> Any:
-        """Return the default that `setsockopt` gave to an option of sockets.
+        """Return the default of a socket option for new sockets, by its number.
 
         Parameters
         ----------
         option : int
-            One of `zmqcy.SocketOption`.
+            A member of `zmqcy.SocketOption`.
+
+        Returns
+        -------
+        object
+            The value that was set.
 
         Raises
         ------
         KeyError
-            It has none.
+            No default was set on this context.
+
+        See Also
+        --------
+        setsockopt : set a default.
+        get : read an option of the context itself.
         """
         return self._defaults[_number("getsockopt", option)]
 
     def setsockopt(self, option: int, value: float | Buffer | str | timedelta | None) -> None:
-        """Give an option of sockets a default for the sockets that this context makes from now on.
+        """Set the default of a socket option for new sockets, by its number.
+
+        Socket types that lack the option ignore the default. Existing sockets do not change. The value is validated
+        when a socket is created.
 
         Parameters
         ----------
         option : int
-            One of `zmqcy.SocketOption`.
-        value : int, bytes-like or timedelta
-            Its value; a type of socket that does not have the option goes without.
+            A member of `zmqcy.SocketOption`.
+        value : int, bytes-like, str, timedelta or None
+            The default value.
+
+        See Also
+        --------
+        set : set an option of the context itself.
+
+        Examples
+        --------
+        >>> ctx.setsockopt(zmqcy.LINGER, 0)  # the same as: ctx.linger = 0
+        >>> ctx.socket(zmqcy.PUSH).linger
+        0
         """
         self._defaults[_number("setsockopt", option)] = value
 
@@ -217,7 +264,7 @@ class Context(_context.Context):
 
 
 class AsyncContext(Context):
-    """What the contexts of asynchronous sockets share: `async with`, and an end that others need not wait for."""
+    """Base class of asynchronous contexts: adds `async with` and `aclose`."""
 
     __slots__ = ()
     _socket_class = AsyncSocket
@@ -233,21 +280,22 @@ class AsyncContext(Context):
                 await socket.aclose() if isinstance(socket, AsyncSocket) else socket.close()
 
     async def aclose(self, timeout: _Time = None) -> None:
-        """Close every open socket of the context, and wait until what they owe is sent, or their linger is over.
+        """Close all sockets of the context, and wait until it has ended. Does not block the event loop.
 
-        Who is cancelled meanwhile leaves it to a thread to send the rest.
+        The context ends when all messages are sent, or the `linger` of their sockets has expired. If the task is
+        cancelled, a thread continues to send the messages.
 
         Parameters
         ----------
         timeout : int, float or timedelta, optional
-            Milliseconds to wait; by default for ever.
+            Timeout in milliseconds. Default: wait indefinitely.
 
         Raises
         ------
         TimedOut
-            It has not ended within `timeout`; call again to wait on.
+            The context did not end within `timeout`. It continues to end: call `aclose` again to wait longer.
         SocketInUse
-            Another thread did not leave a socket within a second after it was woken.
+            Another thread was still in a call on a socket one second after it was woken.
         """
         seconds = to_seconds(timeout, "aclose")
         for socket in self._open_sockets():
@@ -276,7 +324,7 @@ def _number(call, option):
 
 
 class _Default:
-    """An option of sockets as an attribute of a context: the default of its new sockets."""
+    """Make a socket option an attribute of contexts: the default for new sockets."""
 
     def __init__(self, option):
         self.option = option
@@ -285,7 +333,7 @@ class _Default:
 
     @property
     def __doc__(self):
-        return f"For new sockets: {_options.SocketProperty(self.option).__doc__}"
+        return f"Default for new sockets: {_options.SocketProperty(self.option).__doc__}"
 
     def __get__(self, context, owner=None):
         if context is None:
@@ -293,7 +341,8 @@ class _Default:
         try:
             return context._defaults[self.number]
         except KeyError:
-            raise AttributeError(f"{self.name} has no default on this Context", name=self.name, obj=context) from None
+            text = f"{self.name} has no default on this Context; set it first"
+            raise AttributeError(text, name=self.name, obj=context) from None
 
     def __set__(self, context, value):
         context._defaults[self.number] = value

@@ -1,13 +1,13 @@
-# The C API of libzmq as zmq.h has it, in the header's order. Python's own names for the constants are in constants.py;
-# here stand only those that C code of ours uses, so that an older header still compiles.
+# Declarations of libzmq's C API, in the order of zmq.h. The constants for Python are in constants.py. This file has
+# only the constants that C code uses, so that an older header compiles too.
 #
-# A draft function may be missing in the header, in the library, or in both. It is declared weakly: its address is NULL
-# where the library that was loaded lacks it, and `<void *> name is NULL` is the test before each call. The C below
-# is in no header: a module of another project that cimports this file is compiled with zmq.h alone.
+# A draft function may be missing in the header, in the library, or in both. It is declared weak: its address is NULL if
+# the loaded library lacks it. Test `<void *> name is NULL` before each call. The C code below is not in a header file
+# of its own, so that modules of other projects that cimport this file need only zmq.h.
 
 cdef extern from *:
     """
-    #undef ZMQ_BUILD_DRAFT_API  /* pkg-config may set it: the drafts of one header are not those of another library */
+    #undef ZMQ_BUILD_DRAFT_API  /* pkg-config may set it, but header and library may have different drafts */
     #include <zmq.h>
 
     #define ZMQCY_DRAFT __attribute__((weak))

@@ -1,11 +1,11 @@
-"""Sockets as users see them: options as attributes, endpoints that undo themselves, text and JSON.
+"""Define the public socket classes: options as attributes, endpoints as context managers, text and JSON.
 
-Nothing here is on the path of a message: send, recv and their kin are those of `_socket`.
+The fast methods, such as send and recv, are in the C module `_socket`.
 """
 
 # mypy: disable-error-code="override"
 # pyright: reportIncompatibleMethodOverride=false
-# A poll is a coroutine for coroutines.
+# AsyncPoller.poll is a coroutine, Poller.poll is not.
 
 from __future__ import annotations
 
@@ -41,24 +41,29 @@ if TYPE_CHECKING:
 
 
 def _monitors():
-    """Return the module, which nobody loads who does not watch sockets."""
+    """Return the module `zmqcy.monitor`, imported on first use."""
     from zmqcy import monitor
 
     return monitor
 
 
 class Endpoint:
-    """What `bind` and `connect` return: a context manager that undoes them.
+    """Result of `bind` and `connect`: a context manager that unbinds or disconnects at the end.
 
     Attributes
     ----------
     endpoint : str
-        The endpoint, its wildcards resolved.
+        The endpoint with wildcards resolved.
 
     Notes
     -----
-    An exception of the ``with`` block is passed on, even where the endpoint cannot be left. A ``udp`` endpoint that was
-    bound stays until the socket is closed: libzmq cannot unbind it.
+    An exception in the ``with`` block is passed on, even if the unbind or disconnect fails too. A bound ``udp``
+    endpoint stays bound until the socket is closed: libzmq cannot unbind it.
+
+    Examples
+    --------
+    >>> with server.bind("tcp://127.0.0.1:*") as bound:
+    ...     client.connect(bound.endpoint)
     """
 
     __slots__ = ("_socket", "_undo", "endpoint")
@@ -100,14 +105,14 @@ class BaseSocket(_base.NativeSocket, Mechanisms):
 
     @property
     def socket_type(self) -> SocketType:
-        """SocketType: the type of the socket."""
+        """SocketType: type of the socket."""
         from zmqcy.constants import SocketType
 
         return SocketType(self.type)
 
     @property
     def hwm(self) -> int:
-        """int: `sndhwm` and `rcvhwm` at once. To read it is to read `sndhwm`."""
+        """int: high-water marks in both directions. Sets `sndhwm` and `rcvhwm`; returns `sndhwm`."""
         return self.sndhwm
 
     @hwm.setter
@@ -115,17 +120,17 @@ class BaseSocket(_base.NativeSocket, Mechanisms):
         self.sndhwm = self.rcvhwm = messages
 
     def set_hwm(self, messages: int) -> None:
-        """Set `hwm`.
+        """Set the high-water marks in both directions, `sndhwm` and `rcvhwm`.
 
         Parameters
         ----------
         messages : int
-            How many messages wait, each way and for each peer; 0: any number.
+            Maximum number of queued messages per peer and direction. 0: unlimited.
         """
         self.hwm = messages
 
     def get_hwm(self) -> int:
-        """Return `hwm`."""
+        """Return the send high-water mark, `sndhwm`."""
         return self.hwm
 
     def bind(self, endpoint: str) -> Endpoint:
@@ -142,16 +147,16 @@ class BaseSocket(_base.NativeSocket, Mechanisms):
     def bind_to_random_port(
         self, endpoint: str, min_port: int | None = None, max_port: int | None = None, max_tries: int = 100
     ) -> int:
-        """Bind to a free port of TCP.
+        """Bind to a free TCP port, and return its number.
 
         Parameters
         ----------
         endpoint : str
-            The address without a port, as ``tcp://127.0.0.1``.
+            Address without a port, such as ``tcp://127.0.0.1``.
         min_port, max_port : int, optional
-            Take one of the ports from `min_port` up to, but without, `max_port`; by default the system chooses.
+            Range of ports: from `min_port` to `max_port` - 1. Default: the system selects a free port.
         max_tries : int, default 100
-            How many ports are tried.
+            Maximum number of ports to try.
 
         Returns
         -------
@@ -161,9 +166,17 @@ class BaseSocket(_base.NativeSocket, Mechanisms):
         Raises
         ------
         ZMQBindError
-            None of the ports that were tried is free.
+            No tried port is free.
         ValueError
-            There are no ports between the two.
+            The range is empty or invalid.
+
+        See Also
+        --------
+        bind : with the port ``*`` the system selects a free port too.
+
+        Examples
+        --------
+        >>> port = socket.bind_to_random_port("tcp://127.0.0.1")
         """
         if min_port is None and max_port is None:
             return int(self.bind(f"{endpoint}:*").endpoint.rpartition(":")[2])
@@ -172,7 +185,7 @@ class BaseSocket(_base.NativeSocket, Mechanisms):
         low = 49152 if min_port is None else min_port
         high = 65536 if max_port is None else max_port
         if not 0 < low < high <= 65536:
-            raise ValueError(f"bind_to_random_port: no ports from {low} up to {high}")
+            raise ValueError(f"bind_to_random_port: need 0 < min_port < max_port <= 65536, not {low} and {high}")
         for port in random.sample(range(low, high), min(max_tries, high - low)):
             try:
                 self.bind(f"{endpoint}:{port}")
@@ -185,67 +198,77 @@ class BaseSocket(_base.NativeSocket, Mechanisms):
         raise ZMQBindError(EADDRINUSE, call="bind_to_random_port", detail=detail, socket_type=self.socket_type.name)
 
     def monitor(self, addr: str | None, events: int | None = None) -> None:
-        """Have libzmq write what happens to the connections of this socket to an endpoint, for a PAIR to read.
+        """Start or stop libzmq's raw monitor: write connection events to an endpoint, for a PAIR socket to read.
 
-        `watch` is easier, and safer: libzmq waits for the PAIR, and with it a `bind` of this socket and the connections
-        of all sockets; also where nobody has connected yet, until somebody does. So connect the PAIR first, with
-        ``rcvhwm=0``, and close it only after ``monitor(None)``: libzmq would wait for ever for one that went.
+        `watch` is easier and safer. While the PAIR socket is not connected, or is at its high-water mark, libzmq
+        blocks, and so do `bind` of this socket and the connections of all sockets. So connect the PAIR socket first,
+        with ``rcvhwm=0``, and close it only after ``monitor(None)``: libzmq waits indefinitely for a closed reader.
 
         Parameters
         ----------
         addr : str or None
-            Where to: ``inproc://name``. None ends it.
+            Endpoint for the events, ``inproc://name``. None: stop the monitor.
         events : int, default Event.ALL
-            What to write.
+            Events to write: members of `zmqcy.Event`.
 
         Raises
         ------
         StateError
-            The socket is watched, and libzmq has one monitor for each.
+            The socket is watched: libzmq has one monitor per socket.
         ZMQError
-            EPROTONOSUPPORT: the endpoint is not of inproc. EADDRINUSE: it is taken.
+            EPROTONOSUPPORT: the endpoint is not inproc. EADDRINUSE: the endpoint is in use.
+
+        See Also
+        --------
+        watch : iterate over events without an endpoint of your own.
+        get_monitor_socket : the same with a PAIR socket made by zmqcy.
         """
         _monitors()._write_to(self, addr, events)
 
     def get_monitor_socket(self, events: int | None = None, addr: str | None = None) -> Any:
-        """Return the PAIR that libzmq writes to what happens to the connections of this socket.
+        """Start libzmq's raw monitor, and return a PAIR socket that receives the connection events.
+
+        Receive the events with `zmqcy.monitor.recv_monitor_message`. Later calls return the same PAIR socket, until
+        `disable_monitor`. It stays open when this socket is closed: close it too, or the context cannot end.
 
         Parameters
         ----------
         events : int, default Event.ALL
-            What it writes.
+            Events to receive: members of `zmqcy.Event`.
         addr : str, optional
-            Its endpoint; by default one that is not in use.
+            Endpoint for the events. Default: a generated inproc name.
 
         Returns
         -------
         Socket
-            The same one until `disable_monitor`; `zmqcy.monitor.recv_monitor_message` receives from it. It stays open
-            when this socket is closed, and has to be closed too before the context can end.
 
         Raises
         ------
         StateError
-            The socket is watched, and libzmq has one monitor for each.
+            The socket is watched: libzmq has one monitor per socket.
+
+        See Also
+        --------
+        watch : iterate over events; easier.
         """
         return _monitors()._reader_of(self, events, addr)
 
     def disable_monitor(self) -> None:
-        """End what `monitor` or `get_monitor_socket` began, and close the socket of the latter. Watchers go on."""
+        """Stop the monitor of `monitor` or `get_monitor_socket`, and close its PAIR socket. `watch` is not affected."""
         _monitors()._end_raw(self)
 
     get = _base.NativeSocket.getsockopt
     set = _base.NativeSocket.setsockopt
 
     def getsockopt_string(self, option: int, encoding: str = "utf-8") -> str:
-        """Read an option of bytes as text.
+        """Return the value of a bytes option as str.
 
         Parameters
         ----------
         option : int
-            One of `zmqcy.SocketOption`.
+            A member of `zmqcy.SocketOption`.
         encoding : str, default "utf-8"
-            Its encoding.
+            Encoding of the value.
 
         Returns
         -------
@@ -254,7 +277,7 @@ class BaseSocket(_base.NativeSocket, Mechanisms):
         Raises
         ------
         TypeError
-            The option is no string.
+            The option is an int.
         """
         value = self.getsockopt(option)
         if not isinstance(value, bytes):
@@ -262,24 +285,24 @@ class BaseSocket(_base.NativeSocket, Mechanisms):
         return value.decode(encoding)
 
     def setsockopt_string(self, option: int, value: str, encoding: str = "utf-8") -> None:
-        """Set an option of bytes to text.
+        """Set a bytes option to an encoded str.
 
         Parameters
         ----------
         option : int
-            One of `zmqcy.SocketOption`.
+            A member of `zmqcy.SocketOption`.
         value : str
             The text.
         encoding : str, default "utf-8"
-            Its encoding.
+            Encoding of the text.
 
         Raises
         ------
         TypeError
-            `value` is no str.
+            `value` is not a str.
         """
         if not isinstance(value, str):
-            raise TypeError(f"setsockopt_string: a str is required, not {type(value).__name__}")
+            raise TypeError(f"setsockopt_string: value must be a str, not {type(value).__name__}")
         self.setsockopt(option, value.encode(encoding))
 
     get_string = getsockopt_string
@@ -294,55 +317,70 @@ class Socket(BaseSocket, _socket.PlainSocket):
         def get_monitor_socket(self, events: int | None = None, addr: str | None = None) -> Socket: ...
 
     def watch(self, events: int | None = None) -> Monitor:
-        """Watch what happens to the connections of this socket from now on, but for those over inproc.
+        """Watch the connections of this socket: return a monitor that receives their events from now on.
+
+        Connections over inproc have no events. Several monitors may watch a socket, and each receives all events.
 
         Parameters
         ----------
         events : Event, default Event.ALL
-            Which kinds of events to get.
+            Kinds of events to receive.
 
         Returns
         -------
         zmqcy.monitor.Monitor, or zmqcy.monitor.AsyncMonitor of an asynchronous socket
-            To iterate over, or to ask by `recv(timeout)`; `with`, or `async with`, closes it. There may be several,
-            each with all its events. They end when the socket is closed.
+            Iterate over it, or call `recv(timeout)`. The end of ``with``, or ``async with``, closes it. It ends when
+            the socket is closed.
 
         Raises
         ------
         StateError
-            The socket has a raw monitor, and libzmq one monitor for each.
+            The socket has a raw monitor: libzmq has one monitor per socket.
         NotSupported
             The socket is a shadow.
+
+        Examples
+        --------
+        >>> with push.watch() as monitor:
+        ...     push.bind("tcp://127.0.0.1:5555")
+        ...     monitor.wait_connected(timeout=10_000)  # wait for the first peer
         """
         return _monitors().Monitor(self, events)
 
     def pipes_stats(self, wait: float | timedelta = 20) -> list[PipeStats]:
-        """Ask libzmq how much waits in each connection of this socket (a draft).
+        """Return the queue length of each connection of this socket (draft).
 
-        Connections answer from the threads of libzmq, and those over inproc when the program calls their other socket.
-        libzmq does not tell when all have answered. It takes note of what a peer has read in steps of half the
-        high-water mark, and not at all where that is 0: until then it counts what has gone as waiting.
+        The call takes `wait` milliseconds. Connections reply from the threads of libzmq; those over inproc reply when
+        the program calls their other socket. libzmq does not report whether all have replied.
+
+        `outbound` is approximate: libzmq learns what a peer has read in steps of half the high-water mark, or never if
+        the mark is 0, and counts sent messages as queued until then.
 
         Parameters
         ----------
         wait : int, float or timedelta, default 20
-            Milliseconds that connections have to answer. Who is late is left out, and may be in the next list twice.
+            Time that connections have to reply, in milliseconds. A later reply is missing, and may appear twice in the
+            result of the next call.
 
         Returns
         -------
         list of zmqcy.stats.PipeStats
-            One for each connection that has answered.
+            One for each connection that has replied.
 
         Raises
         ------
         NotSupported
-            This libzmq has no drafts, or the socket is a shadow.
+            This libzmq has no draft API, or the socket is a shadow.
         StateError
-            The socket is watched, or has a monitor: libzmq has one for each, by which it tells this too.
+            The socket is watched, or has a monitor: libzmq has one monitor per socket, and uses it for the replies.
         SocketInUse
             Another thread is in a call on this socket.
         ValueError
-            `wait` has no end.
+            `wait` is indefinite.
+
+        See Also
+        --------
+        stats : counters of the socket; cheap.
         """
         from time import sleep
 
@@ -360,43 +398,51 @@ class Socket(BaseSocket, _socket.PlainSocket):
         routing_id: int | None = None,
         group: str | None = None,
     ) -> None:
-        """Send text.
+        """Encode a str, and send it. Blocks as `send` does.
 
         Parameters
         ----------
         text : str
             The message.
         flags : int, default 0
-            As `send` takes them.
+            Flags, as for `send`.
         encoding : str, default "utf-8"
-            How it is encoded.
+            Encoding of the message.
         timeout : int, float or timedelta, optional
-            As `send` takes it.
+            Timeout in milliseconds, as for `send`.
         routing_id : int, optional
-            SERVER and PEER: who gets it, as `send` takes it.
+            Receiver (SERVER, PEER), as for `send`.
         group : str, optional
-            RADIO: the group that it is for, as `send` takes it.
+            Group (RADIO), as for `send`.
 
         Raises
         ------
         TypeError
-            `text` is no str.
+            `text` is not a str.
+
+        See Also
+        --------
+        recv_string : receive text.
+
+        Examples
+        --------
+        >>> push.send_string("hello")
         """
         if not isinstance(text, str):
-            raise TypeError(f"send_string: a str is required, not {text!r:.80}")
+            raise TypeError(f"send_string: text must be a str, not {text!r:.80}; send() takes bytes")
         self.send(text.encode(encoding), flags, timeout=timeout, routing_id=routing_id, group=group)
 
     def recv_string(self, flags: int = 0, encoding: str = "utf-8", *, timeout: _Time = None) -> str:
-        """Receive text.
+        """Receive a message, and decode it to str. Blocks as `recv` does.
 
         Parameters
         ----------
         flags : int, default 0
-            As `recv` takes them.
+            Flags, as for `recv`.
         encoding : str, default "utf-8"
-            How it is encoded.
+            Encoding of the message.
         timeout : int, float or timedelta, optional
-            As `recv` takes it.
+            Timeout in milliseconds, as for `recv`.
 
         Returns
         -------
@@ -405,7 +451,16 @@ class Socket(BaseSocket, _socket.PlainSocket):
         Raises
         ------
         UnicodeDecodeError
-            The message is no such text; it is in the exception's `object`.
+            The message is not valid text. The attribute `object` of the exception is the message.
+
+        See Also
+        --------
+        send_string : send text.
+
+        Examples
+        --------
+        >>> pull.recv_string()
+        'hello'
         """
         return self.recv(flags, timeout=timeout).decode(encoding)
 
@@ -419,36 +474,44 @@ class Socket(BaseSocket, _socket.PlainSocket):
         group: str | None = None,
         **options: Any,
     ) -> None:
-        """Send a value as JSON.
+        """Send a value as JSON. Blocks as `send` does.
 
         Parameters
         ----------
         value : object
-            What json.dumps takes.
+            Any value that json.dumps accepts.
         flags : int, default 0
-            As `send` takes them.
+            Flags, as for `send`.
         timeout : int, float or timedelta, optional
-            As `send` takes it.
+            Timeout in milliseconds, as for `send`.
         routing_id : int, optional
-            SERVER and PEER: who gets it, as `send` takes it.
+            Receiver (SERVER, PEER), as for `send`.
         group : str, optional
-            RADIO: the group that it is for, as `send` takes it.
+            Group (RADIO), as for `send`.
         **options
-            For json.dumps.
+            Keyword arguments for json.dumps.
+
+        See Also
+        --------
+        recv_json : receive JSON.
+
+        Examples
+        --------
+        >>> push.send_json({"id": 1, "name": "first"})
         """
         self.send(_to_json(value, options), flags, timeout=timeout, routing_id=routing_id, group=group)
 
     def recv_json(self, flags: int = 0, *, timeout: _Time = None, **options: Any) -> Any:
-        """Receive a value as JSON.
+        """Receive a JSON message, and return its value. Blocks as `recv` does.
 
         Parameters
         ----------
         flags : int, default 0
-            As `recv` takes them.
+            Flags, as for `recv`.
         timeout : int, float or timedelta, optional
-            As `recv` takes it.
+            Timeout in milliseconds, as for `recv`.
         **options
-            For json.loads.
+            Keyword arguments for json.loads.
 
         Returns
         -------
@@ -457,7 +520,16 @@ class Socket(BaseSocket, _socket.PlainSocket):
         Raises
         ------
         json.JSONDecodeError
-            The message is no JSON; it is in the exception's `doc`.
+            The message is not valid JSON. The attribute `doc` of the exception is the message.
+
+        See Also
+        --------
+        send_json : send JSON.
+
+        Examples
+        --------
+        >>> pull.recv_json()
+        {'id': 1, 'name': 'first'}
         """
         return _from_json(self.recv(flags, timeout=timeout), options)
 
@@ -470,20 +542,28 @@ class Socket(BaseSocket, _socket.PlainSocket):
         *,
         timeout: _Time = None,
     ) -> None:
-        """Send what a function makes of a value.
+        """Serialize a value with a function, and send it. Blocks as `send_multipart` does.
 
         Parameters
         ----------
         value : object
             The value.
         serialize : callable
-            Takes the value, and returns the parts of the message.
+            Function that takes the value, and returns the parts of the message.
         flags : int, default 0
-            As `send_multipart` takes them.
+            Flags, as for `send_multipart`.
         copy : bool, optional
-            As `send_multipart` takes it.
+            Copy or zero-copy, as for `send_multipart`.
         timeout : int, float or timedelta, optional
-            As `send_multipart` takes it.
+            Timeout in milliseconds, as for `send_multipart`.
+
+        See Also
+        --------
+        recv_serialized : receive and deserialize.
+
+        Examples
+        --------
+        >>> push.send_serialized({"id": 1}, lambda value: [pickle.dumps(value)])
         """
         self.send_multipart(serialize(value), flags, copy, timeout=timeout)
 
@@ -495,33 +575,42 @@ class Socket(BaseSocket, _socket.PlainSocket):
         *,
         timeout: _Time = None,
     ) -> _T:
-        """Receive a message, and return what a function makes of its parts.
+        """Receive a multipart message, and deserialize it with a function. Blocks as `recv_multipart` does.
 
         Parameters
         ----------
         deserialize : callable
-            Takes the list of parts.
+            Function that takes the list of parts, and returns the value.
         flags : int, default 0
-            As `recv_multipart` takes them.
+            Flags, as for `recv_multipart`.
         copy : bool, default True
-            False: the parts are Frames.
+            True: the parts are bytes. False: the parts are Frames (zero-copy).
         timeout : int, float or timedelta, optional
-            As `recv_multipart` takes it.
+            Timeout in milliseconds, as for `recv_multipart`.
 
         Returns
         -------
         object
-            What `deserialize` returned.
+            The result of `deserialize`.
+
+        See Also
+        --------
+        send_serialized : serialize and send.
+
+        Examples
+        --------
+        >>> pull.recv_serialized(lambda parts: pickle.loads(parts[0]))
+        {'id': 1}
         """
         return deserialize(self.recv_multipart(flags, copy, timeout=timeout))
 
 
 _base.own_methods(Socket)
-Socket._kind = BaseSocket._plain = Socket  # of a monitor: the class of the socket that the user reads, or a watcher
+Socket._kind = BaseSocket._plain = Socket  # classes of a monitor's PAIR socket: for the user to read, for a watcher
 
 
 class AsyncSocket(BaseSocket):
-    """What the asynchronous sockets share beside their options: text and JSON, and `async with`."""
+    """Base class of asynchronous sockets: text and JSON, `async with` and `aclose`."""
 
     __slots__ = ()
     if TYPE_CHECKING:
@@ -550,14 +639,19 @@ class AsyncSocket(BaseSocket):
     pipes_stats.__doc__ = Socket.pipes_stats.__doc__
 
     async def aclose(self, linger: _Time = None) -> None:
-        """Close the socket, and wait until what it has queued is sent, or its linger is over, and its ports are free.
+        """Close the socket, and wait until its messages are sent. Does not block the event loop.
 
-        Who is cancelled meanwhile leaves it to the context to send the rest.
+        The wait ends when the queued messages are sent, or `linger` has expired. Then the ports of the socket are free.
+        If the task is cancelled, the context continues to send the messages.
 
         Parameters
         ----------
         linger : int or timedelta, optional
-            Milliseconds; 0 drops what is queued. By default as the option is set.
+            Time to keep unsent messages, in milliseconds. 0: drop them. Default: the `linger` option.
+
+        See Also
+        --------
+        close : close without waiting.
         """
         end = self._end_of(self._kind, linger)
         if end is not None:
@@ -572,7 +666,7 @@ class AsyncSocket(BaseSocket):
 
     async def send_string(self, text, flags=0, encoding="utf-8", *, timeout=None, routing_id=None, group=None):
         if not isinstance(text, str):
-            raise TypeError(f"send_string: a str is required, not {text!r:.80}")
+            raise TypeError(f"send_string: text must be a str, not {text!r:.80}; send() takes bytes")
         await self.send(text.encode(encoding), flags, timeout=timeout, routing_id=routing_id, group=group)
 
     async def recv_string(self, flags=0, encoding="utf-8", *, timeout=None):
@@ -596,35 +690,35 @@ class AsyncSocket(BaseSocket):
 
 
 class AsyncPoller(_poll.Poller):
-    """What the pollers for coroutines share. A subclass waits, by `_wait`, and has the loop's `_sleep` and `_time`."""
+    """Base class of asynchronous pollers. Subclasses define `_wait`, and `_sleep` and `_time` of the event loop."""
 
     async def poll(self, timeout=None):
-        """Wait until one of them is ready.
+        """Wait until a registered socket or file descriptor is ready. Does not block the event loop.
 
         Parameters
         ----------
         timeout : int, float or timedelta, optional
-            Milliseconds to wait; by default, and with -1, for ever.
+            Timeout in milliseconds. -1: wait indefinitely. Default: wait indefinitely.
 
         Returns
         -------
         list of tuple
-            The ready ones only, as registered, each with its events; empty when the time is up.
+            Ready sockets and file descriptors, each with its events. Empty: the call timed out.
 
         Raises
         ------
         ZMQError, ContextTerminated
-            As `zmqcy.Poller.poll` does.
+            As for `zmqcy.Poller.poll`.
         SocketInUse
-            Another task polls it.
+            Another task is polling this poller.
         NotSupported
-            POLLPRI is polled for, and the system has no epoll.
+            `POLLPRI` is registered, and the system has no epoll.
         """
         seconds = _library.to_seconds(timeout, "poll")
         deadline = None if seconds is None else self._time() + seconds
         ready = super().poll(0)
         if ready or seconds == 0:
-            await self._sleep(0)  # a task that does nothing but poll leaves the others their turn
+            await self._sleep(0)  # a task that only polls must not starve other tasks
             return ready
         while not ready and seconds != 0:
             await self._wait(seconds)

@@ -80,7 +80,9 @@ def test_term_warns_once_of_open_sockets():
     a = context.socket(zmqcy.PUSH)
     a.bind("tcp://127.0.0.1:*")
     endpoint = a.last_endpoint
-    with pytest.warns(RuntimeWarning, match=f"waits for open sockets: <zmqcy.socket.Socket PUSH {endpoint}>") as seen:
+    with pytest.warns(
+        RuntimeWarning, match=f"waits for open sockets; close them: <zmqcy.socket.Socket PUSH {endpoint}>"
+    ) as seen:
         threading.Timer(2.5, a.close).start()
         context.term()
     assert len(seen) == 1
@@ -466,13 +468,13 @@ def test_names_of_inproc_that_are_free_again_cost_no_memory(ctx):
 
 
 REFUSED = {
-    "Context(10**9)": "InvalidArgument: Context io_threads=1000000000: each takes two descriptors",
-    "Context(max_sockets=2**31 - 1)": "InvalidArgument: set max_sockets=2147483647: it is at most 1048576",
-    "Context(thread_sched_policy=99)": "InvalidArgument: set thread_sched_policy=99: the system has no such policy",
-    "Context(thread_priority=100)": "InvalidArgument: set thread_priority=100: the highest priority is 99",
+    "Context(10**9)": "InvalidArgument: Context io_threads=1000000000: each I/O thread needs two file",
+    "Context(max_sockets=2**31 - 1)": "InvalidArgument: set max_sockets=2147483647: the maximum is 1048576",
+    "Context(thread_sched_policy=99)": "InvalidArgument: set thread_sched_policy=99: the system has no such scheduling",
+    "Context(thread_priority=100)": "InvalidArgument: set thread_priority=100: the maximum is 99",
     "Context(thread_affinity_cpu_add=5000)": "InvalidArgument: set thread_affinity_cpu_add=5000: the system has",
     "Context().set(zmqcy.THREAD_SCHED_POLICY, 99)": "InvalidArgument: set thread_sched_policy=99: the system has",
-    "Context(60).socket(zmqcy.PUSH)": "ZMQError: socket io_threads=60: needs 128 descriptors, and",
+    "Context(60).socket(zmqcy.PUSH)": "ZMQError: socket io_threads=60: libzmq needs 128 file",
     "Context(thread_sched_policy=1).socket(zmqcy.PUSH)": "InvalidArgument: socket thread_sched_policy=1: Invalid",
     "Context.shadow(other(thread_sched_policy=1)).socket(zmqcy.PUSH)": "InvalidArgument: socket thread_sched_policy=1:",
 }
@@ -514,7 +516,8 @@ def test_no_threads_left(run):
         except ZMQError as error:
             print(error)
     """)
-    assert done.stdout in {f"socket io_threads=1: needs 2 threads, {got} can be started\n" for got in (0, 1)}
+    text = "socket io_threads=1: libzmq needs 2 threads, but only {} can be started; raise the limit (ulimit -u)\n"
+    assert done.stdout in {text.format(got) for got in (0, 1)}
 
 
 def test_no_descriptors_left(run):
@@ -580,7 +583,7 @@ def test_more_connections_than_descriptors(run):
             for client in clients[:10]:
                 assert client.recv(timeout=10) == b"hello"
     """)
-    error = "socket type=DEALER: no file descriptor is left: raise the limit (ulimit -n) True\n"
+    error = "socket type=DEALER: no file descriptor is left; raise the limit (ulimit -n) True\n"
     assert (done.stdout, done.stderr) == (error, "")
 
 
@@ -602,7 +605,8 @@ def test_descriptors_left_are_counted_wherever_they_are(run, limit, left):
             sys.stdout.flush()
         os._exit(0)
     """, (limit, left))  # fmt: skip
-    assert done.stdout == f"socket io_threads=1: needs 10 descriptors, and {len(left)} are left\n"
+    text = f"libzmq needs 10 file descriptors, but only {len(left)} are left; raise the limit (ulimit -n)"
+    assert done.stdout == f"socket io_threads=1: {text}\n"
 
 
 @pytest.mark.parametrize("call", ["bind tcp://127.0.0.1:*", "bind tcp://lo:*", "connect tcp://127.0.0.1:0;127.0.0.1:1"])
@@ -653,7 +657,7 @@ def test_descriptors_are_given_back():
 
 def test_a_context_cannot_be_copied(ctx):
     for call in (pickle.dumps, copy.copy, copy.deepcopy):
-        with pytest.raises(TypeError, match="Context: .*each process"):
+        with pytest.raises(TypeError, match="Context: .*one per process"):
             call(ctx)
 
 

@@ -377,7 +377,7 @@ def test_has_takes_text(capability):
 
 
 def test_has_with_nul():
-    with pytest.raises(ValueError, match="has: capability has a NUL"):
+    with pytest.raises(ValueError, match="has: capability contains a NUL"):
         zmqcy.has("ipc\0")
 
 
@@ -489,7 +489,7 @@ def test_z85_decode_of_wrong_character(place, character):
     text = "HelloWorld"[:place] + character + "HelloWorld"[place + 1 :]
     with pytest.raises(ValueError, match="z85_decode") as caught:
         zmqcy.z85_decode(text)
-    assert f"these {len(text)} characters are not Z85" in str(caught.value)
+    assert f"the {len(text)} characters are not valid Z85" in str(caught.value)
 
 
 def test_what_may_be_a_key_is_not_shown():
@@ -514,7 +514,7 @@ def test_z85_decode_of_what_is_not_ascii(text):
 
 
 def test_z85_decode_with_nul():
-    with pytest.raises(ValueError, match="z85_decode: text has a NUL"):
+    with pytest.raises(ValueError, match="z85_decode: text contains a NUL"):
         zmqcy.z85_decode("Hell\0")
 
 

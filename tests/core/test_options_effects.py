@@ -349,7 +349,9 @@ def test_use_fd_of_what_does_not_listen(run, what):
             if before:
                 assert len(os.listdir("/proc/self/fd")) == len(before)
     """, what)  # fmt: skip
-    words = "was taken by another bind" if what == "taken" else "is no socket that listens for this transport"
+    words = "was used by another bind; pass a new file descriptor"
+    if what != "taken":
+        words = "must be a listening socket of this transport"
     assert re.fullmatch(rf"bind tcp://127\.0\.0\.1:\* use_fd=\d+ \(PULL\): use_fd {words}\n", done.stdout)
 
 

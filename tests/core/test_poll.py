@@ -118,7 +118,7 @@ def test_timeout_of_wrong_type(socket, poller, timeout):
     pull = socket(zmqcy.PULL)
     poller.register(pull)
     for call in (pull.poll, poller.poll):
-        with pytest.raises(TypeError, match="^poll: a time is"):
+        with pytest.raises(TypeError, match="^poll: a timeout must be"):
             call(timeout)
 
 

@@ -97,7 +97,8 @@ def test_a_context_that_does_not_check_limits(run, by, checks):
         except zmqcy.ZMQError as error:
             print(error)
     """, by, checks)  # fmt: skip
-    assert done.stdout == ("socket io_threads=1: needs 10 descriptors, and 9 are left\n" if checks else "made\n")
+    text = "socket io_threads=1: libzmq needs 10 file descriptors, but only 9 are left; raise the limit (ulimit -n)"
+    assert done.stdout == (f"{text}\n" if checks else "made\n")
 
 
 def test_threads_of_libzmq_and_of_the_end_take_no_signals(run):

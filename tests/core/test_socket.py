@@ -250,7 +250,7 @@ def test_a_time_that_is_none(socket, timeout):
 
 
 def test_a_time_of_a_wrong_type(socket):
-    with pytest.raises(TypeError, match="recv: a time is .* not 'soon'"):
+    with pytest.raises(TypeError, match="recv: a timeout must be .* not 'soon'"):
         socket(zmqcy.PULL).recv(timeout="soon")
 
 
@@ -548,7 +548,7 @@ def test_strings(pair):
     assert b.recv_string() == "grüße"
     a.send_string("grüße", encoding="latin-1")
     assert b.recv_string(encoding="latin-1") == "grüße"
-    with pytest.raises(TypeError, match="send_string: a str is required, not b'x'"):
+    with pytest.raises(TypeError, match=r"send_string: text must be a str, not b'x'; send\(\) takes bytes"):
         a.send_string(b"x")
     a.send(b"\xff")
     with pytest.raises(UnicodeDecodeError):
@@ -739,7 +739,7 @@ def test_a_taken_endpoint(socket):
         b.bind(a.last_endpoint)
     assert caught.value.errno == zmqcy.EADDRINUSE
     assert str(caught.value).startswith(
-        f"bind {a.last_endpoint} (REP): Address already in use; another socket has port"
+        f"bind {a.last_endpoint} (REP): Address already in use; another socket uses port"
     )
 
 
@@ -758,7 +758,7 @@ def test_endpoints_that_are_none(socket, call, endpoint, number):
 
 @pytest.mark.parametrize("call", ["bind", "connect", "unbind", "disconnect"])
 def test_endpoints_with_a_nul(socket, call):
-    with pytest.raises(ValueError, match=f"{call}: endpoint has a NUL"):
+    with pytest.raises(ValueError, match=f"{call}: endpoint contains a NUL"):
         getattr(socket(zmqcy.PAIR), call)("inproc://a\0b")
     with pytest.raises(TypeError, match=f"{call}: endpoint must be a str"):
         getattr(socket(zmqcy.PAIR), call)(5)
@@ -779,7 +779,7 @@ def test_random_ports(socket):
     assert 20000 <= other < 30000
     with pytest.raises(zmqcy.ZMQBindError, match="bind_to_random_port tcp://127.0.0.1, .*REP"):
         b.bind_to_random_port("tcp://127.0.0.1", min_port=port, max_port=port + 1)
-    with pytest.raises(ValueError, match="no ports from 5 up to 5"):
+    with pytest.raises(ValueError, match="need 0 < min_port < max_port <= 65536, not 5 and 5"):
         b.bind_to_random_port("tcp://127.0.0.1", min_port=5, max_port=5)
 
 
@@ -866,7 +866,7 @@ def test_repr(socket):
 
 def test_a_socket_cannot_be_copied(socket):
     for call in (pickle.dumps, copy.copy, copy.deepcopy):
-        with pytest.raises(TypeError, match="Socket: .*send its endpoint"):
+        with pytest.raises(TypeError, match="Socket: .*pass its endpoint"):
             call(socket(zmqcy.PUSH))
 
 
@@ -880,7 +880,7 @@ def test_types_that_are_none(ctx, kind, error):
 
 @pytest.mark.skipif(zmqcy.has("draft"), reason="this libzmq has draft sockets")
 def test_draft_types_are_not_supported(ctx):
-    with pytest.raises(zmqcy.NotSupported, match="type=SERVER: this libzmq has no drafts"):
+    with pytest.raises(zmqcy.NotSupported, match="type=SERVER: this libzmq was built without the draft API"):
         ctx.socket(zmqcy.SERVER)
 
 
@@ -953,12 +953,18 @@ def test_arguments_that_send_and_recv_do_not_take(socket, call):
         call(socket(zmqcy.PAIR))
 
 
-@pytest.mark.parametrize("arguments", [{"flags": zmqcy.DONTWAIT}, {"timeout": 0}])
-def test_a_call_that_fails_is_in_its_traceback_once(near, arguments):
-    pull, _ = near()
-    with pytest.raises(zmqcy.Again) as found:
-        pull.recv(**arguments)
-    assert [Path(str(entry.path)).name for entry in found.traceback].count("_socket.pyx") == 1
+@pytest.mark.parametrize("arguments", ["flags=zmqcy.DONTWAIT", "timeout=0"])
+def test_a_call_that_fails_is_in_its_traceback_once(run, arguments):
+    """In a new process: after other errors, Cython can show a line of an included file under the name of this file."""
+    done = run(f"""
+        import traceback, zmqcy
+        with zmqcy.Context() as ctx:
+            try:
+                ctx.socket(zmqcy.PULL).recv({arguments})
+            except zmqcy.Again as error:
+                print(*(frame.filename for frame in traceback.extract_tb(error.__traceback__)))
+    """)
+    assert done.stdout.count("_socket.pyx") == 1
 
 
 def test_a_socket_that_was_not_initialised():

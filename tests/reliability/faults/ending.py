@@ -153,7 +153,7 @@ def asyncio_loops(zmq):
 @program(
     ENDING,
     "An unsent message to an unreachable peer; linger was not set (`exit_linger` 1500 ms)",
-    "exit code 0, stderr: zmqcy: gave up messages that could not be sent: PUSH tcp://127.0.0.1:1",
+    "exit code 0, stderr: zmqcy: dropped messages that could not be sent: PUSH tcp://127.0.0.1:1",
     "test_exit.py::test_a_peer_that_is_absent_is_waited_for_so_long_and_named",
 )
 def absent_peer(zmq):
