@@ -4,15 +4,17 @@ Create a context, then sockets, then bind and connect them. Messages are bytes.
 
 Examples
 --------
->>> import zmqcy
->>> with zmqcy.Context() as ctx:
-...     pull = ctx.socket(zmqcy.PULL)
-...     pull.bind("tcp://127.0.0.1:*")
-...     push = ctx.socket(zmqcy.PUSH)
-...     push.connect(pull.last_endpoint)
-...     push.send(b"hello")
-...     print(pull.recv())
-b'hello'
+::
+
+    import zmqcy
+
+    with zmqcy.Context() as ctx:
+        pull = ctx.socket(zmqcy.PULL)
+        pull.bind("tcp://127.0.0.1:*")
+        push = ctx.socket(zmqcy.PUSH)
+        push.connect(pull.last_endpoint)
+        push.send(b"hello")
+        print(pull.recv())
 """
 
 # This file imports the public names. Rarely used modules are loaded on first use.

@@ -632,8 +632,9 @@ cdef class NativeSocket(SocketOptions):
 
         Examples
         --------
-        >>> socket.bind("tcp://127.0.0.1:*").endpoint
-        'tcp://127.0.0.1:41123'
+        >>> bound = socket.bind("tcp://127.0.0.1:*")
+        >>> bound.endpoint == socket.last_endpoint  # such as tcp://127.0.0.1:41123
+        True
         """
         with critical_section(lock_of(self)):
             self.on_endpoint("bind", endpoint)
@@ -659,8 +660,8 @@ cdef class NativeSocket(SocketOptions):
 
         Examples
         --------
-        >>> socket.bind("tcp://127.0.0.1:*")
-        >>> socket.unbind(socket.last_endpoint)
+        >>> bound = socket.bind("tcp://127.0.0.1:*")
+        >>> socket.unbind(bound.endpoint)
         """
         with critical_section(lock_of(self)):
             self.on_endpoint("unbind", endpoint)
@@ -702,7 +703,7 @@ cdef class NativeSocket(SocketOptions):
 
         Examples
         --------
-        >>> client.connect("tcp://127.0.0.1:5555")
+        >>> connected = client.connect("tcp://127.0.0.1:5555")
         >>> client.send(b"hello")  # queued until the connection is made
         """
         with critical_section(lock_of(self)):

@@ -54,14 +54,15 @@ cdef class PlainSocket(NativeSocket):
 
     Examples
     --------
-    >>> with zmqcy.Context() as ctx:
-    ...     pull = ctx.socket(zmqcy.PULL)
-    ...     pull.bind("inproc://work")
-    ...     push = ctx.socket(zmqcy.PUSH)
-    ...     push.connect("inproc://work")
-    ...     push.send(b"hello")
-    ...     print(pull.recv())
-    b'hello'
+    ::
+
+        with zmqcy.Context() as ctx:
+            pull = ctx.socket(zmqcy.PULL)
+            pull.bind("tcp://127.0.0.1:*")
+            push = ctx.socket(zmqcy.PUSH)
+            push.connect(pull.last_endpoint)
+            push.send(b"hello")
+            print(pull.recv())
     """
 
     def send(
@@ -128,7 +129,7 @@ cdef class PlainSocket(NativeSocket):
         Examples
         --------
         >>> push.send(b"hello")
-        >>> push.send(b"hello", timeout=1000)  # raises zmqcy.TimedOut after one second
+        >>> push.send(b"hello", timeout=1000)  # raises zmqcy.TimedOut if it blocks for one second
         """
         cdef int f = to_flags(flags, "send")
         with critical_section(lock_of(self)):
@@ -366,7 +367,8 @@ cdef class PlainSocket(NativeSocket):
         --------
         >>> pull.recv()
         b'hello'
-        >>> pull.recv(timeout=1000)  # raises zmqcy.TimedOut after one second
+        >>> pull.recv(timeout=1000)  # raises zmqcy.TimedOut after one second without a message
+        b'hello'
         """
         with critical_section(lock_of(self)):
             return fetch(self, to_flags(flags, "recv"), copy, timeout, "recv")
@@ -389,6 +391,7 @@ cdef class PlainSocket(NativeSocket):
         --------
         >>> while (message := pull.try_recv()) is not None:
         ...     print(message)
+        b'hello'
         """
         with critical_section(lock_of(self)):
             return fetch(self, ZMQ_DONTWAIT | QUIET, True, None, "try_recv")
@@ -569,6 +572,7 @@ cdef class PlainSocket(NativeSocket):
         --------
         >>> for message in pull.recv_many(timeout=1000):
         ...     print(message)
+        b'hello'
         """
         cdef int f
         with critical_section(lock_of(self)):

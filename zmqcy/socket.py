@@ -63,7 +63,7 @@ class Endpoint:
     Examples
     --------
     >>> with server.bind("tcp://127.0.0.1:*") as bound:
-    ...     client.connect(bound.endpoint)
+    ...     connected = client.connect(bound.endpoint)
     """
 
     __slots__ = ("_socket", "_undo", "endpoint")
