@@ -579,7 +579,9 @@ def test_clients_expect_no_handler(socket):
 def test_only_what_libzmq_can_ask_may_be_a_handler(socket):
     """libzmq would abort at the next peer."""
     for kind in (zmqcy.PULL, zmqcy.PAIR, zmqcy.DEALER):
-        with pytest.raises(zmqcy.InvalidArgument, match=r"bind inproc://zeromq.zap.01 .*only a REP, ROUTER or SERVER socket can be"):
+        with pytest.raises(
+            zmqcy.InvalidArgument, match=r"bind inproc://zeromq.zap.01 .*only a REP, ROUTER or SERVER socket can be"
+        ):
             socket(kind).bind(ZAP)
 
 
