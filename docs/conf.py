@@ -16,6 +16,7 @@ version = release = zmqcy.__version__
 extensions = [
     "myst_parser",
     "sphinx.ext.autodoc",
+    "sphinx.ext.intersphinx",
     "sphinx.ext.napoleon",
     "sphinx_copybutton",
     "sphinx_design",
@@ -50,6 +51,10 @@ napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_preprocess_types = False
 python_display_short_literal_types = True
+
+# Links to Python's docs. Without a network the names of a small list are links.
+intersphinx_mapping = {"python": ("https://docs.python.org/3", (None, "_ext/python.inv"))}
+intersphinx_timeout = 5  # seconds
 
 # A reference to a name of zmqcy must lead to it. Other names are words of docstrings: "bytes-like", "optional".
 nitpicky = True

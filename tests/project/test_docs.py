@@ -516,7 +516,10 @@ def test_the_site_is_made_without_a_warning_and_its_search_finds_the_words_of_th
     done = subprocess.run(command, capture_output=True, text=True, cwd=DOCS.parent)
     assert (done.returncode, done.stderr) == (0, "")
     assert 'id="zmqcy.Socket.rcvhwm"' in (tmp_path / "options.html").read_text()
-    assert 'id="zmqcy.Socket.send_many"' in (tmp_path / "api" / "socket.html").read_text()
+    reference = (tmp_path / "api" / "socket.html").read_text()
+    assert 'id="zmqcy.Socket.send_many"' in reference
+    assert 'href="https://docs.python.org/3/library/exceptions.html#TypeError"' in reference
+    assert "copybutton.js" in reference
 
     from sphinx.search.en import SearchEnglish
 
