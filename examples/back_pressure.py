@@ -1,11 +1,11 @@
-"""A producer that is faster than its worker: `await send` holds it back, so that memory stays bounded.
+"""Backpressure: a producer is faster than its worker. `await send` slows it down, so that its memory stays bounded.
 
-    python back_pressure.py                           both, as two processes
-    python back_pressure.py worker WORK RESULTS       or the worker elsewhere
-    python back_pressure.py producer WORK RESULTS     and the producer, which binds to both endpoints
+    python back_pressure.py                           run both, as two processes
+    python back_pressure.py worker WORK RESULTS       run only the worker
+    python back_pressure.py producer WORK RESULTS     run only the producer, which binds both endpoints
 
-The queues hold a few messages each (the high-water marks). When they are full a send waits, without holding up the
-other tasks of the producer, and nothing is lost. The worker gives the number of each message back.
+The high-water marks limit each queue to a few messages. When the queues have reached them, a send waits. Other tasks of
+the producer continue, and no message is lost. The worker returns the number of each message.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ ANY_PORT = "tcp://127.0.0.1:*"
 
 
 async def produce(work, sent):
-    """Send as fast as the worker allows, and an empty message as the last."""
+    """Send as fast as the worker allows, then an empty message."""
     for number in range(COUNT):
         await work.send(number.to_bytes(4, "big") + bytes(SIZE))
         sent.append(number)
@@ -32,12 +32,12 @@ async def produce(work, sent):
 
 
 async def collect(results, sent):
-    """Receive the results, in order, and return how many messages the worker was behind at most."""
+    """Receive the results in order; return how many messages the worker was behind at most."""
     behind = 0
     for number in range(COUNT):
         result = int(await results.recv())
         if result != number:
-            sys.exit(f"wrong: {result} came instead of {number}")
+            sys.exit(f"wrong: received {result} instead of {number}")
         behind = max(behind, len(sent) - number)
     return behind
 
@@ -56,7 +56,7 @@ async def produce_and_collect(work_url, results_url, with_worker):
             if worker is not None:
                 worker.terminate()
             raise
-        print(f"{COUNT} messages of {SIZE // 1_000_000} MB, all of them worked on once, in order")
+        print(f"{COUNT} messages of {SIZE // 1_000_000} MB, each processed once, in order")
         print(f"the worker was {behind} messages behind at most")
         print(f"the producer's memory grew by {resident() - before} MB at most")
     if worker is not None:
@@ -64,7 +64,7 @@ async def produce_and_collect(work_url, results_url, with_worker):
 
 
 def resident():
-    """Return the most memory that the process has had, in megabytes."""
+    """Return the peak memory of the process in megabytes."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit // 1_000_000
 
@@ -95,7 +95,7 @@ def main(arguments):
             return produce_and_collect(work_url, results_url, elsewhere)
         case "worker", work_url, results_url:
             return work(work_url, results_url)
-    sys.exit(__doc__ or "wrong arguments: see the head of this file")
+    sys.exit(__doc__ or "wrong arguments: see the top of this file")
 
 
 if __name__ == "__main__":

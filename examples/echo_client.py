@@ -1,9 +1,8 @@
-"""Send ten requests to the servers in turn, and print their replies.
+"""Send ten requests to one or more servers, and print the replies.
 
     python echo_client.py [ENDPOINT ...]
 
-Without endpoints it asks `echo_server.py` on its two ports: a REQ socket takes the next of its connections for each
-request.
+By default it connects to both ports of `echo_server.py`. A REQ socket sends requests to its servers round-robin.
 """
 
 import sys
@@ -15,7 +14,7 @@ ENDPOINTS = ["tcp://127.0.0.1:5000", "tcp://127.0.0.1:6000"]
 
 
 def main(endpoints):
-    # Without linger, for a request that no server has taken is not worth a wait at the end.
+    # linger=0: do not wait at exit for a request that no server has received.
     with zmqcy.Context() as context, context.socket(zmqcy.REQ, linger=0) as socket:
         for endpoint in endpoints or ENDPOINTS:
             socket.connect(endpoint)

@@ -1,8 +1,8 @@
-"""Answer every request with itself, on two endpoints at once. Ctrl-C ends it.
+"""Echo each request, on two endpoints at once. Stop it with Ctrl-C.
 
     python echo_server.py [ENDPOINT ...]
 
-Without endpoints it listens on the TCP ports 5000 and 6000 of this machine; a port `*` is one that the system chooses.
+By default it listens on the TCP ports 5000 and 6000 of this machine. With port `*` the system chooses a free port.
 """
 
 import sys

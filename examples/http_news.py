@@ -1,13 +1,13 @@
-"""HTTP and ZeroMQ in one event loop: news posted to one server is read from another.
+"""HTTP and ZeroMQ in one event loop: post news to one server, and read it from any server. Needs aiohttp.
 
     python http_news.py [HTTP_PORT [NEWS_ENDPOINT [OTHER_NEWS_ENDPOINT ...]]]
 
-    curl --no-buffer http://127.0.0.1:8080/cats                        reads: server-sent events, until it is ended
-    curl --data 'a cat was born' http://127.0.0.1:8080/cats            publishes
+    curl --no-buffer http://127.0.0.1:8080/cats                        read server-sent events
+    curl --data 'a cat was born' http://127.0.0.1:8080/cats            publish
 
-What is posted goes out by a PUB socket at NEWS_ENDPOINT. Each reader has a SUB socket of its own, which follows that
-endpoint and those of the other servers: who reads slowly fills a queue of his own, and misses what does not fit. It
-needs aiohttp.
+A PUB socket at NEWS_ENDPOINT publishes the posted news. Each reader has its own SUB socket, which is connected to that
+endpoint and to those of the other servers. A slow reader fills only its own queue, and misses the messages that do not
+fit.
 """
 
 import socket
@@ -19,7 +19,7 @@ from aiohttp import web
 import zmqcy
 from zmqcy.asyncio import Context
 
-QUIET = 15_000  # ms after which a reader is written to even without news, which shows whether it is still there
+QUIET = 15_000  # ms without news after which a comment is written, to detect disconnected readers
 
 
 class News:
@@ -40,7 +40,7 @@ class News:
             subscriber.subscribe(topic)
             for source in self.sources:
                 subscriber.connect(source)
-            with suppress(zmqcy.ContextTerminated, ConnectionResetError):  # the server ends, or the reader went
+            with suppress(zmqcy.ContextTerminated, ConnectionResetError):  # the server or the reader stopped
                 await self.deliver(subscriber, topic, response)
         return response
 
@@ -51,12 +51,12 @@ class News:
             except zmqcy.TimedOut:
                 await response.write(b": nothing new\n\n")
                 continue
-            if subject == topic:  # a subscription is to all topics that begin like this
+            if subject == topic:  # a subscription matches all topics with this prefix
                 lines = b"".join(b"data: %s\n" % line for line in news.splitlines())
                 await response.write(lines + b"\n")
 
     async def shutdown(self, app):
-        self.context.shutdown()  # which ends every reader
+        self.context.shutdown()  # stops all readers
 
     async def cleanup(self, app):
         await self.context.aclose()
@@ -74,7 +74,7 @@ def main(port="8080", endpoint="tcp://127.0.0.1:*", *others):
     try:
         listener = socket.create_server(("127.0.0.1", int(port)))
         news = News(endpoint, others)
-    except OSError as error:  # zmqcy's errors are OSErrors too
+    except OSError as error:  # ZMQError is an OSError
         sys.exit(str(error))
     print("news", news.sources[0])
     print(f"http http://127.0.0.1:{listener.getsockname()[1]}", flush=True)

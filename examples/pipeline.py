@@ -2,9 +2,9 @@
 
     python pipeline.py [LIMIT]
 
-The ventilator cuts the numbers below LIMIT (100,000 by default) into chunks, the streamer deals them to whichever
-worker has room, and the sink adds up what they find. A sieve checks the sum. Each part is a thread here, over inproc;
-with tcp endpoints it is a process or a machine, and nothing else changes.
+The ventilator splits the numbers below LIMIT (100,000 by default) into chunks. The streamer distributes them among
+the workers, and the sink adds up their results. A sieve checks the sum. Each part is a thread, over inproc. To use
+processes or machines instead, change only the endpoints to tcp.
 """
 
 import sys
@@ -43,7 +43,7 @@ def is_prime(number):
 
 
 def sieve(limit):
-    """Count the primes below a limit in the way of Eratosthenes."""
+    """Count the primes below a limit with the sieve of Eratosthenes."""
     prime = bytearray([1]) * limit
     prime[:2] = bytes(min(2, limit))
     for number in range(2, int(limit**0.5) + 1):
@@ -53,7 +53,7 @@ def sieve(limit):
 
 
 def main(limit=100_000):
-    # The context goes first, and takes the streamer and the workers with it; then the pool has no thread to wait for.
+    # The context exits first, which stops the streamer and the workers. Then the pool has no threads to wait for.
     with ThreadPoolExecutor(WORKERS + 2) as pool, zmqcy.Context() as context:
         frontend, backend = context.socket(zmqcy.PULL), context.socket(zmqcy.PUSH)
         sink = context.socket(zmqcy.PULL)
@@ -69,7 +69,7 @@ def main(limit=100_000):
     print(f"{chunks} chunks, {WORKERS} workers: {primes} primes below {limit}")
     if primes != sieve(limit):
         sys.exit(f"wrong: the sieve finds {sieve(limit)}")
-    print("the sieve finds as many")
+    print("the sieve agrees")
 
 
 if __name__ == "__main__":

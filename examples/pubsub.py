@@ -1,13 +1,13 @@
-"""A publisher, a forwarder device and subscribers who miss nothing.
+"""A publisher, a forwarder device, and subscribers that miss no message.
 
-    python pubsub.py                               all of them, as threads of one process
-    python pubsub.py forwarder FRONTEND BACKEND    or each in a process of its own, in any order
+    python pubsub.py                               run all as threads of one process
+    python pubsub.py forwarder FRONTEND BACKEND    or run each as its own process, in any order
     python pubsub.py publisher FRONTEND
     python pubsub.py subscriber BACKEND TOPIC
 
-The topics are `cats` and `dogs`. A publisher drops what nobody has asked for, so it has to know that its subscribers
-are there. An XPUB socket is told: it receives each subscription, a byte of 1 and the topic. The forwarder hands what
-its own XPUB was told on to the publisher, which begins when both topics are wanted. The forwarder runs until Ctrl-C.
+The topics are `cats` and `dogs`. A publisher drops messages without a subscriber, so it has to know when its
+subscribers are connected. An XPUB socket receives each subscription, as a byte 1 and the topic. The forwarder passes
+subscriptions to the publisher, which begins when both topics have a subscriber. The forwarder runs until Ctrl-C.
 """
 
 import sys
@@ -26,7 +26,7 @@ def forward(frontend, backend):
 
 
 def publish(context, url):
-    """Wait until each topic has a subscriber, send it some messages, and an empty one as the last."""
+    """Wait until each topic has a subscriber; send some messages per topic, then an empty one."""
     with context.socket(zmqcy.XPUB) as socket:
         socket.connect(url)
         unwanted = set(TOPICS)
@@ -34,7 +34,7 @@ def publish(context, url):
             message = socket.recv()
             if message[0] == 1:
                 unwanted.discard(message[1:])
-            elif message[1:] in TOPICS:  # the last who wanted it is gone
+            elif message[1:] in TOPICS:  # the last subscriber has disconnected
                 unwanted.add(message[1:])
         for number in range(COUNT):
             for topic in TOPICS:
@@ -45,7 +45,7 @@ def publish(context, url):
 
 
 def subscribe(context, url, topic):
-    """Yield the messages of a topic until its last one."""
+    """Yield the messages of a topic until an empty one arrives."""
     with context.socket(zmqcy.SUB) as socket:
         socket.subscribe(topic)
         socket.connect(url)
@@ -61,7 +61,7 @@ def collect(*arguments):
 
 
 def in_one_process():
-    # The context goes first, and takes the forwarder with it; then the pool has no thread to wait for.
+    # The context exits first, which stops the forwarder. Then the pool has no threads to wait for.
     with ThreadPoolExecutor(len(TOPICS) + 2) as pool, zmqcy.Context() as context:
         frontend, backend = context.socket(zmqcy.XSUB), context.socket(zmqcy.XPUB)
         frontend.bind("inproc://frontend")
@@ -89,7 +89,7 @@ def main(arguments):
                 for line in subscribe(context, url, topic.encode()):
                     print(line, flush=True)
             case _:
-                sys.exit(__doc__ or "wrong arguments: see the head of this file")
+                sys.exit(__doc__ or "wrong arguments: see the top of this file")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Ask `rpc_server.py`, with many requests in flight on one socket.
+"""A client for `rpc_server.py`, with many requests in flight on one socket.
 
     python rpc_client.py [ENDPOINT]
 
-Each request has a number, which its answer has too. A task that asks waits for its own answer and for no other.
+A request and its reply have the same number. So each task gets its own reply, in any order.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ MANY = 1_000
 
 
 class RemoteError(Exception):
-    """What went wrong at the server."""
+    """An error at the server."""
 
 
 class Client:
-    """Sends requests from any number of tasks, and gives each its answer, in whatever order they come."""
+    """Send requests from any number of tasks, and pass each reply to its task, in any order."""
 
     def __init__(self, socket):
         self.socket = socket
@@ -32,16 +32,16 @@ class Client:
         self.reading = asyncio.ensure_future(self.read())
 
     async def call(self, method, *arguments, timeout=10):
-        """Return what the server's method returns. TimeoutError: there is no answer after so many seconds."""
+        """Call a method of the server. Raise TimeoutError if no reply arrives within `timeout` seconds."""
         number = b"%d" % next(self.numbers)
         answer = self.waiting[number] = asyncio.get_running_loop().create_future()
         try:
             return await asyncio.wait_for(self.ask(number, method, arguments, answer), timeout)
         finally:
-            del self.waiting[number]  # an answer that comes later is for nobody
+            del self.waiting[number]  # a later reply is ignored
 
     async def ask(self, number, method, arguments, answer):
-        # Where the queues are full this waits. A request that is given up meanwhile has not been sent.
+        # This waits while the queues are full. A request that is cancelled meanwhile was not sent.
         await self.socket.send_multipart([number, json.dumps([method, arguments]).encode()])
         return await answer
 
@@ -67,28 +67,28 @@ class Client:
 
 
 async def main(endpoint=ENDPOINT):
-    # Without linger, for a request that no server has taken is not worth a wait at the end.
+    # linger=0: do not wait at exit for a request that no server has received.
     async with Context(linger=0) as context:
         socket = context.socket(zmqcy.DEALER)
         socket.connect(endpoint)
         async with Client(socket) as client:
             places = await asyncio.gather(*(client.call("meet", "here", MANY) for _ in range(MANY)))
-            print(f"{MANY:,} requests in flight:", "all answered" if sorted(places) == [*range(MANY)] else places)
+            print(f"{MANY:,} requests in flight:", "all replied" if sorted(places) == [*range(MANY)] else places)
 
             first = asyncio.ensure_future(client.call("meet", "there", 2))
-            await asyncio.sleep(0)  # it is sent
-            print("the second is answered before the first:", await client.call("divide", 6, 3))
+            await asyncio.sleep(0)  # lets the task send its request
+            print("the second reply arrives before the first:", await client.call("divide", 6, 3))
             await client.call("meet", "there", 2)
-            print("and the first when it is ready:", await first)
+            print("the first reply:", await first)
 
             try:
                 await client.call("divide", 1, 0)
             except RemoteError as error:
-                print("an error of the server:", error)
+                print("server error:", error)
             try:
                 await client.call("sleep", 60, timeout=0.1)
             except asyncio.TimeoutError:
-                print("no answer in time")
+                print("timed out")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Answer requests, many at a time: a ROUTER socket and a task for each request. Ctrl-C or SIGTERM ends it.
+"""An RPC server that handles many requests concurrently, with a ROUTER socket and one task per request.
 
     python rpc_server.py [ENDPOINT]
 
-A request is two parts, a number and `[method, arguments]` as JSON. Its answer has the same number, and
-`{"result": ...}` or `{"error": ...}`. Each is sent when it is ready, so a slow request holds up no other one.
-`rpc_client.py` asks.
+A request has two parts: a number, and `[method, arguments]` as JSON. The reply has the same number, and
+`{"result": ...}` or `{"error": ...}`. Each reply is sent when it is ready, so a slow request does not block others.
+`rpc_client.py` is the client. Stop the server with Ctrl-C or SIGTERM.
 """
 
 import asyncio
@@ -17,12 +17,12 @@ import zmqcy
 from zmqcy.asyncio import Context
 
 ENDPOINT = "tcp://127.0.0.1:5555"
-AT_ONCE = 2_000  # requests in hand; more of them wait in the queues of the sockets
-GRACE = 1  # seconds that requests in hand get when the server ends
+AT_ONCE = 2_000  # requests that are processed at once; more requests wait in the queues of the sockets
+GRACE = 1  # seconds that running requests get when the server stops
 
 
 class Methods:
-    """What can be asked for."""
+    """The methods that clients can call."""
 
     def __init__(self):
         self.meetings = {}
@@ -34,7 +34,7 @@ class Methods:
         await asyncio.sleep(seconds)
 
     async def meet(self, place, count):
-        """Answer when so many requests are at a place: to each of them, how many had been there before."""
+        """Reply when `count` requests are at a place. Each gets the number of requests that were there before it."""
         there = self.meetings.setdefault(place, [])
         there.append(asyncio.get_running_loop().create_future())
         before = len(there) - 1
@@ -52,15 +52,15 @@ async def answer(socket, methods, request):
         if name.startswith("_") or not hasattr(methods, name):
             raise LookupError(f"no method {name}")
         reply = json.dumps({"result": await getattr(methods, name)(*arguments)})
-    except Exception as error:  # the client's to know, whatever it is
+    except Exception as error:  # sent to the client
         reply = json.dumps({"error": f"{type(error).__name__}: {error}"})
     except asyncio.CancelledError:
-        reply = json.dumps({"error": "the server ends"})
+        reply = json.dumps({"error": "the server is shutting down"})
     await socket.send_multipart([*peer, number, reply.encode()])
 
 
 async def take(socket, answering):
-    """Take requests until cancelled, which loses none: who is cancelled while he waits for one has not taken it."""
+    """Receive requests until cancelled. Cancellation loses none: a cancelled receive has received nothing."""
     methods, room = Methods(), asyncio.Semaphore(AT_ONCE)
 
     def done(task):
@@ -75,7 +75,7 @@ async def take(socket, answering):
 
 
 async def finish(answering):
-    """Give the requests in hand some time, and tell those who ask for more."""
+    """Wait for the running requests; after GRACE seconds, cancel them and send errors."""
     if answering:
         _, late = await asyncio.wait(answering, timeout=GRACE)
         for task in late:
@@ -84,7 +84,7 @@ async def finish(answering):
 
 
 async def main(endpoint=ENDPOINT):
-    # The end of the context waits until the answers are sent, but for a second at most: a client may be gone.
+    # At exit the context waits for unsent replies, for one second at most, as a client may have disconnected.
     async with Context(linger=1000) as context:
         socket = context.socket(zmqcy.ROUTER)
         try:
@@ -99,7 +99,7 @@ async def main(endpoint=ENDPOINT):
         with suppress(asyncio.CancelledError):
             await taking
         await finish(answering)
-        print("ended", flush=True)
+        print("stopped", flush=True)
 
 
 if __name__ == "__main__":

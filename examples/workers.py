@@ -1,9 +1,10 @@
-"""Clients and workers with a queue device between them: neither knows how many there are of the other.
+"""Clients and workers with a queue device between them. Neither side knows how many peers the other side has.
 
     python workers.py [CLIENTS [WORKERS]]
 
-Each client asks five times, by default there are three of them and two workers. The ROUTER of the queue remembers who
-asked, its DEALER deals the requests to the workers in turn, and each reply finds its way back.
+By default there are three clients and two workers. Each client sends five requests. The ROUTER socket of the queue
+adds the routing id of the client to a request. The DEALER socket sends requests to the workers round-robin. The
+ROUTER socket sends each reply to its client.
 """
 
 import sys
@@ -23,7 +24,7 @@ def queue(frontend, backend):
 def work(context, name):
     with context.socket(zmqcy.REP) as socket:
         socket.connect("inproc://workers")
-        for request in socket:  # until the context ends
+        for request in socket:  # until the context is terminated
             socket.send_string(f"{request.decode()}: answered by {name}")
 
 
@@ -38,7 +39,7 @@ def ask(context, name):
 
 
 def main(clients=3, workers=2):
-    # The context goes first, and takes the queue and the workers with it; then the pool has no thread to wait for.
+    # The context exits first, which stops the queue and the workers. Then the pool has no threads to wait for.
     with ThreadPoolExecutor(clients + workers + 1) as pool, zmqcy.Context() as context:
         frontend, backend = context.socket(zmqcy.ROUTER), context.socket(zmqcy.DEALER)
         frontend.bind("inproc://clients")

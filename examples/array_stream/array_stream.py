@@ -1,11 +1,11 @@
-"""Arrays of NumPy from one process to another without a copy in Python.
+"""Send NumPy arrays from one process to another without copies in Python.
 
-    python array_stream.py receiver ENDPOINT            it binds
-    python array_stream.py sender ENDPOINT [COUNT]      100 pictures by default
+    python array_stream.py receiver ENDPOINT            binds
+    python array_stream.py sender ENDPOINT [COUNT]      sends 100 pictures by default
 
-A message has two parts: what the array is, as JSON, and its memory. The sender has two arrays and fills one while the
-other is on its way: the tracker of a send says when libzmq has let go of the memory. The receiver looks at the message
-where libzmq has put it, as an array.
+A message has two parts: type and shape of the array as JSON, and its memory. The sender has two arrays. It fills one
+while the other is being sent. The tracker of a send completes when libzmq has released the memory. The receiver makes
+an array on the memory of the message.
 """
 
 import json
@@ -21,7 +21,7 @@ QUEUE = 4  # messages; each is 0.9 MB
 
 
 def send_array(socket, array, **more):
-    """Send an array, and return a tracker: do not write to the array until it is done."""
+    """Send an array zero-copy; return a tracker. Do not write to the array until it is done."""
     head = json.dumps({"dtype": array.dtype.str, "shape": array.shape, **more}).encode()
     if not array.flags.c_contiguous:
         array = numpy.ascontiguousarray(array)
@@ -29,7 +29,7 @@ def send_array(socket, array, **more):
 
 
 def recv_array(socket):
-    """Receive an array and what was sent with it; None is the end. The memory is that of the message."""
+    """Receive an array and its metadata; None after the last one. The array uses the memory of the message."""
     head, *frames = socket.recv_multipart(copy=False)
     if not frames:
         return None
@@ -56,7 +56,7 @@ def send(context, url, count):
 
 
 def receive(context, url):
-    """Check each picture, and return how many there were and how many bytes."""
+    """Check each picture; return the number of pictures and bytes."""
     count = size = 0
     with context.socket(zmqcy.PULL, rcvhwm=QUEUE) as socket:
         print("ready on", socket.bind(url).endpoint, flush=True)
@@ -74,11 +74,11 @@ def main(arguments):
         match arguments:
             case "receiver", url:
                 count, size = receive(context, url)
-                print(f"{count} pictures, {size} bytes, all of them right")
+                print(f"{count} pictures, {size} bytes, all correct")
             case "sender", url, *count:
                 send(context, url, int(*count or [100]))
             case _:
-                sys.exit(__doc__ or "wrong arguments: see the head of this file")
+                sys.exit(__doc__ or "wrong arguments: see the top of this file")
 
 
 if __name__ == "__main__":

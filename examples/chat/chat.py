@@ -1,11 +1,11 @@
-"""A chat: rooms are topics, a server hands on what it is sent.
+"""A chat. Rooms are topics, and a server forwards messages.
 
-    python chat.py server IN OUT              it binds to both; Ctrl-C ends it
-    python chat.py join IN OUT ROOM NAME      lines of stdin are said; those of the room are printed
+    python chat.py server IN OUT              binds both; stop it with Ctrl-C
+    python chat.py join IN OUT ROOM NAME      sends lines of stdin; prints the messages of the room
 
-A client pushes what it says to IN, and subscribes to its room at OUT. The server's socket there is an XPUB with
-`xpub_verbose`: it learns of each subscription, and says so in the room. A client that hears that is in the room, and
-misses nothing from then on.
+A client pushes its messages to IN, and subscribes to its room at OUT. The server's XPUB socket at OUT has
+`xpub_verbose`, so it receives each subscription. The server then publishes a greeting in that room. A client that
+receives it has joined, and misses no later message.
 """
 
 import sys
@@ -14,7 +14,7 @@ from contextlib import suppress
 
 import zmqcy
 
-PART = b"\0"  # ends the name of a room, so that a room "a" does not hear what is said in "ab"
+PART = b"\0"  # ends the name of a room, so that room "a" does not receive messages of room "ab"
 
 
 def serve(context, incoming, outgoing):
@@ -28,16 +28,16 @@ def serve(context, incoming, outgoing):
         ready = [socket for socket, _ in poller.poll()]
         if heard in ready:
             message = heard.recv_multipart()
-            if len(message) == 3 and message[0].endswith(PART):  # else it is none of our clients
+            if len(message) == 3 and message[0].endswith(PART):  # otherwise it is not from our client
                 said.send_multipart(message)
         if said in ready:
             event = said.recv()
             if event[:1] == b"\x01":
-                said.send_multipart([event[1:], b"", b"somebody is at the door"])
+                said.send_multipart([event[1:], b"", b"a client has joined"])
 
 
 def listen(context, url, room, inside):
-    """Print what is said in a room, until the context ends."""
+    """Print the messages of a room, until the context is terminated."""
     with suppress(zmqcy.ContextTerminated), context.socket(zmqcy.SUB) as socket:
         socket.subscribe(room)
         socket.connect(url)
@@ -59,10 +59,10 @@ def join(context, incoming, outgoing, room, name):
             socket.send_multipart([room, name.encode(), text.encode()])
 
         inside.wait()
-        say("is here")
+        say("joined")
         for line in sys.stdin:
             say(line.rstrip("\n"))
-        say("has gone")
+        say("left")
 
 
 def main(arguments):
@@ -74,9 +74,9 @@ def main(arguments):
                 try:
                     join(context, incoming, outgoing, room, name)
                 finally:
-                    context.shutdown()  # wakes the thread that listens
+                    context.shutdown()  # wakes the receiving thread
             case _:
-                sys.exit(__doc__ or "wrong arguments: see the head of this file")
+                sys.exit(__doc__ or "wrong arguments: see the top of this file")
 
 
 if __name__ == "__main__":

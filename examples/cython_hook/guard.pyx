@@ -1,4 +1,4 @@
-"""A hook in C for zmqcy's devices: requests that are too large are dropped, and the others get one more mark."""
+"""A device hook in C. It drops requests that are too large, and appends a `!` to the others."""
 
 from libc.stdint cimport uint64_t
 
@@ -22,12 +22,12 @@ cdef int look(void *user, zmq_msg_t *parts, int *count, Direction direction) noe
         limits.dropped += 1
         return DROP
     if zmq_msg_init_size(&marked, size + 1) < 0:
-        return zmq_errno()  # ends the device; the message goes back to where it came from
+        return zmq_errno()  # stops the device; the message is returned to its source
     for i in range(size):
         (<char *> zmq_msg_data(&marked))[i] = (<char *> zmq_msg_data(last))[i]
     (<char *> zmq_msg_data(&marked))[size] = c"!"
     <void> zmq_msg_close(last)
-    last[0] = marked  # a message is moved by value
+    last[0] = marked  # messages are moved by value
     return FORWARD
 
 

@@ -1,4 +1,4 @@
-"""A queue whose requests go through a hook in C. First: `python setup.py build_ext --inplace`."""
+"""Run a queue device with a C hook. First run `python setup.py build_ext --inplace`."""
 
 from guard import Guard
 
@@ -14,9 +14,9 @@ with (
 ):
     client.connect(device.endpoints["front"][0])
     worker.connect(device.endpoints["back"][0])
-    for request in (b"too large for it", b"hello"):
+    for request in (b"too large a request", b"hello"):
         client.send_multipart([b"", request])
     print(worker.recv())
-    worker.send(b"an answer of any size")
+    worker.send(b"a reply of any size")
     print(client.recv_multipart()[-1])
     print("dropped:", guard.dropped)

@@ -1,11 +1,11 @@
-"""A server of a model: requests come in while others are worked on, all of them move one step at a time.
+"""A model server with continuous batching: new requests join the batch, and each step makes one token per request.
 
-    python engine_loop.py engine ENDPOINT                   it binds; Ctrl-C ends it
-    python engine_loop.py client ENDPOINT REQUESTS [TOKENS] ask for so many answers at a time, of so many tokens (16)
+    python engine_loop.py engine ENDPOINT                   binds; stop it with Ctrl-C
+    python engine_loop.py client ENDPOINT REQUESTS [TOKENS] sends REQUESTS requests at once, for TOKENS tokens each (16)
 
-A request is [number, how many tokens, prompt], the last as 32-bit numbers, and is read where libzmq has put it. An
-answer comes in pieces, [number, tokens], and ends with an empty one. The engine writes them into buffers that it uses
-again as soon as the tracker of a send says that libzmq has let go of them. In place of a model there is a sum.
+A request is [number, number of tokens, prompt]. The prompt is an array of 32-bit integers, which is read in place. A
+reply has several messages, [number, tokens], and ends with an empty one. The engine writes tokens into buffers, and
+reuses a buffer when the tracker of its send is done. A sum stands in for the model.
 """
 
 import sys
@@ -15,13 +15,13 @@ from dataclasses import dataclass
 
 import zmqcy
 
-AT_ONCE = 32  # requests in a step
-PIECE = 8  # tokens that are sent together
+AT_ONCE = 32  # requests per step
+PIECE = 8  # tokens per message
 MODULUS = 50_000
 
 
 class Buffers:
-    """Memory for what is sent, used again when libzmq has let go of it."""
+    """Buffers for sends. A buffer is reused when libzmq has released it."""
 
     def __init__(self):
         self.free = []
@@ -39,7 +39,7 @@ class Buffers:
 
 @dataclass
 class Request:
-    address: list[zmqcy.Frame]  # the frames of peer and number, sent back as they came
+    address: list[zmqcy.Frame]  # the frames with routing id and number, sent back unchanged
     left: int
     last: int
     buffer: "array[int]"  # quoted, for Python before 3.12
@@ -47,7 +47,7 @@ class Request:
 
 
 def admit(socket, buffers):
-    """Read a request without a copy. Return None where it is none that we know."""
+    """Read a request in place; return None if it is invalid."""
     peer, *parts = socket.recv_multipart(copy=False)
     try:
         number, tokens, prompt = parts
@@ -69,7 +69,7 @@ def run(socket):
     active: list[Request] = []
     try:
         while True:
-            # With nothing to do it waits; else it takes what has come, as far as there is room.
+            # When idle, wait; otherwise receive only queued requests that fit into the batch.
             while len(active) < AT_ONCE and socket.poll(0 if active else None):
                 if request := admit(socket, buffers):
                     active.append(request)
@@ -106,14 +106,14 @@ def ask(socket, count, tokens):
         if not piece:
             pending.remove(number)
     right = sum(list(answers[number]) == expected(prompt, tokens) for number, prompt in prompts.items())
-    print(f"{right} of {count} answers are right")
+    print(f"{right} of {count} replies are correct")
 
 
 def main(arguments):
     with zmqcy.Context(linger=1000) as context:
         match arguments:
             case "engine", url:
-                # An answer that finds no room at its client would be dropped: the mark is above what is in flight.
+                # A ROUTER drops replies beyond the high-water mark, so it is larger than the number in flight.
                 socket = context.socket(zmqcy.ROUTER, sndhwm=100_000, rcvhwm=2 * AT_ONCE)
                 print("ready on", socket.bind(url).endpoint, flush=True)
                 run(socket)
@@ -122,7 +122,7 @@ def main(arguments):
                 socket.connect(url)
                 ask(socket, int(count), int(*tokens or [16]))
             case _:
-                sys.exit(__doc__ or "wrong arguments: see the head of this file")
+                sys.exit(__doc__ or "wrong arguments: see the top of this file")
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
-"""Jobs that are acknowledged: what a worker does not finish in time is given to another one.
+"""A job queue with acknowledgements. A job without a result in time is given to another worker.
 
-    python job_queue.py broker CLIENTS WORKERS [SECONDS]    it binds; a job is given again after so many seconds (5)
-    python job_queue.py worker WORKERS [SECONDS]            a job takes it so long (0)
-    python job_queue.py client CLIENTS JOB...               print the result of each
+    python job_queue.py broker CLIENTS WORKERS [SECONDS]    binds; repeats a job after SECONDS (5)
+    python job_queue.py worker WORKERS [SECONDS]            takes SECONDS per job (0)
+    python job_queue.py client CLIENTS JOB...               prints the result of each job
 
-A worker asks for a job, and has one at a time; with its result it asks for the next. So nothing waits at a worker that
-is slow or dead. A job may be done twice, where a worker was only slow: its first result is the one that counts.
+A worker requests one job at a time. Its result is also its next request. So no job is queued at a slow or dead
+worker. If a worker is only slow, a job may run twice; then the first result counts.
 """
 
 import itertools
@@ -21,21 +21,21 @@ import zmqcy
 @dataclass
 class Job:
     client: bytes
-    number: bytes  # the client's own
+    number: bytes  # assigned by the client
     body: bytes
-    deadline: float = 0.0  # of the worker that has it
+    deadline: float = 0.0  # for the result of the current worker
 
 
 class Broker:
     def __init__(self, context, clients, workers, seconds):
         self.clients, self.workers = context.socket(zmqcy.ROUTER), context.socket(zmqcy.ROUTER)
-        self.workers.router_mandatory = True  # a worker that is gone raises, instead of a job that is dropped
+        self.workers.router_mandatory = True  # a send to a disconnected worker raises, instead of dropping the job
         self.urls = self.clients.bind(clients).endpoint, self.workers.bind(workers).endpoint
         self.seconds = seconds
         self.names = itertools.count()
-        self.jobs: dict[bytes, Job] = {}  # not finished, by name
-        self.waiting: deque[bytes] = deque()  # names of jobs for a worker
-        self.idle: deque[bytes] = deque()  # workers
+        self.jobs: dict[bytes, Job] = {}  # unfinished jobs by name
+        self.waiting: deque[bytes] = deque()  # names of jobs without a worker
+        self.idle: deque[bytes] = deque()  # routing ids of workers
 
     def serve(self):
         poller = zmqcy.Poller()
@@ -45,7 +45,7 @@ class Broker:
             ready = [socket for socket, _ in poller.poll(self.seconds * 250)]
             if self.clients in ready:
                 for client, *parts in self.clients.recv_multipart_many(100):
-                    if len(parts) == 2:  # else it is none of our clients
+                    if len(parts) == 2:  # otherwise it is not from our client
                         self.accept(Job(client, *parts))
             if self.workers in ready:
                 for worker, *finished in self.workers.recv_multipart_many(100):
@@ -61,23 +61,23 @@ class Broker:
         self.waiting.append(name)
 
     def finish(self, name, result):
-        if job := self.jobs.pop(name, None):  # None: another worker was quicker
+        if job := self.jobs.pop(name, None):  # None: another worker was faster
             self.clients.send_multipart([job.client, job.number, result])
 
     def take_back(self):
         now = time.monotonic()
         for name, job in self.jobs.items():
             if 0 < job.deadline < now:
-                print("again", job.body.decode(), flush=True)
+                print("retry", job.body.decode(), flush=True)
                 job.deadline = 0.0
                 self.waiting.appendleft(name)
 
     def deal(self):
         while self.idle and self.waiting:
-            if (job := self.jobs.get(self.waiting[0])) is None:  # a late result has come meanwhile
+            if (job := self.jobs.get(self.waiting[0])) is None:  # a late result has arrived
                 self.waiting.popleft()
                 continue
-            with suppress(zmqcy.HostUnreachable):  # then the next worker gets it
+            with suppress(zmqcy.HostUnreachable):  # the next worker gets the job
                 self.workers.send_multipart([self.idle.popleft(), self.waiting[0], job.body])
                 job.deadline = time.monotonic() + self.seconds
                 self.waiting.popleft()
@@ -89,8 +89,8 @@ def work(context, url, seconds):
     socket.send(b"")  # ready
     while True:
         name, body = socket.recv_multipart()
-        print("took", body.decode(), flush=True)
-        time.sleep(seconds)  # what takes long
+        print("got", body.decode(), flush=True)
+        time.sleep(seconds)  # replace this with the work
         socket.send_multipart([name, body.upper()])
 
 
@@ -115,7 +115,7 @@ def main(arguments):
             case "client", url, *bodies if bodies:
                 ask(context, url, bodies)
             case _:
-                sys.exit(__doc__ or "wrong arguments: see the head of this file")
+                sys.exit(__doc__ or "wrong arguments: see the top of this file")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Numbers from many processes to one that adds them up, without holding anybody up.
+"""Send measurements from many processes to a collector that sums them up. Sources never block.
 
-    python metrics_pipeline.py collector ENDPOINT SOURCES   it binds, and prints sums when so many sources have ended
-    python metrics_pipeline.py source ENDPOINT NAME [COUNT] count and time so many pieces of work (10,000)
+    python metrics_pipeline.py collector ENDPOINT SOURCES   binds; prints the sums when SOURCES sources have finished
+    python metrics_pipeline.py source ENDPOINT NAME [COUNT] counts and times COUNT pieces of work (10,000)
 
-A source collects its numbers and sends them in batches. Where the collector is slow or away they stay in the queue, up
-to the high-water mark; what finds no room after that is dropped and counted: the work matters more than its numbers.
+A source sends its samples in batches. If the collector is slow or down, samples are queued up to the high-water mark.
+Further samples are dropped and counted.
 """
 
 import struct
@@ -14,13 +14,13 @@ from contextlib import suppress
 
 import zmqcy
 
-SAMPLE = struct.Struct("<16sd")  # the name of a number, and what to add to it
+SAMPLE = struct.Struct("<16sd")  # the name of a sum, and the value to add
 BATCH = 500
 QUEUE = 100_000  # messages
 
 
 class Meter:
-    """What a program uses: `add` is cheap, and never waits."""
+    """The API for programs: `add` is fast and never blocks."""
 
     def __init__(self, context, url):
         self.socket = context.socket(zmqcy.PUSH, sndhwm=QUEUE)
@@ -36,13 +36,13 @@ class Meter:
     def flush(self):
         sent = 0
         if self.samples:
-            with suppress(zmqcy.Again):  # nothing found room
+            with suppress(zmqcy.Again):  # the queue is full
                 sent = self.socket.send_many(self.samples, flags=zmqcy.DONTWAIT)
         self.dropped += len(self.samples) - sent
         self.samples.clear()
 
     def close(self):
-        """Send the rest, and the end, for which it waits; then close."""
+        """Send the rest and an end marker; this may block. Then close."""
         self.flush()
         if self.dropped:
             self.socket.send(SAMPLE.pack(b"dropped", self.dropped))
@@ -51,7 +51,7 @@ class Meter:
 
 
 def collect(context, url, sources):
-    """Return the sums by name, and how many messages they were made of."""
+    """Return the sums by name, and the number of samples."""
     with context.socket(zmqcy.PULL, rcvhwm=QUEUE) as socket:
         print("ready on", socket.bind(url).endpoint, flush=True)
         sums: dict[bytes, float] = {}
@@ -70,7 +70,7 @@ def collect(context, url, sources):
 def work(meter, name, count):
     for number in range(count):
         begin = time.perf_counter()
-        number * number  # what is measured
+        number * number  # the measured work
         meter.add(f"{name}.done")
         meter.add("seconds", time.perf_counter() - begin)
 
@@ -80,7 +80,7 @@ def main(arguments):
         match arguments:
             case "collector", url, sources:
                 sums, messages = collect(context, url, int(sources))
-                print(f"{messages} numbers")
+                print(f"{messages} samples")
                 for name in sorted(sums):
                     print(name, f"{sums[name]:.3f}" if name == "seconds" else int(sums[name]))
             case "source", url, name, *count:
@@ -88,7 +88,7 @@ def main(arguments):
                 work(meter, name, int(*count or [10_000]))
                 meter.close()
             case _:
-                sys.exit(__doc__ or "wrong arguments: see the head of this file")
+                sys.exit(__doc__ or "wrong arguments: see the top of this file")
 
 
 if __name__ == "__main__":

@@ -107,7 +107,7 @@ def test_the_example(tmp_path, site):
     shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("*.c", "*.so", "build"))
     env = build(folder, site)
     done = subprocess.run([sys.executable, "run.py"], cwd=folder, env=env, capture_output=True, text=True, timeout=30)
-    assert (done.stdout, done.stderr) == ("b'hello!'\nb'an answer of any size'\ndropped: 1\n", "")
+    assert (done.stdout, done.stderr) == ("b'hello!'\nb'a reply of any size'\ndropped: 1\n", "")
 
 
 def test_a_hook_has_the_libzmq_that_zmqcy_has(tmp_path, site):

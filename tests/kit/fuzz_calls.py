@@ -593,4 +593,4 @@ if __name__ == "__main__":
         case [seconds, *rest]:
             sys.exit(main(float(seconds), int(rest[0]) if rest else random.randrange(1 << 30)))
         case _:
-            sys.exit(__doc__ or "wrong arguments: see the head of this file")
+            sys.exit(__doc__ or "wrong arguments: see the top of this file")
