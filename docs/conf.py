@@ -1,4 +1,4 @@
-"""How Sphinx makes the site: `make docs`. The pages are Markdown that GitHub shows too; docs/_ext has the tables."""
+"""Sphinx settings for `make docs`. The pages are Markdown that GitHub renders too. docs/_ext generates tables."""
 
 import sys
 from pathlib import Path
@@ -36,15 +36,15 @@ html_theme_options = {
 # ---- Markdown
 
 myst_enable_extensions = ["colon_fence"]
-myst_heading_anchors = 4  # as GitHub makes them
+myst_heading_anchors = 4  # the same anchors as on GitHub
 suppress_warnings = [
     "misc.highlighting_failure",  # `await` outside a function, as in `python -m asyncio`
-    "ref.python",  # `Context` in a docstring: there are three, and any will do
+    "ref.python",  # `Context` in a docstring: it is ambiguous: there are three
 ]
 
 # ---- docstrings
 
-default_role = "py:obj"  # `send` in a docstring is a link where there is such a name, and code where there is none
+default_role = "py:obj"  # `send` in a docstring is a link if the name exists, otherwise code
 autodoc_typehints = "none"  # types are in the docstrings
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False
@@ -56,14 +56,14 @@ python_display_short_literal_types = True
 intersphinx_mapping = {"python": ("https://docs.python.org/3", (None, "_ext/python.inv"))}
 intersphinx_timeout = 5  # seconds
 
-# A reference to a name of zmqcy must lead to it. Other names are words of docstrings: "bytes-like", "optional".
+# References to names of zmqcy must resolve. Others are words in docstrings, such as "bytes-like" and "optional".
 nitpicky = True
 nitpick_ignore_regex = [("py:.*", r"(?!zmqcy\.).*")]
 
 
-# ---- what is on GitHub elsewhere than here
+# ---- links that differ on GitHub
 
-# Files beside docs/, and the pages that have their place on the site.
+# Files outside docs/, and the pages of the site that replace them.
 PLACES = {
     "../README.md": "index.md",
     "../CONTRIBUTING.md": "contributing.md",

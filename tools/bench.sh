@@ -1,12 +1,12 @@
 #!/bin/sh
-# Run the benchmarks on what a wheel gives: the newest Python here, a libzmq with drafts, a release build of zmqcy.
+# Run the benchmarks with the newest installed Python, a libzmq with drafts, and a release build of zmqcy, as in a wheel.
 # usage: tools/bench.sh [ARGUMENT OF benchmarks/run.py ...]
-# PYTHON names another Python; ZMQCY_LIBZMQ names the prefix of another libzmq. The environment is build/bench.
+# PYTHON selects another Python. ZMQCY_LIBZMQ is the prefix of another libzmq. The environment is build/bench.
 set -eu
 cd "$(dirname "$0")/.."
 home=build/bench
 
-newest() { # print the newest Python, of PATH or of pyenv, that can make an environment and has a GIL
+newest() { # print the newest Python in PATH or pyenv that can make an environment and has a GIL
     for minor in 14 13 12 11 10; do
         fits="import sys, ensurepip, venv; sys.exit(sys.version_info[:2] != (3, $minor) or 'free-threading' in sys.version)"
         for python in "python3.$minor" "${PYENV_ROOT:-$HOME/.pyenv}"/versions/3."$minor".*/bin/"python3.$minor" python3; do
@@ -16,12 +16,12 @@ newest() { # print the newest Python, of PATH or of pyenv, that can make an envi
             fi
         done
     done
-    echo "bench: no Python 3.10 or newer is here: install one, or name one by PYTHON=" >&2
+    echo "bench: found no Python 3.10 or newer; install one, or set PYTHON=" >&2
     return 1
 }
 
 python=${PYTHON:-$(newest)}
-unset PYTHONPATH # the zmqcy that is measured is that of build/bench
+unset PYTHONPATH # measure the zmqcy of build/bench
 if [ -n "${ZMQCY_LIBZMQ:-}" ]; then
     ZMQCY_LIBZMQ=$(cd "$ZMQCY_LIBZMQ" && pwd)
 else
@@ -39,7 +39,7 @@ sources() {
 
 state="$ZMQCY_LIBZMQ $(sources | xargs -0 cat | cksum)"
 if [ "$(cat $home/state 2>/dev/null)" != "$state" ]; then
-    mkdir -p $home/source # a copy, which leaves the modules of the working tree alone
+    mkdir -p $home/source # build a copy, to keep the modules of the working tree
     sources | xargs -0 tar cf - | tar xf - -C $home/source
     $home/bin/python -m pip install -q --no-build-isolation --no-deps --force-reinstall $home/source
     echo "$state" >$home/state

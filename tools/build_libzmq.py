@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
-"""Build a libzmq with drafts into a prefix, from which ZMQCY_LIBZMQ=PREFIX builds zmqcy: one to ship, or one for tests.
+"""Build a libzmq with drafts into a prefix, for wheels or for tests. Build zmqcy with it: ZMQCY_LIBZMQ=PREFIX.
 
-    build_libzmq.py PREFIX --archive zeromq-4.3.5.tar.gz   to ship: with CMake, ws and CURVE (libsodium)
-    build_libzmq.py PREFIX --source FOLDER                 the same, from a source tree whose origin you answer for
+    build_libzmq.py PREFIX --archive zeromq-4.3.5.tar.gz   for wheels: with CMake, ws and CURVE (libsodium)
+    build_libzmq.py PREFIX --source FOLDER                 for wheels, from a source tree; its origin is not checked
     build_libzmq.py PREFIX                                 for tests: from the source distribution of pyzmq 25.1.2
 
-An archive must be one of those whose SHA-256 is pinned here. With --libsodium ARCHIVE libsodium is built as well and
-becomes a part of libzmq, so that nothing of the system's is needed; without, it is what pkg-config finds. The one for
-tests is a libzmq 4.3.4 that pip fetches; a compiler is all that it takes. It has no ws, CURVE only where libsodium is
-installed, and no wheel that is published carries it.
+The SHA-256 of an archive must be pinned in this file. --libsodium ARCHIVE also builds libsodium and links it
+statically, so that the system's is not needed. Otherwise pkg-config finds libsodium. The libzmq for tests is version
+4.3.4, which pip downloads. It needs only a compiler, has no ws, and has CURVE only if libsodium is installed. Published
+wheels do not contain it.
 """
 
 import argparse
@@ -27,13 +27,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 PACKAGE, VERSION = "pyzmq", "25.1.2"
-# By SHA-256: what the archive is of, its name, and the folder in it that is wanted.
+# By SHA-256: the kind of the archive, its name, and the folder to extract.
 PINNED = {
     "6653ef5910f17954861fe72332e68b03ca6e4d9c7160eb3a8de5a5a913bfab43": (
         "libzmq", "zeromq-4.3.5.tar.gz", "zeromq-4.3.5/",
     ),
     "0ff5a531c9ffaf0dfdc7dc78d13d1383088f454896d252934c429b2554d10559": (
-        "libzmq", "zeromq3_4.3.4.orig.tar.gz", "libzmq-4.3.4/",  # Debian 12's
+        "libzmq", "zeromq3_4.3.4.orig.tar.gz", "libzmq-4.3.4/",  # from Debian 12
     ),
     "ebb65ef6ca439333c2bb41a0c1990587288da07f6c7fd07cb3a18cc18d30ce19": (
         "libsodium", "libsodium-1.0.20.tar.gz", "libsodium-1.0.20/",
@@ -48,7 +48,7 @@ PINNED = {
 MARKS = {"tests": Path("share", "zmqcy", "libzmq-for-tests"), "libzmq": Path("share", "zmqcy", "libzmq")}
 LIBRARY = "libzmq.so" if sys.platform == "linux" else "libzmq.dylib"
 
-# For the tests' way: what libzmq's own configuration would find out, for the two systems that this is for.
+# For tests: the results of libzmq's configuration on the two supported systems.
 DEFINED = {
     "linux": [
         "ZMQ_HAVE_LINUX", "ZMQ_IOTHREAD_POLLER_USE_EPOLL", "ZMQ_IOTHREAD_POLLER_USE_EPOLL_CLOEXEC", "ZMQ_HAVE_EVENTFD",
@@ -74,7 +74,7 @@ def fail(text: str) -> None:
 
 
 def run(command: list[str], cwd: Path | None = None, env: dict[str, str] | None = None) -> str:
-    """Return what a command prints; one that cannot be run, or fails, ends the build with its words."""
+    """Return the output of a command. If it cannot run or fails, exit with its output."""
     try:
         environment = {**os.environ, **(env or {})}
         return subprocess.run(
@@ -83,7 +83,7 @@ def run(command: list[str], cwd: Path | None = None, env: dict[str, str] | None 
     except OSError as error:
         fail(f"{command[0]}: {error.strerror}")
     except subprocess.CalledProcessError as error:
-        # A configuration that fails says why at its end.
+        # A failed configuration prints the reason at its end.
         said = "\n".join((error.stdout + error.stderr).strip().splitlines()[-40:])
         fail(f"{shlex.join(command)}\n{said}")
     raise AssertionError
@@ -93,29 +93,29 @@ def run(command: list[str], cwd: Path | None = None, env: dict[str, str] | None 
 
 
 def download(folder: Path) -> Path:
-    print(f"asking pip for the source distribution of {PACKAGE} {VERSION}")
+    print(f"downloading the source distribution of {PACKAGE} {VERSION} with pip")
     pip = [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "-d", str(folder)]
-    # Its metadata is all that pip makes of it; without isolation nothing has to be installed for that.
+    # pip only reads its metadata; without build isolation that installs nothing.
     run([*pip, "--no-deps", "--no-build-isolation", "--no-binary", PACKAGE, f"{PACKAGE}=={VERSION}"])
     return folder / f"{PACKAGE}-{VERSION}.tar.gz"
 
 
 def pinned(archive: Path, *kinds: str) -> tuple[str, str]:
-    """Return what a pinned archive is of, and the folder in it that is wanted; refuse any other archive."""
+    """Return the kind of a pinned archive, and the folder to extract; fail for any other archive."""
     try:
         found = hashlib.sha256(archive.read_bytes()).hexdigest()
     except OSError as error:
         fail(f"{archive}: {error.strerror}")
     if found not in PINNED or PINNED[found][0] not in kinds:
         names = ", ".join(f"{name} ({sha})" for sha, (kind, name, _) in PINNED.items() if kind in kinds)
-        fail(f"{archive} is none of the archives that are pinned: its SHA-256 is {found}. Pinned are: {names}")
+        fail(f"{archive} is not a pinned archive: its SHA-256 is {found}. Use one of: {names}")
     kind, name, inside = PINNED[found]
     print(f"{archive.name} is {name}, SHA-256 {found}")
     return kind, inside
 
 
 def extract(archive: Path, inside: str, folder: Path) -> Path:
-    """Unpack the files of one folder of an archive, with their times: of these make tells what is to be made anew."""
+    """Extract one folder of an archive, with the times of its files, which make compares."""
     with tarfile.open(archive) as tar:
         for member in tar:
             if member.isfile() and member.name.startswith(inside):
@@ -129,10 +129,10 @@ def extract(archive: Path, inside: str, folder: Path) -> Path:
 
 
 def licenses(source: Path, stage: Path, name: str) -> None:
-    """Copy the texts of a licence: libzmq's are COPYING and COPYING.LESSER until 4.3.4, LICENSE from 4.3.5 on."""
+    """Copy the licence files: COPYING and COPYING.LESSER of libzmq up to 4.3.4, LICENSE since 4.3.5."""
     texts = [source / text for text in ("LICENSE", "COPYING", "COPYING.LESSER") if (source / text).is_file()]
     if not texts:
-        fail(f"{source} has no licence: nothing that is built from it may be given away")
+        fail(f"{source} has no licence file, so a build of it must not be distributed")
     folder = stage / "share" / "licenses" / name
     folder.mkdir(parents=True)
     for text in texts:
@@ -140,7 +140,7 @@ def licenses(source: Path, stage: Path, name: str) -> None:
 
 
 def libsodium() -> list[str] | None:
-    """Return the compiler's and linker's words for libsodium; None where it is not installed."""
+    """Return the compiler and linker flags for libsodium, or None if it is not installed."""
     try:
         found = subprocess.run(["pkg-config", "--cflags", "--libs", "libsodium"], capture_output=True, text=True)
     except OSError:
@@ -148,11 +148,11 @@ def libsodium() -> list[str] | None:
     return found.stdout.split() if found.returncode == 0 else None
 
 
-# -------------------------------------------------------------------------------------------------------------- to ship
+# ----------------------------------------------------------------------------------------------------------- for wheels
 
 
 def build_libsodium(source: Path, home: Path) -> None:
-    """Build a static libsodium whose code can become a part of a shared library."""
+    """Build a static libsodium that can be linked into a shared library."""
     print("building libsodium", flush=True)
     flags = f"{os.environ.get('CFLAGS', '')} -O3 -fPIC -ffile-prefix-map={source}=libsodium".strip()
     words = ["--disable-shared", "--enable-static", "--with-pic", "--disable-dependency-tracking", "-q"]
@@ -161,14 +161,14 @@ def build_libsodium(source: Path, home: Path) -> None:
 
 
 def build_to_ship(source: Path, stage: Path, prefix: Path, sodium: Path | None) -> None:
-    """Build libzmq as its own CMakeLists.txt does it, and lay it out under `stage` as an installation."""
+    """Build libzmq with its CMakeLists.txt, and install it under `stage`."""
     tree = stage.parent / "build"
     flags = f"{os.environ.get('CXXFLAGS', '')} -ffile-prefix-map={source}=libzmq -ffile-prefix-map={tree}=build".strip()
     link = os.environ.get("LDFLAGS", "")
     if sys.platform == "linux":
-        link += " -Wl,--exclude-libs,ALL"  # what is linked in is nobody else's to call
+        link += " -Wl,--exclude-libs,ALL"  # do not export the symbols of static libraries
         if platform.libc_ver()[0] != "glibc":
-            link += " -static-libstdc++ -static-libgcc"  # which not every musl system has
+            link += " -static-libstdc++ -static-libgcc"  # not every musl system has the shared ones
     settings = {
         "CMAKE_BUILD_TYPE": "Release",  # -O3
         "CMAKE_INSTALL_PREFIX": str(prefix),
@@ -180,7 +180,7 @@ def build_to_ship(source: Path, stage: Path, prefix: Path, sodium: Path | None) 
         "CMAKE_C_VISIBILITY_PRESET": "hidden",
         "CMAKE_VISIBILITY_INLINES_HIDDEN": "ON",
         "CMAKE_SHARED_LINKER_FLAGS": link.strip(),
-        "CMAKE_POLICY_VERSION_MINIMUM": "3.5",  # CMake 4 refuses what 4.3.5 asks for
+        "CMAKE_POLICY_VERSION_MINIMUM": "3.5",  # CMake 4 rejects the minimum version of libzmq 4.3.5
         "BUILD_SHARED": "ON",
         "ENABLE_DRAFTS": "ON",
         "ENABLE_WS": "ON",
@@ -199,37 +199,37 @@ def build_to_ship(source: Path, stage: Path, prefix: Path, sodium: Path | None) 
     words = [f"-D{name}={value}" for name, value in settings.items()]
     said = run(["cmake", "-S", str(source), "-B", str(tree), *words], env=env)
     if "Using libsodium for CURVE" not in said:
-        fail("CMake did not find libsodium, and took another implementation of CURVE")
+        fail("CMake did not find libsodium, and used another implementation of CURVE")
     print("building libzmq", flush=True)
     run(["cmake", "--build", str(tree), "--parallel", str(os.cpu_count() or 1)])
     run(["cmake", "--install", str(tree), "--prefix", str(stage), "--strip"])
     licenses(source, stage, "libzmq")
     library = ctypes.CDLL(str(stage / "lib" / LIBRARY))
-    # 4.3.4 and 4.3.5 call it "WS".
+    # The name is "WS" in 4.3.4 and 4.3.5.
     lacking = [name for name in ("draft", "curve", "ipc", "WS") if library.zmq_has(name.encode()) != 1]
     if lacking:
-        fail(f"the libzmq that came of it has no {', '.join(lacking)}")
+        fail(f"the built libzmq lacks: {', '.join(lacking)}")
 
 
 # ------------------------------------------------------------------------------------------------------------ for tests
 
 
 def build_for_tests(source: Path, compiler: list[str], stage: Path) -> None:
-    """Compile libzmq, and lay it out under `stage` as an installation."""
+    """Compile libzmq, and install it under `stage`."""
     sodium = libsodium()
-    print("with" if sodium is not None else "without", "CURVE (libsodium, by pkg-config)")
+    print("with" if sodium is not None else "without", "CURVE (libsodium, found by pkg-config)")
     names = [*DEFINED[sys.platform], *DEFINED["both"], *(DEFINED["libsodium"] if sodium is not None else [])]
-    # libzmq defines a strlcpy of its own where there is none; glibc has one since 2.38.
+    # libzmq defines strlcpy if libc has none; glibc has it since 2.38.
     (source / "probe.cpp").write_text("#include <string.h>\nint main() { return strlcpy(nullptr, nullptr, 0) != 0; }\n")
     probe = [*compiler, "-fsyntax-only", str(source / "probe.cpp")]
     if subprocess.run(probe, capture_output=True).returncode == 0:
         names.append("ZMQ_HAVE_STRLCPY")
     header = [*(f"#define {name} 1" for name in names), "#define ZMQ_CACHELINE_SIZE 64"]
     (source / "src" / "platform.hpp").write_text("\n".join(header) + "\n")
-    # Relative paths, in a folder whose name does not come up: two builds give the same bytes.
+    # Map the paths of the temporary folder, so that two builds are identical.
     flags = ["-std=gnu++11", "-O2", "-fPIC", "-fvisibility=hidden", "-D_GNU_SOURCE", "-D_REENTRANT", "-DNDEBUG", "-w"]
     flags += ["-DZMQ_CUSTOM_PLATFORM_HPP", f"-ffile-prefix-map={source}=libzmq", f"-I{source / 'src'}"]
-    # ws and wss need a SHA-1 that this archive does not have.
+    # ws and wss need a SHA-1 implementation, which this archive does not have.
     files = sorted(file for file in (source / "src").glob("*.cpp") if not file.name.startswith("ws"))
     print(f"compiling {len(files)} files with {shlex.join(compiler)}", flush=True)
 
@@ -259,23 +259,23 @@ def build_for_tests(source: Path, compiler: list[str], stage: Path) -> None:
 
 
 def needed(kind: str, sodium: Path | None) -> None:
-    """End the build where a command or library that it will need is missing; say what brings it."""
+    """Fail if a command or library for the build is missing; name its package."""
     compiler = shlex.split(os.environ.get("CXX", "c++"))[0]
     commands = {compiler: "g++", **({"cmake": "cmake", "pkg-config": "pkg-config"} if kind == "libzmq" else {})}
     if sodium:
         commands["make"] = "make"
     for command, package in commands.items():
         if shutil.which(command) is None:
-            fail(f"{command}: not found; it is in the package {package} of most systems")
+            fail(f"{command}: not found; install the package {package}")
     if kind == "libzmq" and not sodium and libsodium() is None:
         fail(
-            "pkg-config knows no libsodium: apt-get install libsodium-dev, dnf install libsodium-devel, "
-            "brew install libsodium; or build it, too, by --libsodium ARCHIVE"
+            "pkg-config does not find libsodium: apt-get install libsodium-dev, dnf install libsodium-devel, "
+            "brew install libsodium; or build it with --libsodium ARCHIVE"
         )
 
 
 def identity(*parts: str) -> str:
-    """Return what a prefix is made of: another script, archive, compiler, setting or libsodium makes another one."""
+    """Return a hash of all that a build depends on: this script, archive, compiler, settings, libsodium."""
     settings = [
         f"{name}={os.environ.get(name)}" for name in ("CFLAGS", "CXXFLAGS", "LDFLAGS", "MACOSX_DEPLOYMENT_TARGET")
     ]
@@ -285,7 +285,7 @@ def identity(*parts: str) -> str:
 
 def build(prefix: Path, archive: Path | None, source: Path | None, sodium: Path | None) -> None:
     if sys.platform not in DEFINED:
-        fail(f"Linux and macOS only, not {sys.platform}")
+        fail(f"this works on Linux and macOS, not on {sys.platform}")
     kind, inside = "libzmq" if source else "tests", ""
     if archive:
         kind, inside = pinned(archive, "libzmq", "tests")
@@ -293,20 +293,20 @@ def build(prefix: Path, archive: Path | None, source: Path | None, sodium: Path 
         fail(f"{source} is not a source tree of libzmq: it has no CMakeLists.txt or no src/zmq.cpp")
     inside_sodium = pinned(sodium, "libsodium")[1] if sodium else ""
     if sodium and kind == "tests":
-        fail("--libsodium goes with --source, or with an archive of libzmq")
+        fail("--libsodium requires --source or an archive of libzmq")
     needed(kind, sodium)
     compiler = shlex.split(os.environ.get("CXX", "c++"))
     version = run([*compiler, "--version"])
     mark = prefix / MARKS[kind]
-    # Of a folder nobody knows whether it has changed.
+    # A source folder may have changed: always build.
     wanted = identity(version, inside, inside_sodium) if not source else ""
     if wanted and mark.is_file() and mark.read_text() == wanted:
-        print(f"{prefix} has it already")
+        print(f"{prefix} is up to date")
         return
     if prefix.exists() and any(prefix.iterdir()) and not any((prefix / each).is_file() for each in MARKS.values()):
-        fail(f"{prefix} is not empty, and not made by this script: name another prefix")
+        fail(f"{prefix} is not empty, and this script did not make it: choose another prefix")
     prefix.parent.mkdir(parents=True, exist_ok=True)
-    # Made beside the prefix and moved there when it is whole: what was interrupted is not taken for an installation.
+    # Build in another folder and rename it at the end, so that an interrupted build leaves no partial installation.
     with tempfile.TemporaryDirectory(prefix=".libzmq-", dir=prefix.parent) as temporary:
         folder = Path(temporary)
         stage = folder / "stage"
@@ -330,7 +330,7 @@ def build(prefix: Path, archive: Path | None, source: Path | None, sodium: Path 
         stage.rename(prefix)
     header = (prefix / "include" / "zmq.h").read_text()
     numbers = ".".join(re.findall(r"#define ZMQ_VERSION_(?:MAJOR|MINOR|PATCH) (\d+)", header))
-    print(f"libzmq {numbers} with drafts, {'for tests' if kind == 'tests' else 'to ship'}, is in {prefix}")
+    print(f"libzmq {numbers} with drafts, {'for tests' if kind == 'tests' else 'for wheels'}, is in {prefix}")
 
 
 def main() -> None:
@@ -341,7 +341,7 @@ def main() -> None:
     which.add_argument("--archive", type=Path, help=f"one of: {names}")
     which.add_argument("--source", type=Path, metavar="FOLDER", help="a source tree of libzmq, 4.3.5 or newer")
     names = ", ".join(name for kind, name, _ in PINNED.values() if kind == "libsodium")
-    parser.add_argument("--libsodium", type=Path, metavar="ARCHIVE", help=f"build it in: one of {names}")
+    parser.add_argument("--libsodium", type=Path, metavar="ARCHIVE", help=f"also build libsodium, one of: {names}")
     arguments = parser.parse_args()
     source = arguments.source.absolute() if arguments.source else None
     build(arguments.prefix.absolute(), arguments.archive, source, arguments.libsodium)

@@ -1,6 +1,6 @@
 """Write the stubs of `zmq` on zmqcy.compat for type checkers: packaging/zmqcy-as-pyzmq/zmq/**/*.pyi.
 
-Each module of the tree gets one that takes its names from where they live. Run it after a change of the tree.
+The stub of a module imports its names from the modules of zmqcy that define them. Run this after a change of the tree.
 """
 
 from pathlib import Path
@@ -8,9 +8,9 @@ from pathlib import Path
 from zmqcy.compat import LOADED, TREE, homes_of
 
 FOLDER = Path(__file__).resolve().parent.parent / "packaging" / "zmqcy-as-pyzmq" / "zmq"
-# Names that `import *` brings too, with another type.
+# Names that `import *` imports too, with another type.
 OVERRIDDEN = {("zmq.constants", "Event"), ("zmq.green", "device")}
-HEAD = "# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.\n"
+HEAD = "# Written by tools/compat_stubs.py: imports the names of this module from zmqcy.\n"
 
 
 def stub_of(module: str) -> str:

@@ -1,12 +1,14 @@
-"""Run the tests with extension modules of another build: with drafts, looking for mistakes, counting lines.
+"""Run the tests on a special build of the extension modules: with drafts, sanitizers, valgrind or coverage. Needs gcc.
 
     tools/instrumented.py drafts|address|thread|valgrind|coverage [--quick] [ARGUMENTS FOR PYTEST]
 
-address is AddressSanitizer with UndefinedBehaviorSanitizer, thread is ThreadSanitizer; a report of the former ends the
-process that made it, those of the latter are shown at the end, as are those of valgrind on the release build that have
-to do with us. drafts and coverage are with a libzmq that has drafts, that of ZMQCY_LIBZMQ or one that is built in
-build/libzmq-drafts; coverage prints the lines of the .pyx files that no test reached. The modules are built apart, in
-build/NAME; those of the working tree stay as they are. It needs gcc.
+drafts      a libzmq with drafts: that of ZMQCY_LIBZMQ, or one that is built in build/libzmq-drafts
+address     AddressSanitizer and UndefinedBehaviorSanitizer; the process aborts at the first report
+thread      ThreadSanitizer; its reports are printed at the end
+valgrind    a release build; the reports about zmqcy and libzmq are printed at the end
+coverage    a libzmq with drafts; prints the lines of .pyx files that no test reached
+
+The modules are built in build/KIND. Those of the working tree do not change.
 """
 
 import argparse
@@ -38,14 +40,14 @@ CORE = [
     *("socket", "socket_types", "frames", *POLLS, "batches", "stats", "threads"),
     *("signals", "fork", "aio", "aio_poll", "tuned"),
 ]
-TESTS = {  # those of memory that changes hands, and of threads; all of them where none is named
+TESTS = {  # tests of memory and threads; an empty list means all tests
     "address": [],
     "coverage": [],
     "drafts": CORE,
     "thread": THREADED,
     "valgrind": ["lending", "frames", "batches"],
 }
-QUICK = {  # in a minute or so each
+QUICK = {  # about a minute each
     "drafts": ["drafts"],
     "address": ["lending", "frames", "batches", "threads", *POLLS, "device"],
     "thread": ["threads", "device"],
@@ -62,12 +64,12 @@ def leave(status, leave=os._exit):
 
 os._exit = leave
 """
-WITHOUT = [  # what says nothing about the extension modules
+WITHOUT = [  # tests that do not test the extension modules
     f"--ignore=tests/project/test_{topic}.py"
     for topic in ("benchmarks", "build", "examples", "guard", "network_benchmark", "readme")
 ]
 SANITIZED = [
-    # what measures memory or processor time, or waits for so many seconds, which are others under a sanitizer
+    # tests of memory, processor time or durations, which differ under a sanitizer
     "test_aio_reliability.py::test_soak",
     "test_device.py::test_a_full_side_costs_no_cpu",
     "test_device.py::test_idle_devices_cost_no_cpu",
@@ -77,7 +79,7 @@ SANITIZED = [
     "test_soak.py",
     "test_strangers.py::test_a_length_that_is_a_lie_costs_no_memory",
     "test_strangers.py::test_connections_that_say_nothing",
-    # what starts programs that do not bear to be preloaded: a browser, and an interpreter with another libzmq
+    # tests that start programs which fail with a preloaded library: a browser, and Python with another libzmq
     "test_web.py::test_the_page",
     "test_library.py::test_an_old_libzmq_is_refused_at_import",
     "test_library.py::test_info_tells_what_pointed_to_a_library_in_another_place",
@@ -86,28 +88,28 @@ UNFIT: dict[str, list[str]] = {
     "drafts": [],
     "address": [
         *SANITIZED,
-        # a child that another thread's allocation was forked in waits for AddressSanitizer's lock for ever (gcc 12)
+        # a child that forks during an allocation of another thread deadlocks in AddressSanitizer (gcc 12)
         "test_context.py::test_an_instance_that_is_being_made_stops_no_other",
         "test_faults.py::test_what_zmqcy_makes_of_it[children]",
         "test_fork.py::test_the_child_of_a_program_with_open_sockets_exits_as_always",
     ],
     "thread": SANITIZED,
     "coverage": [
-        # its children have no descriptor left for the counts, and say so
+        # its children have no file descriptor left to write the counts, and report that
         "test_faults.py::test_what_zmqcy_makes_of_it[descriptors_of_a_context]",
     ],
     "valgrind": [
-        # it runs one thread at a time, and libzmq counts as sent what it drops then (docs/reliability.md)
+        # valgrind runs one thread at a time; then libzmq counts dropped messages as sent (docs/reliability.md)
         "test_batches.py::test_a_peer_that_goes_in_the_middle_tears_no_message",
     ],
 }
 
 
 def folder(kind: str) -> Path:
-    """Return a copy of the package and its tests, with modules that were built for `kind`."""
+    """Return a copy of the package and its tests, with modules built for `kind`."""
     place = ROOT / "build" / kind
     for name in ("zmqcy", "tests", "tools", "examples", "docs", "benchmarks", "packaging"):
-        if name != "zmqcy":  # whose modules are kept, for what has not changed
+        if name != "zmqcy":  # keep the modules whose sources have not changed
             shutil.rmtree(place / name, ignore_errors=True)
         shutil.copytree(
             ROOT / name,
@@ -121,7 +123,7 @@ def folder(kind: str) -> Path:
         shutil.copy2(ROOT / name, place)
     for old in (*place.rglob("*.gcda"), *place.glob("report.*")):
         old.unlink()
-    if kind == "coverage":  # the counts are written as a process exits, but not by os._exit, which forked children use
+    if kind == "coverage":  # os._exit, which forked children use, does not write the counts
         (place / "sitecustomize.py").write_text(EXIT)
     command = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
     subprocess.run(command, cwd=place, env={**os.environ, **BUILD[kind]}, check=True)
@@ -129,7 +131,7 @@ def folder(kind: str) -> Path:
 
 
 def in_its_folder(test: str) -> str:
-    """Return the name of a file of tests, or of a test in one, with the file's folder before it."""
+    """Return a test file, or a test in it, with the folder of the file."""
     name, colons, rest = test.partition("::")
     [path] = ROOT.glob(f"tests/*/{name}")
     return f"{path.relative_to(ROOT)}{colons}{rest}"
@@ -150,11 +152,11 @@ def environment(kind: str, place: Path) -> dict[str, str]:
     if kind in ("address", "thread", "valgrind"):
         result["ZMQCY_INSTRUMENTED"] = kind
     if kind in ("address", "valgrind"):
-        result["PYTHONMALLOC"] = "malloc"  # so that each object is a block of its own
+        result["PYTHONMALLOC"] = "malloc"  # so that each object is a separate block
     if kind == "address":
         result["LD_PRELOAD"] = f"{library('libasan.so')} {library('libubsan.so')}"
         result["ASAN_OPTIONS"] = (
-            "detect_leaks=0:abort_on_error=1:allocator_may_return_null=1:"  # CPython keeps what it has
+            "detect_leaks=0:abort_on_error=1:allocator_may_return_null=1:"  # CPython does not free everything
             f"log_path={place}/report"
         )
         result["UBSAN_OPTIONS"] = "halt_on_error=1:abort_on_error=1:print_stacktrace=1"
@@ -168,7 +170,7 @@ def environment(kind: str, place: Path) -> dict[str, str]:
 
 
 def uncovered(place: Path) -> int:
-    """Print the lines of each .pyx that no test reached; return whether any module has under 95 percent."""
+    """Print the lines of each .pyx that no test reached; return whether a module has less than 95 %."""
     low = 0
     for counts in sorted(place.rglob("*.gcda")):
         command = ["gcov", "--json-format", "--stdout", str(counts)]
@@ -186,7 +188,7 @@ def uncovered(place: Path) -> int:
 
 
 def reached(code: Path, counted: list[dict[str, int]]) -> dict[int, int]:
-    """Return how often each line of a .pyx ran: as often as the line of C made of it that ran most."""
+    """Return how often each line of a .pyx ran: the maximum of its C lines."""
     counts = {line["line_number"]: line["count"] for line in counted}
     mark = re.compile(rf' */\* "zmqcy/{code.stem}\.pyx":(\d+)')
     number = 0
@@ -194,7 +196,7 @@ def reached(code: Path, counted: list[dict[str, int]]) -> dict[int, int]:
     for place, text in enumerate(code.read_text().splitlines(), 1):
         if found := mark.match(text):
             number = int(found[1])
-        elif text.startswith("}"):  # the end of a function; what follows is of no line
+        elif text.startswith("}"):  # the end of a function: the next C lines belong to no line
             number = 0
         elif number and place in counts:
             result[number] = max(result.get(number, 0), counts[place])
@@ -204,7 +206,7 @@ def reached(code: Path, counted: list[dict[str, int]]) -> dict[int, int]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("kind", choices=list(BUILD))
-    parser.add_argument("--quick", action="store_true", help="a few of the tests")
+    parser.add_argument("--quick", action="store_true", help="run fewer tests")
     options, arguments = parser.parse_known_args()
     kind = options.kind
     if kind in ("drafts", "coverage") and not os.environ.get("ZMQCY_LIBZMQ"):
@@ -214,24 +216,24 @@ def main() -> int:
     if kind == "drafts":
         program = "import sys, zmqcy; zmqcy.has('draft') or sys.exit('this libzmq has no drafts')"
         subprocess.run([sys.executable, "-c", program], cwd=place, env=environment(kind, place), check=True)
-    if not any((place / each.partition("::")[0]).exists() for each in arguments):  # none is a test: all of them
+    if not any((place / each.partition("::")[0]).exists() for each in arguments):  # no test is named
         topics = (QUICK if options.quick else TESTS)[kind]
         arguments += [in_its_folder(f"test_{topic}.py") for topic in topics] or WITHOUT
     arguments += [f"--deselect={in_its_folder(test)}" for test in UNFIT[kind]]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=600", *arguments]
     if kind == "thread":
-        # Its shadow memory wants addresses that are not at random, and a fork beside threads it does not bear.
+        # ThreadSanitizer needs addresses without randomization, and does not support forks with threads.
         command = ["setarch", "-R", *command, "-k", "not process and not fork"]
     if kind == "valgrind":
         command = ["valgrind", "-q", "--errors-for-leak-kinds=none", f"--log-file={place}/report.%p", *command]
     code = subprocess.run(command, cwd=place, env=environment(kind, place)).returncode
     if code < 0:
-        print(f"instrumented: {signal.strsignal(-code)} has ended the tests")
+        print(f"instrumented: the tests were killed by a signal: {signal.strsignal(-code)}")
     for report in sorted(place.glob("report.*")):
         for found in re.split(r"^=+$|^==\d+== $", report.read_text(), flags=re.M):
-            if kind == "address":  # to have no memory for what a stranger says is no mistake
+            if kind == "address":  # a failed allocation of a size from an untrusted peer is no error
                 found = re.sub(r"^==\d+==WARNING: AddressSanitizer failed to allocate .*\n", "", found, flags=re.M)
-            # CPython itself reads what it has not written
+            # CPython itself reads uninitialized memory
             if found.strip() and (kind != "valgrind" or re.search(r"zmqcy/_|libzmq", found)):
                 print(found)
                 code = 1

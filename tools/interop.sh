@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install the peers that `make interop` talks to, as far as they can be had; those that are missing are skipped there.
+# Install the other implementations for `make interop`. Those that cannot be installed are skipped there.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 root=
@@ -13,9 +13,9 @@ if command -v apt-get >/dev/null; then
     $root apt-get update -q
     for package in $packages; do
         $root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$package" ||
-            echo "interop: no $package here" >&2
+            echo "interop: cannot install $package; its tests are skipped" >&2
     done
 fi
 mkdir -p build/interop
 [ -d build/interop/node_modules/zeromq ] || npm install --silent --no-audit --no-fund --prefix build/interop zeromq@6 ||
-    echo "interop: no zeromq.js here" >&2
+    echo "interop: cannot install zeromq.js; its tests are skipped" >&2

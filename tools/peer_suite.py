@@ -1,11 +1,11 @@
-"""Run the tests of pyzmq on zmqcy.compat, and on pyzmq itself beside it.
+"""Run the tests of pyzmq on zmqcy.compat, and on pyzmq for comparison.
 
-    python tools/peer_suite.py                 all of them: passed, failed, skipped, by file and in all
+    python tools/peer_suite.py                 all files: passed, failed and skipped per file, and the total
     python tools/peer_suite.py test_poll.py    some files
-    python tools/peer_suite.py --failed        name what passes on pyzmq and fails here too
+    python tools/peer_suite.py --failed        also list the tests that pass on pyzmq and fail on zmqcy
 
-They come with pip into a temporary folder, which is removed at the end: nothing of pyzmq is kept. What cannot hold here
-is listed, with its reason, in peer_suite_excluded.txt.
+pip downloads the tests into a temporary folder, which is removed at the end. peer_suite_excluded.txt lists the tests
+that cannot pass on zmqcy, with reasons.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from pathlib import Path
 VERSION = "27.3.0"
 ROOT = Path(__file__).resolve().parent.parent
 EXCLUDED = ROOT / "tools" / "peer_suite_excluded.txt"
-LIMIT = 20  # seconds for a test
+LIMIT = 20  # seconds per test
 
 Outcomes = dict[str, tuple[str, str]]
-"""By test: passed, failed or skipped, and what was said of it."""
+"""By test: passed, failed or skipped, and the message."""
 
 
 def pip(*arguments: str) -> None:
@@ -38,18 +38,18 @@ def pip(*arguments: str) -> None:
 
 
 def fetch(place: Path) -> Path:
-    """Get the tests, and what they need beside pytest; return their folder."""
+    """Download the tests and the plugin that they need; return their folder."""
     pip("download", "--no-deps", "--no-binary", "pyzmq", "--dest", str(place), f"pyzmq=={VERSION}")
     with tarfile.open(next(place.glob("pyzmq-*.tar.gz"))) as archive:
         wanted = re.compile(r"[^/]+/(tests/|pytest\.ini$)")
         archive.extractall(place, [each for each in archive if wanted.match(each.name)], filter="data")
-    # Not into the environment: this plugin would have its say in zmqcy's own tests.
+    # Not into the environment, where the plugin would change zmqcy's own tests.
     pip("install", "--no-deps", "--target", str(place / "site"), "pytest-asyncio>=1.2")
     return next(place.glob("pyzmq-*/tests"))
 
 
 def excluded() -> dict[str, str]:
-    """Read the patterns of what is left out, each with its reason."""
+    """Read the patterns of excluded tests, each with its reason."""
     lines = [line.partition("#") for line in EXCLUDED.read_text().splitlines()]
     return {pattern.strip(): reason.strip() for pattern, _, reason in lines if pattern.strip()}
 
@@ -62,18 +62,18 @@ def write(*line):
         print(json.dumps(line), file=file)
 
 def pytest_runtest_logstart(nodeid, location):
-    write(nodeid, "hung", "it hung, or its process ended")
+    write(nodeid, "hung", "the test hung, or its process exited")
 
 def pytest_runtest_logreport(report):
     if report.when == "call" or report.outcome != "passed":
         text = "" if report.passed else str(getattr(report.longrepr, "reprcrash", None) or report.longrepr)
         write(report.nodeid, report.outcome, text[:2000])
 """
-"""A plugin of pytest that writes down what comes of each test at once: a process may hang, or end in the middle."""
+"""A pytest plugin that writes each outcome to a file at once, because the process may hang or exit within a test."""
 
 
 def run(file: Path, place: Path, how: list[str]) -> Outcomes:
-    """Run a file of tests in a process of its own, and in a further one what comes after a test that hung."""
+    """Run a test file in its own process. After a test that hung, run the rest in another process."""
     (place / "peer_suite_reporter.py").write_text(REPORTER)
     report = place / f"report-{len(how)}"
     report.unlink(missing_ok=True)
@@ -94,25 +94,25 @@ def run(file: Path, place: Path, how: list[str]) -> Outcomes:
             if report.exists() and report.stat().st_size != size:
                 size, since = report.stat().st_size, time.monotonic()
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # and the processes that tests have left
+            os.killpg(process.pid, signal.SIGKILL)  # and processes left behind by tests
         ended = process.wait()
         before = len(outcomes)
         for line in report.read_text().splitlines() if report.exists() else ():
             name, outcome, text = json.loads(line)
             name = name.rpartition("tests/")[2]
             if outcome != "hung" and outcomes.get(name, ("",))[0] == "failed":
-                continue  # an error after the test counts
+                continue  # an error in the teardown counts
             outcomes[name] = outcome, text
         kinds = {"hung": "failed"}
         outcomes = {name: (kinds.get(kind, kind), text) for name, (kind, text) in outcomes.items()}
-        if (ended >= 0 and ended != 2) or len(outcomes) == before:  # 2: a test ended pytest as Ctrl-C does
-            return outcomes or {f"{file.name}::": ("failed", f"it ended with {ended} and no report")}
+        if (ended >= 0 and ended != 2) or len(outcomes) == before:  # 2: a test interrupted pytest, as Ctrl-C does
+            return outcomes or {f"{file.name}::": ("failed", f"exit code {ended} without a report")}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("files", nargs="*", help="names of files of tests")
-    parser.add_argument("--failed", action="store_true", help="name what passes on pyzmq and fails here")
+    parser.add_argument("files", nargs="*", help="names of test files")
+    parser.add_argument("--failed", action="store_true", help="list the tests that pass on pyzmq and fail on zmqcy")
     arguments = parser.parse_args()
     reasons = excluded()
     total: dict[str, dict[str, int]] = {"pyzmq": {}, "zmqcy": {}}
@@ -145,11 +145,11 @@ def main() -> None:
             there = [name for name, (outcome, _) in found["pyzmq"].items() if outcome == "passed"]
             wanted += len(there)
             reached += sum(found["zmqcy"].get(name, ("",))[0] == "passed" for name in there)
-        print(f"{'in all':<28}" + "".join("{passed:>17} {failed:>6} {skipped:>7}".format(**total[s]) for s in total))
-    print(f"of {wanted} that pass on pyzmq {reached} pass here: {reached / max(wanted, 1):.1%}")
-    print(f"left out: {len(reasons)} patterns of {EXCLUDED.name}")
+        print(f"{'total':<28}" + "".join("{passed:>17} {failed:>6} {skipped:>7}".format(**total[s]) for s in total))
+    print(f"{reached} of the {wanted} tests that pass on pyzmq pass on zmqcy: {reached / max(wanted, 1):.1%}")
+    print(f"excluded: {len(reasons)} patterns of {EXCLUDED.name}")
     if arguments.failed:
-        print("\nIt passes on pyzmq, and fails here:", *worse, sep="\n  ")
+        print("\nThese pass on pyzmq, and fail on zmqcy:", *worse, sep="\n  ")
 
 
 if __name__ == "__main__":

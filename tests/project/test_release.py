@@ -60,7 +60,7 @@ def check(root):
 
 
 def test_what_is_ready(ready):
-    assert check(ready) == (0, ["1.2.3 is ready: git push origin v1.2.3 publishes it"], "")
+    assert check(ready) == (0, ["1.2.3 is ready; to publish it, run: git push origin v1.2.3"], "")
 
 
 def unreleased(root):
@@ -90,14 +90,14 @@ def old(root):
     [
         (
             unreleased,
-            "changelog  CHANGELOG.md begins with '1.2.3 (not yet released)', not with '1.2.3 (YEAR-MONTH-DAY)'",
+            "changelog  the first section of CHANGELOG.md is '1.2.3 (not yet released)'; change it to '1.2.3 (YEAR-MONTH-DAY)'",
         ),
-        (lambda root: git(root, "tag", "-d", "v1.2.3"), "tag        this commit has no tag: git tag -a v1.2.3"),
-        (lambda root: (root / "new.py").write_text(""), "clean      not committed: new.py"),
-        (lambda root: shutil.rmtree(root / "dist"), "built      there is no dist/zmqcy-1.2.3.tar.gz: make sdist"),
+        (lambda root: git(root, "tag", "-d", "v1.2.3"), "tag        this commit has no tag; run: git tag -a v1.2.3"),
+        (lambda root: (root / "new.py").write_text(""), "clean      uncommitted changes: new.py"),
+        (lambda root: shutil.rmtree(root / "dist"), "built      dist/zmqcy-1.2.3.tar.gz is missing; run: make sdist"),
         (other_version, "built      there is no wheelhouse/zmqcy-1.2.3-*.whl: make wheel"),
         (for_tests, "built      there is no wheelhouse/zmqcy-1.2.3-*.whl: make wheel"),
-        (old, "built      older than the commit: zmqcy-1.2.3.tar.gz"),
+        (old, "built      older than the commit, build again: zmqcy-1.2.3.tar.gz"),
     ],
 )
 def test_what_is_not_ready(ready, spoil, problem):

@@ -4,6 +4,6 @@ import sys
 
 from zmqcy.compat import install
 
-del sys.modules[__name__]  # this module: the import below is to find the one of zmqcy.compat
+del sys.modules[__name__]  # so that the import below finds the module of zmqcy.compat
 install()
 import zmq  # noqa: E402, F401

@@ -1,4 +1,4 @@
-# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.
+# Written by tools/compat_stubs.py: imports the names of this module from zmqcy.
 from zmqcy.constants import *
 from zmqcy.compat.core import Event as Event  # type: ignore[assignment]
 from zmqcy.compat.core import HWM as HWM

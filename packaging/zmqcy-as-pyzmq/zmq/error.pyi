@@ -1,4 +1,4 @@
-# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.
+# Written by tools/compat_stubs.py: imports the names of this module from zmqcy.
 from zmqcy.compat.core import DraftFDWarning as DraftFDWarning
 from zmqcy.compat.core import ZMQVersionError as ZMQVersionError
 from zmqcy.compat.core import _check_rc as _check_rc

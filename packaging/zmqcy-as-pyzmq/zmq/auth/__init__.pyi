@@ -1,4 +1,4 @@
-# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.
+# Written by tools/compat_stubs.py: imports the names of this module from zmqcy.
 from zmqcy.compat.auth import Authenticator as Authenticator
 from zmqcy.compat.auth import CURVE_ALLOW_ANY as CURVE_ALLOW_ANY
 from zmqcy.compat.auth import create_certificates as create_certificates

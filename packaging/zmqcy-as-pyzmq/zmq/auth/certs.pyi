@@ -1,4 +1,4 @@
-# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.
+# Written by tools/compat_stubs.py: imports the names of this module from zmqcy.
 from zmqcy.compat.auth import _cert_public_banner as _cert_public_banner
 from zmqcy.compat.auth import _cert_secret_banner as _cert_secret_banner
 from zmqcy.compat.auth import _write_key_file as _write_key_file

@@ -1,4 +1,4 @@
-# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.
+# Written by tools/compat_stubs.py: imports the names of this module from zmqcy.
 from zmqcy.compat.devices import BackgroundDevice as BackgroundDevice
 from zmqcy.compat.devices import Device as Device
 from zmqcy.compat.devices import DeviceType as DeviceType

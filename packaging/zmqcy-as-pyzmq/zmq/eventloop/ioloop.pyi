@@ -1,4 +1,4 @@
-# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.
+# Written by tools/compat_stubs.py: imports the names of this module from zmqcy.
 from zmqcy.compat.eventloop import IOLoop as IOLoop
 from zmqcy.compat.eventloop import PeriodicCallback as PeriodicCallback
 from zmqcy.compat.eventloop import ZMQIOLoop as ZMQIOLoop

@@ -1,4 +1,4 @@
-# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.
+# Written by tools/compat_stubs.py: imports the names of this module from zmqcy.
 from zmq import *
 from zmqcy.compat.green import Context as Context
 from zmqcy.compat.green import Poller as Poller

@@ -1,4 +1,4 @@
-# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.
+# Written by tools/compat_stubs.py: imports the names of this module from zmqcy.
 from zmqcy.compat.ssh import _try_passwordless_openssh as _try_passwordless_openssh
 from zmqcy.compat.ssh import MaxRetryExceeded as MaxRetryExceeded
 from zmqcy.compat.ssh import SSHException as SSHException

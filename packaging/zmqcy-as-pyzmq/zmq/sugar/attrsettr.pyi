@@ -1,2 +1,2 @@
-# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.
+# Written by tools/compat_stubs.py: imports the names of this module from zmqcy.
 from zmqcy.compat.core import AttributeSetter as AttributeSetter

@@ -1,4 +1,4 @@
-# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.
+# Written by tools/compat_stubs.py: imports the names of this module from zmqcy.
 from zmqcy import pyzmq_version as pyzmq_version
 from zmqcy import pyzmq_version_info as pyzmq_version_info
 from zmqcy import zmq_version as zmq_version

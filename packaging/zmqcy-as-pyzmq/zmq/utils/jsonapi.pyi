@@ -1,4 +1,4 @@
-# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.
+# Written by tools/compat_stubs.py: imports the names of this module from zmqcy.
 from zmqcy.compat.utils import dumps as dumps
 from zmqcy.compat.utils import jsonmod as jsonmod
 from zmqcy.compat.utils import loads as loads

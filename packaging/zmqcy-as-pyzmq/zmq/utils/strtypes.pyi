@@ -1,4 +1,4 @@
-# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.
+# Written by tools/compat_stubs.py: imports the names of this module from zmqcy.
 from zmqcy.compat.utils import asbytes as asbytes
 from zmqcy.compat.utils import b as b
 from zmqcy.compat.utils import basestring as basestring

@@ -1,4 +1,4 @@
-# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.
+# Written by tools/compat_stubs.py: imports the names of this module from zmqcy.
 from zmqcy.compat.utils import Z85CHARS as Z85CHARS
 from zmqcy.compat.utils import Z85MAP as Z85MAP
 from zmqcy.compat.utils import decode as decode

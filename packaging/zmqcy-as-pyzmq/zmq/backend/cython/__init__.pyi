@@ -1,3 +1,3 @@
-# Written by tools/compat_stubs.py: where the names of this module live in zmqcy.
+# Written by tools/compat_stubs.py: imports the names of this module from zmqcy.
 from zmq import *
 from zmq.backend.cython import _zmq as _zmq
