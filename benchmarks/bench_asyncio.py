@@ -191,7 +191,7 @@ def imports(options):
 
 
 def waiting(options):
-    """Return the CPU time of sockets that wait."""
+    """Return the CPU use of idle sockets."""
 
     def used(command, loop):
         with Process(command, "idle", ".", *words({"peers": WAITING, "loop": loop})) as process:

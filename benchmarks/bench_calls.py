@@ -11,7 +11,7 @@ from common import HERE, LIBRARIES, LIMIT, Cell, Failed, Table, alone, arguments
 
 import zmqcy
 
-CALLS = {  # by the names of baseline.c and calls.py: title, rivals
+CALLS = {  # by the names of baseline.c and calls.py: title, libraries
     "pair": ("send and recv of 8 B, PAIR over inproc", ("zmqcy", "C", "pyzmq", "pyomq", "pynng")),
     "parts": ("send_multipart and recv_multipart of three parts", ("zmqcy", "C", "pyzmq", "pyomq")),
     "empty": ("non-blocking recv without a message", ("zmqcy", "C", "pyzmq", "pyomq")),
@@ -37,7 +37,7 @@ def output(*command):
     try:
         done = subprocess.run(command, cwd=HERE, capture_output=True, text=True, timeout=3 * LIMIT)
     except subprocess.TimeoutExpired:
-        raise Failed(f"hung: did not end in {3 * LIMIT} s") from None
+        raise Failed(f"hung: did not exit within {3 * LIMIT} s") from None
     if done.returncode:
         errors = re.findall(r"^\S*(?:Error|Exception)\b.*", done.stderr, re.M)  # the first is of pyperf's worker
         raise Failed(errors[0] if errors else f"exit code {done.returncode}")

@@ -346,7 +346,7 @@ class Table:
     group: str  # tables of one group are the points of a curve or the rows of a list
     x: float | str
     unit: str
-    of: dict[str, str]  # rival: run
+    of: dict[str, str]  # library: run
     metric: str = "rate"
     axis: str = "bytes"
     less: bool = False  # smaller is better

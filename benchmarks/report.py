@@ -80,26 +80,42 @@ SMALL = [
 MANY = "Poller, one socket ready, 1,000 sockets"
 # The overview of docs/performance.md: a label, its tables (a slash separates their ratios), and the benchmark.
 SPEED = [
-    ("PUSH to PULL over tcp, two processes, one per call: 8 B", [f"{TCP}, single, 8 B"], "throughput"),
-    ("1 KB / 16 KB", [f"{TCP}, single, 1 KB", f"{TCP}, single, 16 KB"], ""),
-    ("64 KB / 1 MB", [f"{TCP}, single, 64 KB", f"{TCP}, single, 1 MB"], ""),
-    ("in batches: 8 B / 1 KB", [f"{TCP}, batch, 8 B", f"{TCP}, batch, 1 KB"], ""),
-    ("ipc, one per call: 8 B / 1 KB", [f"{IPC}, single, 8 B", f"{IPC}, single, 1 KB"], ""),
-    ("inproc, two threads, 8 B: one per call / in batches", [f"{INPROC}, single, 8 B", f"{INPROC}, batch, 8 B"], ""),
+    ("PUSH to PULL over tcp, one message per call: 8 B", [f"{TCP}, single, 8 B"], "throughput"),
+    (
+        "PUSH to PULL over tcp, one message per call: 1 KB / 16 KB",
+        [f"{TCP}, single, 1 KB", f"{TCP}, single, 16 KB"],
+        "",
+    ),
+    (
+        "PUSH to PULL over tcp, one message per call: 64 KB / 1 MB",
+        [f"{TCP}, single, 64 KB", f"{TCP}, single, 1 MB"],
+        "",
+    ),
+    ("PUSH to PULL over tcp, batches: 8 B / 1 KB", [f"{TCP}, batch, 8 B", f"{TCP}, batch, 1 KB"], ""),
+    ("PUSH to PULL over ipc, one message per call: 8 B / 1 KB", [f"{IPC}, single, 8 B", f"{IPC}, single, 1 KB"], ""),
+    (
+        "PUSH to PULL over inproc, 8 B: one message per call / batches",
+        [f"{INPROC}, single, 8 B", f"{INPROC}, batch, 8 B"],
+        "",
+    ),
     ("REQ to REP over tcp, 8 B", [f"{TRIPS}, 8 B"], "latency"),
     (
-        "three parts, send and receive in one thread",
+        "`send_multipart` and `recv_multipart` of three parts, one thread",
         ["calls in one thread, send_multipart and recv_multipart of three parts"],
         "calls",
     ),
-    ("a socket option: read / set", [f"calls in one thread, {what} an option" for what in ("read", "set")], ""),
+    ("a socket option: get / set", [f"calls in one thread, {what} an option" for what in ("read", "set")], ""),
     (
         "`import` / with context and first socket",
         [f"imports, import{rest}" for rest in ("", ", context and first socket")],
         "",
     ),
     ("`Poller` with 1,000 sockets, one ready", [MANY], "poll"),
-    ("asyncio, PUSH to PULL, 8 B: two tasks / tcp", [f"{TASKS}, single, 8 B", f"{BETWEEN}, 8 B"], "asyncio"),
+    (
+        "asyncio, PUSH to PULL, 8 B: two tasks over inproc / two processes over tcp",
+        [f"{TASKS}, single, 8 B", f"{BETWEEN}, 8 B"],
+        "asyncio",
+    ),
     ("asyncio, REQ to REP over tcp, two tasks", [ASYNC_TRIPS], ""),
     (
         "`zmqcy.compat`, tcp: 8 B / three parts",
@@ -107,17 +123,17 @@ SPEED = [
         "compat",
     ),
     (
-        "ZMQStream: PUSH to PULL / REQ to REP",
+        "ZMQStream on `zmqcy.compat`: PUSH to PULL / REQ to REP",
         [f"{COMPAT}ZMQStream, {what} over tcp, two processes, 8 B" for what in ("PUSH to PULL", "REQ to REP")],
         "",
     ),
     (
-        "`zmq.green`: PUSH to PULL / REQ to REP",
+        "`zmq.green` on `zmqcy.compat`: PUSH to PULL / REQ to REP",
         [f"{COMPAT}zmq.green, {what} over tcp, two processes, 8 B" for what in ("PUSH to PULL", "REQ to REP")],
         "",
     ),
-    ("a round trip to a Jupyter kernel", ["Jupyter kernel, rate, pass"], "kernel"),
-    ("a streamer device between two C programs, 8 B", ["streamer between two C programs over tcp, 8 B"], "device"),
+    ("Jupyter kernel, round trip", ["Jupyter kernel, rate, pass"], "kernel"),
+    ("streamer device between two C programs, 8 B", ["streamer between two C programs over tcp, 8 B"], "device"),
 ]
 # Groups of tables, the most common work first, to sort the losses. The first match counts.
 COMMON = [
@@ -217,7 +233,7 @@ def cut_off(runs: dict) -> list[list[str]]:
 def grid(tables: list[dict]) -> tuple[list[str], list[list[str]]]:
     """Return the heads and rows of a group: zmqcy's figure, and its ratio to each library."""
     names = list(dict.fromkeys(row["rival"] for each in tables for row in each["rows"]))
-    names.sort(key=lambda name: name != "zmqcy")  # first, also where it was cut off
+    names.sort(key=lambda name: name != "zmqcy")  # first, even if it was cut off
     rows = []
     for each in tables:
         by_name = {row["rival"]: row for row in each["rows"]}

@@ -51,7 +51,7 @@ def main():
         if subprocess.run(words).returncode:
             failed.append(name)
     report(docs=not options.quick and not options.names and not failed)
-    console_print(f"It took {minutes(time.monotonic() - start)}.")
+    console_print(f"Duration: {minutes(time.monotonic() - start)}.")
     if failed:
         console_print(f"Failed: {', '.join(failed)}")
     return bool(failed)

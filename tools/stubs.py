@@ -334,7 +334,7 @@ class Stub:
         text = path.read_text()
         tree = ast.parse("\n".join(skeleton(path)) if self.cython else text)
         self.comments = re.findall(r"^# (?:mypy|pyright): .*$", text, re.MULTILINE)
-        self.imported: dict[str, tuple[str, str]] = {}  # by name: ("from home ", "name as it is there")
+        self.imported: dict[str, tuple[str, str]] = {}  # by name: ("from home ", "original name")
         self.hidden: dict[str, ast.stmt] = {}  # private names that are not used yet
         self.body = self.parse(FROM_TABLES.get(module))
         for node in self.scope(tree.body, module):

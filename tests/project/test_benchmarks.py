@@ -703,14 +703,17 @@ def test_the_overview_and_its_table(results, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     assert report.overview(report.load()) is None  # some of its tables are missing
     assert report.readme(report.load()) == ""
-    assert report.speed(report.load()).splitlines()[-1] == "| in batches: 8 B / 1 KB |  | 0.50 / 2.0 | 0.50 / 2.0 |  |"
+    assert (
+        report.speed(report.load()).splitlines()[-1]
+        == "| PUSH to PULL over tcp, batches: 8 B / 1 KB |  | 0.50 / 2.0 | 0.50 / 2.0 |  |"
+    )
     rates = {"zmqcy": [3.0, 3.0], "pyomq": [2.0, 2.0], "pyzmq": [1.5, 1.5]}
     titles = [title for _, title in report.OVERVIEW] + [title for _, titles, _ in report.SPEED for title in titles]
     common.save("throughput", {title: common.summary(rates) for title in titles})
     report.plots(report.load())
     assert "svg" in report.overview(report.load()).read_text()
     lines = report.speed(report.load()).splitlines()
-    assert "| 1 KB / 16 KB | 2.0 / 2.0 | 1.5 / 1.5 |  |  |" in lines
+    assert "| PUSH to PULL over tcp, one message per call: 1 KB / 16 KB | 2.0 / 2.0 | 1.5 / 1.5 |  |  |" in lines
     said = " ".join(report.readme(report.load()).split())
     assert "one at a time: 2.0 times as fast as pyzmq over tcp, 2.0 times over ipc. Small messages" in said
 
