@@ -90,7 +90,8 @@ def old(root):
     [
         (
             unreleased,
-            "changelog  the first section of CHANGELOG.md is '1.2.3 (not yet released)'; change it to '1.2.3 (YEAR-MONTH-DAY)'",
+            "changelog  the first section of CHANGELOG.md is '1.2.3 (not yet released)'; "
+            "change it to '1.2.3 (YEAR-MONTH-DAY)'",
         ),
         (lambda root: git(root, "tag", "-d", "v1.2.3"), "tag        this commit has no tag; run: git tag -a v1.2.3"),
         (lambda root: (root / "new.py").write_text(""), "clean      uncommitted changes: new.py"),
