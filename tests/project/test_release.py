@@ -96,8 +96,8 @@ def old(root):
         (lambda root: git(root, "tag", "-d", "v1.2.3"), "tag        this commit has no tag; run: git tag -a v1.2.3"),
         (lambda root: (root / "new.py").write_text(""), "clean      uncommitted changes: new.py"),
         (lambda root: shutil.rmtree(root / "dist"), "built      dist/zmqcy-1.2.3.tar.gz is missing; run: make sdist"),
-        (other_version, "built      there is no wheelhouse/zmqcy-1.2.3-*.whl: make wheel"),
-        (for_tests, "built      there is no wheelhouse/zmqcy-1.2.3-*.whl: make wheel"),
+        (other_version, "built      wheelhouse/zmqcy-1.2.3-*.whl is missing; run: make wheel"),
+        (for_tests, "built      wheelhouse/zmqcy-1.2.3-*.whl is missing; run: make wheel"),
         (old, "built      older than the commit, build again: zmqcy-1.2.3.tar.gz"),
     ],
 )
