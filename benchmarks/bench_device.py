@@ -1,6 +1,6 @@
 """A streamer and a queue over tcp, between two C programs: messages/s and round trips/s.
 
-The overhead of a filter: a C hook that does nothing, and a Python function that returns the list that it got.
+Also the overhead of a filter: a C hook that does nothing, and a Python function that returns its messages unchanged.
 """
 
 import os

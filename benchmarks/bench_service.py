@@ -1,4 +1,4 @@
-"""Streamers in a thread, a process, or run by `zmqcy device`; with capture; with metrics; idle. And `zmqcy info`."""
+"""Devices in a thread, in a process and from the command line, with capture and metrics, and idle; `zmqcy info`."""
 
 import socket
 import sys
