@@ -290,12 +290,18 @@ cdef class Context(ContextOptions):
         self.handle.has_ended()
 
     def _name_open(self):
-        """Describe the open sockets: type, endpoint, and the source line that made it if tracemalloc is running."""
+        """Describe the open sockets: type, endpoint, and the user's line that made it if tracemalloc has its frame."""
+        import os.path
         import tracemalloc
+        package = os.path.dirname(errors.__file__)
         names = []
         for socket in self._open_sockets():
-            made = tracemalloc.get_object_traceback(socket) if tracemalloc.is_tracing() else None
-            names.append(f"{socket!r} made at {made[len(made) - 1]}" if made else repr(socket))
+            name = repr(socket)
+            for frame in reversed(tracemalloc.get_object_traceback(socket) or ()):
+                if os.path.dirname(frame.filename) != package:
+                    name += f" made at {frame}"
+                    break
+            names.append(name)
         return ", ".join(names)
 
     cdef int warn_open(self) except -1:
