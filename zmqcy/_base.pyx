@@ -893,7 +893,7 @@ cdef class NativeSocket(SocketOptions):
             self.end_reading(None)
             if self.handle.state & CLOSED:
                 return
-            if self.handle.state & FORKED:  # the parent's is left to the parent
+            if self.handle.state & FORKED:  # the parent closes its own socket
                 self.handle.state |= CLOSED
                 return self._end_feed()
             enter(self, "close")

@@ -278,7 +278,8 @@ cdef int enter_slowly(Handle handle, str call) except -1:
         raise error(ENOTSOCK, call, handle.type, None, "the socket is closed")
     if handle.state & FORKED:
         raise error(ECHILD, call, handle.type, None, "the socket was made before the fork; make one in this process")
-    raise error(EBUSY, call, handle.type, None, "another thread is in a call on this socket")
+    why = "another thread is in a call on this socket; use one socket per thread, or a lock"
+    raise error(EBUSY, call, handle.type, None, why)
 
 
 cdef bint delist(Handle handle) noexcept:
