@@ -628,7 +628,9 @@ def test_heartbeats_are_refused_where_they_end_connections(ctx, socket, kind):
     one = socket(kind)
     for step in (lambda: None, lambda: one.connect("tcp://127.0.0.1:1")):
         step()
-        with pytest.raises(zmqcy.NotSupported, match=f"set heartbeat_ivl=100 .{kind.name}.: heartbeats close the connections"):
+        with pytest.raises(
+            zmqcy.NotSupported, match=f"set heartbeat_ivl=100 .{kind.name}.: heartbeats close the connections"
+        ):
             one.heartbeat_ivl = 100
     one.heartbeat_ivl = 0
     ctx.heartbeat_ivl = 100  # for those that have it
