@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket as sockets
 import subprocess
 import sys
 import threading
@@ -1046,6 +1047,22 @@ def test_what_happens_to_connections(run_in, started, socket, peers):
     assert names(device, "front")[-1] == "MONITOR_STOPPED"
 
 
+def test_peer_addresses(run_in, started, socket, tmp_path):
+    upstream = socket(zmqcy.ROUTER)
+    address = upstream.bind(ANY).endpoint.partition("//")[2]
+    path = f"ipc://{tmp_path}/front"
+    device = started(zmqcy.QUEUE, [ANY, path], f">tcp://{address}", watch=True)
+    with sockets.create_connection(("127.0.0.1", device.endpoints["front"][0].rpartition(":")[2])) as tcp:
+        own = f"127.0.0.1:{tcp.getsockname()[1]}"
+        until(lambda: device.peer_addresses() == {"front": [own], "back": [address]})
+        req = socket(zmqcy.REQ)
+        req.connect(path)
+        until(lambda: device.peer_addresses()["front"] == [own, path])
+    until(lambda: device.peer_addresses()["front"] == [path])
+    device.stop()
+    assert device.peer_addresses() == {"front": [], "back": []}
+
+
 def test_the_last_events_are_kept(run_in, started, tmp_path):
     nobody = f"ipc://{tmp_path}/nobody"
     device = started(zmqcy.STREAMER, ANY, f">{nobody}", back_options={"reconnect_ivl": 1}, watch=True)
@@ -1097,7 +1114,7 @@ def test_a_watched_device_that_cannot_bind_leaves_nothing(make, socket):
 
 def test_without_watch_there_is_no_record(run_in, started):
     device = started(zmqcy.QUEUE, ANY, ANY)
-    for call in (device.events, device.peers):
+    for call in (device.events, device.peers, device.peer_addresses):
         with pytest.raises(zmqcy.StateError, match="keeps no record of that: make it with watch=True"):
             call()
     device.stop()

@@ -449,21 +449,47 @@ class Device:
         return self._seen("events")[0]
 
     def peers(self) -> dict[str, int]:
-        """Return how many connections each side has, but for those over inproc.
+        """Return the number of connections per side, except inproc.
 
-        One counts from when it is made: before its handshake, which may yet fail.
+        A connection counts from the moment it is made. Its handshake may still fail.
 
         Returns
         -------
         dict of str to int
-            Of ``front``, ``back``, and ``capture`` where there is one.
+            Keys: ``front``, ``back``, and ``capture`` if the device has a capture socket.
 
         Raises
         ------
         StateError
-            It was not started, or made without `watch`.
+            The device was not started, or was made without `watch`.
+
+        See Also
+        --------
+        peer_addresses
         """
-        return self._seen("peers")[1]
+        return {side: len(addresses) for side, addresses in self._seen("peers")[1].items()}
+
+    def peer_addresses(self) -> dict[str, list[str]]:
+        """Return the address of each connection per side, except inproc.
+
+        A tcp connection is listed as ``127.0.0.1:40000``: the IP address and the port of the peer. Other connections
+        are listed by the endpoint.
+
+        Returns
+        -------
+        dict of str to list of str
+            Keys: ``front``, ``back``, and ``capture`` if the device has a capture socket.
+
+        Raises
+        ------
+        StateError
+            The device was not started, or was made without `watch`.
+
+        See Also
+        --------
+        peers
+        """
+        return self._seen("peer_addresses")[1]
 
     @property
     def endpoints(self) -> dict[str, tuple[str, ...]]:

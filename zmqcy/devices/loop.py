@@ -31,7 +31,7 @@ class State(Enum):
 
 
 Counts = tuple[State, datetime, tuple[tuple[int, ...], tuple[int, ...], int]]  # state, start, numbers
-Seen = tuple[list[DeviceEvent], dict[str, int]]  # events, peers
+Seen = tuple[list[DeviceEvent], dict[str, list[str]]]  # events, and per side the addresses of its peers
 
 _serial = itertools.count()
 
