@@ -1,7 +1,7 @@
-"""A device over HTTP: a page to look at, metrics for Prometheus, health for whoever restarts it, and pause and resume.
+"""Serve a device over HTTP: a web page, metrics for Prometheus, health checks, and calls that pause and resume it.
 
-Starlette and uvicorn speak HTTP, in a thread with an event loop: `pip install 'zmqcy[web]'`. uvicorn has no deadlines
-for requests and answers, and lets idle clients keep others out: `_Protocol` prevents both.
+Starlette and uvicorn run in a thread with an event loop: `pip install 'zmqcy[web]'`. uvicorn has no timeouts for
+requests and responses, and idle clients can use up its connections: `_Protocol` adds both limits.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ import re
 import socket
 import threading
 import time
-from contextlib import suppress
+from collections import deque
+from contextlib import asynccontextmanager, suppress
 from functools import cache
 from http import HTTPStatus
+from importlib.metadata import PackageNotFoundError, metadata
 from importlib.resources import files
 
 try:
@@ -37,55 +39,74 @@ except ImportError as error:
         f"zmqcy.web needs Starlette, uvicorn and prometheus_client: pip install 'zmqcy[web]' ({error})", name=error.name
     ) from None
 
+import zmqcy
 from zmqcy.devices import Device
 from zmqcy.devices.loop import State
 from zmqcy.errors import StateError, TimedOut
 from zmqcy.metrics import register_device
+from zmqcy.socket_types import types_with
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Final
+
     from typing_extensions import Self
 
     from zmqcy.metrics import Registration
 
-CLIENTS = 32  # at a time
-READERS = 16  # of them, how many may have the stream of events: the others are for what asks and goes
-TIMEOUT = 10  # seconds that a client may take to send its request, and to take a part of the answer
-BODY = 4096  # bytes of a request that are read, and not looked at
-PERIOD = 1  # seconds from one event of the stream to the next
-PATH = 65536  # bytes
-HEADERS = 100  # of a request
+CLIENTS = 32  # max connections
+READERS = 16  # max of them that read /events, so that other requests always find a free connection
+TIMEOUT = 10  # seconds within which a client must send its request, and accept each part of the response
+BODY = 4096  # max bytes of a request body, which is read and ignored
+PERIOD = 1  # seconds between two samples, and between two messages of /events
+SAMPLES = 300  # max samples in /history: five minutes
+ADDRESSES = 100  # max peer addresses per side in /events
+PATH = 65536  # max bytes of a path
+HEADERS = 100  # max headers of a request
+DIRECTIONS: Final[tuple[str, ...]] = ("front_to_back", "back_to_front")
+# By the name in a sample: the counter in a Flow.
+RATES: Final[dict[str, str]] = {"messages": "messages_out", "bytes": "bytes_out", "blocked": "full"}
 
 _log = logging.getLogger(__name__)
-# uvicorn warns of each malformed request. A peer must not be able to fill the log.
+# uvicorn logs a warning per malformed request. A client must not be able to fill the log.
 _log.addFilter(lambda record: record.levelno >= logging.ERROR or _log.isEnabledFor(logging.DEBUG))
 
 
 def serve(
     device: Device, address: str, *, name: str, token: str | None = None, registry: CollectorRegistry | None = None
 ) -> Server:
-    """Serve a device over HTTP, in a thread of its own, until `close`.
+    """Serve a device over HTTP, in a background thread, until `close`.
 
-    ``GET /`` is the page, ``/metrics`` what Prometheus scrapes, ``/events`` the numbers once a second as server-sent
-    events. ``/health`` has the state as JSON: with 200 while the device runs or is paused, else with 503. ``POST
-    /pause`` and ``/resume`` with ``Authorization: Bearer TOKEN`` steer the device. All but these anybody may read who
-    reaches the address, without encryption: serve on 127.0.0.1, or where only those who may see it come. A request over
-    the loopback interface must name this machine as its ``Host``, so that no page of another site can read it.
+    ======================  =========================================================================================
+    ``GET /``               the web page
+    ``GET /metrics``        metrics for Prometheus
+    ``GET /health``         the state as JSON; status 200 while the device is running or paused, otherwise 503
+    ``GET /history``        one sample per second of the last five minutes as JSON: the rates per direction
+    ``GET /events``         the data of the page, once per second, as server-sent events
+    ``POST /pause``         pauses the device; requires ``Authorization: Bearer TOKEN``
+    ``POST /resume``        resumes it; requires the token as well
+    ======================  =========================================================================================
 
-    The page shows peers and events of a device that is watched, and otherwise says that this one is not.
+    There is no encryption, and reading requires no token. Listen on 127.0.0.1, or on a network where every client may
+    read this data. A request that arrives over the loopback interface must name this machine in its ``Host`` header:
+    otherwise a website could read the page through the browser (DNS rebinding).
+
+    The page lists peers and connection events only if the device was started with `watch`.
 
     Parameters
     ----------
     device : zmqcy.devices.Device
-        The device, started or not.
+        The device. It need not be started yet.
     address : str
-        Where to listen: ``127.0.0.1:9100``, ``[::1]:9100``, ``0.0.0.0:9100`` for all addresses. Port 0 is a free one.
+        The address to listen on: ``127.0.0.1:9100``, ``[::1]:9100``, or ``0.0.0.0:9100`` for all interfaces. Port 0
+        selects a free port.
     name : str
-        What the page and the metrics call it.
+        The name of the device on the page and in the metrics.
     token : str, optional
-        What pause and resume want to have, of printable ASCII characters; without it they are off.
+        The token that ``/pause`` and ``/resume`` require: printable ASCII characters without spaces. Without a token
+        both are disabled.
     registry : prometheus_client.CollectorRegistry, optional
-        What ``/metrics`` has beside the device; by default nothing.
+        A registry whose metrics ``/metrics`` returns in addition to those of the device.
 
     Returns
     -------
@@ -94,18 +115,25 @@ def serve(
     Raises
     ------
     OSError
-        The address is in use, or none of this machine: the text names it.
+        The address is in use, or is not an address of this machine. The message names the address.
     ValueError
-        `address` or `token` is not right, or the registry has a device of this name.
+        `address` or `token` is malformed, or the registry already contains a device of this name.
     TypeError
-        `device` is no Device, or another argument of the wrong type.
+        `device` is not a Device, or another argument has the wrong type.
+
+    Examples
+    --------
+    >>> with Device(STREAMER, "tcp://*:5557", "tcp://*:5558", watch=True) as device:
+    ...     with serve(device, "127.0.0.1:9100", name="jobs") as server:
+    ...         print(server.url)
+    http://127.0.0.1:9100/
     """
     if not isinstance(device, Device):
         raise TypeError(f"serve: a Device is required, not {device!r:.80}")
     if token is not None and not isinstance(token, str):
         raise TypeError("serve: the token must be a str")
     if token is not None and not re.fullmatch("[!-~]+", token):
-        raise ValueError("serve: the token must be of printable ASCII characters, without spaces")
+        raise ValueError("serve: the token must consist of printable ASCII characters without spaces")
     host, family, target = _resolve(address)
     registry = CollectorRegistry(auto_describe=False) if registry is None else registry
     registration = register_device(device, name, registry)
@@ -124,12 +152,12 @@ def serve(
 
 
 def _resolve(address):
-    """Return the host of an address, the family, and what `bind` takes."""
+    """Return the host of an address, the address family, and the argument for `bind`."""
     if not isinstance(address, str):
-        raise TypeError(f"serve: the address must be a str, as '127.0.0.1:9100', not {address!r:.80}")
+        raise TypeError(f"serve: the address must be a str such as '127.0.0.1:9100', not {address!r:.80}")
     found = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^\[\]:/\s]+)):([0-9]{1,5})", address)
     if found is None or int(found[3]) > 65535:
-        raise ValueError(f"serve: the address must be HOST:PORT, as 127.0.0.1:9100, not {address!r:.80}")
+        raise ValueError(f"serve: the address must be HOST:PORT, such as 127.0.0.1:9100, not {address!r:.80}")
     try:
         infos = socket.getaddrinfo(
             found[1] or found[2], int(found[3]), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -140,12 +168,12 @@ def _resolve(address):
 
 
 class Server:
-    """What `serve` returns: a context manager that closes it.
+    """A running HTTP server, returned by `serve`. As a context manager it closes itself.
 
     Attributes
     ----------
     url : str
-        Where it is, the port resolved: ``http://127.0.0.1:9100/``.
+        The URL of the page, with the actual port: ``http://127.0.0.1:9100/``.
     """
 
     def __init__(self, app: object, listener: socket.socket, registration: Registration) -> None:
@@ -156,7 +184,7 @@ class Server:
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
         self.url: str = f"http://[{host}]:{port}/" if ":" in host else f"http://{host}:{port}/"
         config = uvicorn.Config(
-            app, http=_Protocol, loop="none", ws="none", lifespan="off",
+            app, http=_Protocol, loop="none", ws="none", lifespan="on",
             log_config=None, proxy_headers=False, server_header=False,
             backlog=2 * CLIENTS, h11_max_incomplete_event_size=2 * PATH,
             headers=[
@@ -168,17 +196,17 @@ class Server:
                 ("Cache-Control", "no-store"),
             ],
         )  # fmt: skip
-        config.load()  # it imports, and a fork during an import in the thread would lock the module in the child
+        config.load()  # imports modules: a fork during an import in the thread would lock the module in the child
         self._http = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._http.run, args=[[listener]], name="zmqcy web", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """Serve no longer, and send the clients away. The device goes on."""
+        """Stop serving and disconnect the clients. The device continues."""
         with self._closing:
             self._http.should_exit = True
             self._thread.join(TIMEOUT)
-            self._listener.close()  # the thread did; in a forked process there is none
+            self._listener.close()  # the thread closed it, except in a forked process, which has no such thread
             self._registration.unregister()
 
     def __enter__(self) -> Self:
@@ -192,13 +220,13 @@ class Server:
 
 
 class _Protocol(H11Protocol):
-    """A connection of uvicorn, plus deadlines. One without a request so far is closed when others need its place."""
+    """A connection of uvicorn with timeouts. When all are in use, the oldest one without a request is closed."""
 
     def __init__(self, *arguments, **named):
         super().__init__(*arguments, **named)
         self.logger = self.access_logger = _log
         self.access_log = True
-        self.limit_concurrency = CLIENTS + 1  # uvicorn answers this one with 503
+        self.limit_concurrency = CLIENTS + 1  # uvicorn responds with 503 to any further connection
 
     def connection_made(self, transport):
         super().connection_made(transport)
@@ -208,10 +236,10 @@ class _Protocol(H11Protocol):
             oldest.transport.abort()
             self.connections.discard(oldest)
         self.reading = self.writing = self.loop.call_later(TIMEOUT, transport.abort)
-        transport.set_write_buffer_limits(0)  # it calls `pause_writing` when the client does not take all at once
+        transport.set_write_buffer_limits(0)  # `pause_writing` is called as soon as data is left to send
 
     def is_waiting(self):
-        """Tell whether the request has not arrived, or not all of it."""
+        """Return whether the request is incomplete."""
         return self.conn.their_state in (h11.IDLE, h11.SEND_BODY)
 
     def data_received(self, data):
@@ -220,7 +248,7 @@ class _Protocol(H11Protocol):
             self.reading.cancel()
 
     def eof_received(self):
-        return not self.is_waiting()  # True: answer a client that has only shut down its sending side
+        return not self.is_waiting()  # True: respond to a client that has shut down only its sending side
 
     def pause_writing(self):
         super().pause_writing()
@@ -243,38 +271,75 @@ class _Protocol(H11Protocol):
 
 
 class _App:
-    """Answers requests. Calls of the device run in threads: one in a process may not answer for long."""
+    """The application. Calls of the device run in threads: a device in another process may respond slowly."""
 
     def __init__(self, device, name, token, registry, host):
         self.device, self.name, self.token, self.registry, self.host = device, name, token, registry, host.lower()
         self.closing = asyncio.Event()
         self.readers = set()
+        self.samples = deque(maxlen=SAMPLES)
+        self.latest = None  # the last description of the device
+        self.described = asyncio.Event()  # set, and replaced by a new event, once there is a new description
         self.app = Starlette(
             routes=[
                 Route("/", self.page),
                 Route("/metrics", self.metrics),
                 Route("/health", self.health),
+                Route("/history", self.history),
                 Route("/events", self.events),
                 Route("/pause", self.steer, methods=["POST"]),
                 Route("/resume", self.steer, methods=["POST"]),
             ],
             exception_handlers={404: self.nothing},
+            lifespan=self.lifespan,
         )
         self.app.router.redirect_slashes = False
 
+    @asynccontextmanager
+    async def lifespan(self, _):
+        task = asyncio.create_task(self.sample())
+        yield
+        self.closing.set()
+        await task
+
+    async def sample(self):
+        """Describe the device once per `PERIOD`, for /history and for all readers of /events."""
+        before, then = None, 0.0
+        try:
+            while not self.closing.is_set():
+                said, now = await asyncio.to_thread(lambda: (self.describe(), time.monotonic()))
+                if before is not None and "since" in said and before.get("since") == said["since"]:
+                    self.samples.append(_sample(before, said, now - then))
+                before, then, self.latest = said, now, said
+                self.described.set()
+                self.described = asyncio.Event()
+                with suppress(asyncio.TimeoutError):
+                    await asyncio.wait_for(self.closing.wait(), PERIOD)
+        except RuntimeError:  # the interpreter exits and starts no more threads
+            pass
+        finally:
+            self.closing.set()
+            self.described.set()
+
+    def describe(self):
+        return _describe(self.device, self.name)
+
     async def __call__(self, scope, receive, send):
+        if scope["type"] == "lifespan":
+            await self.app(scope, receive, send)
+            return
         request = Request(scope, receive)
         answer = self.refusal(request)
         if answer is None:
             try:
-                await request.body()  # closing a connection with unread data would discard the answer
+                await request.body()  # closing a connection with unread data would discard the response
             except ClientDisconnect:
                 return
             answer = self.app
         await answer(scope, receive, send)
 
     def refusal(self, request):
-        """Return the answer to a request that this server does not take, or None."""
+        """Return the error response to a request that this server refuses, or None."""
         scope, headers = request.scope, request.headers
         for status, found in (
             (501, request.method not in ("GET", "HEAD", "POST")),
@@ -285,15 +350,15 @@ class _App:
         ):
             if found:
                 return _text(status, HTTPStatus(status).phrase)
-        # DNS rebinding: a page of another site, in a browser of this machine, resolves its own name to this address.
+        # DNS rebinding: a website whose name resolves to 127.0.0.1 could read this page through a local browser.
         host, place = headers.get("Host", ""), ipaddress.ip_address(scope["server"][0].partition("%")[0])
         is_local = (getattr(place, "ipv4_mapped", None) or place).is_loopback
         if ((host and is_local) or request.method == "POST") and not _is_own(host, self.host):
-            return _text(403, f"This is not {host:.80}.")
+            return _text(403, f"Host {host:.80} is not this machine: use localhost or an IP address.")
         return None
 
     async def nothing(self, request, error):
-        return _text(404, "There are /, /metrics, /health and /events, and for POST /pause and /resume.")
+        return _text(404, "Not found. Paths: /, /metrics, /health, /history, /events, POST /pause, POST /resume.")
 
     async def page(self, request):
         return HTMLResponse(_load_page()[0])
@@ -303,13 +368,16 @@ class _App:
         return Response(await asyncio.to_thread(encode, self.registry), media_type=kind)
 
     async def health(self, request):
-        said = await asyncio.to_thread(_describe, self.device, self.name)
+        said = await asyncio.to_thread(self.describe)
         said = {key: said[key] for key in ("name", "state", "error")}
         return _json(said, 200 if said["state"] in (State.RUNNING.value, State.PAUSED.value) else 503)
 
+    async def history(self, request):
+        return _json(list(self.samples))
+
     async def events(self, request):
         if len(self.readers) >= READERS:
-            return _text(503, "There are too many who watch.")
+            return _text(503, f"{READERS} clients read /events already.")
         headers = {"Content-Type": "text/event-stream"}
         if request.method == "HEAD":
             return Response(headers=headers)
@@ -319,38 +387,43 @@ class _App:
         return StreamingResponse(self.stream(), headers=headers)
 
     async def stream(self):
+        try:
+            said = await asyncio.to_thread(self.describe)
+        except RuntimeError:  # the interpreter exits and starts no more threads
+            return
         while not self.closing.is_set():
-            try:
-                said = await asyncio.to_thread(_describe, self.device, self.name)
-            except RuntimeError:  # the interpreter exits, and starts no more threads
-                return
-            yield b"data: %s\n\n" % json.dumps({**said, "control": self.token is not None}).encode()
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(self.closing.wait(), PERIOD)
+            sample = self.samples[-1] if self.samples else None
+            yield b"data: %s\n\n" % json.dumps({**said, "control": self.token is not None, "sample": sample}).encode()
+            await self.described.wait()
+            said = self.latest
 
     async def steer(self, request):
-        problem = self.problem(request.headers)
-        if problem is not None:
-            return _text(403, problem)
+        refused = self.unauthorized(request.headers)
+        if refused is not None:
+            return refused
         try:
             await asyncio.to_thread(getattr(self.device, request.scope["path"][1:]))
         except StateError as error:
             return _text(409, str(error))
         return _json({"state": (await asyncio.to_thread(self.device.statistics)).state})
 
-    def problem(self, headers):
-        """Return why a request may not pause or resume the device, or None."""
+    def unauthorized(self, headers):
+        """Return the error response to a request that may not pause or resume the device, or None."""
         if self.token is None:
-            return "Pause and resume are off, for this server has no token."
+            return _text(403, "Pause and resume are disabled: start the server with a token.")
         if headers.get("Origin") not in (None, f"http://{headers['Host']}", f"https://{headers['Host']}"):
-            return "This is for its own page, not for those of others."
+            return _text(403, f"Requests from {headers['Origin']:.80} are refused: use the page of this server.")
         scheme, _, given = headers.get("Authorization", "").partition(" ")
-        right = hmac.compare_digest(given.strip().encode(), self.token.encode())
-        return None if scheme.lower() == "bearer" and right else "The token is not right."
+        if scheme.lower() != "bearer":
+            return _text(401, "A token is required.", {"WWW-Authenticate": 'Bearer realm="zmqcy"'})
+        if not hmac.compare_digest(given.strip().encode(), self.token.encode()):
+            header = 'Bearer realm="zmqcy", error="invalid_token"'
+            return _text(401, "The token is wrong.", {"WWW-Authenticate": header})
+        return None
 
 
-def _text(status, text):
-    return PlainTextResponse(f"{text}\n", status)
+def _text(status, text, headers=None):
+    return PlainTextResponse(f"{text}\n", status, headers)
 
 
 def _json(value, status=200):
@@ -359,7 +432,7 @@ def _json(value, status=200):
 
 @cache
 def _load_page():
-    """Return the page and the policy that lets its own script and style run, and no others."""
+    """Return the page, and the policy that allows only its own script and style."""
     page = files("zmqcy").joinpath("page.html").read_text("utf-8")
 
     def hashes(tag):
@@ -374,9 +447,38 @@ def _load_page():
     return page.encode(), policy
 
 
+@cache
+def _find_documentation():
+    """Return the URL of the documentation that the installed package declares, or None."""
+    with suppress(PackageNotFoundError):
+        for each in metadata("zmqcy").get_all("Project-URL") or ():
+            label, _, url = each.partition(", ")
+            if label.lower() == "documentation":
+                return url
+    return None
+
+
 def _describe(device, name):
-    """Return all that the page shows of a device, as JSON has it."""
-    said = {"name": name, "time": time.time(), "pid": None, "peers": None, "events": None, "error": None}
+    """Return everything that the page shows of a device, as JSON types."""
+    front, back = (side.type.name for side in device._settings.sides[:2])
+    said = {
+        "name": name,
+        "time": time.time(),
+        "kind": device._name,
+        "types": [front, back],
+        "directions": [
+            direction
+            for direction, source, target in zip(DIRECTIONS, (front, back), (back, front), strict=True)
+            if source in types_with("receives") and target in types_with("sends")
+        ],
+        "versions": {"zmqcy": zmqcy.__version__, "libzmq": zmqcy.zmq_version()},
+        "documentation": _find_documentation(),
+        "pid": None,
+        "peers": None,
+        "addresses": None,
+        "events": None,
+        "error": None,
+    }
     try:
         numbers = device.statistics()
         said["endpoints"] = device.endpoints
@@ -387,19 +489,20 @@ def _describe(device, name):
         since=numbers.since.timestamp(),
         pid=device.pid,
         waits=numbers.waits,
-        front_to_back=numbers.front_to_back._asdict(),
-        back_to_front=numbers.back_to_front._asdict(),
+        **{direction: getattr(numbers, direction)._asdict() for direction in DIRECTIONS},
     )
     if numbers.state == State.ENDED.value:
         try:
             device.join(0)
-        except TimedOut:  # its sockets are about to be closed
+        except TimedOut:  # its sockets are not closed yet
             pass
         except Exception as error:
             said["error"] = str(error)
     if device.watch:
-        with suppress(StateError):  # it is watched from its next start on
-            said["peers"] = device.peers()
+        with suppress(StateError):  # `watch` was set after the start, and takes effect at the next one
+            addresses = device.peer_addresses()
+            said["peers"] = {side: len(each) for side, each in addresses.items()}
+            said["addresses"] = {side: each[:ADDRESSES] for side, each in addresses.items()}
             said["events"] = [
                 {
                     "time": each.time.timestamp(),
@@ -414,8 +517,22 @@ def _describe(device, name):
     return said
 
 
+def _sample(before, said, seconds):
+    """Return the rates per second between two descriptions."""
+    return {
+        "time": said["time"],
+        **{
+            direction: {
+                name: (said[direction][counter] - before[direction][counter]) / seconds
+                for name, counter in RATES.items()
+            }
+            for direction in said["directions"]
+        },
+    }
+
+
 def _is_own(host, given):
-    """Say whether a Host header is this machine's, and not a name that somebody else's DNS has lead to it."""
+    """Return whether a Host header names this machine, and is not a foreign DNS name that resolves to it."""
     found = re.fullmatch(r"(?:\[([^\[\]]+)\]|([^\[\]:]+))(?::[0-9]+)?", host.lower())
     if found is None:
         return False

@@ -1,4 +1,4 @@
-"""`zmqcy.web`: a device over HTTP, by real requests; and its page, in a real browser."""
+"""`zmqcy.web`: a device over HTTP, with real requests, and its page in a real browser."""
 
 import http.client
 import json
@@ -142,8 +142,14 @@ def test_metrics_of_a_registry_that_is_given(device, socket):
     assert "orders" not in repr(list(registry.collect()))
 
 
+def history(server):
+    answer = ask(server, "GET", "/history")
+    assert (answer.status, answer.headers["Content-Type"]) == (200, "application/json")
+    return json.loads(answer.text)
+
+
 def events(server):
-    """Yield what the stream of events says, as it comes."""
+    """Yield the messages of /events as they arrive."""
     with closing(http.client.HTTPConnection("127.0.0.1", port(server), timeout=LIMIT)) as connection:
         connection.request("GET", "/events")
         response = connection.getresponse()
@@ -171,13 +177,118 @@ def test_events(device, server, socket):
     assert second["time"] > first["time"]
     assert second["peers"] == {"front": 1, "back": 1}
     assert {"LISTENING", "ACCEPTED"} <= {each["name"] for each in second["events"]}
+    assert second["addresses"] == device.peer_addresses()
     stream.close()
+
+
+def test_events_describe_the_device(server):
+    said = next(events(server))
+    assert (said["kind"], said["types"]) == ("QUEUE", ["ROUTER", "DEALER"])
+    assert said["directions"] == ["front_to_back", "back_to_front"]
+    assert said["versions"] == {"zmqcy": zmqcy.__version__, "libzmq": zmqcy.zmq_version()}
+
+
+@rows(
+    ("kind", "directions"),
+    [
+        (zmqcy.STREAMER, ["front_to_back"]),
+        (zmqcy.FORWARDER, ["front_to_back"]),
+        ((zmqcy.PUSH, zmqcy.PULL), ["back_to_front"]),
+        ((zmqcy.XSUB, zmqcy.XPUB), ["front_to_back", "back_to_front"]),
+    ],
+)
+def test_directions(kind, directions):
+    with serve(Device(kind, ANY, ANY), HERE, name="a") as server:
+        assert next(events(server))["directions"] == directions
+
+
+def test_events_list_a_limited_number_of_addresses(device, server, monkeypatch):
+    monkeypatch.setattr(web, "ADDRESSES", 1)
+    front = ("127.0.0.1", int(device.endpoints["front"][0].rpartition(":")[2]))
+    with sockets.create_connection(front), sockets.create_connection(front):
+        until(lambda: device.peers()["front"] == 2)
+        said = next(events(server))
+        assert said["peers"]["front"] == 2
+        assert said["addresses"]["front"] == device.peer_addresses()["front"][:1]
 
 
 def test_events_of_a_device_that_is_not_watched():
     with Device(zmqcy.QUEUE, ANY, ANY) as device, serve(device, HERE, name="a") as server:
         said = next(events(server))
-        assert (said["peers"], said["events"], said["control"]) == (None, None, False)
+        assert (said["peers"], said["addresses"], said["events"], said["control"]) == (None, None, None, False)
+
+
+@pytest.mark.parametrize("urls", [[], ["Source, https://a.example", "Documentation, https://b.example"]])
+def test_the_documentation_that_the_package_declares(server, monkeypatch, urls):
+    monkeypatch.setattr(web, "metadata", lambda name: SimpleNamespace(get_all={"Project-URL": urls}.get))
+    web._find_documentation.cache_clear()
+    try:
+        assert next(events(server))["documentation"] == (urls[1].partition(", ")[2] if urls else None)
+    finally:
+        web._find_documentation.cache_clear()
+
+
+# ---- samples
+
+
+def test_history_has_the_rates_when_nobody_reads_events(device, server, socket):
+    push, pull = socket(zmqcy.DEALER), socket(zmqcy.DEALER)
+    push.connect(device.endpoints["front"][0])
+    pull.connect(device.endpoints["back"][0])
+    for _ in range(10):
+        push.send(b"12345")
+        pull.recv()
+    until(lambda: any(each["front_to_back"]["messages"] for each in history(server)))
+    sample = next(each for each in history(server) if each["front_to_back"]["messages"])
+    rates = sample["front_to_back"]
+    assert rates.keys() == {"messages", "bytes", "blocked"}
+    assert rates["bytes"] == pytest.approx(10 * rates["messages"])  # a ROUTER adds a routing id of 5 bytes
+    assert sample["back_to_front"] == {"messages": 0, "bytes": 0, "blocked": 0}
+    assert time.time() - 60 < sample["time"] <= time.time()
+    until(lambda: history(server)[-1]["front_to_back"]["messages"] == 0)
+    times = [each["time"] for each in history(server)]
+    assert times == sorted(set(times))
+    stream = events(server)
+    assert next(stream)["sample"] in history(server)
+    stream.close()
+
+
+def test_history_shows_that_a_direction_is_blocked(socket):
+    with Device(zmqcy.STREAMER, ANY, ANY) as device, serve(device, HERE, name="a") as server:
+        push = socket(zmqcy.PUSH)
+        push.connect(device.endpoints["front"][0])
+        push.send(b"")  # no peer on the other side
+        until(lambda: any(each["front_to_back"]["blocked"] for each in history(server)))
+        assert {each["front_to_back"]["messages"] for each in history(server)} == {0}
+        assert {*history(server)[0]} == {"time", "front_to_back"}
+
+
+def test_history_is_bounded(device, monkeypatch):
+    monkeypatch.setattr(web, "SAMPLES", 3)
+    monkeypatch.setattr(web, "PERIOD", 0)
+    with serve(device, HERE, name="a") as server:
+        until(lambda: len(history(server)) == 3)
+        first = history(server)[0]
+        until(lambda: first not in history(server))
+        assert len(history(server)) == 3
+    assert (web.SAMPLES, web.PERIOD) == (3, 0)
+    monkeypatch.undo()
+    assert web.SAMPLES * web.PERIOD == 300  # seconds
+
+
+def test_history_begins_with_the_device():
+    device = Device(zmqcy.QUEUE, ANY, ANY)
+    with serve(device, HERE, name="a") as server:
+        assert history(server) == []
+        with device:
+            until(lambda: history(server) != [])
+        before = len(history(server))
+        with device:
+            until(lambda: len(history(server)) > before)
+        assert all(rate >= 0 for each in history(server) for rate in each["front_to_back"].values())
+
+
+# ---- pause and resume
 
 
 @pytest.mark.parametrize("run_in", ["thread", "process"])
@@ -194,33 +305,46 @@ def test_pause_and_resume(run_in):
 
 
 @rows(
-    ("headers", "text"),
+    ("headers", "status", "text"),
     [
-        ({}, "The token is not right"),
-        ({"Authorization": "Bearer"}, "The token is not right"),
-        ({"Authorization": "Bearer correct-horsf"}, "The token is not right"),
-        ({"Authorization": f"Bearer {TOKEN} {TOKEN}"}, "The token is not right"),
-        ({"Authorization": f"Basic {TOKEN}"}, "The token is not right"),
-        ({"Authorization": "Bearer \xe4"}, "The token is not right"),
-        ({**BEARER, "Origin": "http://evil.example"}, "not for those of others"),
-        ({**BEARER, "Origin": "null"}, "not for those of others"),
-        ({**BEARER, "Origin": "http://127.0.0.1:1"}, "not for those of others"),
-        ({**BEARER, "Host": "evil.example"}, "This is not evil.example"),
-        ({**BEARER, "Host": "evil.example:80", "Origin": "http://evil.example:80"}, "This is not evil.example:80"),
-        ({**BEARER, "Host": "127.0.0.1.evil.example"}, "This is not"),
-        ({**BEARER, "Host": "[::1"}, "This is not"),
-        ({**BEARER, "Host": ""}, "This is not"),
+        ({}, 401, "A token is required"),
+        ({"Authorization": f"Basic {TOKEN}"}, 401, "A token is required"),
+        ({"Authorization": "Bearer"}, 401, "The token is wrong"),
+        ({"Authorization": "Bearer correct-horsf"}, 401, "The token is wrong"),
+        ({"Authorization": f"Bearer {TOKEN} {TOKEN}"}, 401, "The token is wrong"),
+        ({"Authorization": "Bearer \xe4"}, 401, "The token is wrong"),
+        ({**BEARER, "Origin": "http://evil.example"}, 403, "Requests from http://evil.example are refused"),
+        ({**BEARER, "Origin": "null"}, 403, "Requests from null are refused"),
+        ({**BEARER, "Origin": "http://127.0.0.1:1"}, 403, "Requests from http://127.0.0.1:1 are refused"),
+        ({**BEARER, "Host": "evil.example"}, 403, "Host evil.example is not this machine"),
+        ({**BEARER, "Host": "evil.example:80", "Origin": "http://evil.example:80"}, 403, "Host evil.example:80 is not"),
+        ({**BEARER, "Host": "127.0.0.1.evil.example"}, 403, "is not this machine"),
+        ({**BEARER, "Host": "[::1"}, 403, "is not this machine"),
+        ({**BEARER, "Host": ""}, 403, "is not this machine"),
     ],
 )
-def test_who_may_not_pause(device, server, headers, text):
+def test_refused_requests_to_pause(device, server, headers, status, text):
     answer = ask(server, "POST", "/pause", headers)
-    assert answer.status == 403
+    assert answer.status == status
     assert text in answer.text
+    challenge = 'Bearer realm="zmqcy"' + (', error="invalid_token"' if "wrong" in text else "")
+    assert answer.headers["WWW-Authenticate"] == (challenge if status == 401 else None)
     assert device.statistics().state == "running"
 
 
+def test_a_token_in_the_url_is_not_accepted(server):
+    assert ask(server, "POST", f"/pause?token={TOKEN}&access_token={TOKEN}").status == 401
+
+
+def test_tokens_are_compared_in_constant_time(server, monkeypatch):
+    compared = []
+    monkeypatch.setattr(web.hmac, "compare_digest", lambda *both: compared.append(both))
+    assert ask(server, "POST", "/pause", BEARER).status == 401
+    assert compared == [(TOKEN.encode(), TOKEN.encode())]
+
+
 @rows("host", ["localhost:{}", "127.0.0.1:{}", "[::1]:{}", "localhost", "LOCALHOST", "{name}"])
-def test_who_may_pause(server, host):
+def test_hosts_that_may_pause(server, host):
     host = host.format(port(server), name=sockets.gethostname())
     assert ask(server, "POST", "/pause", {**BEARER, "Host": host, "Origin": f"http://{host}"}).status == 200
 
@@ -229,7 +353,10 @@ def test_without_a_token_pause_is_off(device):
     with serve(device, HERE, name="a") as server:
         for headers in ({}, BEARER, {"Authorization": "Bearer None"}, {"Authorization": "Bearer "}):
             answer = ask(server, "POST", "/pause", headers)
-            assert (answer.status, answer.text) == (403, "Pause and resume are off, for this server has no token.\n")
+            assert (answer.status, answer.text) == (
+                403,
+                "Pause and resume are disabled: start the server with a token.\n",
+            )
         assert device.statistics().state == "running"
 
 
@@ -244,7 +371,7 @@ def test_the_page_runs_its_own_script_alone(server):
     assert re.findall(r'\s(?:on\w+|style)="|innerHTML|outerHTML|insertAdjacentHTML|document\.write', answer.text) == []
 
 
-@rows("path", ["/", "/metrics", "/health", "/events", "/none", "/pause"])
+@rows("path", ["/", "/metrics", "/health", "/history", "/events", "/none", "/pause"])
 def test_headers(server, path):
     answer = ask(server, "HEAD", path)
     assert answer.status == {"/none": 404, "/pause": 405}.get(path, 200)
@@ -327,7 +454,7 @@ def test_who_asks_for_nothing_makes_room(server, monkeypatch):
 
 def test_a_page_of_another_site_reads_nothing(server):
     """A name that leads to 127.0.0.1 is enough for a browser to ask in the name of that page."""
-    for path in ("/", "/health", "/metrics", "/events", "/else"):
+    for path in ("/", "/health", "/metrics", "/history", "/events", "/else"):
         for host in ("evil.example", "evil.example:9100", "127.0.0.1.evil.example", "[::1"):
             assert ask(server, "GET", path, {"Host": host}).status == 403
     for host in ("localhost", "127.0.0.1:9100", "[::1]", sockets.gethostname(), ""):
@@ -481,21 +608,21 @@ def test_an_address_in_use_is_named(device, server):
 
 @rows("address", ["9100", "127.0.0.1", ":9100", "::1:9100", "127.0.0.1:65536", "a b:1", "h:-1", ""])
 def test_addresses_that_are_none(device, address):
-    with pytest.raises(ValueError, match=f"must be HOST:PORT, as 127.0.0.1:9100, not '{address}'"):
+    with pytest.raises(ValueError, match=f"must be HOST:PORT, such as 127.0.0.1:9100, not '{address}'"):
         serve(device, address, name="a")
 
 
 def test_what_serve_refuses(device):
     with pytest.raises(TypeError, match="a Device is required, not 'device'"):
         serve("device", HERE, name="a")
-    with pytest.raises(TypeError, match="the address must be a str, .* not 9100"):
+    with pytest.raises(TypeError, match="the address must be a str such as '127.0.0.1:9100', not 9100"):
         serve(device, 9100, name="a")
     with pytest.raises(TypeError, match="the name must be a str, not 5"):
         serve(device, HERE, name=5)
     with pytest.raises(TypeError, match="the token must be a str"):
         serve(device, HERE, name="a", token=b"x")
     for token in ("", "a b", "\xe4", "a\n"):
-        with pytest.raises(ValueError, match="the token must be of printable ASCII"):
+        with pytest.raises(ValueError, match="the token must consist of printable ASCII"):
             serve(device, HERE, name="a", token=token)
     with pytest.raises(OSError, match="serve 192.0.2.1:0: "):
         serve(device, "192.0.2.1:0", name="a")
@@ -623,7 +750,7 @@ def test_the_command(command):
 
 def test_the_command_with_a_token(command):
     _, server = command(ZMQCY_TOKEN=TOKEN)
-    assert ask(server, "POST", "/pause", {"Authorization": "Bearer wrong"}).status == 403
+    assert ask(server, "POST", "/pause", {"Authorization": "Bearer wrong"}).status == 401
     for path, state in (("/pause", "paused"), ("/resume", "running")):
         assert ask(server, "POST", path, BEARER).status == 200
         assert json.loads(ask(server, "GET", "/health").text)["state"] == state
@@ -633,9 +760,9 @@ def test_the_command_with_a_token(command):
     ("address", "token", "text"),
     [
         (None, TOKEN, "serve {}: Address already in use"),
-        ("here", TOKEN, "serve: the address must be HOST:PORT, as 127.0.0.1:9100, not 'here'"),
+        ("here", TOKEN, "serve: the address must be HOST:PORT, such as 127.0.0.1:9100, not 'here'"),
         ("192.0.2.1:0", TOKEN, "serve 192.0.2.1:0: Cannot assign requested address"),
-        (HERE, "a b", "serve: the token must be of printable ASCII characters, without spaces"),
+        (HERE, "a b", "serve: the token must consist of printable ASCII characters without spaces"),
     ],
 )
 def test_what_the_command_cannot_serve(server, address, token, text):
@@ -652,7 +779,7 @@ def test_what_the_command_cannot_serve(server, address, token, text):
 
 
 @pytest.fixture(scope="module")
-def browser():
+def chromium():
     pytest.importorskip("selenium", reason="selenium is not installed")
     binary, driver = shutil.which("chromium"), shutil.which("chromedriver")
     if binary is None or driver is None:
@@ -668,6 +795,13 @@ def browser():
     browser = webdriver.Chrome(options, Service(driver))
     yield browser
     browser.quit()
+
+
+@pytest.fixture
+def browser(chromium):
+    chromium.get("about:blank")
+    console(chromium)  # without what the last test left there
+    return chromium
 
 
 def text(browser, name):
@@ -722,8 +856,18 @@ def traffic(device):
     context.term()
 
 
+def points(browser, name):
+    """Return the points of a line of the chart."""
+    line = browser.find_element("id", name).get_attribute("d") or ""
+    return [tuple(map(float, point.split(","))) for point in re.findall(r"[\d.]+,[\d.]+", line)]
+
+
+def fits(browser, width):
+    return browser.execute_script("return document.documentElement.scrollWidth") <= width
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [1200, 360])
+@pytest.mark.parametrize("width", [1280, 390])
 def test_the_page(browser, device, traffic, width):
     name = "orders <img src=x onerror=alert(1)>"
     with serve(device, HERE, name=name, token=TOKEN) as server:
@@ -732,57 +876,162 @@ def test_the_page(browser, device, traffic, width):
         until(lambda: text(browser, "state") == "running")
         assert text(browser, "name") == name
         assert browser.title == f"{name}: running"
+        facts = [each.text for each in browser.find_elements("css selector", "#facts span")]
+        assert facts[0] == "queue: ROUTER to DEALER"
+        assert re.fullmatch(r"up (\d+ min )?\d+ s", facts[1])
+        assert facts[2].startswith("started ")
+        assert facts[3:] == [f"zmqcy {zmqcy.__version__}", f"libzmq {zmqcy.zmq_version()}"]
+        links = {each.text: each.get_attribute("href") for each in browser.find_elements("css selector", "#links a")}
+        for label in ("Metrics", "Health", "History"):
+            assert links[label] == server.url + label.lower()
+        assert links["What the numbers mean"] == server.url + "#help"
 
-        points = [browser.find_element("id", each) for each in ("ahead", "return")]
-        for line in points:
-            until(lambda line=line: len((line.get_attribute("points") or "").split()) >= 2)
-        before = points[0].get_attribute("points")
-        until(lambda: points[0].get_attribute("points") != before)
-        until(lambda: text(browser, "ahead-rate") != "0")
+        for line in ("ahead", "return"):
+            until(lambda line=line: len(points(browser, line)) >= 2)
+        before = points(browser, "ahead")
+        until(lambda: points(browser, "ahead") != before)
+        until(lambda: text(browser, "ahead-rate") not in ("", "0/s"))
+        until(lambda: text(browser, "traffic").splitlines()[0].split()[1:] != ["0/s", "0/s"])
         until(lambda: device.endpoints["front"][0] in text(browser, "endpoints"))
         until(lambda: [row.split()[-1] for row in text(browser, "endpoints").splitlines()] == ["1", "1"])
+        there = [address for side in device.peer_addresses().values() for address in side]
+        assert len(there) == 2
+        until(lambda: [row.split()[-1] for row in text(browser, "peers").splitlines()] == there)
         until(lambda: "handshake succeeded" in text(browser, "events"))
         assert not visible(browser, "unwatched")
         assert not visible(browser, "notice")
-        assert browser.execute_script("return document.documentElement.scrollWidth") <= width
+        assert not visible(browser, "blocked")
+        assert fits(browser, width)
 
-        pause, resume = browser.find_element("id", "pause"), browser.find_element("id", "resume")
+        pause, resume, go = (browser.find_element("id", each) for each in ("pause", "resume", "go"))
         token = browser.find_element("id", "token")
         assert (pause.is_enabled(), resume.is_enabled()) == (True, False)
-        token.send_keys(TOKEN)
         pause.click()
+        assert text(browser, "question") == f"Pause {name}?"
+        browser.find_element("id", "cancel").click()
+        assert not visible(browser, "ask")
+        pause.click()
+        token.send_keys("wrong")
+        go.click()
+        until(lambda: visible(browser, "ask") and text(browser, "said").strip() == "The token is wrong.")
+        assert device.statistics().state == "running"
+        [refused] = console(browser)
+        assert "401" in refused["message"]
+        assert fits(browser, width)
+        token.send_keys(TOKEN)
+        go.click()
         until(lambda: text(browser, "state") == "paused")
-        assert text(browser, "said") == "The device is paused."
+        assert text(browser, "result") == "The device is paused."
         assert device.statistics().state == "paused"
         passed = device.statistics().front_to_back.messages_out
-        until(lambda: text(browser, "ahead-rate") == "0")
+        until(lambda: text(browser, "ahead-rate") == "0/s")
         assert device.statistics().front_to_back.messages_out == passed
         stood = len(traffic)
         until(lambda: resume.is_enabled())
-        resume.click()
+        resume.click()  # which has no dialog, since the token is known
         until(lambda: text(browser, "state") == "running")
         until(lambda: len(traffic) > stood)
-        assert console(browser) == []
-
-        token.clear()
-        token.send_keys("wrong")
         until(lambda: pause.is_enabled())
         pause.click()
-        until(lambda: text(browser, "said").strip() == "The token is not right.")
-        assert device.statistics().state == "running"
-        [refused] = console(browser)
-        assert "403" in refused["message"]
+        assert not visible(browser, "token")
+        assert device.statistics().state == "running"  # until it is confirmed
+        urls = browser.execute_script(
+            "return [location, ...performance.getEntries().map(each => each.name)].map(String)"
+        )
+        assert [url for url in urls if TOKEN in url] == []
+        assert console(browser) == []
     until(lambda: text(browser, "state") == "no connection")
 
 
+@pytest.mark.slow
+def test_the_page_shows_samples_from_before_it_was_opened(browser, device, server):
+    until(lambda: len(history(server)) > 2)
+    first = history(server)[0]["time"]
+    browser.get(server.url)
+    for _ in range(2):
+        until(lambda: browser.execute_script("return samples[0]?.time") == first)
+        until(lambda: len(points(browser, "ahead")) > 2)
+        browser.refresh()
+
+
+@pytest.mark.slow
+def test_the_chart_has_an_axis_for_each_direction_units_and_times(browser, device, traffic, server):
+    set_width(browser, 390)
+    browser.get(server.url)
+    until(lambda: len(points(browser, "return")) >= 2 and text(browser, "ahead-rate") not in ("", "0/s"))
+    assert all(y <= 100 for _, y in points(browser, "ahead"))
+    assert all(y >= 100 for _, y in points(browser, "return"))
+    assert min(y for _, y in points(browser, "ahead")) < 100 < max(y for _, y in points(browser, "return"))
+    ticks = text(browser, "times").split()
+    assert len(ticks) >= 2
+    assert all(re.fullmatch(r"\d\d:\d\d:(00|15|30|45)", each) for each in ticks)
+    labels = {"messages": r"\d+K? messages/s", "bytes": r"\d+ k?B/s", "blocked": r"\d+K? blocked/s"}
+    for metric, label in labels.items():
+        browser.find_element("css selector", f"#metric [value={metric}]").click()
+        for name in ("top", "bottom"):
+            assert re.fullmatch(label, text(browser, name).replace("\xa0", " "))
+        assert text(browser, "ahead-rate").endswith("B/s" if metric == "bytes" else "/s")
+    assert console(browser) == []
+
+
+@pytest.mark.slow
+def test_numbers_of_any_size_stay_on_one_line(browser, device, server):
+    set_width(browser, 390)
+    browser.get(server.url)
+    until(lambda: text(browser, "state") == "running")
+    browser.execute_script("""
+        stream.close();
+        const flow = {messages_out: 999_888_777_666, bytes_out: 999.94e15, full: 999_888_777_666};
+        const rates = {messages: 987654321, bytes: 99.9e9, blocked: 99949};
+        const sample = {time: last.time, front_to_back: rates, back_to_front: rates};
+        show({...last, front_to_back: flow, back_to_front: flow, sample, waits: 999_888_777_666});
+    """)
+    shown = text(browser, "traffic").split()
+    assert shown.count("999,888,777,666") == 4
+    assert [shown.count("987.7M/s"), shown.count("GB/s")] == [2, 2]
+    heights = browser.execute_script("""
+        const cells = document.querySelectorAll("#traffic td:not(:first-child), .legend span, .chart span");
+        return [...cells].map(cell => {
+            const range = document.createRange();
+            range.selectNodeContents(cell);
+            return range.getBoundingClientRect().height / parseFloat(getComputedStyle(cell).fontSize);
+        });
+    """)
+    assert max(heights) < 2
+    assert fits(browser, 390)
+    box = "document.querySelector('#traffic').parentElement"
+    assert browser.execute_script(f"return {box}.scrollWidth <= {box}.parentElement.clientWidth")
+
+
+@pytest.mark.slow
+def test_the_page_of_a_blocked_device_with_one_direction(browser, socket):
+    set_width(browser, 1280)
+    with Device(zmqcy.STREAMER, ANY, ANY) as device, serve(device, HERE, name="a", token=TOKEN) as server:
+        push = socket(zmqcy.PUSH)
+        push.connect(device.endpoints["front"][0])
+        browser.get(server.url)
+        until(lambda: len(points(browser, "ahead")) >= 2)
+        assert not visible(browser, "blocked")
+        push.send(b"")  # no peer on the other side
+        until(lambda: visible(browser, "blocked"))
+        blocked = "Blocked front to back: the back side has reached its high-water mark or has no peer."
+        assert text(browser, "blocked") == blocked
+        assert text(browser, "traffic-head").split() == ["front", "to", "back"]
+        assert points(browser, "return") == []
+        assert not visible(browser, "bottom")
+        assert not browser.find_element("id", "return-rate").is_displayed()
+        assert console(browser) == []
+
+
 def test_the_page_without_a_token_and_without_a_record(browser):
-    set_width(browser, 1200)
+    set_width(browser, 1280)
     with Device(zmqcy.STREAMER, ANY, ANY) as device, serve(device, HERE, name="a") as server:
         browser.get(server.url)
         until(lambda: text(browser, "state") == "running")
         assert visible(browser, "uncontrolled")
         assert visible(browser, "unwatched")
         assert not visible(browser, "control")
+        assert not visible(browser, "documentation")
         assert not visible(browser, "record")
         device.stop()
         until(lambda: text(browser, "state") == "ended")
