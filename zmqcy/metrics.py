@@ -1,7 +1,7 @@
-"""The numbers of sockets and devices for Prometheus: `pip install zmqcy[metrics]`.
+"""Metrics of sockets and devices for Prometheus: `pip install 'zmqcy[metrics]'`.
 
-A registry has one collector for all that is registered in it, since a metric of one name must come from one place.
-Nothing is counted here: a scrape reads what sockets and devices count anyway.
+A registry has one collector for all registered sockets and devices, because a metric of one name must come from one
+collector. Sockets and devices count in any case: a scrape only reads their counters.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ try:
     from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 except ImportError:
     raise ModuleNotFoundError(
-        "zmqcy.metrics needs prometheus_client: pip install zmqcy[metrics]", name="prometheus_client"
+        "zmqcy.metrics requires prometheus_client: pip install 'zmqcy[metrics]'", name="prometheus_client"
     ) from None
 
 from zmqcy.devices import Device
@@ -38,12 +38,12 @@ _lock = threading.Lock()
 
 
 class Registration:
-    """What `register` and `register_device` return: it is there to undo them, by `unregister` or as a context manager.
+    """A registered socket or device. `unregister`, or the end of a ``with`` block, removes it from the registry.
 
     Attributes
     ----------
     name : str
-        The name that the metrics have.
+        The value of the label ``name`` or ``device``.
     """
 
     def __init__(self, name: str, undo: Callable[[], object]) -> None:
@@ -51,7 +51,7 @@ class Registration:
         self._undo = undo
 
     def unregister(self) -> None:
-        """Have the numbers no longer in the registry; do nothing if they are not."""
+        """Remove the socket or device from the registry. Repeated calls have no effect."""
         self._undo()
 
     def __enter__(self) -> Self:
@@ -65,20 +65,22 @@ class Registration:
 
 
 def register(socket: BaseSocket, name: str | None = None, registry: CollectorRegistry | None = None) -> Registration:
-    """Have the numbers of a socket in a registry until it is closed or collected.
+    """Export the counters of a socket to a registry, until the socket is closed or garbage-collected.
 
-    Any thread may scrape: that reads `stats`, which does not enter the socket. The metrics, each with the labels
-    ``name`` and ``type``: ``zmqcy_socket_messages_total`` and ``zmqcy_socket_bytes_total`` with ``direction`` (``in``
-    or ``out``), ``zmqcy_socket_waits_total``, ``zmqcy_socket_would_blocks_total``.
+    Any thread may scrape, also while another thread uses the socket. The metrics have the labels ``name`` and ``type``:
+
+    - ``zmqcy_socket_messages_total``, ``zmqcy_socket_bytes_total``, with the label ``direction``: ``in`` or ``out``.
+    - ``zmqcy_socket_waits_total``: calls that blocked.
+    - ``zmqcy_socket_would_blocks_total``: calls that failed because they would block, or timed out.
 
     Parameters
     ----------
     socket : zmqcy.Socket, zmqcy.asyncio.Socket or zmqcy.anyio.Socket
-        The socket; the registry does not keep it alive.
+        The socket. The registry holds only a weak reference.
     name : str, optional
-        What to call it; by default a number. Sockets of the same type need different names.
+        The label ``name``. The default is a number. Sockets of the same type need different names.
     registry : prometheus_client.CollectorRegistry, optional
-        By default prometheus_client's own.
+        The default is ``prometheus_client.REGISTRY``.
 
     Returns
     -------
@@ -87,9 +89,18 @@ def register(socket: BaseSocket, name: str | None = None, registry: CollectorReg
     Raises
     ------
     ValueError
-        There is a socket of this name and type in the registry, or this one is closed.
+        The registry already contains a socket of this name and type, or the socket is closed.
     TypeError
-        It is no socket, or the name no text.
+        `socket` is not a socket, or `name` is not a str.
+
+    Examples
+    --------
+    >>> register(socket, "jobs")
+    <Registration of 'jobs'>
+
+    See Also
+    --------
+    register_device
     """
     if not isinstance(socket, BaseSocket):
         raise TypeError(f"register: a socket is required, not {socket!r:.80}")
@@ -99,21 +110,25 @@ def register(socket: BaseSocket, name: str | None = None, registry: CollectorReg
 
 
 def register_device(device: Device, name: str, registry: CollectorRegistry | None = None) -> Registration:
-    """Have the numbers of a device in a registry, from its start on and when it has ended, until it is collected.
+    """Export the counters of a device to a registry, until the device is garbage-collected.
 
-    The metrics, each with the label ``device``: ``zmqcy_device_messages_total``, ``zmqcy_device_bytes_total`` and
-    ``zmqcy_device_full_total`` with ``direction`` (``front_to_back`` or ``back_to_front``),
-    ``zmqcy_device_waits_total``, ``zmqcy_device_state`` with ``state`` (1 for the state that it is in, 0 for the
-    others), ``zmqcy_device_start_time_seconds``, and of a device that is watched ``zmqcy_device_peers`` with ``side``.
+    The metrics exist from the first start of the device on, also after it has ended. They have the label ``device``:
+
+    - ``zmqcy_device_messages_total``, ``zmqcy_device_bytes_total`` and ``zmqcy_device_full_total``, with the label
+      ``direction`` (``front_to_back`` or ``back_to_front``).
+    - ``zmqcy_device_waits_total``.
+    - ``zmqcy_device_state``, with the label ``state``: 1 for the current state, 0 for the other states.
+    - ``zmqcy_device_start_time_seconds``.
+    - ``zmqcy_device_peers``, with the label ``side``, if the device was created with `watch`.
 
     Parameters
     ----------
     device : zmqcy.devices.Device
-        The device; the registry does not keep it alive.
+        The device. The registry holds only a weak reference.
     name : str
-        What to call it; each device needs its own.
+        The label ``device``. Devices need different names.
     registry : prometheus_client.CollectorRegistry, optional
-        By default prometheus_client's own.
+        The default is ``prometheus_client.REGISTRY``.
 
     Returns
     -------
@@ -122,9 +137,13 @@ def register_device(device: Device, name: str, registry: CollectorRegistry | Non
     Raises
     ------
     ValueError
-        There is a device of this name in the registry.
+        The registry already contains a device of this name.
     TypeError
-        It is no device, or the name no text.
+        `device` is not a Device, or `name` is not a str.
+
+    See Also
+    --------
+    register
     """
     if not isinstance(device, Device):
         raise TypeError(f"register_device: a Device is required, not {device!r:.80}")
@@ -149,7 +168,7 @@ def _register(call, kind, what, name, type_name, registry):
 class _Collector:
     def __init__(self):
         self.numbers = count(1)
-        self.sockets = {}  # weakly, by name and type
+        self.sockets = {}  # weak references, by name and type
         self.devices = {}
 
     def add(self, call, kind, what, name, type_name):
@@ -159,10 +178,12 @@ class _Collector:
             name = None if (number, type_name) in entries else number
         key = name, type_name
         if key in entries and _alive(entries[key]) is not None:
-            raise ValueError(f"{call}: there is a {type_name or 'device'} {name!r} in the registry already")
+            raise ValueError(
+                f"{call}: the registry already contains a {type_name or 'device'} {name!r}: choose another name"
+            )
 
         def remove(_=None):
-            if entries.get(key) is reference:  # and not one that has the name by now
+            if entries.get(key) is reference:  # not one that has been registered under this name since
                 entries.pop(key, None)
 
         reference = entries[key] = ref(what, remove)
@@ -187,7 +208,7 @@ class _Collector:
 
 
 def _alive(reference):
-    """Return what it refers to, or None where that has gone, or is a closed socket."""
+    """Return the socket or device of a weak reference, or None if it is closed or no longer exists."""
     what = reference()
     return None if isinstance(what, BaseSocket) and what.closed else what
 
@@ -197,17 +218,17 @@ def _families():
     counter, gauge = partial(_family, CounterMetricFamily), partial(_family, GaugeMetricFamily)
     return dict(
         [
-            counter("zmqcy_socket_messages", "Whole messages that went through a socket.", [*socket, "direction"]),
-            counter("zmqcy_socket_bytes", "Bytes of their content.", [*socket, "direction"]),
-            counter("zmqcy_socket_waits", "Calls that had to wait.", socket),
-            counter("zmqcy_socket_would_blocks", "Calls that ended because they had to wait, or to wait on.", socket),
+            counter("zmqcy_socket_messages", "Messages that a socket has sent or received.", [*socket, "direction"]),
+            counter("zmqcy_socket_bytes", "Bytes of these messages.", [*socket, "direction"]),
+            counter("zmqcy_socket_waits", "Calls that blocked.", socket),
+            counter("zmqcy_socket_would_blocks", "Calls that failed because they would block, or timed out.", socket),
             counter("zmqcy_device_messages", "Messages that a device has forwarded.", [*device, "direction"]),
-            counter("zmqcy_device_bytes", "Bytes of their content.", [*device, "direction"]),
-            counter("zmqcy_device_full", "Times a message found no room on the other side.", [*device, "direction"]),
-            counter("zmqcy_device_waits", "Times a device had nothing to do.", device),
-            gauge("zmqcy_device_state", "1 for the state that a device is in.", [*device, "state"]),
-            gauge("zmqcy_device_start_time_seconds", "When a device was started, in seconds since 1970.", device),
-            gauge("zmqcy_device_peers", "Connections of a side of a device.", [*device, "side"]),
+            counter("zmqcy_device_bytes", "Bytes of these messages.", [*device, "direction"]),
+            counter("zmqcy_device_full", "Times that a direction was blocked.", [*device, "direction"]),
+            counter("zmqcy_device_waits", "Times that an idle device slept.", device),
+            gauge("zmqcy_device_state", "1 for the current state.", [*device, "state"]),
+            gauge("zmqcy_device_start_time_seconds", "Start of a device, in seconds since 1970.", device),
+            gauge("zmqcy_device_peers", "Open connections of a side.", [*device, "side"]),
         ]
     )
 
@@ -228,7 +249,7 @@ def _add_socket(families, labels, stats):
 def _add_device(families, name, device):
     try:
         statistics = device.statistics()
-    except ZMQError:  # not started yet, or of the process that this one was forked from
+    except ZMQError:  # not started yet, or a device of the parent process
         return
     for direction in ("front_to_back", "back_to_front"):
         flow = getattr(statistics, direction)
@@ -242,7 +263,7 @@ def _add_device(families, name, device):
     if device.watch:
         try:
             peers = device.peers()
-        except ZMQError:  # it is watched from its next start on
+        except ZMQError:  # `watch` takes effect at the next start
             return
         for side, number in peers.items():
             families["zmqcy_device_peers"].add_metric([name, side], number)

@@ -36,7 +36,8 @@ try:
     from uvicorn.protocols.http.h11_impl import H11Protocol
 except ImportError as error:
     raise ModuleNotFoundError(
-        f"zmqcy.web needs Starlette, uvicorn and prometheus_client: pip install 'zmqcy[web]' ({error})", name=error.name
+        f"zmqcy.web requires Starlette, uvicorn and prometheus_client: pip install 'zmqcy[web]' ({error})",
+        name=error.name,
     ) from None
 
 import zmqcy

@@ -279,7 +279,7 @@ def test_a_config_with_a_domain_needs_rules(start, socket, tmp_path):
     assert not enters(socket, back, source="127.0.0.9", kind=zmqcy.PULL)
     assert enters(socket, back, kind=zmqcy.PULL)
     path.write_text(SECURED + "[authentication]\nrules = 1\n")
-    fails(cli("device", "--config", path), 1, str(path), "no key authentication.rules")
+    fails(cli("device", "--config", path), 1, str(path), "unknown key authentication.rules")
     done = cli("device", "--config", path, "--allow", "ipc")
     assert done.returncode == 2 and b"authentication" in done.stderr
 
@@ -947,7 +947,7 @@ def test_metrics_without_what_they_need(run):
     """
     done = run(code, "device", "queue", ANY, ANY, "--metrics", "127.0.0.1:0", check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.startswith("zmqcy: --metrics: zmqcy.web needs Starlette, uvicorn and prometheus_client: ")
+    assert done.stderr.startswith("zmqcy: --metrics: zmqcy.web requires Starlette, uvicorn and prometheus_client: ")
     assert "pip install 'zmqcy[web]'" in done.stderr
 
 

@@ -343,7 +343,7 @@ def test_stop_with_drain_forwards_what_is_there(near, paused):
     stopper.start()
     until(lambda: device.statistics().state == "draining")
     for call in (device.pause, device.resume):
-        with pytest.raises(zmqcy.StateError, match="STREAMER: the device drains"):
+        with pytest.raises(zmqcy.StateError, match="STREAMER: the device is draining"):
             call()
     assert numbers(pull, 500) == list(range(500))
     stopper.join()
@@ -823,19 +823,19 @@ def test_what_start_and_run_refuse(make, arguments, error, text, run_in):
         ({"kind": (zmqcy.ROUTER, zmqcy.REP)}, ValueError, "a REP socket sends and receives in turn"),
         ({"kind": (zmqcy.DGRAM, zmqcy.DEALER)}, ValueError, "a DGRAM socket cannot be forwarded"),
         ({"kind": (zmqcy.PULL, 99)}, ValueError, "99 is not a valid SocketType"),
-        ({"front": 5}, TypeError, "front must be an endpoint or a sequence of them, not 5"),
+        ({"front": 5}, TypeError, "front must be an endpoint or a sequence of endpoints, not 5"),
         ({"front": [ANY, None]}, TypeError, "front must be an endpoint"),
         ({"back": []}, ValueError, "back has no endpoint"),
-        ({"back": ["@"]}, ValueError, "back: '@' is no endpoint"),
-        ({"back": ""}, ValueError, "back: '' is no endpoint"),
-        ({"front_options": {"rcvhwn": 1}}, ValueError, "front_options: there is no option 'rcvhwn'"),
+        ({"back": ["@"]}, ValueError, "back: '@' is not an endpoint"),
+        ({"back": ""}, ValueError, "back: '' is not an endpoint"),
+        ({"front_options": {"rcvhwn": 1}}, ValueError, "front_options: unknown option 'rcvhwn'"),
         ({"front_options": 5}, TypeError, "front_options must be a dict, not int"),
-        ({"front_options": {"subscribe": b""}}, ValueError, "a PULL socket does not subscribe"),
+        ({"front_options": {"subscribe": b""}}, ValueError, "a PULL socket cannot subscribe"),
         ({"capture": ANY, "capture_type": zmqcy.PULL}, ValueError, "capture_type must be one of PAIR, PUB, DEALER"),
-        ({"capture_options": {}}, ValueError, "capture_options without capture"),
+        ({"capture_options": {}}, ValueError, "capture_options requires capture"),
         ({"io_threads": "1"}, TypeError, "io_threads must be an int, not '1'"),
         ({"run_in": "fork"}, ValueError, "run_in must be 'thread' or 'process', not 'fork'"),
-        ({"run_in": "process", "context": zmqcy.Context()}, ValueError, "a context cannot be used in another process"),
+        ({"run_in": "process", "context": zmqcy.Context()}, ValueError, "context cannot be used with run_in='process'"),
         (
             {"context": zmqcy.asyncio.Context()},
             TypeError,
@@ -843,8 +843,12 @@ def test_what_start_and_run_refuse(make, arguments, error, text, run_in):
         ),
         ({"context": 1}, TypeError, "context must be a zmqcy.Context, not 1"),
         ({"filter": 1}, TypeError, "filter must be a function, a Hook or a str, not 1"),
-        ({"filter": "module"}, ValueError, "filter must be as 'module:function' is, not 'module'"),
-        ({"filter": print, "run_in": "process"}, ValueError, "a process needs its filter as 'module:function', not <b"),
+        ({"filter": "module"}, ValueError, "filter must be 'module:function', not 'module'"),
+        (
+            {"filter": print, "run_in": "process"},
+            ValueError,
+            "in a process the filter must be 'module:function', not <b",
+        ),
     ],
 )
 def test_what_a_device_refuses(arguments, error, text):
@@ -908,7 +912,9 @@ def test_a_device_beside_greenlets(run):
     lines = done.stdout.splitlines()
     assert len(lines) == 3
     for line in lines:
-        assert re.search("gevent.monkey has made greenlets .* (run_in='process'|watch=True) .*patch_all", line)
+        assert re.search(
+            "gevent.monkey has replaced threads by greenlets, but (run_in='process'|watch=True) .*patch_all", line
+        )
     assert done.stderr == ""
 
 
@@ -924,7 +930,7 @@ def test_calls_before_start(call):
 @pytest.mark.parametrize("call", ["start", "run"])
 def test_what_runs_is_not_started_again(run_in, started, call):
     device = started(zmqcy.QUEUE, ANY, ANY)
-    with pytest.raises(zmqcy.StateError, match=f"^{call} QUEUE: the device runs already$"):
+    with pytest.raises(zmqcy.StateError, match=f"^{call} QUEUE: the device is already running$"):
         getattr(device, call)()
 
 
@@ -1115,7 +1121,7 @@ def test_a_watched_device_that_cannot_bind_leaves_nothing(make, socket):
 def test_without_watch_there_is_no_record(run_in, started):
     device = started(zmqcy.QUEUE, ANY, ANY)
     for call in (device.events, device.peers, device.peer_addresses):
-        with pytest.raises(zmqcy.StateError, match="keeps no record of that: make it with watch=True"):
+        with pytest.raises(zmqcy.StateError, match="connections are not recorded: create the device with watch=True"):
             call()
     device.stop()
     with pytest.raises(zmqcy.StateError, match="watch=True"):
@@ -1213,11 +1219,15 @@ QUEUE = 'kind = "QUEUE"\n'
         (
             QUEUE + BACK + "front = {endpoint = 'x'}",
             ValueError,
-            "no key front.endpoint, only front.endpoints, front.opt",
+            "unknown key front.endpoint. Known keys: front.endpoints, front.opt",
         ),
         (QUEUE + BACK + "front = {endpoints = 5}", TypeError, "front.endpoints must be an endpoint or a sequence"),
-        (QUEUE + BACK + "front = {endpoints = 'tcp:'}", ValueError, "front.endpoints: 'tcp:' is no endpoint"),
-        (QUEUE + FRONT + BACK + "size = 5", ValueError, "no key size, only kind, front, back, capture, run_in, io_thr"),
+        (QUEUE + BACK + "front = {endpoints = 'tcp:'}", ValueError, "front.endpoints: 'tcp:' is not an endpoint"),
+        (
+            QUEUE + FRONT + BACK + "size = 5",
+            ValueError,
+            "unknown key size. Known keys: kind, front, back, capture, run_in, io_thr",
+        ),
         (QUEUE + FRONT + BACK + "run_in = 'fork'", ValueError, "run_in must be 'thread' or 'process', not 'fork'"),
         (QUEUE + FRONT + BACK + "filter = 2", TypeError, "filter must be a function, a Hook or a str, not 2"),
         (QUEUE + FRONT + BACK + "io_threads = '2'", TypeError, "io_threads must be an int, not '2'"),
@@ -1237,8 +1247,8 @@ def test_what_is_wrong_in_a_file_is_named(config, text, error, words):
 @rows(
     ("option", "error", "words"),
     [
-        ("rcvhwn = 1", ValueError, ": there is no option 'rcvhwn'"),
-        ("subscribe = 'x'", ValueError, ": a ROUTER socket does not subscribe"),
+        ("rcvhwn = 1", ValueError, ": unknown option 'rcvhwn'"),
+        ("subscribe = 'x'", ValueError, ": a ROUTER socket cannot subscribe"),
         ("rcvhwm = '1'", TypeError, r"\.rcvhwm must be an integer, not '1'"),
         ("rcvhwm = true", TypeError, r"\.rcvhwm must be an integer, not True"),
         ("ipv6 = 1", TypeError, r"\.ipv6 must be true or false, not 1"),
@@ -1271,7 +1281,7 @@ def test_without_a_reader_of_toml(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "msgspec", None)
     monkeypatch.delitem(sys.modules, "zmqcy.devices.config", raising=False)
     monkeypatch.delattr(zmqcy.devices, "config", raising=False)
-    with pytest.raises(ModuleNotFoundError, match=r"needs msgspec, .*: pip install zmqcy\[toml\]"):
+    with pytest.raises(ModuleNotFoundError, match=r"requires msgspec, .*: pip install 'zmqcy\[toml\]'"):
         Device.from_config(tmp_path / "any.toml")
 
 

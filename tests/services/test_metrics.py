@@ -1,4 +1,4 @@
-"""`zmqcy.metrics`: the numbers of sockets and devices, as a registry of Prometheus has them."""
+"""`zmqcy.metrics`: the metrics of sockets and devices in a registry of Prometheus."""
 
 import gc
 import json
@@ -27,12 +27,12 @@ def registry():
 
 
 def scrape(registry):
-    """Return what Prometheus would read: the samples, each with its value, by name and labels."""
+    """Return the samples that Prometheus would read: values by name and labels."""
     found = {}
     for family in text_string_to_metric_families(generate_latest(registry).decode()):
         for sample in family.samples:
             key = sample.name, *sorted(sample.labels.items())
-            assert key not in found  # Prometheus takes no scrape with such
+            assert key not in found  # Prometheus rejects duplicates
             found[key] = sample.value
     return found
 
@@ -75,21 +75,21 @@ async def test_an_asynchronous_socket(flavour, ctx, socket, registry):
     assert value(registry, "zmqcy_socket_bytes_total", name="in", type="PULL", direction="in") == 4
 
 
-def test_a_socket_that_another_thread_is_in(near, registry):
+def test_a_socket_that_another_thread_uses(near, registry):
     pull, push = near()
     register(pull, "in", registry)
     got = []
     thread = threading.Thread(target=lambda: got.append(pull.recv()))
     thread.start()
     until(lambda: value(registry, "zmqcy_socket_waits_total", name="in", type="PULL") == 1)
-    with pytest.raises(zmqcy.SocketInUse):  # it is in there
+    with pytest.raises(zmqcy.SocketInUse):  # the other thread is inside
         pull.recv()
     push.send(b"a")
     thread.join(LIMIT)
     assert got == [b"a"]
 
 
-def test_it_goes_with_the_socket(socket, registry):
+def test_metrics_end_with_the_socket(socket, registry):
     closed, collected, stays = (socket(zmqcy.PULL) for _ in range(3))
     for each, name in ((closed, "closed"), (collected, "collected"), (stays, "stays")):
         register(each, name, registry)
@@ -108,7 +108,7 @@ def test_unregister(socket, registry):
     registration.unregister()
     assert of_sockets(registry) == set()
     with register(second, "a", registry) as other:
-        registration.unregister()  # and not what has its name by now
+        registration.unregister()  # not the socket that has taken over its name
         assert of_sockets(registry) == {"a"}
         assert repr(other) == "<Registration of 'a'>"
     assert of_sockets(registry) == set()
@@ -119,7 +119,7 @@ def test_names(socket, registry):
     register(sockets[0], "2", registry)
     names = [register(each, registry=registry).name for each in sockets[1:]]
     assert names == ["1", "3", "4"]
-    with pytest.raises(ValueError, match="register: there is a PULL '2' in the registry already"):
+    with pytest.raises(ValueError, match="register: the registry already contains a PULL '2': choose another name"):
         register(sockets[1], "2", registry)
     register(socket(zmqcy.PUSH), "2", registry)
     sockets[0].close()
@@ -128,7 +128,7 @@ def test_names(socket, registry):
 
 def test_the_default_registry(socket):
     with register(socket(zmqcy.PULL), "by default"):
-        assert of_sockets(REGISTRY) == set()  # for nobody has it
+        assert of_sockets(REGISTRY) == set()  # the socket has been collected
     pull = socket(zmqcy.PULL)
     with register(pull, "by default"):
         assert of_sockets(REGISTRY) == {"by default"}
@@ -150,7 +150,9 @@ def test_what_is_refused(socket, registry):
     with pytest.raises(TypeError, match="register_device: a name is required"):
         register_device(device, None, registry)
     register_device(device, "a", registry)
-    with pytest.raises(ValueError, match="register_device: there is a device 'a' in the registry already"):
+    with pytest.raises(
+        ValueError, match="register_device: the registry already contains a device 'a': choose another name"
+    ):
         register_device(device, "a", registry)
 
 
@@ -206,7 +208,7 @@ def test_a_device_that_is_not_watched_has_no_peers(registry):
 
 
 def test_full(near, registry, socket):
-    with Device(zmqcy.STREAMER, ANY, ANY) as device:  # nobody takes what comes
+    with Device(zmqcy.STREAMER, ANY, ANY) as device:  # without a peer on the other side
         register_device(device, "a", registry)
         push = socket(zmqcy.PUSH)
         push.connect(device.endpoints["front"][0])
@@ -217,7 +219,7 @@ def test_full(near, registry, socket):
 
 
 def test_names_of_metrics_follow_the_conventions(near, registry):
-    """Counters end in _total, with base units; each has its help; and names are taken at registration."""
+    """Counters end in _total, units are base units, each metric has a help text, and names are reserved."""
     pull, _ = near()
     register(pull, "a", registry)
     with Device(zmqcy.QUEUE, ANY, ANY, watch=True) as device:
@@ -267,7 +269,7 @@ def test_without_prometheus_client(run):
         except ModuleNotFoundError as error:
             print(error.name, error)
     """)
-    text = "prometheus_client zmqcy.metrics needs prometheus_client: pip install zmqcy[metrics]\n"
+    text = "prometheus_client zmqcy.metrics requires prometheus_client: pip install 'zmqcy[metrics]'\n"
     assert done.stdout == text
 
 
@@ -284,7 +286,7 @@ def dashboard():
 
 @pytest.fixture(scope="module")
 def exported():
-    """The labels of each metric that a watched device exports."""
+    """The labels of each metric that a device with watch=True exports."""
     registry = CollectorRegistry()
     with Device(zmqcy.QUEUE, ANY, ANY, watch=True) as device, register_device(device, "a", registry):
         return {name: {label for label, _ in labels} for name, *labels in scrape(registry)}
@@ -299,7 +301,7 @@ def queries(dashboard):
     return [(variable["definition"], ""), *found]
 
 
-def test_the_dashboard_asks_for_what_is_exported(dashboard, exported):
+def test_the_dashboard_queries_exported_metrics(dashboard, exported):
     used = set()
     for query, legend in queries(dashboard):
         [metric] = re.findall(r"\bzmqcy_\w+", query)
@@ -312,14 +314,14 @@ def test_the_dashboard_asks_for_what_is_exported(dashboard, exported):
         assert set(re.findall(r"{{(\w+)}}", legend)) == set(filter(None, grouped.split(", "))), query
         assert ("rate(" in query) == metric.endswith("_total")
         assert query.count("(") == query.count(")")
-    assert used == exported.keys()  # it shows all that there is
+    assert used == exported.keys()  # the dashboard shows every metric
 
 
-def test_the_dashboard_has_what_grafana_wants(dashboard):
+def test_the_dashboard_is_valid_for_grafana(dashboard):
     assert {"title", "uid", "panels", "templating", "time", "annotations"} <= dashboard.keys()
     assert re.fullmatch("[a-zA-Z0-9_-]{1,40}", dashboard["uid"])
-    assert dashboard["schemaVersion"] >= 36  # the first with data sources as objects
-    assert "id" not in dashboard  # which a Grafana gives
+    assert dashboard["schemaVersion"] >= 36  # the first version with data sources as objects
+    assert "id" not in dashboard  # Grafana assigns it
     variables = {each["name"]: each for each in dashboard["templating"]["list"]}
     assert (variables["datasource"]["type"], variables["datasource"]["query"]) == ("datasource", "prometheus")
     assert set(re.findall(r"\$\{?([a-z]\w*)", json.dumps(dashboard))) == variables.keys()

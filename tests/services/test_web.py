@@ -55,7 +55,7 @@ def port(server):
 
 
 def ask(server, method, path, headers=(), body=None):
-    """Return the response to a request, its body as text in `text`."""
+    """Return the response to a request, with its body in `text`."""
     with closing(http.client.HTTPConnection("127.0.0.1", port(server), timeout=LIMIT)) as connection:
         connection.request(method, path, body, dict(headers))
         response = connection.getresponse()
@@ -75,7 +75,7 @@ def clients(server):
 def test_without_the_extra_the_import_names_it(run, module):
     done = run(f"""
         import sys
-        sys.modules["{module}"] = None  # as if it was not installed
+        sys.modules["{module}"] = None  # as if it were not installed
         if "{module}" != "prometheus_client":
             import zmqcy.metrics
         try:
@@ -83,7 +83,7 @@ def test_without_the_extra_the_import_names_it(run, module):
         except ImportError as error:
             print(error.name.partition(".")[0], error)
     """)
-    assert done.stdout.startswith(f"{module} zmqcy.web needs Starlette, uvicorn and prometheus_client: ")
+    assert done.stdout.startswith(f"{module} zmqcy.web requires Starlette, uvicorn and prometheus_client: ")
     assert "pip install 'zmqcy[web]'" in done.stdout
 
 
@@ -98,7 +98,7 @@ def test_health(device, server):
     assert (answer.status, json.loads(answer.text)["state"]) == (503, "ended")
 
 
-def test_health_of_what_has_not_started():
+def test_health_before_the_start():
     with serve(Device(zmqcy.QUEUE, ANY, ANY), HERE, name="a") as server:
         answer = ask(server, "GET", "/health")
         assert (answer.status, json.loads(answer.text)["state"]) == (503, "not started")
@@ -106,7 +106,7 @@ def test_health_of_what_has_not_started():
         assert next(events(server))["state"] == "not started"
 
 
-def test_health_says_what_went_wrong(ctx):
+def test_health_reports_the_error(ctx):
     context = zmqcy.Context()
     device = Device(zmqcy.QUEUE, ANY, ANY, context=context)
     device.start()
@@ -129,7 +129,7 @@ def test_metrics(device, server):
     assert answer.text.endswith("# EOF\n")
 
 
-def test_metrics_of_a_registry_that_is_given(device, socket):
+def test_metrics_of_another_registry(device, socket):
     registry = CollectorRegistry()
     pull = socket(zmqcy.PULL)
     register(pull, "own", registry)
@@ -137,7 +137,7 @@ def test_metrics_of_a_registry_that_is_given(device, socket):
         text = ask(server, "GET", "/metrics").text
         assert 'zmqcy_socket_waits_total{name="own",type="PULL"} 0.0' in text
         assert 'zmqcy_device_waits_total{device="orders"}' in text
-        with pytest.raises(ValueError, match="a device 'orders' in the registry already"):
+        with pytest.raises(ValueError, match="the registry already contains a device 'orders'"):
             serve(device, HERE, name="orders", registry=registry)
     assert "orders" not in repr(list(registry.collect()))
 
@@ -360,7 +360,7 @@ def test_without_a_token_pause_is_off(device):
         assert device.statistics().state == "running"
 
 
-def test_the_page_runs_its_own_script_alone(server):
+def test_the_page_runs_only_its_own_script(server):
     answer = ask(server, "GET", "/")
     assert answer.status == 200
     assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -402,11 +402,11 @@ def test_headers(server, path):
         (b"GET / HTTP/1.1\r\n" + b"".join(b"a%d: b\r\n" % i for i in range(200)) + b"\r\n", 431),
     ],
 )
-def test_requests_that_are_none(server, capfd, request_, status):
+def test_malformed_requests(server, capfd, request_, status):
     with connected(server) as connection:
         connection.sendall(request_.replace(b"\r\n", b"\r\nHost: localhost\r\n", 1))
         answer = b""
-        with suppress(ConnectionResetError):  # of what the server did not read
+        with suppress(ConnectionResetError):  # the server has not read everything
             while part := connection.recv(65536):
                 answer += part
     assert re.match(rb"HTTP/1.1 (\d+)", answer)[1] == b"%d" % status
@@ -415,10 +415,10 @@ def test_requests_that_are_none(server, capfd, request_, status):
     assert capfd.readouterr().err == ""
 
 
-def test_clients_that_go_leave_no_trace(server, capfd):
+def test_clients_that_disconnect_leave_nothing(server, capfd):
     for path in ("/", "/events", "/metrics") * 5:
         with connected(server) as connection:
-            connection.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # by a reset
+            connection.setsockopt(sockets.SOL_SOCKET, sockets.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # disconnects by a reset
             connection.sendall(b"GET %s HTTP/1.0\r\n\r\n" % path.encode())
     with connected(server) as connection:
         connection.sendall(b"GET /ev")
@@ -426,7 +426,7 @@ def test_clients_that_go_leave_no_trace(server, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_there_are_only_so_many_clients(server, monkeypatch):
+def test_the_number_of_clients_is_limited(server, monkeypatch):
     monkeypatch.setattr(web, "CLIENTS", 3)
     watching = [events(server) for _ in range(3)]
     for each in watching:
@@ -438,33 +438,33 @@ def test_there_are_only_so_many_clients(server, monkeypatch):
         each.close()
 
 
-def test_who_asks_for_nothing_makes_room(server, monkeypatch):
+def test_idle_clients_are_disconnected_for_others(server, monkeypatch):
     monkeypatch.setattr(web, "CLIENTS", 3)
-    monkeypatch.setattr(web, "TIMEOUT", 10 * LIMIT)  # which is not what sends them away
+    monkeypatch.setattr(web, "TIMEOUT", 10 * LIMIT)  # too long to disconnect them
     idle = [connected(server) for _ in range(5)]
     for each in idle[:2]:
         each.settimeout(LIMIT)
         with suppress(ConnectionResetError):
-            assert each.recv(1) == b""  # sent away, who came first first
+            assert each.recv(1) == b""  # the oldest are disconnected
     for _ in range(10):
         assert ask(server, "GET", "/health").status == 200
     for each in idle:
         each.close()
 
 
-def test_a_page_of_another_site_reads_nothing(server):
-    """A name that leads to 127.0.0.1 is enough for a browser to ask in the name of that page."""
+def test_other_websites_cannot_read(server):
+    """A browser allows a website to read from its own name, also if the name resolves to 127.0.0.1."""
     for path in ("/", "/health", "/metrics", "/history", "/events", "/else"):
         for host in ("evil.example", "evil.example:9100", "127.0.0.1.evil.example", "[::1"):
             assert ask(server, "GET", path, {"Host": host}).status == 403
     for host in ("localhost", "127.0.0.1:9100", "[::1]", sockets.gethostname(), ""):
         assert ask(server, "GET", "/health", {"Host": host}).status == 200
     with connected(server) as connection:
-        connection.sendall(b"GET /health HTTP/1.1\r\n\r\n")  # which must have a Host
+        connection.sendall(b"GET /health HTTP/1.1\r\n\r\n")  # HTTP/1.1 requires a Host
         assert connection.recv(1000).startswith(b"HTTP/1.1 400 ")
 
 
-def test_the_log_has_nothing_that_a_terminal_obeys(server, caplog):
+def test_the_log_contains_no_control_characters(server, caplog):
     caplog.set_level("DEBUG", "zmqcy.web")
     for path in (b"/\x1b]0;x\x07\x9b", b"/%1b]0;x%07%9b"):
         with connected(server) as connection:
@@ -476,7 +476,7 @@ def test_the_log_has_nothing_that_a_terminal_obeys(server, caplog):
     assert all(each.getMessage().isprintable() for each in caplog.records)
 
 
-def test_there_are_only_so_many_who_watch(device, monkeypatch):
+def test_the_number_of_readers_is_limited(device, monkeypatch):
     monkeypatch.setattr(web, "READERS", 1)
     with serve(device, HERE, name="a") as server:
         stream = events(server)
@@ -496,7 +496,7 @@ def test_there_are_only_so_many_who_watch(device, monkeypatch):
         b"POST /pause HTTP/1.0\r\nContent-Length: 4000\r\n\r\n",
     ],
 )
-def test_who_sends_too_slowly_is_sent_away(device, monkeypatch, start, capfd):
+def test_slow_senders_are_disconnected(device, monkeypatch, start, capfd):
     monkeypatch.setattr(web, "TIMEOUT", 0.5)
     with serve(device, HERE, name="a", token=TOKEN) as server, connected(server) as connection:
         connection.sendall(start)
@@ -521,7 +521,7 @@ def test_who_sends_too_slowly_is_sent_away(device, monkeypatch, start, capfd):
     assert capfd.readouterr().err == ""
 
 
-def test_who_reads_too_slowly_is_sent_away(device, monkeypatch):
+def test_slow_readers_are_disconnected(device, monkeypatch):
     monkeypatch.setattr(web, "TIMEOUT", 0.2)
     monkeypatch.setattr(web, "PERIOD", 0)
     with serve(device, HERE, name="a") as server, connected(server) as connection:
@@ -531,13 +531,13 @@ def test_who_reads_too_slowly_is_sent_away(device, monkeypatch):
 
 
 class Large:
-    """A collector whose metrics do not fit into the buffers of a connection."""
+    """A collector whose metrics exceed the buffers of a connection."""
 
     def collect(self):
         yield GaugeMetricFamily("large", "x" * 20_000_000, value=1)
 
 
-def test_who_does_not_read_an_answer_is_sent_away(device, monkeypatch):
+def test_clients_that_do_not_read_are_disconnected(device, monkeypatch):
     monkeypatch.setattr(web, "TIMEOUT", 0.5)
     registry = CollectorRegistry()
     registry.register(Large())
@@ -550,7 +550,7 @@ def test_who_does_not_read_an_answer_is_sent_away(device, monkeypatch):
 
 
 def misbehaving(server):
-    """Connect clients that send or read too little, and return them."""
+    """Connect clients that stop sending or reading, and return them."""
     started = [b"", b"GET /health HTTP/1.0\r\n", b"POST /pause HTTP/1.0\r\nContent-Length: 9\r\n\r\n1"]
     idle = [connected(server) for _ in started]
     for each, start in zip(idle, started, strict=True):
@@ -561,7 +561,7 @@ def misbehaving(server):
     return [*idle, unread]
 
 
-def test_clients_that_misbehave_hold_nobody_up(server, monkeypatch):
+def test_misbehaving_clients_do_not_block_others(server, monkeypatch):
     monkeypatch.setattr(web, "TIMEOUT", 10 * LIMIT)
     monkeypatch.setattr(web, "PERIOD", 0)
     misbehaved = misbehaving(server)
@@ -574,14 +574,14 @@ def test_clients_that_misbehave_hold_nobody_up(server, monkeypatch):
         each.close()
 
 
-def test_a_client_that_only_sends_no_more_gets_its_answer(server):
+def test_a_client_that_has_shut_down_its_sending_side_gets_a_response(server):
     with connected(server) as connection:
         connection.sendall(b"GET /health HTTP/1.0\r\n\r\n")
         connection.shutdown(sockets.SHUT_WR)
         assert b'"state": "running"' in b"".join(iter(lambda: connection.recv(1000), b""))
 
 
-def test_close_sends_all_away(device):
+def test_close_disconnects_all_clients(device):
     before = len(os.listdir("/dev/fd"))
     server = serve(device, HERE, name="a")
     stream = events(server)
@@ -607,12 +607,12 @@ def test_an_address_in_use_is_named(device, server):
 
 
 @rows("address", ["9100", "127.0.0.1", ":9100", "::1:9100", "127.0.0.1:65536", "a b:1", "h:-1", ""])
-def test_addresses_that_are_none(device, address):
+def test_malformed_addresses(device, address):
     with pytest.raises(ValueError, match=f"must be HOST:PORT, such as 127.0.0.1:9100, not '{address}'"):
         serve(device, address, name="a")
 
 
-def test_what_serve_refuses(device):
+def test_arguments_that_serve_refuses(device):
     with pytest.raises(TypeError, match="a Device is required, not 'device'"):
         serve("device", HERE, name="a")
     with pytest.raises(TypeError, match="the address must be a str such as '127.0.0.1:9100', not 9100"):
@@ -643,7 +643,7 @@ def test_addresses(device, address, host):
             assert connection.getresponse().status == 200
 
 
-def test_a_program_that_forgets_its_server_ends(run):
+def test_a_program_that_does_not_close_its_server_exits(run):
     done = run(f"""
         import zmqcy
         from zmqcy.devices import Device
@@ -656,7 +656,7 @@ def test_a_program_that_forgets_its_server_ends(run):
     assert done.stdout + done.stderr == "True\n"
 
 
-def test_a_program_whose_streams_are_open_ends(run):
+def test_a_program_with_open_streams_exits(run):
     done = run(f"""
         import atexit, http.client, time, zmqcy
         from zmqcy import web
@@ -669,18 +669,18 @@ def test_a_program_whose_streams_are_open_ends(run):
         connection.request("GET", "/events")
         stream = connection.getresponse()
         stream.readline()
-        atexit.register(lambda: print(len(stream.read()) > 0))  # to its end, which the end of threads brings
+        atexit.register(lambda: print(len(stream.read()) > 0))  # until the end of the stream
     """)
     assert done.stdout + done.stderr == "True\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_child_closes_its_copy_and_may_serve_anew(run):
+def test_a_forked_child_can_close_its_copy_and_serve(run):
     done = run(f"""
         import os, signal, urllib.request, warnings, zmqcy
         from zmqcy.devices import Device
         from zmqcy.web import serve
-        warnings.simplefilter("ignore", DeprecationWarning)  # of threads, from Python 3.12 on
+        warnings.simplefilter("ignore", DeprecationWarning)  # about threads, since Python 3.12
 
         def health(server):
             return urllib.request.urlopen(server.url + "health").status
@@ -708,7 +708,7 @@ def test_a_child_closes_its_copy_and_may_serve_anew(run):
 
 @pytest.fixture
 def command():
-    """A function that starts `zmqcy device queue`, and returns the process and the address of its page."""
+    """Return a function that starts `zmqcy device queue`, and returns the process and the URL of its page."""
     pytest.importorskip("click", reason="the extra [cli] is not installed")
     processes = []
 
@@ -735,7 +735,7 @@ def test_the_command(command):
     assert "<title>zmqcy device</title>" in ask(server, "GET", "/").text
     assert ask(server, "POST", "/pause", BEARER).status == 403
     with connected(server) as connection:
-        connection.sendall(b"no request\r\n\r\n")  # which leaves no line on stderr
+        connection.sendall(b"no request\r\n\r\n")  # and writes nothing to stderr
         assert b" 400 " in connection.recv(1000)
     stream = events(server)
     first = next(stream)
@@ -765,7 +765,7 @@ def test_the_command_with_a_token(command):
         (HERE, "a b", "serve: the token must consist of printable ASCII characters without spaces"),
     ],
 )
-def test_what_the_command_cannot_serve(server, address, token, text):
+def test_the_command_cannot_serve(server, address, token, text):
     pytest.importorskip("click", reason="the extra [cli] is not installed")
     address = address or f"127.0.0.1:{port(server)}"
     done = subprocess.run(
@@ -800,7 +800,7 @@ def chromium():
 @pytest.fixture
 def browser(chromium):
     chromium.get("about:blank")
-    console(chromium)  # without what the last test left there
+    console(chromium)  # remove the messages of the last test
     return chromium
 
 
@@ -823,7 +823,7 @@ def console(browser):
 
 @pytest.fixture
 def traffic(device):
-    """A client and a worker that talk through the device until the end of the test; gives how often they did."""
+    """Run a client and a worker until the end of the test. Return a list with an item per reply."""
     ended, answered = threading.Event(), []
     context = zmqcy.Context()
 
@@ -928,7 +928,7 @@ def test_the_page(browser, device, traffic, width):
         assert device.statistics().front_to_back.messages_out == passed
         stood = len(traffic)
         until(lambda: resume.is_enabled())
-        resume.click()  # which has no dialog, since the token is known
+        resume.click()  # without a dialog, because the token is known
         until(lambda: text(browser, "state") == "running")
         until(lambda: len(traffic) > stood)
         until(lambda: pause.is_enabled())

@@ -1,7 +1,7 @@
-"""Devices that run like a service: started, paused, stopped and watched from any thread.
+"""Devices that run as a service: any thread can start, pause, stop and monitor them.
 
-`device` has the class that users see. What is asked of it goes to a `loop.Loop`, which has the sockets, or to a
-`process.Remote`, which passes it through a pipe to the `Loop` of another process.
+`device` contains the public class. It passes calls to a `loop.Loop`, which owns the sockets, or to a `process.Remote`,
+which passes them through a pipe to the `Loop` of another process.
 """
 
 from zmqcy.devices.device import Device, Flow, Statistics

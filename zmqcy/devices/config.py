@@ -1,10 +1,10 @@
-"""Devices that a file of TOML describes: `pip install zmqcy[toml]`.
+"""Create devices from TOML files: `pip install 'zmqcy[toml]'`.
 
-The types say what may be in the file, and the description of each what an error says that a value must be. `Device`
-itself looks at the values of `Any`.
+The types define the contents of a file. The description of each type is used in error messages. `Device` itself checks
+the values of type `Any`.
 """
 
-# Types that are made from tables:
+# Types that are created from tables:
 # mypy: disable-error-code="valid-type,misc"
 # pyright: reportInvalidTypeForm=false
 
@@ -16,16 +16,16 @@ from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 try:
     from msgspec import Meta, Struct, ValidationError, convert, defstruct, toml
 
-    toml.decode(b"")  # with Python 3.10 it needs tomli
+    toml.decode(b"")  # requires tomli with Python 3.10
 except ImportError as error:
-    text = "Device.from_config needs msgspec, and with Python 3.10 tomli: pip install zmqcy[toml]"
+    text = "Device.from_config requires msgspec, and with Python 3.10 tomli: pip install 'zmqcy[toml]'"
     raise ModuleNotFoundError(text, name=error.name) from None
 
 from zmqcy.constants import DeviceType, SocketType
 from zmqcy.devices.side import CAPTURES, OPTIONS
 
 _Made = TypeVar("_Made")
-_ABSENT: Any = None  # the default of what may be left out
+_ABSENT: Any = None  # the default of optional keys
 
 
 def _described(kind: Any, words: str) -> Any:
@@ -34,7 +34,7 @@ def _described(kind: Any, words: str) -> Any:
 
 DEVICES, SOCKETS, CAPTURE_SOCKETS = (tuple(each.name for each in names) for names in (DeviceType, SocketType, CAPTURES))
 INTEGER, FLAG, TEXT = _described(int, "an integer"), _described(bool, "true or false"), _described(str, "a string")
-VALUES = {  # by the kind of an option
+VALUES = {  # by kind of option
     "bool": FLAG,
     "duration": _described(int | float, "a number"),
     "bytes": TEXT,
@@ -46,7 +46,7 @@ Options = defstruct("Options", [(name, VALUES.get(kind, INTEGER), None) for name
 
 
 class Side(Struct, forbid_unknown_fields=True):
-    endpoints: _described(str | list[str], "an endpoint or a sequence of them")
+    endpoints: _described(str | list[str], "an endpoint or a sequence of endpoints")
     options: Options = _ABSENT
 
 
@@ -78,7 +78,7 @@ class File(Struct, forbid_unknown_fields=True):
 
 
 def make(device: Callable[..., _Made], path: str | os.PathLike[str]) -> _Made:
-    """Call `device` with the arguments that a file has; an error names the file and the key."""
+    """Call `device` with the arguments in a file. Errors name the file and the key."""
     name = os.fspath(path)
     with open(path, "rb") as file:
         try:
@@ -101,7 +101,7 @@ def make(device: Callable[..., _Made], path: str | os.PathLike[str]) -> _Made:
 
 
 def _secret_of(table: dict[str, Any]) -> str | None:
-    """Return the name of something secret that a configuration has, or None."""
+    """Return the name of the first key with a secret, or None."""
     for key, value in table.items():
         if "secret" in key or "password" in key or (key == "plain" and isinstance(value, dict)):
             return key
@@ -111,9 +111,9 @@ def _secret_of(table: dict[str, Any]) -> str | None:
 
 
 def _in_words(name: str, error: str, table: dict[str, Any]) -> Exception:
-    """Return the exception for an error of msgspec, which has the key, and neither the value nor the remedy."""
+    """Return an exception with the value and the remedy: an error of msgspec has only the key."""
     what, _, place = error.partition(" - at `$.")
-    path = re.findall(r"[a-z_]\w*", place)  # without the place in a list
+    path = re.findall(r"[a-z_]\w*", place)  # without list indices
     hint: Any = File
     value: Any = table
     for key in path:
@@ -123,7 +123,7 @@ def _in_words(name: str, error: str, table: dict[str, Any]) -> Exception:
         missing, *known = (".".join([*path, each]) for each in (field[1], *hint.__struct_fields__))
         if "missing" in what:
             return ValueError(f"{name}: {missing} is missing")
-        return ValueError(f"{name}: there is no key {missing}, only {', '.join(known)}")
+        return ValueError(f"{name}: unknown key {missing}. Known keys: {', '.join(known)}")
     at, is_table = ".".join(path), isinstance(hint, type)
     words = "a table" if is_table else hint.__metadata__[0].description
     given = type(value).__name__ if is_table or "secret" in at or "password" in at else repr(value)

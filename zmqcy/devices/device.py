@@ -1,4 +1,4 @@
-"""`Device`, what it counts, and how its arguments are checked."""
+"""`Device`, its counters, and the checks of its arguments."""
 
 from __future__ import annotations
 
@@ -29,10 +29,13 @@ _Endpoints = str | Sequence[str]
 
 
 class Flow(NamedTuple):
-    """What went in one direction. A message that is in but not out is in the device's hand: one at most.
+    """The counters of one direction.
 
-    With a `filter` some hundreds may be; and what it dropped is in and never out, what it inserted only out.
-    A message counts as out a moment after libzmq has taken it, and its receiver may be quicker.
+    Without a `filter`, `messages_in` exceeds `messages_out` by at most one: the message that the device holds. With a
+    filter, the device holds up to some hundred messages. Messages that a filter drops count only as in, messages that
+    it inserts only as out.
+
+    A message counts as out after libzmq has accepted it. The receiver may get the message before it is counted.
     """
 
     messages_in: int
@@ -40,75 +43,78 @@ class Flow(NamedTuple):
     messages_out: int
     bytes_out: int
     full: int
-    """How many times a message had to wait, because the other side, or the capture, had no room."""
+    """Times blocked: how often the other side, or the capture socket, was at its high-water mark or had no peer."""
 
 
 class Statistics(NamedTuple):
-    """The numbers of a device since it was started."""
+    """The counters of a device since its start."""
 
     state: str
     """``running``, ``paused``, ``draining`` or ``ended``."""
     since: datetime
-    """When it was started (UTC)."""
+    """The time of the start (UTC)."""
     front_to_back: Flow
     back_to_front: Flow
     waits: int
-    """How many times the loop had nothing to do and waited."""
+    """Idle wake-ups: how often the device had nothing to do and slept."""
 
 
 class Device:
-    """A device that forwards in a thread or a process of its own, and is steered from any thread.
+    """Forward messages between two sockets in a background thread or process.
 
-    `front` and `back` are bound or connected; messages go between them in both directions where their types have them.
-    Nothing is taken from a side while the other has no room. ``with`` starts it, and at the end stops it without
-    draining and raises what went wrong. Once it has ended it may be started again, with new sockets.
+    Messages are forwarded in every direction that the socket types allow. A device applies backpressure: it stops
+    reading from one side while the other side is at its high-water mark.
+
+    ``with`` starts the device. At the end it stops the device without draining, and raises the error that ended it, if
+    any. A device that has ended can be started again, with new sockets.
 
     Parameters
     ----------
     kind : DeviceType or tuple of two SocketType
-        `STREAMER` (PULL and PUSH), `FORWARDER` (SUB and PUB), `QUEUE` (ROUTER and DEALER), or the types of front and
-        back.
+        `STREAMER` (PULL to PUSH), `FORWARDER` (SUB to PUB), `QUEUE` (ROUTER to DEALER), or the types of front and back.
     front, back : str or sequence of str
-        The endpoints of each side. They are bound, as with ``@`` in front of them; ``>`` in front connects.
+        The endpoints of each side. The prefix ``>`` connects, ``@`` binds. Without a prefix an endpoint is bound.
     front_options, back_options : dict, optional
-        Options of the sockets, as attributes. ``subscribe`` is a topic or a list of them; a SUB socket without it takes
-        all. `linger` is 10,000 ms by default, in a context of the device's own.
+        Socket options, by the names of the attributes. ``subscribe`` is one topic or a list of topics; by default a SUB
+        socket subscribes to all topics. The default `linger` is 10,000 ms if the device creates its own context.
     capture : str or sequence of str, optional
-        Endpoints of a socket that gets a copy of every message; it holds the rest up where it is full.
+        Endpoints of a socket that receives a copy of every message. The device blocks while this socket is at its
+        high-water mark.
     capture_type : SocketType, default PUB
         PAIR, PUB, DEALER or PUSH.
     capture_options : dict, optional
         As `front_options`.
     run_in : {"thread", "process"}, default "thread"
-        Where `start` has it forward. A process is made anew (multiprocessing's ``spawn``: a program's main module needs
-        its ``if __name__ == "__main__"``), ignores Ctrl-C, ends when its parent does, and by SIGTERM in good order.
+        Where `start` runs the device. A process is created with the ``spawn`` method of multiprocessing, so the main
+        module needs ``if __name__ == "__main__"``. The process ignores Ctrl-C, exits when its parent exits, and on
+        SIGTERM ends as after `stop`.
     io_threads : int, default 1
-        Of the device's own context.
+        I/O threads of the device's own context.
     context : Context, optional
-        Make the sockets here, as endpoints of inproc need it; by default in a context of the device's own. Not for a
-        process.
+        The context of the sockets, which inproc endpoints require. By default the device creates a context. Not
+        possible in a process.
     filter : function, Hook or str, optional
-        What looks at the messages before they are forwarded, as for `proxy`; or where it is to be imported from, as
-        ``"module:function"``, which is what a process must have. What the function raises is raised by `join`; messages
-        that it had in hand are lost then, for the sockets are closed.
+        A function that inspects, changes, drops or inserts messages, as for `proxy`. A string ``"module:function"`` is
+        imported; in a process only a string is possible. An exception of the function is raised by `join`. The
+        messages that the filter held are then lost, because the sockets are closed.
     watch : bool, default False
-        Keep a record of the connections, for `events` and `peers`. That takes a thread, which sleeps until something
-        happens, and for each socket one more, which libzmq writes its events to.
+        Record the connections, for `events`, `peers` and `peer_addresses`. This takes one thread, which sleeps until an
+        event arrives, and one internal socket per side.
     authentication : dict, optional
-        The arguments of a `zmqcy.auth.Authenticator`, such as ``{"allow": "10.0.0.0/8", "plain": "passwords"}``. It
-        runs in the context of the device while the device does, and decides about the peers of sockets that have a
-        `zap_domain`, or are servers of PLAIN or CURVE, by their options. For a process it must be picklable.
+        Arguments of a `zmqcy.auth.Authenticator`, such as ``{"allow": "10.0.0.0/8", "plain": "passwords"}``. It runs
+        in the context of the device, as long as the device runs. It authenticates the peers of sockets that have a
+        `zap_domain`, or are PLAIN or CURVE servers. In a process the dict must be picklable.
 
     Attributes
     ----------
     watch : bool
-        Whether it keeps that record; what is set here holds from the next `start` or `run` on.
+        Whether connections are recorded. A new value takes effect at the next `start` or `run`.
 
     Raises
     ------
     TypeError, ValueError
-        An argument is of the wrong type, or names no device, socket type, option or endpoint; or no message can go
-        between sockets of the two types.
+        An argument has the wrong type, or is not a valid device, socket type, option or endpoint. Or the two socket
+        types cannot exchange messages.
 
     Examples
     --------
@@ -135,7 +141,7 @@ class Device:
         watch: bool = False,
         authentication: dict[str, Any] | None = None,
     ) -> None:
-        if hasattr(self, "_starting"):  # a second time, its thread or process would be lost
+        if hasattr(self, "_starting"):  # a second call would lose the thread or process
             raise RuntimeError("Device: already initialised")
         types = _to_types(kind)
         sides = [
@@ -148,30 +154,30 @@ class Device:
                 raise ValueError(f"Device: capture_type must be one of {names}, not {capture_type!r}")
             sides.append(to_side("capture", SocketType(capture_type), capture, capture_options))
         elif capture_options is not None:
-            raise ValueError("Device: capture_options without capture")
+            raise ValueError("Device: capture_options requires capture")
         if run_in not in ("thread", "process"):
             raise ValueError(f"Device: run_in must be 'thread' or 'process', not {run_in!r:.80}")
         if run_in == "process" and context is not None:
-            raise ValueError("Device: a context cannot be used in another process")
+            raise ValueError("Device: context cannot be used with run_in='process'")
         if not isinstance(io_threads, int):
             raise TypeError(f"Device: io_threads must be an int, not {io_threads!r:.80}")
         if context is not None and (not isinstance(context, Context) or isinstance(context, AsyncContext)):
             raise TypeError(f"Device: context must be a zmqcy.Context, not {context!r:.80}")
         if isinstance(filter, str):
             if not all(filter.partition(":")):
-                raise ValueError(f"Device: filter must be as 'module:function' is, not {filter!r:.80}")
+                raise ValueError(f"Device: filter must be 'module:function', not {filter!r:.80}")
         elif filter is not None:
             if not isinstance(filter, Hook) and not callable(filter):
                 raise TypeError(f"Device: filter must be a function, a Hook or a str, not {filter!r:.80}")
             if run_in == "process":
-                raise ValueError(f"Device: a process needs its filter as 'module:function', not {filter!r:.80}")
+                raise ValueError(f"Device: in a process the filter must be 'module:function', not {filter!r:.80}")
         if authentication is not None:
             from zmqcy.auth import Authenticator
 
             if not isinstance(authentication, dict):
                 raise TypeError(f"Device: authentication must be a dict, not {type(authentication).__name__}")
             try:
-                # Only a look at the arguments: each run has one of its own.
+                # This only checks the arguments: each run creates its own Authenticator.
                 Authenticator(self, **authentication)  # type: ignore[arg-type]
             except (TypeError, ValueError) as error:
                 raise type(error)(f"Device: authentication: {error}") from None
@@ -181,18 +187,21 @@ class Device:
         self.watch = bool(watch)
         self._starting = threading.Lock()
         self._loop: Loop | Remote | None = None
-        self._process: int | None = None  # the id of the one that made the loop
+        self._process: int | None = None  # the id of the process that created the loop
         self._name = DeviceType(kind).name if isinstance(kind, int) else " to ".join(each.name for each in types)
 
     @classmethod
     def from_config(cls, path: str | os.PathLike[str]) -> Self:
-        """Make a device that a file of TOML describes.
+        """Create a device from a TOML file.
 
-        Its keys are ``kind`` (a name, or a list of the names of two types), ``run_in``, ``io_threads``, ``watch``,
-        ``filter`` (``"module:function"``), and the tables ``front``, ``back`` and ``capture``, each with ``endpoints``
-        (one or a list), and a table ``options``; ``capture`` may have a ``type``. A table ``authentication`` may have
-        ``allow``, ``deny``, ``null``, ``plain`` and ``curve``. They mean what the parameters mean. A path in ``plain``
-        or ``curve`` is relative to the folder of the file.
+        The keys have the meaning of the parameters of `Device`:
+
+        - ``kind``: a name, or a list of the names of two socket types.
+        - ``run_in``, ``io_threads``, ``watch``, ``filter`` (``"module:function"``).
+        - The tables ``front``, ``back`` and ``capture``. Each has ``endpoints`` (one or a list), and may have a table
+          ``options``. ``capture`` may have a ``type``.
+        - The table ``authentication``: ``allow``, ``deny``, ``null``, ``plain`` and ``curve``. A path in ``plain`` or
+          ``curve`` is relative to the folder of the file.
 
         Parameters
         ----------
@@ -206,11 +215,11 @@ class Device:
         Raises
         ------
         TypeError, ValueError
-            The file is no TOML, or a key is missing, unknown, or has a value that is not right: the text names it.
+            The file is not valid TOML, or a key is missing, is unknown or has an invalid value. The message names it.
         OSError
             The file cannot be read.
         ModuleNotFoundError
-            It needs msgspec, and with Python 3.10 tomli: ``pip install zmqcy[toml]``.
+            msgspec is not installed, or tomli with Python 3.10: ``pip install 'zmqcy[toml]'``.
         """
         from zmqcy.devices import config
 
@@ -232,13 +241,13 @@ class Device:
     def _make(self, call: str, run_in: str) -> Any:
         with self._starting:
             if self._loop is not None and not self._started(call).ended.is_set():
-                raise self._state_error(call, "the device runs already")
+                raise self._state_error(call, "the device is already running")
             if (self.watch or run_in == "process") and threads_are_greenlets():
                 what = "watch=True" if self.watch else "run_in='process'"
                 raise NotSupported(
                     ENOTSUP,
-                    f"gevent.monkey has made greenlets of the threads that {what} needs: leave {what} out,"
-                    " or patch_all(thread=False)",
+                    f"gevent.monkey has replaced threads by greenlets, but {what} requires threads: omit {what},"
+                    " or call patch_all(thread=False)",
                     call=call,
                     detail=self._name,
                 )
@@ -256,11 +265,13 @@ class Device:
         if loop is None:
             raise self._state_error(call, "the device was not started")
         if self._process != os.getpid():
-            raise ForkedError(ECHILD, "the device is of the process that this one was forked from", call=call)
+            raise ForkedError(
+                ECHILD, "the device belongs to the parent process: create a device in this process", call=call
+            )
         return loop
 
     def _outside(self, call: str) -> Loop | Remote:
-        """Return the loop to a thread that is neither in it nor in a call: not to a handler that interrupts these."""
+        """Return the loop, unless this thread runs it or is inside a call on it, as in a signal handler."""
         loop = self._started(call)
         if loop.thread == threading.get_ident():
             raise self._state_error(call, "called in the thread that runs the device")
@@ -269,69 +280,71 @@ class Device:
         return loop
 
     def _readable(self, call: str) -> Loop | Remote:
-        """Return the loop; of one that is in this process a signal handler may ask too."""
+        """Return the loop. A signal handler may read from a loop of this process too."""
         return self._outside(call) if isinstance(self._loop, Remote) else self._started(call)
 
     def start(self) -> None:
-        """Start to forward in a thread or a process, and return when the device does.
+        """Start the device in a thread or a process, and return once it is running.
 
-        It ends with the program, if nobody stops it before.
+        The device ends at the latest when the program exits.
 
         Raises
         ------
         StateError
-            It runs already.
+            The device is already running.
         NotSupported
-            gevent.monkey has made greenlets of the threads that a process, or `watch`, needs.
+            gevent.monkey has replaced the threads that a process or `watch` requires by greenlets.
         ZMQError
-            An option was refused, or an endpoint cannot be bound or connected to: the text names the side.
+            An option was refused, or an endpoint cannot be bound or connected to. The message names the side.
         TypeError, ValueError
-            An option is of the wrong type.
+            An option has the wrong type or an invalid value.
         ImportError
-            The filter is not where it is to be imported from.
+            The filter cannot be imported.
         ChildProcessError
-            Its process ended before it forwarded.
+            The process ended before the device was running.
         """
         self._make("start", self._run_in).start()
 
     def run(self, ready: Callable[[], object] | None = None) -> None:
-        """Forward in the calling thread, whatever `run_in` is, until `stop` in another one, or in a signal handler.
+        """Run the device in the calling thread, regardless of `run_in`.
+
+        It returns after another thread or a signal handler has called `stop`.
 
         Parameters
         ----------
         ready : callable, optional
-            Called without arguments once `endpoints` are bound and connected, before a message is taken. What it raises
-            ends the device.
+            Called without arguments once all `endpoints` are bound and connected, before the first message is
+            forwarded. If it raises an exception, the device ends.
 
         Raises
         ------
         StateError, NotSupported, ZMQError, TypeError, ValueError
             As `start` and `join` do.
         KeyboardInterrupt
-            Or what another signal handler raises; the device has ended.
+            Or another exception of a signal handler. The device has ended.
         """
         self._make("run", "thread").forward(ready)
 
     def pause(self) -> None:
-        """Take nothing from either side until `resume`, so that peers feel the high-water mark.
+        """Stop forwarding until `resume`.
 
-        When it returns nothing is taken any more. Connections stay, and so does what is queued. A device that is paused
-        stays so.
+        The device reads no message after this call has returned, so that the peers reach their high-water marks.
+        Connections and queued messages are kept. Pausing a paused device has no effect.
 
         Raises
         ------
         StateError
-            It was not started, drains or has ended.
+            The device was not started, is draining or has ended.
         """
         self._steer("pause", b"PAUSE", State.PAUSED)
 
     def resume(self) -> None:
-        """Go on after `pause`.
+        """Continue after `pause`.
 
         Raises
         ------
         StateError
-            It was not started, drains or has ended.
+            The device was not started, is draining or has ended.
         """
         self._steer("resume", b"RESUME", State.RUNNING)
 
@@ -339,38 +352,38 @@ class Device:
         loop = self._outside(call)
         if not loop.ask(word, state):
             drains = loop.state is State.DRAINING
-            raise self._state_error(call, "the device drains" if drains else "the device has ended")
+            raise self._state_error(call, "the device is draining" if drains else "the device has ended")
 
     def stop(self, drain: bool = False, timeout: float | timedelta | None = None) -> None:
-        """End the device, and wait until its sockets are closed; do nothing if it has ended.
+        """End the device, and wait until its sockets are closed.
 
-        A signal handler that interrupts `run`, or another call, returns at once, and the device ends after that.
+        A device that has already ended is left alone. In a signal handler that interrupts `run`, or another call, this
+        returns at once, and the device ends afterwards.
 
-        What was forwarded is still sent, for as long as the `linger` of the socket says. Without `drain` all that peers
-        sent and the device did not forward is lost, a message that waits for room too.
+        Forwarded messages are still sent, within the `linger` of the socket. Without `drain` all messages that the
+        device has received but not forwarded are lost.
 
-        With it, each direction is forwarded until its socket has nothing left to receive: until all that had come over
-        the connections, at one moment after the call, has been handed to the other side's socket. What is still under
-        way in the network then, or comes later, as the answer of a worker that is at work, is lost. A paused device
-        drains too.
+        With `drain` the device forwards each direction until its socket has no message left to receive. This covers
+        all messages that had arrived when the device began to drain. Messages that are still in the network, or arrive
+        later, such as the reply of a busy worker, are lost. A paused device drains as well.
 
         Parameters
         ----------
         drain : bool, default False
-            Forward what is there.
+            Forward the messages that have arrived.
         timeout : int, float or timedelta, optional
-            Milliseconds that this may take, for a peer may never stop to send, or never take what is there; the device
-            ends then as without `drain`. By default it takes as long as it takes.
+            Milliseconds that draining may take. After that the device ends as without `drain`. By default there is no
+            limit; a peer that never stops sending, or never receives, then delays the end indefinitely.
 
         Raises
         ------
         StateError
-            It was not started.
+            The device was not started.
         """
         seconds = to_seconds(timeout, "stop")
         loop = self._started("stop")
         if threading.get_ident() in (loop.thread, loop.asking.holder):
-            # In a signal handler, above the loop or a call. Who has the lock may wait for an answer of that loop.
+            # A signal handler interrupts the loop or a call. The holder of the lock may wait for a reply of that loop.
             threading.Thread(target=loop.end, args=[drain], name="zmqcy device stop").start()
             return
         loop.end(drain)
@@ -379,27 +392,28 @@ class Device:
         loop.ended.wait()
 
     def join(self, timeout: float | timedelta | None = None) -> None:
-        """Wait until the device has ended, and raise what went wrong.
+        """Wait until the device has ended, and raise the error that ended it.
 
         Parameters
         ----------
         timeout : int, float or timedelta, optional
-            Milliseconds to wait; by default for ever.
+            Milliseconds to wait. By default it waits indefinitely.
 
         Raises
         ------
         TimedOut
-            It has not ended within `timeout`.
+            The device has not ended within `timeout`.
         StateError
-            It was not started, or this is a signal handler that interrupts the loop.
+            The device was not started, or a signal handler that interrupts the loop called this.
         ContextTerminated
-            The context was ended.
+            The context was terminated.
         ZMQError
-            What else ended the loop.
+            Another error ended the loop.
         Exception
-            What the filter raised. Of a process whose exception cannot be pickled it is a RuntimeError that names it.
+            An exception of the filter. If the exception of a process cannot be pickled, it is a RuntimeError that
+            names the exception.
         ChildProcessError
-            Its process was killed.
+            The process was killed.
         """
         seconds = to_seconds(timeout, "join")
         loop = self._outside("join")
@@ -409,9 +423,10 @@ class Device:
             raise loop.error
 
     def statistics(self) -> Statistics:
-        """Return the numbers of the device; they stay when it has ended, until it is started again.
+        """Return the counters of the device.
 
-        Those of a process that was killed are what the last call got.
+        They are kept after the device has ended, until it is started again. After a process was killed, they are those
+        of the last call.
 
         Returns
         -------
@@ -420,7 +435,7 @@ class Device:
         Raises
         ------
         StateError
-            It was not started.
+            The device was not started.
         """
         state, since, (ahead, back, waits) = self._readable("statistics").read()
         return Statistics(state.value, since, Flow(*ahead), Flow(*back), waits)
@@ -428,14 +443,14 @@ class Device:
     def _seen(self, call: str) -> Seen:
         seen = self._readable(call).seen()
         if seen is None:
-            raise self._state_error(call, "the device keeps no record of that: make it with watch=True")
+            raise self._state_error(call, "connections are not recorded: create the device with watch=True")
         return seen
 
     def events(self) -> list[DeviceEvent]:
-        """Return the last 100 events of its sockets' connections, but for those over inproc; the oldest first.
+        """Return the last 100 connection events, except inproc, the oldest first.
 
-        They stay when the device has ended, until it is started again. Those of a process that was killed are what the
-        last call of this or `peers` got.
+        They are kept after the device has ended, until it is started again. After a process was killed, they are those
+        of the last call of `events`, `peers` or `peer_addresses`.
 
         Returns
         -------
@@ -444,7 +459,11 @@ class Device:
         Raises
         ------
         StateError
-            It was not started, or made without `watch`.
+            The device was not started, or was created without `watch`.
+
+        See Also
+        --------
+        zmqcy.Socket.watch : The events of one socket, as they happen.
         """
         return self._seen("events")[0]
 
@@ -461,7 +480,7 @@ class Device:
         Raises
         ------
         StateError
-            The device was not started, or was made without `watch`.
+            The device was not started, or was created without `watch`.
 
         See Also
         --------
@@ -483,7 +502,7 @@ class Device:
         Raises
         ------
         StateError
-            The device was not started, or was made without `watch`.
+            The device was not started, or was created without `watch`.
 
         See Also
         --------
@@ -493,7 +512,7 @@ class Device:
 
     @property
     def endpoints(self) -> dict[str, tuple[str, ...]]:
-        """dict of str to tuple of str: the endpoints of ``front``, ``back`` and ``capture``, wildcards resolved.
+        """dict of str to tuple of str: The endpoints of ``front``, ``back`` and ``capture``, with the actual ports.
 
         Raises
         ------
@@ -504,7 +523,7 @@ class Device:
 
     @property
     def pid(self) -> int | None:
-        """int or None: the id of the device's process, if it has one."""
+        """int or None: The process id, if the device runs in a process of its own."""
         return self._loop.process.pid if isinstance(self._loop, Remote) else None
 
 

@@ -1,4 +1,4 @@
-"""One run of a device in this process: its sockets, and the loop between them, steered by a PAIR over inproc."""
+"""One run of a device in this process: its sockets, and the loop between them, controlled by a PAIR over inproc."""
 
 import itertools
 import pkgutil
@@ -18,11 +18,11 @@ from zmqcy.devices.side import Side
 from zmqcy.errors import ContextTerminated, ZMQError
 from zmqcy.socket import Socket
 
-LINGER = 10_000  # ms; with libzmq's own default, for ever, a peer that is gone would keep a device from its end
+LINGER = 10_000  # ms; with libzmq's default (no limit), a device could not end after a peer has disconnected
 
 
 class State(Enum):
-    """What a run does. Users see the value."""
+    """The state of a run. Users see the value."""
 
     RUNNING = "running"
     PAUSED = "paused"
@@ -30,14 +30,14 @@ class State(Enum):
     ENDED = "ended"
 
 
-Counts = tuple[State, datetime, tuple[tuple[int, ...], tuple[int, ...], int]]  # state, start, numbers
+Counts = tuple[State, datetime, tuple[tuple[int, ...], tuple[int, ...], int]]  # state, start, counters
 Seen = tuple[list[DeviceEvent], dict[str, list[str]]]  # events, and per side the addresses of its peers
 
 _serial = itertools.count()
 
 
 class Settings(NamedTuple):
-    """What a run is made from, wherever it is."""
+    """The arguments of a run, in this process or another one."""
 
     sides: list[Side]
     io_threads: int
@@ -47,31 +47,31 @@ class Settings(NamedTuple):
 
 
 def threads_are_greenlets() -> bool:
-    """Tell whether gevent's monkey patch makes a `threading.Thread` a greenlet."""
+    """Return whether gevent's monkey patch replaces a `threading.Thread` by a greenlet."""
     monkey = sys.modules.get("gevent.monkey")
     return monkey is not None and monkey.is_module_patched("threading")
 
 
 def _start_thread(run: Callable[[], None], name: str) -> None:
-    """Run a function in a thread of the system: a greenlet that waits in libzmq would block all others."""
+    """Run a function in a system thread: a greenlet that waits in libzmq would block all other greenlets."""
     if not threads_are_greenlets():
         threading.Thread(target=run, name=name, daemon=True).start()
         return
     from gevent import get_hub
 
-    get_hub()  # its first use imports, which two threads must not do at once
+    get_hub()  # the first call imports modules, which two threads must not do at once
 
     def run_and_leave() -> None:
         try:
             run()
-        finally:  # what gevent's locks and events have made for this thread
+        finally:  # the hub that gevent's locks and events have created for this thread
             get_hub().destroy(destroy_loop=True)
 
     sys.modules["gevent.monkey"].get_original("_thread", "start_new_thread")(run_and_leave, ())
 
 
 def _load(path: str) -> Any:
-    """Return the filter that stands at "module:name"."""
+    """Import the filter "module:name"."""
     try:
         filter = pkgutil.resolve_name(path)
     except (ImportError, AttributeError) as error:
@@ -82,7 +82,7 @@ def _load(path: str) -> Any:
 
 
 class Turns:
-    """A lock that knows its holder: a signal handler must not wait for what it interrupts."""
+    """A lock that knows its holder: a signal handler must not wait for the call that it interrupts."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -98,19 +98,19 @@ class Turns:
 
 
 class Run:
-    """What a `Loop` and a `process.Remote` have in common."""
+    """The common state of a `Loop` and a `process.Remote`."""
 
     def __init__(self) -> None:
         self.state = State.RUNNING
         self.endpoints: dict[str, tuple[str, ...]] = {}
-        self.error: Exception | None = None  # that ended it
-        self.thread: int | None = None  # of this process, and in the loop
-        self.ended = threading.Event()  # and all is closed
-        self.asking = Turns()  # for `state`, and what leads to the loop
+        self.error: Exception | None = None  # the error that ended the run
+        self.thread: int | None = None  # the thread of this process that runs the loop
+        self.ended = threading.Event()  # set once all sockets are closed
+        self.asking = Turns()  # guards `state`, and the connection to the loop
 
 
 class Loop(Run):
-    """A run in whichever thread calls `forward`."""
+    """A run in the thread that calls `forward`."""
 
     def __init__(self, settings: Settings, context: Context | None = None):
         super().__init__()
@@ -119,8 +119,8 @@ class Loop(Run):
         self.context = Context(settings.io_threads, linger=LINGER) if context is None else context
         self.since = datetime.now(timezone.utc)
         self.numbers = Numbers()
-        self.over = False  # the loop has returned, or never will begin
-        self.owed = 0  # answers that were asked for, and not yet received; `asking` guards it too
+        self.over = False  # the loop has returned, or will never start
+        self.owed = 0  # replies that are still to be received; guarded by `asking`
         self.sockets: list[Socket] = []
         self.record = Record() if settings.watch else None
         self.authenticator: Any = None
@@ -148,15 +148,15 @@ class Loop(Run):
             raise
 
     def start(self) -> None:
-        """Forward in a new thread; return when it does."""
+        """Run `forward` in a new thread, and return once it is running."""
 
         def run() -> None:
-            with suppress(Exception):  # `error` has it
+            with suppress(Exception):  # it is in `error`
                 self.forward()
 
         try:
             _start_thread(run, "zmqcy device")
-        except RuntimeError:  # no thread to be had
+        except RuntimeError:  # no thread could be started
             self._end()
             raise
         try:
@@ -171,7 +171,7 @@ class Loop(Run):
                 raise self.error
 
     def forward(self, ready: Callable[[], object] | None = None) -> None:
-        """Run the loop to its end; raise what went wrong."""
+        """Run the loop until it ends, and raise the error that ended it."""
         self.thread = threading.get_ident()
         front, back, *capture = self.sockets[:-2]
         try:
@@ -187,8 +187,8 @@ class Loop(Run):
     def _end(self) -> None:
         self.over = True
         try:
-            with suppress(ZMQError):  # where the context has ended, that woke it
-                self.inner.try_send(b"")  # for a thread that waits for an answer in `ask`
+            with suppress(ZMQError):  # a terminated context has woken that thread already
+                self.inner.try_send(b"")  # wakes a thread that waits for a reply in `ask`
             with self.asking:
                 self.state = State.ENDED
                 self.inner.close()
@@ -206,19 +206,19 @@ class Loop(Run):
                 self.authenticator.stop()
             if self.own_context:
                 self.context.term()
-        finally:  # where Ctrl-C ended the wait, the rest happens in the background
+        finally:  # after Ctrl-C the rest happens in the background
             self.thread = None
             self.ended.set()
 
     def ask(self, word: bytes, state: State = State.RUNNING) -> bool:
-        """Give a command, and wait until it was obeyed; say False where the loop is over, or about to be."""
+        """Send a command, and wait until the loop has carried it out. Return False if the loop has ended or ends."""
         with self.asking:
             if self.over or self.state is State.DRAINING:
                 return False
             try:
                 self.control.send(word)
-                # The loop obeys in turn, and this command it answers. An earlier answer may still be on its way, if
-                # a signal broke the wait for it off.
+                # The loop carries out commands in order, and replies to this one. The reply to an earlier command may
+                # still arrive, if a signal interrupted the wait for it.
                 self.control.send(b"STATISTICS")
                 self.owed += 1
                 self.state = state
@@ -227,16 +227,16 @@ class Loop(Run):
                         return False
                     self.owed -= 1
             except ContextTerminated:
-                return False  # `forward` tells of it
+                return False  # `forward` raises the error
             return True
 
     def end(self, drain: bool) -> None:
-        """Have the loop end, and do not wait for that."""
+        """Tell the loop to end, without waiting."""
         with self.asking:
             if not self.over:
                 if drain:
                     self.state = State.DRAINING
-                with suppress(ZMQError):  # the context may have ended, and with it the loop
+                with suppress(ZMQError):  # the context may have been terminated, which ends the loop
                     self.control.send(b"DRAIN" if drain else b"TERMINATE")
 
     def read(self) -> Counts:

@@ -1,4 +1,4 @@
-"""One run of a device in a process of its own, where a `Loop` does what is asked here."""
+"""One run of a device in another process, where a `Loop` carries out the calls of this module."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Ended(NamedTuple):
-    """What the other process says last."""
+    """The last message of the other process."""
 
     error: Exception | None
     numbers: Counts | None
@@ -25,19 +25,21 @@ class Ended(NamedTuple):
 
 
 class Remote(Run):
-    """A run in another process. None of this one is in the loop, so `thread` stays None."""
+    """A run in another process. No thread of this process runs the loop, so `thread` is None."""
 
     def __init__(self, settings: Settings):
         import multiprocessing
 
         super().__init__()
-        spawn = multiprocessing.get_context("spawn")  # contexts and threads do not outlive a fork
+        spawn = multiprocessing.get_context("spawn")  # contexts and threads do not survive a fork
         self.last: Any = None
         self.last_seen: Seen | None = None
-        self.count = 0  # of requests; `asking` guards it and the pipe too
-        self.answers: queue.SimpleQueue[Any] = queue.SimpleQueue()  # each with its number; None at the end
+        self.count = 0  # requests; guarded by `asking`, as is the pipe
+        self.answers: queue.SimpleQueue[Any] = (
+            queue.SimpleQueue()
+        )  # each with the number of its request; None at the end
         self.pipe, theirs = spawn.Pipe()
-        # A daemon, so that the end of the program ends it: by SIGTERM.
+        # A daemon: the program sends it SIGTERM when it exits.
         self.process = spawn.Process(
             target=_serve, args=(theirs, os.getpid(), settings), name="zmqcy device", daemon=True
         )
@@ -61,15 +63,15 @@ class Remote(Run):
         _, self.endpoints, self.last, self.last_seen = first
 
     def start(self) -> None:
-        """Do nothing: it forwards since it was made."""
+        """Do nothing: the process has been forwarding since it was created."""
 
     def _watch(self) -> None:
-        """Receive what the process says, to its end."""
+        """Receive the messages of the process until it ends."""
         told: Any = None
         try:
             while not isinstance(told := self.pipe.recv(), Ended):
                 self.answers.put(told)
-        except Exception:  # it has gone, or what its filter raised is of a class that cannot be made here
+        except Exception:  # the process has ended, or the exception of its filter cannot be unpickled here
             pass
         self.process.join()
         if isinstance(told, Ended):
@@ -85,13 +87,13 @@ class Remote(Run):
         self.ended.set()
 
     def _request(self, call: str, *arguments: object) -> Any:
-        """Have the `Loop` do something, and return what came of it, or None where it has ended."""
+        """Call a method of the `Loop`, and return its result, or None if the process has ended."""
         self.count += 1
         try:
             self.pipe.send((self.count, call, arguments))
         except OSError:
-            return None  # `_watch` will see it too
-        # Not the answer to a request that a signal broke off.
+            return None  # `_watch` handles it
+        # Skip the reply to an earlier request whose wait a signal interrupted.
         while (answer := self.answers.get()) is not None:
             if answer[0] == self.count:
                 return answer[1]
@@ -135,12 +137,12 @@ def _end_of(code: int | None) -> str:
 
 
 def _serve(pipe: Connection, parent: int, settings: Settings) -> None:
-    """Be the process of a device: forward in this thread, and obey the pipe in another one."""
+    """Run a device in this process: forward in this thread, and carry out requests from the pipe in another one."""
 
     def leave(number: int, _: FrameType | None) -> None:
         raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all of a terminal; the parent decides what it means
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all processes; the parent decides
     signal.signal(signal.SIGTERM, leave)
     sending = threading.Lock()
     loop = error = None
@@ -151,12 +153,12 @@ def _serve(pipe: Connection, parent: int, settings: Settings) -> None:
     except Exception as caught:
         error = caught
     numbers, seen = (None, None) if loop is None else (loop.read(), loop.seen())
-    with sending, suppress(OSError):  # the parent may be gone
+    with sending, suppress(OSError):  # the parent may have exited
         pipe.send(Ended(_portable(error), numbers, seen))
 
 
 def _portable(error: Exception | None) -> Exception | None:
-    """Return an error that the parent can make again: ours or Python's own; of a filter's own, the name and text."""
+    """Return an error that the parent can unpickle; of a class of the filter, a RuntimeError with its name and text."""
     plain = all(isinstance(each, (str, bytes, int, float, type(None))) for each in getattr(error, "args", ()))
     if error is None or (plain and type(error).__module__ in ("builtins", "zmqcy.errors")):
         return error
@@ -164,7 +166,7 @@ def _portable(error: Exception | None) -> Exception | None:
 
 
 def _obey(loop: Loop, pipe: Connection, sending: threading.Lock, parent: int) -> None:
-    """Do what the parent asks for, until it is gone; then end the loop."""
+    """Carry out the requests of the parent until it exits, then end the loop."""
 
     def tell(*values: object) -> None:
         with sending:
@@ -175,7 +177,7 @@ def _obey(loop: Loop, pipe: Connection, sending: threading.Lock, parent: int) ->
             tell(0, loop.endpoints, loop.read(), loop.seen())
         while True:
             while not pipe.poll(1):
-                if os.getppid() != parent:  # where a process that it forked holds the pipe open
+                if os.getppid() != parent:  # the parent has exited, but a process that it forked keeps the pipe open
                     raise EOFError
             number, call, arguments = pipe.recv()
             tell(number, getattr(loop, call)(*arguments))

@@ -1,4 +1,4 @@
-"""A side of a device: the socket that is to be made, how its description is checked, and how it is opened."""
+"""A side of a device: the description of its socket, the checks of this description, and how the socket is opened."""
 
 from typing import Any, NamedTuple
 
@@ -18,14 +18,14 @@ KINDS = {
 CAPTURES = tuple(SocketType[name] for name in types_with("capture", "offered"))
 SUBSCRIBERS = OWNERS[SocketOption.SUBSCRIBE]
 
-# by name, with their kinds, or for `subscribe` one of our own; a new socket has nothing to unsubscribe
+# Names and kinds of the options. `subscribe` has a kind of its own; a new socket has no subscription to remove.
 OPTIONS: dict[str, str] = {option.name: option.kind for option in SOCKET_OPTIONS if "w" in option.access}
 OPTIONS |= {"identity": "bytes", "spin": "duration", "subscribe": "topics"}
 del OPTIONS["unsubscribe"]
 
 
 class Side(NamedTuple):
-    """A socket that is to be made."""
+    """The description of a socket."""
 
     name: str
     type: SocketType
@@ -33,7 +33,7 @@ class Side(NamedTuple):
     options: dict[str, Any]
 
     def open(self, context: Context, record: Record | None) -> tuple[Socket, tuple[str, ...]]:
-        """Return the socket, and its endpoints as they came out."""
+        """Open the socket. Return it, and its endpoints with the actual ports."""
         socket = None
         topics = self.options.get("subscribe", b"" if self.type.name in SUBSCRIBERS else ())
         try:
@@ -63,22 +63,22 @@ class Side(NamedTuple):
 
 
 def to_side(name: str, kind: SocketType, endpoints: Any, options: Any) -> Side:
-    """Check what a side is made of."""
+    """Check the arguments of a side."""
     place, options_place = f"Device: {name}", f"Device: {name}_options"
     if isinstance(endpoints, str):
         endpoints = [endpoints]
     if not isinstance(endpoints, (list, tuple)) or not all(isinstance(each, str) for each in endpoints):
-        raise TypeError(f"{place} must be an endpoint or a sequence of them, not {endpoints!r:.80}")
+        raise TypeError(f"{place} must be an endpoint or a sequence of endpoints, not {endpoints!r:.80}")
     if not endpoints:
         raise ValueError(f"{place} has no endpoint")
     for each in endpoints:
         if not each.lstrip("@>").partition("://")[2]:
-            raise ValueError(f"{place}: {each!r} is no endpoint, as tcp://127.0.0.1:5555 is")
+            raise ValueError(f"{place}: {each!r} is not an endpoint such as tcp://127.0.0.1:5555")
     if options is not None and not isinstance(options, dict):
         raise TypeError(f"{options_place} must be a dict, not {type(options).__name__}")
     for option in options or ():
         if option not in OPTIONS:
-            raise ValueError(f"{options_place}: there is no option {option!r}")
+            raise ValueError(f"{options_place}: unknown option {option!r}")
     if options and "subscribe" in options and kind.name not in SUBSCRIBERS:
-        raise ValueError(f"{options_place}: a {kind.name} socket does not subscribe")
+        raise ValueError(f"{options_place}: a {kind.name} socket cannot subscribe")
     return Side(name, kind, tuple(endpoints), dict(options or {}))
