@@ -276,6 +276,7 @@ class _App:
 
     def __init__(self, device, name, token, registry, host):
         self.device, self.name, self.token, self.registry, self.host = device, name, token, registry, host.lower()
+        self.constant = {"control": token is not None, "documentation": _find_documentation()}
         self.closing = asyncio.Event()
         self.readers = set()
         self.samples = deque(maxlen=SAMPLES)
@@ -394,7 +395,7 @@ class _App:
             return
         while not self.closing.is_set():
             sample = self.samples[-1] if self.samples else None
-            yield b"data: %s\n\n" % json.dumps({**said, "control": self.token is not None, "sample": sample}).encode()
+            yield b"data: %s\n\n" % json.dumps({**said, **self.constant, "sample": sample}).encode()
             await self.described.wait()
             said = self.latest
 
@@ -448,7 +449,6 @@ def _load_page():
     return page.encode(), policy
 
 
-@cache
 def _find_documentation():
     """Return the URL of the documentation that the installed package declares, or None."""
     with suppress(PackageNotFoundError):
@@ -473,7 +473,6 @@ def _describe(device, name):
             if source in types_with("receives") and target in types_with("sends")
         ],
         "versions": {"zmqcy": zmqcy.__version__, "libzmq": zmqcy.zmq_version()},
-        "documentation": _find_documentation(),
         "pid": None,
         "peers": None,
         "addresses": None,

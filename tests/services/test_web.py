@@ -219,13 +219,10 @@ def test_events_of_a_device_that_is_not_watched():
 
 
 @pytest.mark.parametrize("urls", [[], ["Source, https://a.example", "Documentation, https://b.example"]])
-def test_the_documentation_that_the_package_declares(server, monkeypatch, urls):
+def test_the_documentation_that_the_package_declares(device, monkeypatch, urls):
     monkeypatch.setattr(web, "metadata", lambda name: SimpleNamespace(get_all={"Project-URL": urls}.get))
-    web._find_documentation.cache_clear()
-    try:
-        assert next(events(server))["documentation"] == (urls[1].partition(", ")[2] if urls else None)
-    finally:
-        web._find_documentation.cache_clear()
+    with serve(device, HERE, name="a") as server:
+        assert next(events(server))["documentation"] == ("https://b.example" if urls else None)
 
 
 # ---- samples
