@@ -360,8 +360,8 @@ class Device:
         A device that has already ended is left alone. In a signal handler that interrupts `run`, or another call, this
         returns at once, and the device ends afterwards.
 
-        Forwarded messages are still sent, within the `linger` of the socket. Without `drain` all messages that the
-        device has received but not forwarded are lost.
+        Forwarded messages are still sent, within the `linger` of the socket. Without `drain` all messages that
+        peers have sent and the device has not forwarded are lost.
 
         With `drain` the device forwards each direction until its socket has no message left to receive. This covers
         all messages that had arrived when the device began to drain. Messages that are still in the network, or arrive

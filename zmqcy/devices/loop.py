@@ -18,7 +18,7 @@ from zmqcy.devices.side import Side
 from zmqcy.errors import ContextTerminated, ZMQError
 from zmqcy.socket import Socket
 
-LINGER = 10_000  # ms; with libzmq's default (no limit), a device could not end after a peer has disconnected
+LINGER = 10_000  # ms; libzmq has no limit by default: unsent messages to a lost peer would keep a device from its end
 
 
 class State(Enum):

@@ -35,9 +35,7 @@ class Remote(Run):
         self.last: Any = None
         self.last_seen: Seen | None = None
         self.count = 0  # requests; guarded by `asking`, as is the pipe
-        self.answers: queue.SimpleQueue[Any] = (
-            queue.SimpleQueue()
-        )  # each with the number of its request; None at the end
+        self.answers: queue.SimpleQueue[Any] = queue.SimpleQueue()  # replies by number of request; None at the end
         self.pipe, theirs = spawn.Pipe()
         # A daemon: the program sends it SIGTERM when it exits.
         self.process = spawn.Process(
