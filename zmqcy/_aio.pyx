@@ -1,4 +1,4 @@
-"""Asynchronous sockets: the calls, and how they try at once. What must wait is in `_operations`."""
+"""The calls of asynchronous sockets, and their first attempts. `_operations` has the operations that wait."""
 
 from cython cimport critical_section
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
@@ -16,7 +16,7 @@ from zmqcy.libzmq cimport ZMQ_DONTWAIT
 
 
 cdef class FutureSocket(QueuedSocket):
-    """A socket whose calls return what is to be awaited."""
+    """A socket whose calls return awaitables."""
 
     # ---- sending
 
@@ -26,24 +26,39 @@ cdef class FutureSocket(QueuedSocket):
     ) -> _Future[MessageTracker if track else None]:
         """Send a message, or one part of it.
 
+        If the socket has reached its high-water mark, the task waits. A send that times out or is cancelled has sent
+        nothing.
+
         Parameters
         ----------
         data : bytes-like or Frame
-            The message. What is not bytes is copied when it is sent, which may be later.
+            The message. A buffer other than bytes is copied when it is sent, which may be later: do not change it
+            before the await has ended.
         flags, copy, track, timeout, routing_id, group
-            As `zmqcy.Socket.send` has them.
+            As in `zmqcy.Socket.send`.
 
         Returns
         -------
         awaitable of MessageTracker or None
-            With `track`, what tells when libzmq has let go of the message.
+            With `track`, the tracker that completes when libzmq has released the message.
 
         Raises
         ------
         Again, StateError, HostUnreachable, NotSupported, ContextTerminated, TypeError, BufferError, ValueError
-            When it is awaited, as `zmqcy.Socket.send` does; ZMQError, ENOTSOCK: it was closed meanwhile.
+            When awaited, for the same reasons as `zmqcy.Socket.send`.
+        ZMQError
+            When awaited: ENOTSOCK, the socket was closed meanwhile.
         RuntimeError
-            No event loop runs in this thread, or the socket belongs to another one.
+            When called: no event loop runs in this thread, or the socket belongs to another one.
+
+        Examples
+        --------
+        >>> await socket.send(b"hello", timeout=1000)  # milliseconds
+
+        See Also
+        --------
+        try_send : send without waiting.
+        send_multipart : send several parts as one message.
         """
         cdef int f
         cdef bint yielding
@@ -71,24 +86,24 @@ cdef class FutureSocket(QueuedSocket):
         self, parts: Iterable[Buffer], flags: int = 0, copy: bool | None = None, track: bool = False, *,
         timeout: _Time = None
     ) -> _Future[MessageTracker if track else None]:
-        """Send a message of several parts: whole, or not at all.
+        """Send a multipart message, whole or not at all.
 
         Parameters
         ----------
         parts : iterable of bytes-like or Frame
-            The parts, one at least.
+            The parts, at least one.
         flags, copy, track, timeout
-            As `zmqcy.Socket.send_multipart` has them.
+            As in `zmqcy.Socket.send_multipart`.
 
         Returns
         -------
         awaitable of MessageTracker or None
-            With `track`, what tells when libzmq has let go of all parts.
+            With `track`, the tracker that completes when libzmq has released all parts.
 
         Raises
         ------
         Again, StateError, HostUnreachable, NotSupported, ContextTerminated, TypeError, BufferError, ValueError
-            When it is awaited, as `zmqcy.Socket.send_multipart` does.
+            When awaited, for the same reasons as `zmqcy.Socket.send_multipart`.
         """
         with critical_section(lock_of(self)):
             try:
@@ -99,25 +114,29 @@ cdef class FutureSocket(QueuedSocket):
                 return self.failed(exception)
 
     def send_many(self, messages: Iterable[Buffer], *, flags: int = 0, timeout: _Time = None) -> _Future[int]:
-        """Send many messages of one part.
+        """Send a batch of messages of one part each.
 
         Parameters
         ----------
         messages : iterable of bytes-like or Frame
-            The messages; a generator is run to its end first.
+            The messages. A generator is exhausted before the first send.
         flags, timeout
-            As `zmqcy.Socket.send_many` has them.
+            As in `zmqcy.Socket.send_many`.
 
         Returns
         -------
         awaitable of int
-            How many were sent: fewer than all only where the rest may not wait, or the time is up. What it raises,
-            CancelledError too, has that number as `sent`.
+            The number of sent messages: fewer than all only with DONTWAIT, or if the call times out. Exceptions,
+            CancelledError too, have this number as an attribute `sent`.
 
         Raises
         ------
         Again, StateError, HostUnreachable, NotSupported, ContextTerminated, TypeError, BufferError, ValueError
-            When it is awaited, as `zmqcy.Socket.send_many` does.
+            When awaited, for the same reasons as `zmqcy.Socket.send_many`.
+
+        See Also
+        --------
+        send_multipart_many : for messages of several parts.
         """
         with critical_section(lock_of(self)):
             return self.put_many(messages, False, flags, timeout, "send_many")
@@ -125,30 +144,30 @@ cdef class FutureSocket(QueuedSocket):
     def send_multipart_many(
         self, messages: Iterable[Iterable[Buffer]], *, flags: int = 0, timeout: _Time = None
     ) -> _Future[int]:
-        """Send many messages of several parts, each whole or not at all.
+        """Send a batch of multipart messages, each whole or not at all.
 
         Parameters
         ----------
         messages : iterable of iterables of bytes-like or Frame
             The messages.
         flags, timeout
-            As `zmqcy.Socket.send_multipart_many` has them.
+            As in `zmqcy.Socket.send_multipart_many`.
 
         Returns
         -------
         awaitable of int
-            How many were sent, as `send_many` says.
+            The number of sent messages, as for `send_many`.
 
         Raises
         ------
         Again, StateError, HostUnreachable, NotSupported, ContextTerminated, TypeError, BufferError, ValueError
-            When it is awaited, as `zmqcy.Socket.send_multipart_many` does.
+            When awaited, for the same reasons as `zmqcy.Socket.send_multipart_many`.
         """
         with critical_section(lock_of(self)):
             return self.put_many(messages, True, flags, timeout, "send_multipart_many")
 
     def try_send(self, data: Buffer) -> bool:
-        """Send a message if that needs no waiting, not even for other sends of this socket. Nothing to await.
+        """Send a message without waiting. This is a plain call: do not await it.
 
         Parameters
         ----------
@@ -158,7 +177,7 @@ cdef class FutureSocket(QueuedSocket):
         Returns
         -------
         bool
-            Whether it was sent.
+            True: the message was sent. False: the socket has reached its high-water mark, or other sends wait.
         """
         cdef object content = to_content(data, "try_send", None)
         with critical_section(lock_of(self)):
@@ -175,22 +194,36 @@ cdef class FutureSocket(QueuedSocket):
     ) -> _Future[bytes if copy else Frame]:
         """Receive a message, or one part of it.
 
+        A receive that times out or is cancelled has received nothing: no message is lost.
+
         Parameters
         ----------
         flags, copy, track, timeout
-            As `zmqcy.Socket.recv` has them.
+            As in `zmqcy.Socket.recv`.
 
         Returns
         -------
         awaitable of bytes or Frame
-            The part. Who is cancelled, or out of time, while it waits has taken nothing.
+            The part; a zero-copy Frame with ``copy=False``.
 
         Raises
         ------
         Again, StateError, NotSupported, ContextTerminated, MemoryError
-            When it is awaited, as `zmqcy.Socket.recv` does; ZMQError, ENOTSOCK: it was closed meanwhile.
+            When awaited, for the same reasons as `zmqcy.Socket.recv`.
+        ZMQError
+            When awaited: ENOTSOCK, the socket was closed meanwhile.
         RuntimeError
-            No event loop runs in this thread, or the socket belongs to another one.
+            When called: no event loop runs in this thread, or the socket belongs to another one.
+
+        Examples
+        --------
+        >>> await socket.recv(timeout=1000)  # milliseconds
+        b'hello'
+
+        See Also
+        --------
+        try_recv : receive without waiting.
+        recv_multipart : receive all parts.
         """
         cdef object message
         cdef int f
@@ -214,9 +247,9 @@ cdef class FutureSocket(QueuedSocket):
         Parameters
         ----------
         buffer : writable bytes-like
-            Where it is copied to; nothing is before it is done.
+            The destination. It is written to only when the operation completes.
         nbytes, flags, timeout
-            As `zmqcy.Socket.recv_into` has them.
+            As in `zmqcy.Socket.recv_into`.
 
         Returns
         -------
@@ -226,7 +259,7 @@ cdef class FutureSocket(QueuedSocket):
         Raises
         ------
         ZMQError, TypeError, BufferError, ValueError
-            When it is awaited, as `zmqcy.Socket.recv_into` does, and what `recv` raises.
+            When awaited, for the same reasons as `zmqcy.Socket.recv_into`; also the exceptions of `recv`.
         """
         with critical_section(lock_of(self)):
             try:
@@ -245,17 +278,17 @@ cdef class FutureSocket(QueuedSocket):
         Parameters
         ----------
         flags, copy, track, timeout
-            As `zmqcy.Socket.recv_multipart` has them.
+            As in `zmqcy.Socket.recv_multipart`.
 
         Returns
         -------
         awaitable of list of bytes or of Frame
-            The parts, one at least.
+            The parts, at least one.
 
         Raises
         ------
         Again, StateError, NotSupported, ContextTerminated, MemoryError
-            When it is awaited, as `recv` does.
+            When awaited, for the same reasons as `recv`.
         """
         with critical_section(lock_of(self)):
             try:
@@ -267,14 +300,14 @@ cdef class FutureSocket(QueuedSocket):
     def recv_multipart_into(
         self, buffers: Iterable[Buffer], *, flags: int = 0, timeout: _Time = None
     ) -> _Future[list[int]]:
-        """Receive a message with all its parts, each into a buffer.
+        """Receive a message with all its parts, each part into its own buffer.
 
         Parameters
         ----------
         buffers : iterable of writable bytes-like
-            Where the parts are copied to; there may be more than parts.
+            The destinations. There may be more buffers than parts.
         flags, timeout
-            As `zmqcy.Socket.recv_multipart_into` has them.
+            As in `zmqcy.Socket.recv_multipart_into`.
 
         Returns
         -------
@@ -284,7 +317,7 @@ cdef class FutureSocket(QueuedSocket):
         Raises
         ------
         ZMQError, TypeError, BufferError
-            When it is awaited, as `zmqcy.Socket.recv_multipart_into` does, and what `recv` raises.
+            When awaited, for the same reasons as `zmqcy.Socket.recv_multipart_into`; also the exceptions of `recv`.
         """
         with critical_section(lock_of(self)):
             try:
@@ -296,24 +329,28 @@ cdef class FutureSocket(QueuedSocket):
     def recv_many(
         self, limit: int = 1000, *, max_bytes: int = 1048576, flags: int = 0, timeout: _Time = None
     ) -> _Future[list[bytes]]:
-        """Receive many messages: wait for the first, then take what is there.
+        """Receive a batch of messages: wait for the first, then take the messages already in the queue.
 
         Parameters
         ----------
         limit : int, default 1000
-            How many parts to take at most, and the rest of the last message.
+            Max number of parts. The batch ends only at the end of a message, so it may contain a few more.
         max_bytes, flags, timeout
-            As `zmqcy.Socket.recv_many` has them.
+            As in `zmqcy.Socket.recv_many`.
 
         Returns
         -------
         awaitable of list of bytes
-            The messages, one at least.
+            The messages, at least one.
 
         Raises
         ------
         Again, ValueError, StateError, NotSupported, ContextTerminated, MemoryError
-            When it is awaited, as `zmqcy.Socket.recv_many` does.
+            When awaited, for the same reasons as `zmqcy.Socket.recv_many`.
+
+        See Also
+        --------
+        recv_multipart_many : for messages of several parts.
         """
         with critical_section(lock_of(self)):
             try:
@@ -325,24 +362,24 @@ cdef class FutureSocket(QueuedSocket):
     def recv_multipart_many(
         self, limit: int = 1000, *, max_bytes: int = 1048576, flags: int = 0, timeout: _Time = None
     ) -> _Future[list[list[bytes]]]:
-        """Receive many messages with all their parts: wait for the first, then take what is there.
+        """Receive a batch of multipart messages: wait for the first, then take the messages already in the queue.
 
         Parameters
         ----------
         limit : int, default 1000
-            How many messages to take at most.
+            Max number of messages.
         max_bytes, flags, timeout
-            As `zmqcy.Socket.recv_multipart_many` has them.
+            As in `zmqcy.Socket.recv_multipart_many`.
 
         Returns
         -------
         awaitable of list of list of bytes
-            The parts of each message, one at least.
+            At least one message, each as the list of its parts.
 
         Raises
         ------
         Again, ValueError, StateError, NotSupported, ContextTerminated, MemoryError
-            When it is awaited, as `zmqcy.Socket.recv_many` does.
+            When awaited, for the same reasons as `zmqcy.Socket.recv_many`.
         """
         with critical_section(lock_of(self)):
             try:
@@ -353,12 +390,12 @@ cdef class FutureSocket(QueuedSocket):
                 return self.failed(exception)
 
     def try_recv(self) -> bytes | None:
-        """Receive a message if one is there and nobody waits for it. Nothing to await.
+        """Receive a message without waiting. This is a plain call: do not await it.
 
         Returns
         -------
         bytes or None
-            None: there is none.
+            None: there is no message, or other receives wait.
         """
         with critical_section(lock_of(self)):
             arrive(self, "try_recv")
@@ -376,19 +413,19 @@ cdef class FutureSocket(QueuedSocket):
     # ---- polling
 
     def poll(self, timeout: _Time = None, flags: int = 1) -> _Future[int]:
-        """Wait until the socket can send or receive. Another task may come first then.
+        """Wait until the socket is ready to send or receive. Another task may still use the socket first.
 
         Parameters
         ----------
         timeout : int, float or timedelta, optional
-            Milliseconds to wait; by default, and with -1, for ever.
+            Max milliseconds to wait. By default, or with -1, wait indefinitely.
         flags : int, default POLLIN
-            What to wait for: `POLLIN`, `POLLOUT` or both.
+            The events to wait for: `POLLIN`, `POLLOUT` or both.
 
         Returns
         -------
         awaitable of int
-            Which of them is possible; 0 when the time is up.
+            The events that are ready. 0: the call timed out.
         """
         cdef int wanted, events
         with critical_section(lock_of(self)):

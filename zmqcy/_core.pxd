@@ -1,5 +1,5 @@
-# The path of a message, for the other extension modules, which inline the first attempts. None instead of a message,
-# and 0 instead of a number, say with QUIET and PROBE that it would wait.
+# Sending and receiving, for the other extension modules, which inline the first attempts. With QUIET and PROBE a
+# function returns None instead of a message, or 0 instead of a number, if the call would block.
 
 from zmqcy._base cimport NativeSocket, enter
 from zmqcy._handle cimport Handle, Signaler, Stats, count
@@ -13,45 +13,45 @@ from zmqcy.libzmq cimport (
 cdef enum:
     # Flags in addition to ZMQ_DONTWAIT:
     QUIET = 1 << 30  # return instead of raising Again
-    PROBE = 1 << 29  # the same, and do not count it: the caller waits
-    LOST = -1        # what was sent of a message is dropped, and so is the part that was to be sent
+    PROBE = 1 << 29  # as QUIET, without counting it in `would_blocks`: the caller waits
+    LOST = -1        # libzmq has dropped the parts already sent; the next part is dropped too
 
 
 cdef struct Part:
-    # A part that is to be sent: bytes to be copied or, where `message` is not NULL, a message that was made of them.
+    # A part to send: bytes to copy or, if `message` is not NULL, a message that already contains them.
     const char *data
     size_t size
     zmq_msg_t *message
-    bint last              # of those that go together or not at all
+    bint last              # of its message
 
 
 cdef struct Batch:
     Part *parts
     Py_ssize_t count       # of parts
     Py_ssize_t following   # the first part that has not been sent
-    Py_ssize_t sent        # messages, or runs of parts that go together
-    Py_ssize_t counted     # of them, by the counters of the socket
-    size_t size            # bytes of the others that were sent
-    int more               # ZMQ_SNDMORE: the last one goes on after these parts; 0 otherwise
+    Py_ssize_t sent        # messages that were sent
+    Py_ssize_t counted     # sent messages that the socket's counters already include
+    size_t size            # bytes of the sent messages that are not yet counted
+    int more               # ZMQ_SNDMORE if a later call sends the rest of the last message; otherwise 0
 
 
 cdef struct Wanted:
-    # How much to receive at once. It never ends within a message.
-    Py_ssize_t most        # parts or, if `whole`, messages
-    Py_ssize_t most_bytes  # after which no other message begins
+    # The bounds of a batch. A batch ends only at the end of a message.
+    Py_ssize_t most        # max parts or, if `whole`, messages
+    Py_ssize_t most_bytes  # no further message is received after this many bytes
     bint whole
     bint nested            # return a list for each message
     bint framed            # return Frames
 
 
 cdef struct Catch:
-    # Parts that were received, and how many are wanted.
+    # Received parts, and how many are still wanted.
     zmq_msg_t *parts
     Py_ssize_t count
-    Py_ssize_t room        # more than FEW: `parts` was allocated
-    bint more              # of the same message follow
+    Py_ssize_t room        # capacity of `parts`, which is on the heap if larger than FEW
+    bint more              # the last part is followed by another part of its message
     bint parted            # some message has several parts
-    Wanted wanted          # what is still to come
+    Wanted wanted          # the remaining bounds
 
 
 cdef int sleep_on(
@@ -68,7 +68,7 @@ cdef inline Wanted one_message(bint framed) noexcept:
 
 
 cdef inline void caught(Catch *haul, size_t size) noexcept nogil:
-    # Count the part of so many bytes that was just received.
+    # Record the part of `size` bytes that was just received.
     haul.more = zmq_msg_more(&haul.parts[haul.count])
     haul.parted |= haul.more
     haul.wanted.most -= not haul.wanted.whole or not haul.more
@@ -83,7 +83,7 @@ cdef inline bint is_enough(const Catch *haul) noexcept nogil:
 cdef Frame to_addressed(NativeSocket socket, object data, object routing_id, object group, object copy, str call)
 cdef list to_message(object parts, str call)
 cdef list to_messages(object messages, bint nested, object flags, str call, list ends)
-cdef list ONE_EACH  # the ends of messages of one part
+cdef list ONE_EACH  # passed as `ends`: each message has one part
 cdef Py_ssize_t put_parts(
     NativeSocket socket, list parts, list ends, int flags, object copy, MessageTracker tracker, object timeout,
     str call) except -1
@@ -111,7 +111,7 @@ cdef object keep_waiting(NativeSocket socket, zmq_msg_t *msg, str call)
 
 
 cdef inline bint put_quickly(NativeSocket socket, const char *data, size_t size, int flags) noexcept:
-    # Send one part that is short at once, if that can be. Comes after `enter`.
+    # Try to send one short part without blocking. Return whether it was sent. Call `enter` first.
     if size >= socket.handle.quick_size:
         return False
     if zmq_send(socket.handle.socket, data, size, flags & ZMQ_SNDMORE | ZMQ_DONTWAIT) < 0:
@@ -135,13 +135,13 @@ cdef inline void count_in(NativeSocket socket, size_t size, bint more) noexcept:
 
 
 cdef inline int get(NativeSocket socket, zmq_msg_t *msg, int flags, object timeout, str call) except -1:
-    # Receive one part into an initialised message. Return 1, or 0 where it would wait and the flags have QUIET.
+    # Receive one part into an initialised message. Return 1, or 0 if the call would block and the flags have QUIET.
     enter(socket, call)
     if socket.handle.held is not NULL:
         socket.handle.unhold(msg)
         return 1
     if socket.handle.asked and socket.handle.answers_soon and not flags & ZMQ_DONTWAIT:
-        if socket.handle.stats.messages_received % 32:  # or it finds out whether that is still so
+        if socket.handle.stats.messages_received % 32:  # every 32nd receive tests again whether answers are fast
             return complete(socket, NULL, msg, flags, timeout, call, 0)
     if zmq_msg_recv(msg, socket.handle.socket, ZMQ_DONTWAIT) >= 0:
         socket.handle.asked = socket.handle.answers_soon = False
@@ -150,7 +150,7 @@ cdef inline int get(NativeSocket socket, zmq_msg_t *msg, int flags, object timeo
 
 
 cdef inline object keep(NativeSocket socket, zmq_msg_t *msg, str call):
-    # Make bytes of a part that was received, and close it; where there is no memory, it waits.
+    # Convert a received part to bytes, and close it. If there is no memory, hold it for the next receive.
     cdef size_t size = zmq_msg_size(msg)
     data = take(msg, size)
     if data is None:
@@ -161,7 +161,7 @@ cdef inline object keep(NativeSocket socket, zmq_msg_t *msg, str call):
 
 
 cdef inline object fetch(NativeSocket socket, int flags, object copy, object timeout, str call):
-    # Receive one part as bytes or, without `copy`, as a Frame. None: it would wait, and the flags have QUIET.
+    # Receive one part as bytes or, if `copy` is false, as a Frame. None: it would block, and the flags have QUIET.
     cdef zmq_msg_t msg
     cdef Frame frame
     if copy is not True and not copy:

@@ -1,11 +1,13 @@
-"""The path of a message: how sockets send, receive and wait.
+"""Send messages, receive messages, and wait until a socket is ready.
 
-A call meets one check (`enter`), tries with ZMQ_DONTWAIT while it holds the GIL, and only where libzmq says EAGAIN and
-the caller may wait does it release the GIL and go on. The first attempts stand in `_core.pxd`, for other modules to
-inline. What moves messages without the GIL comes first here. It knows nothing of Python: a function returns 0 or an
-errno; EAGAIN says that the time is up, EINTR that the caller is to look for signals and to call again.
+Each call first runs one check (`enter`). Then it tries with ZMQ_DONTWAIT while it holds the GIL. It releases the GIL
+and waits only if libzmq returns EAGAIN and the call may block. The first attempts are in `_core.pxd`, where other
+modules inline them.
 
-Asynchronous sockets use the same functions and wait in their own way: with PROBE a function says that it would wait.
+The first half of this file runs without the GIL and uses no Python objects. Its functions return 0 or an errno. EAGAIN
+means that the call timed out. EINTR means that the caller must run signal handlers and call again.
+
+Asynchronous sockets call the same functions with PROBE, and wait in the event loop.
 """
 
 from cython cimport critical_section
@@ -39,11 +41,11 @@ cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
 
 cdef enum:
-    SHORT_WAIT = 4        # times the spin: a wait that was no longer makes the next one try first
-    FEW = 8               # parts for which there is room on the stack
-    SOME = 128            # messages of a batch up to which the GIL is kept: to get it back would cost more
-    MOST_DATAGRAM = 8192  # bytes that libzmq has room for
-    CHUNK = 1024          # messages received before they are made objects: the GIL changes hands so often
+    SHORT_WAIT = 4        # times `spin`: after a wait up to this long, the next one spins first
+    FEW = 8               # max parts in an array on the stack
+    SOME = 128            # up to so many messages, a batch keeps the GIL: taking it back would cost more
+    MOST_DATAGRAM = 8192  # max bytes of a datagram in libzmq
+    CHUNK = 1024          # max messages received before they become objects, so the GIL is taken once per chunk
 
 
 ONE_EACH = []
@@ -54,11 +56,11 @@ ONE_EACH = []
 cdef int sleep_on(
         pollfd *items, unsigned long length, int milliseconds, nsec spin, bint *eager, Handle handle,
         int wanted) noexcept nogil:
-    """Wait as poll() does, with a time of 0 or more; `handle`: for some of the events of one socket.
+    """Wait as poll() does, for `milliseconds` >= 0. With `handle`: wait for the `wanted` events of that socket.
 
-    Where the last wait was short, it is tried for a while before the thread sleeps, for to be woken costs more than
-    that; `sched_yield` lets libzmq's own threads run meanwhile. Of a single socket the events are read then, which the
-    call that waits would do next.
+    If the last wait was short, poll for up to `spin` before sleeping: waking a sleeping thread costs more.
+    `sched_yield` lets libzmq's threads run meanwhile. With `handle`, each look reads ZMQ_EVENTS, as the waiting call
+    does next.
     """
     cdef nsec start, limit, spent = 0
     cdef int rc, events
@@ -81,11 +83,11 @@ cdef int sleep_on(
 
 
 cdef int wait_on(Handle handle, Signaler *signaler, short wanted, nsec deadline) noexcept nogil:
-    """Wait until the socket may have changed. Return 0, EAGAIN at the deadline, EINTR (look for signals), or an errno.
+    """Wait until the socket may have changed. Return 0, EAGAIN at the deadline, EINTR after a signal, or an errno.
 
-    The descriptor is edge-triggered: only who has just seen the operation fail, after libzmq had looked at its
-    commands, may wait on it. In a thread-safe socket each thread that waits has a descriptor of its own, in its own
-    `handle`: if two shared one, the first could take the news from the second, which would sleep on a message.
+    The file descriptor is edge-triggered. Wait on it only if the operation has just failed, after libzmq had processed
+    its commands. For a thread-safe socket each waiting thread has its own file descriptor, in its `signaler`. If two
+    threads shared one, the first could consume the event of the second, which would then sleep beside a message.
     """
     cdef pollfd item
     cdef nsec spin
@@ -96,13 +98,13 @@ cdef int wait_on(Handle handle, Signaler *signaler, short wanted, nsec deadline)
     if handle.fd >= 0:
         item.fd = handle.fd
         item.events = POLLIN
-        # Who waits for an answer may spin. Who waits for room, or for what streams in, leaves the processor to those
-        # who make it: to spin there costs up to a fifth of the throughput.
+        # Spin only while waiting for an answer. A wait for space in the queue, or in a stream of messages, leaves the
+        # processor to libzmq's threads: spinning there costs up to a fifth of the throughput.
         spin = handle.spin if handle.asked and wanted & ZMQ_POLLIN else 0
         rc = sleep_on(&item, 1, left, spin, &handle.eager, handle, wanted)
         if rc < 0:
             return errno
-    elif signaler.poller is NULL:  # what came before there is one has told nobody
+    elif signaler.poller is NULL:  # a new signaler does not report earlier events: look at the socket again
         return make_signaler(signaler, handle.socket)
     else:
         item.fd = signaler.fd
@@ -118,7 +120,7 @@ cdef int wait_on(Handle handle, Signaler *signaler, short wanted, nsec deadline)
 
 
 cdef int wait_for(Handle handle, Signaler *signaler, short wanted, nsec deadline) noexcept nogil:
-    """Wait as `wait_on` does, after some events were not there."""
+    """Wait for some events that are not ready, as `wait_on` does."""
     cdef int events = 0
     cdef int number = wait_on(handle, signaler, wanted, deadline)
     if number == 0 and handle.fd < 0:
@@ -129,7 +131,7 @@ cdef int wait_for(Handle handle, Signaler *signaler, short wanted, nsec deadline
 
 
 cdef int send_copy(void *socket, zmq_msg_t *message, int more) noexcept nogil:
-    """Send a copy of a message without waiting: it may have to be sent again. Return 0 or an errno."""
+    """Send a copy of a message without blocking, so that it can be sent again. Return 0 or an errno."""
     cdef zmq_msg_t copy
     cdef int number = 0
     <void> zmq_msg_init(&copy)
@@ -142,10 +144,11 @@ cdef int send_copy(void *socket, zmq_msg_t *message, int more) noexcept nogil:
 
 
 cdef int take_back(void *socket, int traits, Py_ssize_t left) noexcept nogil:
-    """Return EAGAIN once a message can be sent anew whose peer went away after its first parts; 0 if it counts as sent.
+    """Recover from a peer that disconnected after the first parts of a message, which libzmq has dropped.
 
-    libzmq has dropped those parts. Types with DROPS_REST also drop the rest of it, which must be handed to them; a REQ
-    socket then awaits the reply to such a message, as when the peer goes a moment later.
+    Return EAGAIN if the message can be sent again, 0 if it counts as sent, or another errno. Socket types with
+    DROPS_REST drop the `left` remaining parts too, and these must be sent first. A REQ socket then waits for the
+    reply, as if the peer had disconnected after the message.
     """
     if traits & DROPS_REST:
         while left > 0:
@@ -159,21 +162,23 @@ cdef int take_back(void *socket, int traits, Py_ssize_t left) noexcept nogil:
 cdef int send_whole(
         void *socket, int traits, int *begun, Part *parts, zmq_msg_t *messages, Py_ssize_t length, int more,
         bint tried) noexcept nogil:
-    """Send a message without waiting, whole or not at all. Return 0 or an errno; with EAGAIN none of it went.
+    """Send a whole message without blocking, or nothing. Return 0 or an errno. With EAGAIN no part was sent.
 
-    Its parts are `parts`, which stay as they are, but for a message of one part alone; or, where that is NULL, copies
-    of `messages`.
+    The parts are `parts` or, if that is NULL, copies of `messages`. `parts` can be sent again later, unless a message
+    has one part.
 
-    Only its first part can find no room, which is tried once before and once after a look at ZMQ_EVENTS: a send that
-    does not wait looks at libzmq's commands only once a millisecond or so. `tried`: the caller has made the first
-    attempt. A later part meets EAGAIN where the peer that got the first has disconnected. Where an earlier call sent
-    the first part, and the socket is in the middle of a message (`begun`), the message is LOST: EHOSTUNREACH. `more`:
-    SNDMORE, where the message goes on after these parts; 0 otherwise.
+    Only the first part can meet the high-water mark. It is tried once before and once after ZMQ_EVENTS is read: a
+    non-blocking send makes libzmq process its commands only about once a millisecond. If `tried`, the caller has made
+    the first attempt.
+
+    A later part fails with EAGAIN if the peer that got the first part has disconnected. If an earlier call sent the
+    first part (`begun`), the message is then LOST, and the result is EHOSTUNREACH. `more` is SNDMORE if a later call
+    sends the rest of the message, otherwise 0.
     """
     cdef Py_ssize_t i = 0
     cdef bint looked = False
     cdef int number, flag, events = 0
-    if traits & DATAGRAMS:  # without a peer libzmq closes the message, and zmq_send aborts
+    if traits & DATAGRAMS:  # without a peer libzmq closes the message, and then zmq_send aborts the process
         number = events_of(socket, &events)
         if number or not events & ZMQ_POLLOUT:
             return number or EAGAIN
@@ -217,7 +222,7 @@ cdef int send_whole(
 
 
 cdef void find_full(Handle handle, int more) noexcept nogil:
-    """Note why a part could not be sent at once."""
+    """Record in the handle why a non-blocking send of a part failed."""
     handle.tried = last_errno() == EAGAIN
     if handle.tried and handle.begun:
         handle.tried = False
@@ -226,9 +231,9 @@ cdef void find_full(Handle handle, int more) noexcept nogil:
 
 
 cdef int transmit(Handle handle, Batch *batch, Signaler *signaler, nsec deadline, bint waiting) noexcept nogil:
-    """Send messages, waiting until the deadline. Return 0, EAGAIN, EINTR, or another errno; `batch` says what went.
+    """Send messages, waiting until the deadline. Return 0, EAGAIN, EINTR, or another errno. Update `batch`.
 
-    `waiting`: the first one has found no room, and nobody has been in the socket since.
+    `waiting`: the first message has just met the high-water mark, and no other call has used the socket since.
     """
     cdef int number = send_all(handle, batch, signaler, deadline, waiting)
     count_out(handle, batch)
@@ -236,7 +241,7 @@ cdef int transmit(Handle handle, Batch *batch, Signaler *signaler, nsec deadline
 
 
 cdef int send_all(Handle handle, Batch *batch, Signaler *signaler, nsec deadline, bint waiting) noexcept nogil:
-    """Do what `transmit` does, but for the last count."""
+    """Send as `transmit` does, without counting the last messages."""
     cdef nsec limit = 0
     cdef Part *parts
     cdef Py_ssize_t length
@@ -246,14 +251,14 @@ cdef int send_all(Handle handle, Batch *batch, Signaler *signaler, nsec deadline
         if batch.sent % 16 == 15:
             if limit == 0:
                 limit = now() + SIGNAL_CHECK
-            elif now() > limit:  # a long one looks for signals though it need not wait
+            elif now() > limit:  # a long batch checks for signals even if it never blocks
                 return EINTR
         if waiting:
             count_out(handle, batch)
             number = wait_on(handle, signaler, ZMQ_POLLOUT, deadline)
             if number:
                 return number
-            handle.tried = True  # the descriptor tells of commands: they come first
+            handle.tried = True  # the file descriptor reports commands: read ZMQ_EVENTS first, which processes them
         parts = &batch.parts[batch.following]
         length = 1
         size = parts[0].size
@@ -274,7 +279,7 @@ cdef int send_all(Handle handle, Batch *batch, Signaler *signaler, nsec deadline
 
 
 cdef void count_out(Handle handle, Batch *batch) noexcept nogil:
-    """Count what went since the last time."""
+    """Add the messages sent since the last call to the socket's counters."""
     if batch.sent != batch.counted:
         handle.asked = True
         count(handle.exclusive, &handle.stats.bytes_sent, batch.size)
@@ -284,12 +289,12 @@ cdef void count_out(Handle handle, Batch *batch) noexcept nogil:
 
 
 cdef int receive(Handle handle, zmq_msg_t *msg, Signaler *signaler, nsec deadline, bint waiting) noexcept nogil:
-    """Receive a message, waiting until the deadline. Return 0, EAGAIN, EINTR, or another errno; then none was taken.
+    """Receive a part, waiting until the deadline. Return 0, or, if none was received, EAGAIN, EINTR or another errno.
 
-    `waiting`: there was none, and nobody has been in the socket since.
+    `waiting`: a receive has just found none, and no other call has used the socket since.
     """
     cdef int number
-    if handle.asked and handle.answers_soon:  # libzmq's thread, which has the request, needs the processor more
+    if handle.asked and handle.answers_soon:  # let libzmq's I/O thread send the request first
         yield_processor()
     while True:
         number = EAGAIN
@@ -307,7 +312,7 @@ cdef int receive(Handle handle, zmq_msg_t *msg, Signaler *signaler, nsec deadlin
 
 
 cdef int make_room(Catch *haul, Py_ssize_t room) noexcept nogil:
-    """Have room for so many parts. Return 0 or ENOMEM."""
+    """Allocate an array of `room` parts. Return 0 or ENOMEM."""
     cdef zmq_msg_t *parts = <zmq_msg_t *> malloc(room * sizeof(zmq_msg_t))
     if parts is NULL:
         return ENOMEM
@@ -320,9 +325,9 @@ cdef int make_room(Catch *haul, Py_ssize_t room) noexcept nogil:
 
 
 cdef int catch_more(void *socket, Catch *haul) noexcept nogil:
-    """Receive what is there, until it is enough or, at the end of a message, there is no more room.
+    """Receive queued parts until `is_enough`, or until the array is full at the end of a message.
 
-    Return 0, or the errno that ended it: EAGAIN where nothing is left.
+    Return 0, or the errno that ended the batch, such as EAGAIN if the queue is empty.
     """
     cdef int size
     while not is_enough(haul):
@@ -337,14 +342,14 @@ cdef int catch_more(void *socket, Catch *haul) noexcept nogil:
             if last_errno() != EINTR or not haul.more:
                 return last_errno()
             size = zmq_msg_recv(&haul.parts[haul.count], socket, ZMQ_DONTWAIT)
-        caught(haul, size)  # of more than 2 GiB it says INT_MAX
+        caught(haul, size)  # INT_MAX for parts larger than 2 GiB
     return 0
 
 
 # -------------------------------------------------------------------------------------------------------------- batches
 
 cdef void unload(Batch *batch) noexcept:
-    """Let go of the messages that were made for a batch."""
+    """Close and free the messages that were made for a batch."""
     cdef Py_ssize_t i
     for i in range(batch.count):
         if batch.parts[i].message is not NULL:
@@ -355,7 +360,7 @@ cdef void unload(Batch *batch) noexcept:
 cdef list to_list(object items, str call, str name):
     if type(items) is not list and type(items) is not tuple:
         if isinstance(items, (bytes, str, bytearray, memoryview, Frame)):
-            raise TypeError(f"{call}: {name} must be a list of buffers, not one: {items!r:.80}")
+            raise TypeError(f"{call}: {name} must be a list of buffers, not a single one: {items!r:.80}")
         try:
             items = iter(items)
         except TypeError:
@@ -364,7 +369,7 @@ cdef list to_list(object items, str call, str name):
 
 
 cdef list to_contents(object items, str call, str name, str place):
-    """Return the buffers of an iterable in a list of our own, each as bytes, a Frame or a memoryview."""
+    """Return the buffers of an iterable in a new list, each as bytes, a Frame or a memoryview."""
     cdef list contents = to_list(items, call, name)
     cdef Py_ssize_t i
     for i in range(len(contents)):
@@ -378,16 +383,16 @@ cdef list to_contents(object items, str call, str name, str place):
 cdef Py_ssize_t put_parts(
         NativeSocket socket, list parts, list ends, int flags, object copy, MessageTracker tracker, object timeout,
         str call) except -1:
-    """Send parts: as one message or, where `ends` has the number of parts of each, as several.
+    """Send parts as one message or, if `ends` has the number of parts of each message, as several.
 
-    Return how many messages went: fewer where it would wait but may not, 0 only with QUIET. What is raised then
-    has `sent`, if there may be several.
+    Return the number of sent messages. It is less than the number of messages if the call would block and may not, and
+    0 only with QUIET. If `ends` is not None, exceptions get an attribute `sent`.
     """
     cdef Part[FEW] few
     cdef Batch batch = Batch(NULL, 0, 0, 0, 0, 0, flags & ZMQ_SNDMORE)
     cdef int number
     batch.parts = few
-    collect()  # which may run any code
+    collect()  # may run any code
     try:
         enter(socket, call)
         if socket.handle.begun == LOST:
@@ -399,7 +404,7 @@ cdef Py_ssize_t put_parts(
         if socket.handle.quick_size == 0 or not socket.handle.exclusive:
             check_parts(socket, parts, ends, flags, call)
         load(socket, &batch, parts, ends, copy, tracker, call)
-        enter(socket, call)  # the GIL was let go for big copies
+        enter(socket, call)  # copies of large buffers released the GIL
         if batch.count <= SOME:
             number = transmit(socket.handle, &batch, NULL, EXPIRED, False)
         else:
@@ -427,7 +432,7 @@ cdef Py_ssize_t put_part(
     cdef int number
     if socket.handle.quick_size == 0 or not socket.handle.exclusive:
         return put_parts(socket, [data], None, flags, copy, tracker, timeout, call)
-    collect()  # which may run any code
+    collect()  # may run any code
     enter(socket, call)
     if socket.handle.begun == LOST:
         raise lost(socket, call)
@@ -435,7 +440,7 @@ cdef Py_ssize_t put_part(
     part.last = True
     load_part(socket, &part, &msg, data, copy, tracker, call)
     try:
-        enter(socket, call)  # the GIL was let go for a big copy
+        enter(socket, call)  # a copy of a large buffer released the GIL
         number = transmit(socket.handle, &batch, NULL, EXPIRED, False)
         if number:
             complete(socket, &batch, NULL, flags, timeout, call, number)
@@ -446,16 +451,16 @@ cdef Py_ssize_t put_part(
 
 
 cdef object lost(NativeSocket socket, str call):
-    """Return the error for a message that is LOST: the next part that is sent begins another one."""
+    """Return the error for a LOST message. The next part sent begins a new message."""
     socket.handle.begun = 0
     return error(
         EHOSTUNREACH, call, socket.handle.type, None,
-        "the peer disconnected in the middle of the message, and nothing of it is delivered: send it again from its "
-        "first part, or use send_multipart, which does that itself")
+        "the peer disconnected in the middle of the message, and no part of it is delivered; send the message again "
+        "from its first part, or use send_multipart, which sends it again itself")
 
 
 cdef int check_parts(NativeSocket socket, list parts, list ends, int flags, str call) except -1:
-    """Refuse messages that do not go with the socket, or into a datagram: libzmq would go wrong on them."""
+    """Refuse messages that libzmq would mishandle: too many parts for the socket, or too large for a datagram."""
     cdef int type_number = socket.handle.type
     cdef bint several = socket.handle.begun or flags & ZMQ_SNDMORE
     cdef list sizes = [len(parts)] if ends is None else [1] * len(parts) if ends is ONE_EACH else ends
@@ -464,7 +469,7 @@ cdef int check_parts(NativeSocket socket, list parts, list ends, int flags, str 
     elif (several or max(sizes) > 1) and socket.conflates():
         raise error(
             EINVAL, call, type_number, f"{max(sizes)} parts{', SNDMORE' if flags & ZMQ_SNDMORE else ''}",
-            "a socket with conflate keeps the last part alone, not the whole message: send one part, or do not set "
+            "a socket with conflate keeps only the last part, not the whole message; send one part, or do not set "
             "conflate")
     elif socket.handle.traits & COMMANDS and not socket.handle.only_first:
         i = 0
@@ -473,9 +478,9 @@ cdef int check_parts(NativeSocket socket, list parts, list ends, int flags, str 
                 if (several or count > 1) and is_command(parts[i]):
                     raise error(
                         EINVAL, call, type_number, f"part {i}",
-                        "a part of a message of several parts begins with a byte 0 or 1, which libzmq takes for a "
-                        "subscription: begin the part with another byte, or set only_first_subscribe here and on the "
-                        "XPUB")
+                        "libzmq treats a part that begins with byte 0 or 1 as a subscription, also within a multipart "
+                        "message; begin the part with another byte, or set only_first_subscribe on this socket and on "
+                        "the XPUB")
                 i += 1
             several = False
     return 0
@@ -490,15 +495,15 @@ cdef bint is_command(object data) except -1:
 
 
 cdef int check_counts(NativeSocket socket, list parts, list sizes, int flags, str call) except -1:
-    """Refuse messages of more or fewer parts than the type of the socket has, or too long for a datagram."""
+    """Refuse messages with another number of parts than the socket type has, or too large for a datagram."""
     cdef int type_number = socket.handle.type
     cdef int most = type_of(type_number).parts
     cdef size_t size
     for count in sizes:
         if count != most or flags & ZMQ_SNDMORE:
             text = (
-                "a message has two parts, the address of the peer and the content: see send_multipart" if most == 2
-                else "a message of this type of socket has one part only")
+                "a message has two parts, the peer's address and the content; send both with send_multipart"
+                if most == 2 else "a message of this socket type has exactly one part; join the parts")
             raise error(EINVAL, call, type_number, f"{count} parts{', SNDMORE' if flags & ZMQ_SNDMORE else ''}", text)
     if socket.handle.datagram:
         for i in range(most - 1, len(parts), most):
@@ -515,7 +520,7 @@ cdef int check_counts(NativeSocket socket, list parts, list sizes, int flags, st
 
 
 cdef Frame to_addressed(NativeSocket socket, object data, object routing_id, object group, object copy, str call):
-    """Make a message for one peer of a SERVER or PEER, or for a group of a RADIO."""
+    """Build a message for one peer (SERVER, PEER) or for a group (RADIO)."""
     cdef Frame frame = new_frame(Frame)
     cdef zmq_msg_t msg
     cdef int type_number = socket.handle.type
@@ -545,7 +550,7 @@ cdef Frame to_addressed(NativeSocket socket, object data, object routing_id, obj
 cdef int load(
         NativeSocket socket, Batch *batch, list parts, list ends, object copy, MessageTracker tracker,
         str call) except -1:
-    """Describe parts for `transmit`."""
+    """Fill `batch` with parts for `transmit`."""
     cdef Py_ssize_t i, left = 0, message = 0
     for i in range(len(parts)):
         batch.parts[i].message = NULL
@@ -562,13 +567,13 @@ cdef int load(
 cdef inline int load_part(
         NativeSocket socket, Part *part, zmq_msg_t *room, object data, object copy, MessageTracker tracker,
         str call) except -1:
-    """Describe a part: it is copied when it is sent, or is a message already. Without room that is allocated."""
+    """Fill `part`: with bytes to copy when sending, or with a message, in `room` or, if that is NULL, on the heap."""
     cdef bint lent, chosen = copy is not None, copied = chosen and copy
     part.message = NULL
     if type(data) is bytes:
         part.data = PyBytes_AS_STRING(data)
         part.size = PyBytes_GET_SIZE(data)
-        # Nobody sees whether short bytes are copied.
+        # For short bytes `copy=False` has no visible effect: copy, which is faster.
         lent = not copied and (part.size >= socket.handle.threshold or tracker is not None)
     elif isinstance(data, Frame):
         part.size = (<Frame> data).size()
@@ -584,7 +589,7 @@ cdef inline int load_part(
 
 cdef int prepare(
         Part *part, zmq_msg_t *room, object data, bint copied, MessageTracker tracker, str call) except -1:
-    """Make the message of a part: a copy, or of the memory of its buffer or frame."""
+    """Make the message of a part, with a copy or with the memory of its buffer or frame."""
     cdef zmq_msg_t *msg = room if room is not NULL else <zmq_msg_t *> malloc(sizeof(zmq_msg_t))
     if msg is NULL:
         raise MemoryError(call)
@@ -611,14 +616,14 @@ cdef int prepare(
 
 cdef int complete(
         NativeSocket socket, Batch *batch, zmq_msg_t *msg, int flags, object timeout, str call, int number) except -1:
-    """Go on after a first attempt to send or receive, that ended with an errno, or 0 without one: wait where allowed.
+    """Continue after a first attempt to send or receive, waiting if the call may block.
 
-    Return 1, or 0 for QUIET and where some messages of a batch went; where it raises no part of the message in
-    turn was sent or taken.
+    `number` is the errno of that attempt, or 0 if there was none. Return 1, or 0 with QUIET or if a part of the batch
+    was sent. If it raises, no part of the current message was sent or received.
     """
     cdef nsec deadline = EXPIRED
     cdef nsec start = 0
-    # A time of another type may have run any code, which may have swallowed the event of the descriptor.
+    # The conversion of a timeout of another type may run any code, which may consume the file descriptor's event.
     cdef bint waiting = number == EAGAIN and (timeout is None or type(timeout) is int or type(timeout) is float)
     if number in (EAGAIN, EINTR, 0) and not flags & ZMQ_DONTWAIT:
         deadline = deadline_of(socket, timeout, ZMQ_RCVTIMEO if batch is NULL else ZMQ_SNDTIMEO, call)
@@ -638,7 +643,10 @@ cdef int complete(
 
 cdef int carry_out(
         Handle handle, Batch *batch, zmq_msg_t *msg, short wanted, nsec deadline, bint waiting) noexcept:
-    """Send, receive or, with neither, wait for events, without the GIL. Return 0 or an errno."""
+    """Send `batch`, receive into `msg` or, if both are NULL, wait for events. Return 0 or an errno.
+
+    Releases the GIL.
+    """
     cdef Signaler signaler
     cdef int number
     signaler.poller = NULL
@@ -671,7 +679,7 @@ cdef int would_block(NativeSocket socket, int flags, nsec waited, str call) exce
 
 
 cdef nsec deadline_of(NativeSocket socket, object timeout, int option, str call) except -2:
-    """Return when a call's own timeout ends or, where it has none, the socket's."""
+    """Return the deadline of a call: from its timeout or, if that is None, from the socket's option."""
     cdef int milliseconds = FOREVER
     cdef size_t size = sizeof(int)
     if timeout is not None:
@@ -682,7 +690,7 @@ cdef nsec deadline_of(NativeSocket socket, object timeout, int option, str call)
 
 cdef object put_tracked(
         NativeSocket socket, object message, int flags, object copy, object track, object timeout, str call):
-    """Send one part, or a list of parts, as one message, and return its tracker if there shall be one."""
+    """Send one part or a list of parts as one message. Return its tracker if `track`, otherwise None."""
     cdef object found = None
     cdef MessageTracker tracker = None
     if copy is False and socket.frames is not None:  # zmqcy.compat
@@ -701,22 +709,22 @@ cdef object put_tracked(
 cdef list to_message(object parts, str call):
     cdef list contents = to_contents(parts, call, "parts", "part")
     if not contents:
-        raise ValueError(f"{call}: a message has one part at least")
+        raise ValueError(f"{call}: a message needs at least one part; pass [b\"\"] for an empty message")
     return contents
 
 
 cdef list to_messages(object messages, bint nested, object flags, str call, list ends):
-    """Return the parts of many messages one after the other and, if `nested`, in `ends` how many each has."""
+    """Return the parts of all messages in one list. If `nested`, append the number of parts of each to `ends`."""
     cdef list parts
     if to_flags(flags, call) & ZMQ_SNDMORE:
-        raise ValueError(f"{call}: SNDMORE cannot be among the flags: the messages are whole")
+        raise ValueError(f"{call}: flags must not contain SNDMORE, because each message is sent whole")
     if not nested:
         return to_contents(messages, call, "messages", "message")
     parts = []
     for i, message in enumerate(to_list(messages, call, "messages")):
         message = to_contents(message, call, f"message {i}", f"message {i}, part")
         if not message:
-            raise ValueError(f"{call}: message {i} has no parts")
+            raise ValueError(f"{call}: message {i} has no parts; a message needs at least one")
         parts += message
         ends.append(len(message))
     return parts
@@ -727,7 +735,7 @@ cdef object put_many(NativeSocket socket, object messages, bint nested, object f
     try:
         parts = to_messages(messages, nested, flags, call, ends)
         if not parts:
-            socket.current_events(call)  # or it is closed, or its context has ended
+            socket.current_events(call)  # raises if the socket is closed or its context has ended
             return 0
     except BaseException as exception:
         exception.sent = 0
@@ -737,11 +745,11 @@ cdef object put_many(NativeSocket socket, object messages, bint nested, object f
 
 # ------------------------------------------------------------------------------------------------------------ receiving
 
-cdef void *spare = NULL  # room for CHUNK parts, for whoever receives a batch next
+cdef void *spare = NULL  # an array of CHUNK parts, for the next batch that is received
 
 
 cdef void borrow_room(Catch *haul) noexcept:
-    """Have room for a batch; where there is no memory for it the messages come by the few."""
+    """Use the spare array for a batch, or allocate one. If there is no memory, the array on the stack stays in use."""
     cdef zmq_msg_t *parts = <zmq_msg_t *> swap(&spare, NULL)
     if parts is NULL:
         make_room(haul, CHUNK)
@@ -756,26 +764,26 @@ cdef void give_back_room(Catch *haul) noexcept:
 
 
 cdef object to_target(object buffer, str call, object place):
-    """Return a memoryview of a buffer that can be written to."""
+    """Return a memoryview of a writable, contiguous buffer."""
     where = call if place is None else f"{call}: buffer {place}"
     if not PyObject_CheckBuffer(buffer):
         raise TypeError(f"{where}: a writable buffer is required, not {buffer!r:.80}")
     view = memoryview(buffer)
     if view.readonly or not view.c_contiguous:
         fault = "read-only" if view.readonly else "not contiguous"
-        raise BufferError(f"{where}: the buffer is {fault}: {buffer!r:.80}")
+        raise BufferError(f"{where}: a writable, contiguous buffer is required; this one is {fault}: {buffer!r:.80}")
     return view
 
 
 cdef object keep_waiting(NativeSocket socket, zmq_msg_t *msg, str call):
-    """Hold a part for which there is no memory, and raise."""
+    """Hold a part for which there is no memory, for the next receive, and raise MemoryError."""
     cdef size_t size = zmq_msg_size(msg)
     socket.handle.hold(msg, 1)
-    raise MemoryError(f"{call}: no memory for {size} bytes; the message waits")
+    raise MemoryError(f"{call}: no memory for {size} bytes; the message is kept for the next receive")
 
 
 cdef object fetch_into(NativeSocket socket, object target, size_t room, int flags, object timeout, str call):
-    """Receive one part into so many bytes of a memoryview, and return its size, or None as `fetch` does."""
+    """Receive one part into the first `room` bytes of a memoryview. Return its size, or None as `fetch` does."""
     cdef zmq_msg_t msg
     cdef size_t size
     <void> zmq_msg_init(&msg)
@@ -792,7 +800,7 @@ cdef object fetch_into(NativeSocket socket, object target, size_t room, int flag
 
 
 cdef size_t to_room(object target, object nbytes, str call) except? 0:
-    """Return how much of a memoryview may be used."""
+    """Return how many bytes of a memoryview may be used: `nbytes`, or all if that is 0."""
     cdef Py_ssize_t size = PyMemoryView_GET_BUFFER(target).len
     if not isinstance(nbytes, int) or not 0 <= nbytes <= size:
         raise ValueError(f"{call}: nbytes must be an int from 0 to {size}, not {nbytes!r}")
@@ -800,13 +808,13 @@ cdef size_t to_room(object target, object nbytes, str call) except? 0:
 
 
 cdef Wanted to_wanted(object limit, object max_bytes, bint nested, str call) except *:
-    """Return the bounds of a batch: of parts in one list or, if `nested`, of messages."""
+    """Return the bounds of a batch: in parts or, if `nested`, in messages."""
     cdef int most = to_int(limit, call, "limit", 1)
     return Wanted(most, to_integer(max_bytes, call, "max_bytes", 1, PY_SSIZE_T_MAX), nested, nested, False)
 
 
 cdef list gather(NativeSocket socket, Wanted wanted, int flags, object timeout, str call):
-    """Receive the first message, waiting for it, and what is there after it, as much as is wanted."""
+    """Wait for one message, then receive the messages queued after it, within the bounds."""
     cdef zmq_msg_t[FEW] few
     cdef Catch haul
     cdef list result = []
@@ -819,8 +827,8 @@ cdef list gather(NativeSocket socket, Wanted wanted, int flags, object timeout, 
     <void> zmq_msg_init(few)
     if not get(socket, few, flags, timeout, call):
         return None
-    caught(&haul, zmq_msg_size(few) if wanted.most > 1 else 0)  # a single message has no other bound
-    socket.handle.state |= socket.handle.exclusive  # nobody may take a part of ours while a big one is copied
+    caught(&haul, zmq_msg_size(few) if wanted.most > 1 else 0)  # `most_bytes` does not bound a single message
+    socket.handle.state |= socket.handle.exclusive  # no other thread may receive while a large part is copied
     try:
         if wanted.most > FEW:
             borrow_room(&haul)
@@ -844,7 +852,7 @@ cdef list gather(NativeSocket socket, Wanted wanted, int flags, object timeout, 
                     raise error(number, call, socket.handle.type)
             if not unpack(socket, &haul, result, call) or number or is_enough(&haul):
                 return result
-            if socket.handle.state & CLOSED:  # by another thread, which may be in a thread-safe type
+            if socket.handle.state & CLOSED:  # by another thread: thread-safe socket types allow that
                 return result
     finally:
         socket.handle.state &= ~socket.handle.exclusive
@@ -853,7 +861,7 @@ cdef list gather(NativeSocket socket, Wanted wanted, int flags, object timeout, 
 
 
 cdef int catch_held(NativeSocket socket, Catch *haul) noexcept:
-    """Take of the parts that are held what is wanted. Return 0 or ENOMEM."""
+    """Take held parts until `is_enough`. Return 0 or ENOMEM."""
     while socket.handle.held is not NULL and not is_enough(haul):
         if haul.count == haul.room and make_room(haul, 2 * haul.room):
             return ENOMEM
@@ -863,7 +871,7 @@ cdef int catch_held(NativeSocket socket, Catch *haul) noexcept:
 
 
 cdef bint unpack(NativeSocket socket, Catch *haul, list result, str call) except -1:
-    """Add what was caught to a list. Return whether that was all; where memory ends, the rest waits."""
+    """Append the received messages to a list. Return whether all fitted into memory; the rest is held."""
     cdef Py_ssize_t i, first = 0, made = len(result), messages = 0
     cdef size_t size, size_of_message = 0, size_of_all = 0
     cdef list message = result
@@ -876,14 +884,14 @@ cdef bint unpack(NativeSocket socket, Catch *haul, list result, str call) except
             size = zmq_msg_size(&haul.parts[i])
             item = new_frame(socket.frames) if haul.wanted.framed else take(&haul.parts[i], size)
             if item is None:
-                raise MemoryError(f"{call}: no memory for {size} bytes; the message waits")
+                raise MemoryError(f"{call}: no memory for {size} bytes; the message is kept for the next receive")
             message.append(item)
             size_of_message += size
             if haul.parted and i + 1 < haul.count and zmq_msg_more(&haul.parts[i]):
                 continue
             if haul.wanted.nested:
                 result.append(message)
-            while first <= i:  # the message is whole: it may go
+            while first <= i:  # the message is complete: release its parts
                 if haul.wanted.framed:
                     memcpy(
                         &(<Frame> message[len(message) - 1 - i + first]).msg, &haul.parts[first], sizeof(zmq_msg_t))
@@ -916,7 +924,7 @@ cdef list to_targets(object buffers, str call):
 
 
 cdef list fetch_multipart_into(NativeSocket socket, list targets, int flags, object timeout, str call):
-    """Receive a message into memoryviews, and return the size of each part, or None as `fetch` does."""
+    """Receive a message into memoryviews, one per part. Return the size of each part, or None as `fetch` does."""
     cdef int more = socket.handle.more
     cdef list frames = gather(socket, one_message(True), flags, timeout, call)
     cdef list sizes
@@ -943,7 +951,7 @@ cdef list fetch_multipart_into(NativeSocket socket, list targets, int flags, obj
 
 
 cdef int hold_frames(NativeSocket socket, list frames) except -1:
-    """Keep the parts of frames that nobody else has for the next receive."""
+    """Hold the parts of frames for the next receive. Nothing else may refer to these frames."""
     cdef Frame frame
     for frame in reversed(frames):
         socket.handle.hold(&frame.msg, 1)

@@ -1,4 +1,4 @@
-# Event loops of asyncio, and futures, for the modules above.
+# The state of asyncio event loops, and completed futures, for other extension modules.
 
 from cpython.object cimport PyObject
 
@@ -10,22 +10,22 @@ cdef extern from "Python.h":
 
 
 cdef class Loop:
-    # An event loop of asyncio, and how much its sockets have done since it turned.
+    # An asyncio event loop, and how many operations have completed at once since its last iteration.
     cdef object __weakref__
     cdef readonly object loop
-    cdef object selector   # what watches descriptors: the loop or, where it cannot, a thread of ours
-    cdef object sign       # of its running, in the state of its thread
-    cdef int count         # work since it turned that did not have to wait
-    cdef int first         # the count when
-    cdef nsec began        # the clock was started
-    cdef int look          # the count at which to look at the clock again
-    cdef bint armed        # `_turned` is to be called by the loop
-    cdef object after_turn  # a deque of pairs of a function and an argument: what it calls
-    cdef set attended      # weak references to the sockets whose events are read though nobody waits
-    cdef bint ticking      # and the timer for that runs
+    cdef object selector   # watches file descriptors: the loop or, if it cannot, a `Watcher` with a thread
+    cdef object sign       # the object in the thread's state that shows that the loop runs
+    cdef int count         # work that completed at once in this iteration
+    cdef int first         # `count` at the time `began`
+    cdef nsec began        # when the clock was started
+    cdef int look          # the `count` at which the clock is read again
+    cdef bint armed        # the loop will call `_turned`
+    cdef object after_turn  # a deque of pairs (function, argument), which `_turned` calls
+    cdef set attended      # weak references to sockets whose events are read regularly although no task waits
+    cdef bint ticking      # the timer for `attended` runs
 
     cdef bint long_run(self) except -1
-    cdef dict readers      # by descriptor: lists of functions
+    cdef dict readers      # lists of functions, by file descriptor
 
     cdef int add_reader(self, int fd, object callback) except -1
     cdef int remove_reader(self, int fd, object callback) except -1

@@ -1,7 +1,8 @@
-"""Event loops of asyncio as sockets need them, and the future of what did not have to wait.
+"""The state of asyncio event loops, and the future of an operation that completes at once.
 
-A call tries at once. Where that ends the operation it returns a `Done`, a future that has always been finished:
-awaiting it does not go to the loop. So that the loop turns all the same, each `Loop` counts such operations.
+Each call of an asynchronous socket tries at once. If the operation completes, the call returns a `Done`, a future that
+is already finished. Awaiting it does not yield to the event loop. Each `Loop` counts such operations, so that other
+tasks are not starved.
 """
 
 cimport cython
@@ -19,17 +20,17 @@ cdef extern from "_system.h":
     void make_only_here "zmqcy_make_only_here"(object type) noexcept
 
 cdef enum:
-    LONGEST = 100000  # nanoseconds that work may take which does not wait, before the loop turns
+    LONGEST = 100000  # max nanoseconds of operations that complete at once, before the loop gets an iteration
 
 # ---------------------------------------------------------------------------------------------------------- event loops
 
-cdef double ATTENTION = 1  # seconds between two looks at a socket that nobody waits for
-cdef object running_loop = None  # asyncio's function of that purpose, once it is imported
-cdef object loops = weakref.WeakValueDictionary()  # by id of the loop, which each of them keeps
+cdef double ATTENTION = 1  # seconds between two reads of the events of a socket that no task waits for
+cdef object running_loop = None  # asyncio._get_running_loop, once asyncio is imported
+cdef object loops = weakref.WeakValueDictionary()  # Loops by the id of their event loop, to which each has a reference
 
 
 cdef object current_loop():
-    """Return the event loop of asyncio that runs in this thread, or None."""
+    """Return the asyncio event loop that runs in this thread, or None."""
     global running_loop
     if running_loop is None:
         from asyncio import _get_running_loop
@@ -39,7 +40,7 @@ cdef object current_loop():
 
 #: def call_soon(loop: AbstractEventLoop, function: Callable[[], object]) -> int: ...
 cpdef int call_soon(object loop, object function) except -1:
-    """Have a function called by a loop, from whatever thread this is; by a closed one nothing is."""
+    """Schedule a function in a loop, from any thread. Do nothing if the loop is closed. Return 0."""
     try:
         if current_loop() is loop:
             loop.call_soon(function)
@@ -60,7 +61,7 @@ cdef class Loop:
         self.after_turn = deque()
 
     cdef bint long_run(self) except -1:
-        """Tell whether operations that did not wait have kept the loop from turning for long enough."""
+        """Return whether operations that completed at once have used up the time of this event-loop iteration."""
         cdef nsec elapsed
         if not self.armed:
             self.armed = True
@@ -73,12 +74,12 @@ cdef class Loop:
         elapsed = now() - self.began
         if elapsed >= LONGEST:
             return True
-        # At half of the way that is left, by what the work has taken so far.
+        # Read the clock again after about half of the remaining time, estimated from the work so far.
         self.look = self.count + min((LONGEST - elapsed) * (self.count - self.first) // (2 * elapsed + 2), 128) + 1
         return False
 
     def _turned(self):
-        cdef Py_ssize_t left = len(self.after_turn)  # what comes meanwhile is for the next turn
+        cdef Py_ssize_t left = len(self.after_turn)  # entries that are added meanwhile are for the next iteration
         self.armed = False
         self.count = 0
         try:
@@ -91,7 +92,7 @@ cdef class Loop:
                 self.loop.call_soon(self._turned)
 
     cdef int add_reader(self, int fd, object callback) except -1:
-        """Have a function called while a descriptor is readable; a loop itself takes but one for each."""
+        """Call a function while a file descriptor is readable. (asyncio accepts only one function for each.)"""
         if fd in self.readers:
             self.readers[fd].append(callback)
             return 0
@@ -120,7 +121,7 @@ cdef class Loop:
                 callback()
 
     cdef int attend(self, object socket) except -1:
-        """Read the events of a socket now and then. That keeps neither it nor the loop from their end."""
+        """Read the events of a socket regularly. This keeps neither the socket nor the loop alive."""
         self.attended.add(weakref.ref(socket))
         if not self.ticking:
             self.ticking = True
@@ -144,9 +145,9 @@ def _tick(reference):
 
 
 cdef object event_loop(Loop loop):
-    """Return the loop of asyncio in which an operation was made."""
+    """Return the asyncio event loop in which an operation was started."""
     if loop is None:
-        raise RuntimeError("the operation is of no event loop of asyncio")
+        raise RuntimeError("get_loop: the operation was not started in an asyncio event loop")
     return loop.loop
 
 
@@ -159,7 +160,7 @@ cdef Loop loop_of(object running):
 
 
 def watch(int fd, callback: Callable[[], object]) -> tuple[object, int, Callable[[], object]]:
-    """Have a function called by the running loop while a descriptor is readable. Return what `unwatch` takes."""
+    """Call a function in the running loop while a file descriptor is readable. Return an argument for `unwatch`."""
     cdef Loop loop
     loop = loop_of(current_loop())
     loop.add_reader(fd, callback)
@@ -171,13 +172,14 @@ def unwatch(watched: tuple[object, int, Callable[[], object]]) -> None:
     loop.remove_reader(watched[1], watched[2])
 
 
-# -------------------------------------------------------------------------------------------------- what has ended
+# ------------------------------------------------------------------------------------------------- completed futures
 
 # mypy: disable-error-code="assignment, override, type-var"
 # pyright: reportInvalidTypeArguments=false
-# What an operation returns: a Done, an Operation or, where it failed at once, a Future of the loop. `asyncio.isfuture`
-# is true of all three, and asyncio.Future is the type of what it is true of. By it, and not by a protocol, they fit
-# where futures are asked for, as in asyncio.wait. It is covariant as asyncio.Task is: nobody can set the result.
+# The type of the object that a call returns: a Done, an Operation or, if it failed at once, a Future of the loop.
+# `asyncio.isfuture` returns True for all three, and its TypeIs is asyncio.Future. As a subclass of it, and not a
+# protocol, the type is accepted by functions that take futures, such as asyncio.wait. It is covariant, as asyncio.Task
+# is, because callers cannot set the result.
 #: _T_co = TypeVar("_T_co", covariant=True)
 #: @type_check_only
 #: class _Future(Future[_T_co]):
@@ -189,7 +191,7 @@ def unwatch(watched: tuple[object, int, Callable[[], object]]) -> None:
 @cython.final
 @cython.freelist(64)
 cdef class Done:
-    """A future that was finished from the beginning: what an operation returns that did not have to wait."""
+    """The future of an operation that has completed at once. Awaiting it does not yield to the event loop."""
 
     _asyncio_future_blocking = False
 
@@ -202,7 +204,7 @@ cdef class Done:
         return False
 
     def cancel(self, msg=None):
-        """Return False: what is done cannot be cancelled."""
+        """Return False: a completed operation cannot be cancelled."""
         return False
 
     def result(self):
@@ -214,15 +216,15 @@ cdef class Done:
         return None
 
     def get_loop(self):
-        """Return the event loop in which the operation was made."""
+        """Return the event loop in which the operation was started."""
         return event_loop(self.loop)
 
     def add_done_callback(self, fn, /, *, context=None):
-        """Have a function called by the loop soon, with this object."""
+        """Call a function with this object in the next event-loop iteration."""
         event_loop(self.loop).call_soon(fn, self, context=context)
 
     def remove_done_callback(self, fn, /):
-        """Return 0: no callback waits here."""
+        """Return 0: callbacks are scheduled at once and cannot be removed."""
         return 0
 
     def __await__(self):
@@ -252,7 +254,7 @@ cdef int send_to_done(PyObject *done, PyObject *value, PyObject **result) except
 
 
 cdef int define_future(object type, int (*send)(PyObject *, PyObject *, PyObject **) except -1) except -1:
-    """Let nobody else make objects of a type and, unless `send` is NULL, have it await them, as `am_send` does."""
+    """Forbid Python code to create objects of a type and, unless `send` is NULL, set its `am_send` slot."""
     if send is not NULL:
         iterate_by(type, send)
     make_only_here(type)

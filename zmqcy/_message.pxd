@@ -1,4 +1,4 @@
-# The C side of messages: how a buffer is lent to libzmq, and the frames that it delivers.
+# Zero-copy buffers that libzmq borrows, and the frames that it delivers.
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.memoryview cimport PyMemoryView_GET_BUFFER
@@ -13,17 +13,17 @@ cdef extern from "Python.h":
     void PyErr_Clear()
 
 cdef enum:
-    BIG = 65536  # bytes from which on a copy is made without the GIL
+    BIG = 65536  # a copy of at least so many bytes releases the GIL
 
-cdef int forks   # between the first process and this one
-cdef bint memory_wanted  # a context is tuned, and malloc has not been told yet to keep the memory of large messages
+cdef int forks   # the number of forks between the first process and this one
+cdef bint memory_wanted  # a context is tuned, and malloc is not yet configured to keep the memory of large messages
 
 
 cdef struct Tracking:
-    # What the thread that lets go of a lent buffer tells a tracker, whose object it stands in.
-    long pending  # how many buffers libzmq still has
-    void *done    # a lock, held until there are none
-    long waker    # the descriptor of a socket that is written to then; -1: nobody awaits it
+    # The state of a MessageTracker that a thread without the GIL changes when it releases a buffer.
+    long pending  # the number of buffers that libzmq still has
+    void *done    # a lock, which is released when `pending` is 0
+    long waker    # a file descriptor that is written to at that time; -1: no task waits
 
 
 cdef class MessageTracker:
@@ -55,7 +55,7 @@ cdef class Frame:
     cdef int address(self, zmq_msg_t *msg, str call) except -1
 
 
-# Where the content of bytes, or of the memoryview that `to_buffer` makes of anything else, begins and how long it is.
+# The address and the size of bytes, or of the memoryview that `to_buffer` makes of other objects.
 
 cdef inline const char *start_of(object data):
     if type(data) is bytes:
@@ -78,7 +78,7 @@ cdef inline void copy_bytes(void *target, const void *source, size_t size) noexc
 
 
 cdef inline object take(zmq_msg_t *msg, size_t size):
-    # Make bytes of a message, at their final size and filled once. None: no memory.
+    # Copy a message into new bytes, in one copy. None: there is no memory.
     cdef PyObject *data
     if size < BIG:
         data = new_bytes(<const char *> zmq_msg_data(msg), size)

@@ -1,9 +1,10 @@
-"""Messages: buffers lent to libzmq, and the frames that it delivers.
+"""Zero-copy buffers that libzmq borrows, and the frames that it delivers.
 
-A buffer is lent by a message that points to its memory. A thread with the GIL that frees the message, as it frees a
-frame over inproc, drops the reference to bytes itself. libzmq's own threads may not take the GIL, and other buffers may
-run Python code when they are released: there the lease is pushed on a lock-free stack, and a pending call of the
-interpreter is asked for. That call, or an earlier one of zmqcy, empties the stack and drops the references.
+A zero-copy message points to the memory of a Python buffer. A `Lease` holds the reference until libzmq has released the
+message. If a thread with the GIL frees the message, for example a frame over inproc, it drops a reference to `bytes` at
+once. libzmq's own threads may not take the GIL, and releasing other buffers may run Python code. In these cases the
+lease is pushed on a lock-free stack, and the interpreter is asked for a pending call. That call, or an earlier call of
+zmqcy, empties the stack and drops the references.
 """
 
 cimport cython
@@ -43,17 +44,17 @@ cdef extern from "Python.h":
     void drop "Py_DECREF"(PyObject *object) noexcept nogil  # no Python code runs if it is bytes
 
 #: COPY_THRESHOLD: int
-COPY_THRESHOLD = 16384  # from here on lending is as fast as copying over tcp, and several times as fast over inproc
+COPY_THRESHOLD = 16384  # from this size, zero-copy is as fast as a copy over tcp, and several times as fast over inproc
 
 cdef enum:
     MOST_OF_GROUP = 255
-    ZMQ_SHARED = 3  # of zmq_msg_get: others have the content, too
+    ZMQ_SHARED = 3  # property of zmq_msg_get: other messages share the content
 
 
-# ------------------------------------------------------------------------------------------- who vouches for a user
+# ------------------------------------------------------------------------------------------- authenticated user ids
 
-# A peer may name itself any "User-Id" in its own metadata. The answers of an Authenticator have a second property,
-# which no peer knows, and that libzmq prefers to the one of the peer, as it does with the user.
+# A peer can claim any "User-Id" in its own metadata. So the answers of an Authenticator contain a second property with
+# a secret value. libzmq prefers the Authenticator's properties to the peer's.
 cdef bytes VOUCHER = os.urandom(16).hex().encode()
 _VOUCHER = b"\x0fX-Zmqcy-Voucher" + len(VOUCHER).to_bytes(4, "big") + VOUCHER  # as ZMTP has metadata
 
@@ -62,7 +63,7 @@ cdef bint has_other_handlers = False
 
 
 cdef void trust_users() noexcept:
-    """Believe libzmq from now on: there is a handler of the program's own, whose answers do not have the property."""
+    """Accept every "User-Id" from now on: a ZAP handler of the program does not set the secret property."""
     global has_other_handlers
     has_other_handlers = True
 
@@ -79,13 +80,13 @@ cdef bint memory_kept = False
 
 
 cdef void may_keep_memory() noexcept:
-    """Have the first large message that is received make malloc keep memory."""
+    """Configure malloc to keep memory when the first large message is received."""
     global memory_wanted
     memory_wanted = not memory_kept
 
 
 cdef void keep_memory() noexcept:
-    """Have malloc keep the memory of large messages, once per process."""
+    """Configure malloc to keep the memory of large messages, once per process."""
     global memory_kept, memory_wanted
     memory_wanted = False
     if not memory_kept:
@@ -93,26 +94,26 @@ cdef void keep_memory() noexcept:
         teach_malloc()
 
 
-# ------------------------------------------------------------------------------------------------------- lent buffers
+# ------------------------------------------------------------------------------------------------- zero-copy buffers
 
 cdef struct Lease:
-    Lease *following     # on the stack of those that libzmq has let go of
-    PyObject *owner      # bytes, whose memory never moves; NULL: a view
-    Py_buffer view       # of any other buffer, which its export keeps where it is
+    Lease *following     # the next one on the stack of released leases
+    PyObject *owner      # bytes, whose memory never moves; NULL: `view` is used
+    Py_buffer view       # another buffer; while it is exported, its memory does not move
     PyObject *tracker
-    Tracking *tracking   # inside of the tracker
+    Tracking *tracking   # a field of the tracker
 
 
 cdef bint drafts = zmq_has(b"draft") != 0
-cdef void *let_go_of = NULL  # the top of the stack
-cdef void *scheduled = NULL  # something: a pending call has been asked for
-cdef long inside = 0         # threads that are about to ask for one
+cdef void *let_go_of = NULL  # the top of the stack of released leases
+cdef void *scheduled = NULL  # not NULL: a pending call is requested
+cdef long inside = 0         # the number of threads that are requesting one
 forks = 0
-cdef long finishing = 0      # the interpreter ends: there will be no more pending calls
+cdef long finishing = 0      # not 0: the interpreter is shutting down and makes no more pending calls
 
 
 cdef void let_go(void *data, void *hint) noexcept nogil:
-    """Take note that libzmq needs a buffer no more. Runs in any thread, with the GIL or without."""
+    """Release a buffer: libzmq has released the message. Runs in any thread, with or without the GIL."""
     cdef Lease *lease = <Lease *> hint
     cdef Tracking *tracking = lease.tracking
     cdef void *top
@@ -126,7 +127,7 @@ cdef void let_go(void *data, void *hint) noexcept nogil:
         waker = add(&tracking.waker, 0)
         if waker >= 0:
             poke(<int> waker)
-    while True:  # the lease belongs to whoever empties the stack once it is on it
+    while True:  # once the lease is on the stack, it belongs to the thread that empties the stack
         top = load(&let_go_of)
         lease.following = <Lease *> top
         if replace(&let_go_of, top, lease):
@@ -134,7 +135,7 @@ cdef void let_go(void *data, void *hint) noexcept nogil:
     add(&inside, 1)
     if add(&finishing, 0) == 0 and replace(&scheduled, NULL, &scheduled):
         if Py_AddPendingCall(collect_pending, NULL) < 0:
-            swap(&scheduled, NULL)  # its queue is full: the next one asks again
+            swap(&scheduled, NULL)  # the interpreter's queue is full: the next release requests again
     add(&inside, -1)
 
 
@@ -144,13 +145,13 @@ cdef int collect_pending(void *argument) noexcept:
 
 
 cdef void collect() noexcept:
-    """Drop the references to buffers that libzmq has let go of. Any Python code may run here."""
+    """Drop the references to buffers that libzmq has released. May run any Python code."""
     cdef Lease *lease
     cdef Lease *following
     cdef list trackers = None
     cdef MessageTracker tracker
     if load(&scheduled) is not NULL:
-        swap(&scheduled, NULL)  # first: who lets go from now on asks for another call
+        swap(&scheduled, NULL)  # first, so that a later release requests another call
     if load(&let_go_of) is NULL:
         return
     trackers = []
@@ -177,7 +178,7 @@ cdef void release_lease(Lease *lease) noexcept:
 
 
 cdef int lend(zmq_msg_t *msg, object data, MessageTracker tracker, str call) except -1:
-    """Make a message of a buffer's own memory, which is kept as it is until libzmq lets go of the message."""
+    """Make a zero-copy message from a buffer, and hold the buffer until libzmq has released the message."""
     cdef Lease *lease = <Lease *> malloc(sizeof(Lease))
     cdef void *start
     cdef size_t size
@@ -210,8 +211,8 @@ cdef int lend(zmq_msg_t *msg, object data, MessageTracker tracker, str call) exc
             add(&tracker.tracking.pending, -1)
         release_lease(lease)
         return fail(call, NO_TYPE, f"size={size}")
-    # Whoever connects over ws masks what it sends, and libzmq does that in place: in the memory that is lent. It makes
-    # a copy of what is, or ever was, shared. That the next hop is inproc says nothing: a device may forward it to ws.
+    # A ws client masks outgoing data, and libzmq would do that in the borrowed memory. libzmq copies a message first if
+    # it is, or ever was, shared: so share it once. Do that for all transports, because a device may forward it to ws.
     <void> zmq_msg_init(&twin)
     <void> zmq_msg_copy(&twin, msg)
     <void> zmq_msg_close(&twin)
@@ -219,12 +220,12 @@ cdef int lend(zmq_msg_t *msg, object data, MessageTracker tracker, str call) exc
 
 
 cdef object copy_of(object data):
-    """Return bytes of their own: bytes() of bytes are the same ones."""
+    """Return a copy as bytes. (`bytes(data)` would return the same object for bytes.)"""
     return start_of(data)[:size_of(data)]
 
 
 cdef int copy_in(zmq_msg_t *msg, const char *data, size_t size, str call) except -1:
-    """Make a message of a copy of some bytes."""
+    """Make a message with a copy of some bytes."""
     if zmq_msg_init_size(msg, size) < 0:
         return fail(call, NO_TYPE, f"size={size}")
     copy_bytes(zmq_msg_data(msg), data, size)
@@ -232,7 +233,7 @@ cdef int copy_in(zmq_msg_t *msg, const char *data, size_t size, str call) except
 
 
 cdef void after_fork_in_child() noexcept nogil:
-    """Go on without the parent's threads: one of them may have been about to ask for a pending call."""
+    """Reset state that the parent's threads held: one of them may have been requesting a pending call."""
     global forks, inside, scheduled
     forks += 1
     inside = 0
@@ -240,16 +241,26 @@ cdef void after_fork_in_child() noexcept nogil:
 
 
 def _finish():
-    """Ask for no more pending calls: the interpreter is about to go."""
+    """Request no more pending calls: the interpreter is shutting down."""
     add(&finishing, 1)
     while add(&inside, 0):
         nap()
 
 
 cdef class MessageTracker:
-    """Tell when libzmq has let go of a message: it is sent, as far as libzmq knows, or was dropped.
+    """Track when libzmq has released a message, because it was sent or dropped.
 
-    A send with ``track=True`` returns one. It may be awaited by coroutines of asyncio.
+    ``send(track=True)`` returns a tracker. When it completes, the buffer may be changed or reused. Completion does not
+    mean that the peer has received the message. Several threads may use a tracker, and asyncio coroutines can await it.
+
+    Examples
+    --------
+    >>> tracker = socket.send(buffer, copy=False, track=True)
+    >>> tracker.wait(5)  # seconds
+
+    See Also
+    --------
+    Frame : a message that can be tracked and sent several times.
     """
 
     def __cinit__(self):
@@ -275,7 +286,7 @@ cdef class MessageTracker:
                 waker.close()
 
     cdef int seal(self) except -1:
-        """Take note that all buffers of the message have been lent."""
+        """Finish the setup: libzmq has got all buffers of the message."""
         if add(&self.tracking.pending, -1) == 0:
             PyThread_release_lock(self.tracking.done)
         return 0
@@ -290,26 +301,26 @@ cdef class MessageTracker:
 
     @property
     def done(self) -> bool:
-        """bool: whether libzmq has let go of all of the message."""
+        """bool: whether libzmq has released the whole message."""
         cdef bint done = add(&self.tracking.pending, 0) == 0
         if done:
             collect()
         return done
 
     def wait(self, timeout: _Time = None) -> None:
-        """Wait until libzmq has let go of all of the message.
+        """Block until libzmq has released the whole message. Releases the GIL.
 
         Parameters
         ----------
         timeout : float or timedelta, optional
-            Seconds (not milliseconds: as pyzmq has it); by default, and with -1, for ever.
+            Seconds, as in pyzmq, not milliseconds. By default, or with -1, wait indefinitely.
 
         Raises
         ------
         NotDone
-            The time is up.
+            The call timed out.
         ForkedError
-            The message was sent by the process that this one was forked from.
+            The parent process sent the message before the fork.
         """
         if isinstance(timeout, (int, float)) and timeout > 0:
             timeout = timeout * 1000.0
@@ -329,14 +340,14 @@ cdef class MessageTracker:
         collect()
 
     def add_done_callback(self, callback: Callable[[MessageTracker], object]) -> None:
-        """Call a function when libzmq has let go of all of the message; at once if it has.
+        """Call a function when libzmq has released the whole message, or at once if it has.
 
         Parameters
         ----------
         callback : callable
-            Takes the tracker. It runs in the thread that next sends a message of this kind or asks a tracker, or in
-            the main thread, there at the latest when that has waited for something. What it raises goes to
-            `sys.unraisablehook`.
+            A function of one argument, the tracker. It runs in the next thread that sends a message which is not short
+            bytes, or reads a tracker, and otherwise in the main thread, at the latest after its next wait. Exceptions
+            are passed to `sys.unraisablehook`.
         """
         if not callable(callback):
             raise TypeError(f"add_done_callback: a callable is required, not {callback!r:.80}")
@@ -346,34 +357,34 @@ cdef class MessageTracker:
             self.callbacks.append(callback)
         if add(&self.tracking.pending, 0) == 0:
             collect()
-            self.call_back()  # where `collect` had nothing of ours
+            self.call_back()  # in case `collect` found no lease of this tracker
 
     def __await__(self) -> Generator[Any]:
         return _wait_in_loop(self).__await__()
 
     @critical_section
     cdef object waker(self):
-        """Return a socket that becomes readable when all is done, and stays so."""
+        """Return a socket that becomes, and stays, readable when the tracker completes."""
         import socket
         if self.wakers is None:
             pair = socket.socketpair()
             pair[1].setblocking(False)
-            if self.wakers is not None:  # another thread was here meanwhile
+            if self.wakers is not None:  # another thread has made them meanwhile
                 pair[0].close()
                 pair[1].close()
                 return self.wakers[0].dup()
-            self.wakers = pair  # lives as long as the tracker: let_go may be writing to it at any time
+            self.wakers = pair  # kept as long as the tracker: `let_go` may write to it at any time
             add(&self.tracking.waker, self.wakers[1].fileno() + 1)
             if add(&self.tracking.pending, 0) == 0:
                 poke(<int> self.tracking.waker)
-        return self.wakers[0].dup()  # each loop, and each task, watches its own
+        return self.wakers[0].dup()  # each task watches its own file descriptor
 
     def __repr__(self):
         return f"<MessageTracker {'done' if self.done else 'not done'}>"
 
 
 cdef void report_to(object callback, MessageTracker tracker) noexcept:
-    """Call a callback. Nobody waits for it: what it raises, SystemExit too, goes to sys.unraisablehook."""
+    """Call a callback. Pass all exceptions, SystemExit too, to sys.unraisablehook."""
     try:
         callback(tracker)
     except BaseException as exception:
@@ -382,7 +393,7 @@ cdef void report_to(object callback, MessageTracker tracker) noexcept:
 
 
 async def _wait_in_loop(MessageTracker tracker):
-    """Wait for a tracker in a coroutine of asyncio."""
+    """Wait for a tracker in an asyncio coroutine."""
     import asyncio
     if tracker.done:
         return
@@ -404,7 +415,7 @@ cdef MessageTracker new_tracker():
 # ------------------------------------------------------------------------------------------------------------- frames
 
 cdef size_t default_threshold() except? 0:
-    """Return `zmqcy.COPY_THRESHOLD`, as the user has it now."""
+    """Return the current value of `zmqcy.COPY_THRESHOLD`, which the user may have changed."""
     return to_threshold(_library.settings.get("COPY_THRESHOLD", COPY_THRESHOLD), "COPY_THRESHOLD")
 
 
@@ -413,37 +424,49 @@ cdef size_t to_threshold(object size, str name) except? 0:
 
 
 cdef Frame new_frame(object cls):
-    """Return a frame whose message is empty, for libzmq to fill; None: of the class Frame."""
+    """Return an empty frame of a class, for libzmq to fill. None: of the class Frame."""
     return Frame.__new__(Frame) if cls is None else cls.__new__(cls)
 
 
-@cython.no_gc  # it refers to nothing but a tracker
+@cython.no_gc  # it refers only to a tracker
 @cython.freelist(32)
 cdef class Frame:
-    """A message, or a part of one, in the memory where libzmq has it: a buffer that is not copied.
+    """A message, or one part of it, in libzmq's own memory: a zero-copy buffer.
 
-    `recv(copy=False)` gives one; it may also be made, to be sent several times. It is freed with its last reference.
-    A message of up to 33 bytes or so, and one that came over a connection (not inproc), belongs to the frame alone:
-    such a buffer is writable until the frame is sent on.
+    `recv(copy=False)` returns frames. Create one yourself to send the same content several times without copies. The
+    memory is freed with the last reference, or by `release`. Several threads may use a frame.
 
-    A message that came over a connection and is larger than the socket's `in_batch_size` (96 KiB by default; 8 KiB
-    where libzmq has no drafts) begins at a multiple of 8 bytes. A smaller one stays in the buffer that libzmq received
-    it into with others. It begins anywhere, and a frame that is kept keeps all of that buffer.
+    The buffer is writable if the frame alone has the memory: for messages of up to about 33 bytes, and for messages
+    that arrived over a connection (not inproc). It becomes read-only when the frame is sent on.
+
+    Alignment: a message that arrived over a connection and is larger than the socket's `in_batch_size` (96 KiB by
+    default; 8 KiB if libzmq has no drafts) begins at a multiple of 8 bytes. A smaller message may begin at any address.
+    It stays in a receive buffer that it shares with other messages, and the frame keeps that whole buffer alive.
 
     Parameters
     ----------
     data : bytes-like, default b""
         The content.
     track : bool, default False
-        Whether `tracker` shall tell when libzmq and all frames have let go of it.
+        Whether the frame gets a `tracker`, which completes when libzmq and all frames have released the content.
     copy : bool, optional
-        True: copy the content. False: lend it, be it bytes or another buffer, which cannot be resized meanwhile.
-        By default bytes of `COPY_THRESHOLD` and more are lent.
+        True: copy the content. False: zero-copy, for any buffer; it cannot be resized meanwhile. By default only bytes
+        objects of `COPY_THRESHOLD` (16,384) bytes or more are zero-copy.
 
     Attributes
     ----------
     tracker : MessageTracker or None
-        With ``track=True``.
+        The tracker, if ``track=True``.
+
+    Examples
+    --------
+    >>> frame = socket.recv(copy=False)
+    >>> bytes(frame), frame.buffer[:4]  # a copy; a memoryview without one
+    (b'content', <memory at 0x7f...>)
+
+    See Also
+    --------
+    MessageTracker : tells when a buffer may be reused.
     """
     #: tracker: Final[MessageTracker | None]
 
@@ -477,14 +500,14 @@ cdef class Frame:
 
     cdef int refuse(self, str call) except -1:
         if self.released:
-            raise ValueError(f"{call}: the Frame was released")
+            raise ValueError(f"{call}: the Frame was released; use it before release() or the end of its with block")
         return 0
 
     cdef bint writable(self) noexcept:
-        """Tell whether nobody else can see the content.
+        """Return whether this frame alone has the memory.
 
-        Over inproc a message may be the memory of what a sender has lent; one that came over a connection has
-        properties of the peer, and was made by libzmq.
+        A message over inproc may be the memory of the sender's buffer. A message that arrived over a connection has
+        properties of the peer: libzmq allocated its memory.
         """
         cdef char *data = <char *> zmq_msg_data(&self.msg)
         if self.lent or zmq_msg_get(&self.msg, ZMQ_SHARED) == 1:
@@ -499,9 +522,9 @@ cdef class Frame:
 
     @critical_section
     cdef int share(self, zmq_msg_t *copy, bint copied, str call) except -1:
-        """Make another message of the same content, for libzmq to send."""
+        """Make another message with the same content, for libzmq to send."""
         self.refuse(call)
-        if copied or self.exports and self.writable():  # who has the view may go on writing
+        if copied or self.exports and self.writable():  # a view may still be written to
             self.exports += 1
             try:
                 copy_in(copy, <const char *> zmq_msg_data(&self.msg), zmq_msg_size(&self.msg), call)
@@ -514,7 +537,7 @@ cdef class Frame:
         return 0
 
     cdef int address(self, zmq_msg_t *msg, str call) except -1:
-        """Make a copy of the content be for the same peer or group."""
+        """Copy the routing id and the group to another message."""
         cdef uint32_t peer
         cdef const char *group
         if drafts:
@@ -528,7 +551,7 @@ cdef class Frame:
         return 0
 
     cdef object lendable(self, bint copied):
-        """Return what may be lent for the content to be sent: the frame, read-only from now on, or a copy."""
+        """Return the object to send without a copy: this frame, read-only from now on, or a copy of its content."""
         if copied or self.exports and self.writable():
             return self.bytes
         self.lent = True
@@ -549,15 +572,15 @@ cdef class Frame:
 
     @critical_section
     def release(self) -> None:
-        """Free the message now. Releasing it again does nothing.
+        """Free the message now. A second call does nothing. The end of a ``with`` block calls it too.
 
         Raises
         ------
         BufferError
-            There are views of it.
+            Memoryviews of the frame exist: release them first.
         """
         if self.exports:
-            raise BufferError(f"release: {self.exports} views of the Frame exist")
+            raise BufferError(f"release: {self.exports} views of the Frame exist; release these memoryviews first")
         if not self.released:
             self.released = True
             <void> zmq_msg_close(&self.msg)
@@ -576,7 +599,7 @@ cdef class Frame:
         """bytes: a copy of the content."""
         self.refuse("bytes")
         size = zmq_msg_size(&self.msg)
-        self.exports += 1  # nobody may release it while it is copied without the GIL
+        self.exports += 1  # no thread may release the frame during a copy without the GIL
         data = take(&self.msg, size)
         self.exports -= 1
         if data is None:
@@ -585,20 +608,20 @@ cdef class Frame:
 
     @property
     def buffer(self) -> memoryview:
-        """memoryview: the content, not copied."""
+        """memoryview: the content, without a copy. While it exists, the frame cannot be released."""
         return memoryview(self)
 
     @property
     @critical_section
     def more(self) -> bool:
-        """bool: whether a part of the same message follows."""
+        """bool: whether another part of the same message follows."""
         self.refuse("more")
         return zmq_msg_more(&self.msg) != 0
 
     @property
     @critical_section
     def group(self) -> str:
-        """str: the group that it came by (DISH) or is for (RADIO), of up to 255 bytes; a draft of libzmq."""
+        """str: the group of a received message (DISH) or of one to send (RADIO); max 255 bytes. A draft of libzmq."""
         cdef const char *group
         self.refuse("group")
         need_drafts("group")
@@ -614,7 +637,7 @@ cdef class Frame:
         cdef bytes name = c_string(group, call, "group")
         self.refuse(call)
         need_drafts(call)
-        if len(name) > MOST_OF_GROUP:  # libzmq would cut it
+        if len(name) > MOST_OF_GROUP:  # libzmq would truncate it
             text = f"the name of a group has {MOST_OF_GROUP} bytes at most"
             raise error(EINVAL, call, NO_TYPE, f"group={group!r:.80}", text)
         if zmq_msg_set_group(&self.msg, name) < 0:
@@ -624,7 +647,7 @@ cdef class Frame:
     @property
     @critical_section
     def routing_id(self) -> int:
-        """int: the peer that it came from, or is for (SERVER, PEER); 0: none. A draft of libzmq."""
+        """int: the peer that sent the message, or will receive it (SERVER, PEER). 0: none. A draft of libzmq."""
         self.refuse("routing_id")
         need_drafts("routing_id")
         return zmq_msg_routing_id(&self.msg)
@@ -644,24 +667,26 @@ cdef class Frame:
 
     def __getitem__(self, name: str) -> str:
         """Return a property of the connection, as `get` does."""
-        if not isinstance(name, str):  # or it would be a sequence that has no end
+        if not isinstance(name, str):  # with ints it would be an endless sequence
             raise TypeError(f"Frame: the name of a property must be a str, not {name!r:.80}")
         return self.get(name)
 
     @critical_section
     def get(self, name: str | int) -> str if isinstance(name, str) else int:
-        """Read a property of the message.
+        """Return a property of the message, or of the connection that it arrived over.
 
         Parameters
         ----------
         name : str or int
-            A property of the connection that it came over: ``"Peer-Address"``, ``"Socket-Type"``, ``"User-Id"``,
-            ``"Identity"``, ``"X-..."``; or a number, such as 1 (MORE). A peer chooses all of them but
-            ``"Peer-Address"`` and ``"User-Id"``, which is there only if an Authenticator let the peer in.
+            A property of the connection: ``"Peer-Address"``, ``"Socket-Type"``, ``"User-Id"``, ``"Identity"`` or
+            ``"X-..."``. Or the number of a message property, such as 1 (MORE). Trust only ``"Peer-Address"`` and
+            ``"User-Id"``; the peer chooses all others. ``"User-Id"`` exists only if an Authenticator has accepted the
+            peer.
 
         Returns
         -------
         str or int
+            A str for a name, an int for a number.
 
         Raises
         ------
@@ -676,7 +701,9 @@ cdef class Frame:
             if text is NULL:
                 fail("get", NO_TYPE, repr(name))
             if name == "User-Id" and not is_vouched(&self.msg):
-                raise error(EINVAL, "get", NO_TYPE, repr(name), "no Authenticator was asked about the peer")
+                raise error(
+                    EINVAL, "get", NO_TYPE, repr(name),
+                    "no Authenticator was asked about the peer; start one before the socket is bound")
             return text.decode("utf-8", "surrogateescape")
         value = zmq_msg_get(&self.msg, to_int(name, "get", "name"))
         if value < 0:
@@ -696,18 +723,18 @@ cdef class Frame:
 
     @critical_section
     def __copy__(self) -> Self:
-        """Return another frame of the same content, of which no copy is made unless there are views that can write."""
+        """Return another frame with the same content. The content is copied only if writable views exist."""
         cdef Frame other = new_frame(type(self))
         self.share(&other.msg, False, "copy")
         other.tracker = self.tracker
         return other
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("Frame: a frame cannot be pickled; take bytes() of it")
+        raise TypeError("Frame: a frame cannot be pickled; pickle bytes(frame)")
 
 
 cdef object to_content(object data, str call, str place):
-    """Return what can be sent as bytes, a Frame, or a memoryview."""
+    """Convert an object to bytes, a Frame or a memoryview, which can be sent."""
     if type(data) is bytes:
         return data
     if isinstance(data, Frame):

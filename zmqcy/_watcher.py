@@ -1,4 +1,4 @@
-"""A thread that watches descriptors for an event loop that cannot."""
+"""A thread that watches file descriptors for an event loop without `add_reader`."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ if TYPE_CHECKING:
 
 
 class Watcher:
-    """Watches descriptors in a thread of its own, for an event loop that cannot.
+    """Watch file descriptors in a separate thread, for an event loop without `add_reader`.
 
     Parameters
     ----------
     loop : asyncio.AbstractEventLoop
-        The loop in which the callbacks are called.
+        The loop that runs the callbacks.
     """
 
     def __init__(self, loop: AbstractEventLoop) -> None:
@@ -30,28 +30,27 @@ class Watcher:
         weakref.finalize(self, watched.stop)
 
     def add_reader(self, fd: int, callback: Callable[..., object], *arguments: object) -> None:
-        """Have a function called by the loop while a descriptor is readable."""
+        """Call a function in the loop while a file descriptor is readable."""
         self._watched.callbacks[fd] = partial(callback, *arguments)
         self._watched.arm(fd)
 
     def remove_reader(self, fd: int) -> bool:
-        """Watch a descriptor no longer. Return whether it was."""
+        """Stop watching a file descriptor. Return whether it was watched."""
         self._watched.armed.discard(fd)
         self._watched.wake()
         return self._watched.callbacks.pop(fd, None) is not None
 
 
 class _Watched:
-    """What a watcher and its thread share."""
+    """The state that a watcher shares with its thread."""
 
     def __init__(self, loop: AbstractEventLoop) -> None:
         import socket
 
         self.loop = loop
         self.callbacks: dict[int, Callable[[], object]] = {}
-        self.armed: set[int] = (
-            set()
-        )  # the descriptors that the thread looks at: not those whose callback is yet to be called
+        # The file descriptors that the thread polls. One with a scheduled callback is not in it until that has run.
+        self.armed: set[int] = set()
         self.running = True
         self.woken, self.waker = socket.socketpair()
         self.woken.setblocking(False)
@@ -62,7 +61,7 @@ class _Watched:
         self.wake()
 
     def wake(self) -> None:
-        with suppress(OSError):  # it is awake, or has ended
+        with suppress(OSError):  # the thread is awake already, or has ended
             self.waker.send(b"\0")
 
     def stop(self) -> None:
@@ -70,7 +69,7 @@ class _Watched:
         self.wake()
 
     def call(self, fd: int) -> None:
-        """Call the callback of a descriptor, in the loop, and look at it again."""
+        """Call the callback of a file descriptor, in the loop, then watch the file descriptor again."""
         callback = self.callbacks.get(fd)
         if callback is not None:
             callback()
@@ -95,7 +94,7 @@ class _Watched:
 
 
 def _readable_of(fds: list[int]) -> list[int]:
-    """Wait until some descriptors are readable, and return those."""
+    """Wait until some file descriptors are readable, and return those."""
     poll = select.poll()
     for fd in fds:
         poll.register(fd, select.POLLIN)

@@ -1,12 +1,12 @@
-"""Contexts, sockets and pollers for coroutines on the event loops of anyio: asyncio's and trio's.
+"""Contexts, sockets and pollers for coroutines of anyio, on asyncio and on trio.
 
-They have what those of `zmqcy.asyncio` have, by the same core; only to wait is anyio's part. An operation that need not
-wait is no checkpoint, but for every hundredth or so.
+They have the same methods as those of `zmqcy.asyncio`. An operation that completes immediately is not a checkpoint,
+except about every hundredth.
 """
 
 # mypy: disable-error-code="override"
 # pyright: reportIncompatibleMethodOverride=false
-# Where the sockets of the core have futures, these have coroutines.
+# These methods are coroutine functions; those of the base class return futures.
 
 from contextlib import suppress
 from functools import partial
@@ -33,8 +33,8 @@ from zmqcy.context import AsyncContext
 from zmqcy.errors import ContextTerminated
 from zmqcy.socket import AsyncPoller, AsyncSocket
 
-# By loop and descriptor: set when the task has gone that watched it before it was closed. Until then nobody may watch
-# what has that number now: anyio would take that watch away with the old one.
+# Events by event loop and file descriptor. Each is set when the task that watched a closed file descriptor has stopped
+# watching it. Until then no task may watch a new file descriptor with the same number: anyio would remove both watches.
 _leaving = {}
 
 
@@ -47,19 +47,19 @@ async def _readable(what):
 
 
 class Socket(AsyncSocket, _aio.FutureSocket):
-    """A socket for coroutines of anyio. Tasks of one event loop may share it.
+    """A socket for anyio coroutines. Tasks of one event loop may share it.
 
     Parameters
     ----------
     context : zmqcy.Context or Context
-        The context that serves it.
+        The context of the socket.
     type : int
         One of `zmqcy.SocketType`.
 
     Raises
     ------
     InvalidArgument, NotSupported, ZMQError, ContextTerminated
-        As `zmqcy.Socket` does.
+        For the same reasons as `zmqcy.Socket`.
     """
 
     __slots__ = ("_home", "_led", "_left")
@@ -110,12 +110,12 @@ class Socket(AsyncSocket, _aio.FutureSocket):
     def _event_loop(self):
         try:
             loop = _loop()
-        except RuntimeError:  # none runs here
+        except RuntimeError:  # no event loop runs in this thread
             return None
         return loop if hasattr(loop, "call_later") else _laters.setdefault(loop, _Later())
 
     async def _complete(self, operation):
-        """Wait until an operation has ended, and return its result. Whoever is cancelled has cancelled it."""
+        """Wait until an operation has ended, and return its result. Cancel it if this task is cancelled."""
         try:
             turned = operation.done()
             if not turned and operation._yielding:
@@ -130,7 +130,7 @@ class Socket(AsyncSocket, _aio.FutureSocket):
         return operation.result()
 
     async def _wait(self, operation):
-        """Wait until an operation has ended, or its time is up."""
+        """Wait until an operation has ended or timed out."""
         turned = False
         futile = 0
         self._come_home(operation)
@@ -140,17 +140,17 @@ class Socket(AsyncSocket, _aio.FutureSocket):
                     start = monotonic()
                     turned = await self._turn(operation)
                     futile = futile + 1 if not turned and monotonic() - start < 0.001 else 0
-                    if futile == 5:  # a ROUTER that must not drop is always ready, and has no room for this peer
+                    if futile == 5:  # a ROUTER with router_mandatory is always ready, also if this peer's queue is full
                         await sleep(0.002)
                         futile = 0
             if not turned and not operation._step():
                 operation._expire()
         finally:
-            if not self._led:  # and this task was perhaps woken to watch the descriptor
+            if not self._led:  # this task may have been woken to watch the file descriptor
                 self._wake_another(operation)
 
     def _come_home(self, operation):
-        """Have the core's calls made in this event loop."""
+        """Make the core schedule its calls in this event loop."""
         home = _loop()
         if getattr(self, "_home", None) is not home:
             self._take_home(_soon_by(home), operation)
@@ -159,9 +159,9 @@ class Socket(AsyncSocket, _aio.FutureSocket):
             self._left = None
 
     async def _turn(self, operation):
-        """Wait for the turn of an operation, and try it. Return whether it has ended."""
+        """Wait until it is the operation's turn, then try it. Return whether it has ended."""
         event = Event()
-        if self._led:  # another task waits for the descriptor, and wakes this one
+        if self._led:  # another task watches the file descriptor, and wakes this one
             operation._wait_by(event.set)
             await event.wait()
             return operation._step(True)
@@ -194,7 +194,7 @@ class Socket(AsyncSocket, _aio.FutureSocket):
             return
         try:
             here = _loop() is self._home
-        except RuntimeError:  # no loop runs here
+        except RuntimeError:  # no event loop runs in this thread
             here = False
         if here:
             _leaving[self._led] = Event()
@@ -206,12 +206,12 @@ class Socket(AsyncSocket, _aio.FutureSocket):
 
         def leave():
             if self._led:
-                self._left = left  # for the task that watches
+                self._left = left  # the watching task sets it
             else:
                 left.set()
             self._let_go()
 
-        with suppress(RuntimeError):  # that loop has ended
+        with suppress(RuntimeError):  # the event loop has ended
             _soon_by(self._home)(leave)
             left.wait(1)
 
@@ -223,18 +223,18 @@ for _method in vars(Socket).values():
 
 
 def _loop():
-    """Return the event loop of asyncio, or the token of trio's, in which this is called."""
+    """Return the running asyncio event loop, or the token of the running trio loop."""
     token = current_token()
     return getattr(token, "native_token", token)
 
 
 def _soon_by(loop):
-    """Return the function that has another one called soon in a loop, from whatever thread."""
+    """Return the function that schedules a callback in a loop from any thread."""
     return getattr(loop, "run_sync_soon", None) or loop.call_soon_threadsafe
 
 
 class _Later:
-    """Has functions called later in a run of trio: by system tasks, which do not keep it from its end."""
+    """Call functions later in a run of trio, in system tasks, which do not keep the run alive."""
 
     def call_later(self, seconds, function, *arguments):
         from trio.lowlevel import spawn_system_task
@@ -250,12 +250,14 @@ _laters = WeakKeyDictionary()
 
 
 class Context(AsyncContext):
-    """A context whose sockets are for coroutines of anyio. `async with` closes its sockets and ends it.
+    """A context whose sockets are for anyio coroutines.
+
+    The end of an ``async with`` block closes its sockets and terminates it.
 
     Parameters
     ----------
     io_threads, **options
-        As `zmqcy.Context` has them.
+        As in `zmqcy.Context`.
     """
 
     __slots__ = ()
@@ -265,7 +267,7 @@ class Context(AsyncContext):
 
     @staticmethod
     async def _readable(waker, seconds):
-        """Wait until a descriptor is readable; return whether it is."""
+        """Wait until a file descriptor is readable. Return False after a timeout."""
         with move_on_after(seconds) as scope:
             await _readable(waker)
         return not scope.cancelled_caught
@@ -276,9 +278,9 @@ Socket._sleep = staticmethod(Context._sleep)
 
 
 class Poller(AsyncPoller):
-    """Wait, without blocking the event loop, until one of several sockets or descriptors is ready.
+    """Wait until one of several sockets or file descriptors is ready, without blocking the event loop.
 
-    Sockets may be of `zmqcy.anyio` or plain ones; other tasks may use them meanwhile.
+    It takes sockets of `zmqcy.anyio` and plain sockets. Other tasks may use these sockets meanwhile.
     """
 
     _sleep = staticmethod(sleep)

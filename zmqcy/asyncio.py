@@ -1,7 +1,8 @@
-"""Contexts, sockets and pollers for coroutines, on any event loop of asyncio.
+"""Contexts, sockets and pollers for coroutines, on any asyncio event loop.
 
-Every operation is awaitable. One that can be done at once is done by the call, and awaiting it costs next to nothing;
-otherwise it waits in the queue of its socket. Cancelled, or out of time, before its turn it has taken and sent nothing.
+Every operation is awaitable. An operation that can complete immediately does so within the call, and awaiting it has
+almost no overhead. Otherwise it waits in a queue of its socket. An operation that is cancelled or times out has neither
+received nor sent anything.
 """
 
 # mypy: disable-error-code="override"
@@ -17,19 +18,21 @@ _POLLIN, _POLLOUT = 1, 2  # without loading the enums
 
 
 class Socket(AsyncSocket, _aio.FutureSocket):
-    """A socket for coroutines. It belongs to the event loop in which it is first used, until that is closed.
+    """A socket for asyncio coroutines. It belongs to the event loop in which it is first used, until that is closed.
+
+    Tasks of this event loop may share it. Use `zmqcy.Socket` in threads without an event loop.
 
     Parameters
     ----------
     context : zmqcy.Context or Context
-        The context that serves it.
+        The context of the socket.
     type : int
         One of `zmqcy.SocketType`.
 
     Raises
     ------
     InvalidArgument, NotSupported, ZMQError, ContextTerminated
-        As `zmqcy.Socket` does.
+        For the same reasons as `zmqcy.Socket`.
     """
 
     __slots__ = ()
@@ -40,14 +43,20 @@ Socket._kind = Socket
 
 
 class Context(AsyncContext):
-    """A context whose sockets are for coroutines of asyncio.
+    """A context whose sockets are for asyncio coroutines.
 
-    `async with` closes its sockets and ends it. Several loops in several threads may share one.
+    The end of an ``async with`` block closes its sockets and terminates it. Event loops in several threads may share
+    a context.
 
     Parameters
     ----------
     io_threads, **options
-        As `zmqcy.Context` has them.
+        As in `zmqcy.Context`.
+
+    Examples
+    --------
+    >>> async with Context() as context:
+    ...     socket = context.socket(zmqcy.PULL)
     """
 
     __slots__ = ()
@@ -61,7 +70,7 @@ class Context(AsyncContext):
 
     @staticmethod
     async def _readable(waker, seconds):
-        """Wait until a descriptor is readable; return whether it is."""
+        """Wait until a file descriptor is readable. Return False after a timeout."""
         from asyncio import get_running_loop
 
         loop = get_running_loop()
@@ -73,9 +82,14 @@ Socket._sleep = staticmethod(Context._sleep)
 
 
 class Poller(AsyncPoller):
-    """Wait, without blocking the event loop, until one of several sockets or descriptors is ready.
+    """Wait until one of several sockets or file descriptors is ready, without blocking the event loop.
 
-    Sockets may be of `zmqcy.asyncio` or plain ones; other tasks may use them meanwhile.
+    It takes sockets of `zmqcy.asyncio` and plain sockets. Other tasks may use these sockets meanwhile.
+
+    Examples
+    --------
+    >>> poller.register(socket, zmqcy.POLLIN)
+    >>> dict(await poller.poll(1000))  # milliseconds
     """
 
     _sleep = staticmethod(Context._sleep)
@@ -112,7 +126,7 @@ def _settle(future, *_):
 
 
 async def _first(loop, changed, readers, writers, seconds):
-    """Wait for the first of some descriptors, or a future. Return whether one came before the time was up."""
+    """Wait for a future, or until a file descriptor is ready. Return False after a timeout."""
     settle = partial(_settle, changed)
     watched = []
     timer = None if seconds is None else loop.call_later(seconds, lambda: changed.done() or changed.set_result(False))

@@ -1,4 +1,4 @@
-"""For the builds of other projects: where zmqcy's declarations are, which libzmq to link with, hooks of PyInstaller."""
+"""Helpers for building other projects: Cython declarations, the libzmq to link with, PyInstaller hooks."""
 
 import os
 
@@ -6,25 +6,29 @@ from zmqcy import _library
 
 
 def get_include() -> str:
-    """Return the folder in which Cython finds zmqcy's declarations: an `include_path` of `cythonize`.
+    """Return the folder of zmqcy's Cython declarations, for the `include_path` of `cythonize`.
 
-    Cython looks there by itself where zmqcy was installed into the environment that it runs in; not where that points
-    to a checkout (`pip install -e`). The C compiler needs zmq.h alone, which is libzmq's.
+    Cython finds this folder itself if zmqcy is installed in its environment, but not after ``pip install -e``. The C
+    compiler needs only libzmq's zmq.h.
 
     Returns
     -------
     str
+        An absolute path.
     """
     return os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
 def get_library() -> str | None:
-    """Return the file of the libzmq that zmqcy has loaded, to link with: messages must be those of one library.
+    """Return the path of the libzmq that zmqcy has loaded, to link your extension with the same library.
+
+    Two copies of libzmq in a process cannot exchange messages.
 
     Returns
     -------
     str or None
-        Its path: the system's, that of ``ZMQCY_LIBZMQ``, or the one in zmqcy's wheel. None: the system cannot tell.
+        The path of the system's libzmq, of ``ZMQCY_LIBZMQ``, or of the one in zmqcy's wheel. None: the system cannot
+        find it out.
     """
     import ctypes
 
@@ -39,5 +43,5 @@ def get_library() -> str | None:
 
 
 def _get_hook_dirs() -> list[str]:
-    """Return the folder of the hooks for PyInstaller, which calls this by an entry point."""
+    """Return the folder of the PyInstaller hooks. PyInstaller calls this through an entry point."""
     return [os.path.join(os.path.dirname(os.path.abspath(__file__)), "_pyinstaller")]

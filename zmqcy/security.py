@@ -1,6 +1,6 @@
-"""CURVE and PLAIN: how sockets take up a security mechanism, and the form of keys.
+"""Encryption with CURVE and passwords with PLAIN, for sockets.
 
-`zmqcy.auth` has files of keys, and decides which peers may connect.
+`zmqcy.auth` has key files (certificates) and access control.
 """
 
 from __future__ import annotations
@@ -14,21 +14,23 @@ if TYPE_CHECKING:
 
 
 class Mechanisms:
-    """The security mechanisms of a socket: a base of the classes of sockets."""
+    """The methods of sockets that configure a security mechanism."""
 
     __slots__ = ()
 
     def serve_curve(self, secret_key: bytes | str | Certificate, domain: str | None = None) -> bytes:
-        """Be a CURVE server: clients have to know its public key, and all that is sent is encrypted.
+        """Make the socket a CURVE server: encrypt all traffic, and accept only clients that know its public key.
+
+        Call it before the first `bind` or `connect`.
 
         Parameters
         ----------
         secret_key : bytes, str or zmqcy.auth.Certificate
             The server's secret key: 40 characters of Z85, or 32 bytes.
         domain : str, optional
-            The domain of ZAP under which clients have to be let in by their own keys: `bind` and `connect` then raise
-            StateError while no `zmqcy.auth.Authenticator` runs. By default whoever knows the public key of the server
-            is let in, unless the context has an Authenticator that refuses.
+            The ZAP domain, in which an Authenticator accepts clients by their own keys. `bind` and `connect` then raise
+            StateError while no `zmqcy.auth.Authenticator` runs. By default every client that knows the server's public
+            key is accepted, unless an Authenticator of the context refuses it.
 
         Returns
         -------
@@ -38,11 +40,21 @@ class Mechanisms:
         Raises
         ------
         StateError
-            The socket has been bound or connected, and libzmq would go on as before.
+            The socket was already bound or connected: libzmq would ignore the change.
         ValueError
-            `secret_key` is no key.
+            `secret_key` is not a key.
         NotSupported
             This libzmq has no CURVE.
+
+        Examples
+        --------
+        >>> public_key = server.serve_curve(secret_key)
+        >>> client.use_curve(public_key)
+
+        See Also
+        --------
+        use_curve : the client's side.
+        zmqcy.auth.Authenticator : accept clients by their keys.
         """
         secret = to_key("serve_curve", "secret_key", getattr(secret_key, "secret", secret_key))
         public = _library.curve_public(secret)
@@ -56,28 +68,34 @@ class Mechanisms:
     def use_curve(
         self, server_key: bytes | str | Certificate, keys: tuple[bytes | str, bytes | str] | Certificate | None = None
     ) -> bytes:
-        """Be a CURVE client: send nothing to a server but the one that has this key, and encrypt everything.
+        """Make the socket a CURVE client: encrypt all traffic, and talk only to the server with this public key.
+
+        Call it before the first `bind` or `connect`.
 
         Parameters
         ----------
         server_key : bytes, str or zmqcy.auth.Certificate
             The server's public key: 40 characters of Z85, or 32 bytes.
         keys : tuple or zmqcy.auth.Certificate, optional
-            The public and the secret key of the client; by default a new pair.
+            The client's public and secret key. By default a new pair is generated.
 
         Returns
         -------
         bytes
-            The public key of the client, by which the server may know it: 40 characters of Z85.
+            The client's public key, by which the server can identify it: 40 characters of Z85.
 
         Raises
         ------
         StateError
-            The socket has been bound or connected, and libzmq would go on as before.
+            The socket was already bound or connected: libzmq would ignore the change.
         ValueError
-            One of them is no key, or the client's are no pair.
+            An argument is not a key, or the client's keys are not a pair.
         NotSupported
             This libzmq has no CURVE.
+
+        See Also
+        --------
+        serve_curve : the server's side.
         """
         server = to_key("use_curve", "server_key", getattr(server_key, "public", server_key))
         public, secret = _library.curve_keypair() if keys is None else to_pair("use_curve", keys)
@@ -87,19 +105,24 @@ class Mechanisms:
         return public
 
     def serve_plain(self, domain: str | None = None) -> None:
-        """Ask clients for a user name and a password, which an Authenticator has to know.
+        """Require a user name and a password from clients, which an Authenticator checks.
 
-        PLAIN encrypts nothing: it is for networks that nobody else listens to.
+        PLAIN encrypts nothing: use it only in trusted networks. Call it before the first `bind` or `connect`.
 
         Parameters
         ----------
         domain : str, optional
-            The domain of ZAP; by default as `zap_domain` is set. Where the context has no handler, nobody is let in.
+            The ZAP domain. By default `zap_domain` stays as it is. Without an Authenticator all clients are refused.
 
         Raises
         ------
         StateError
-            The socket has been bound or connected, and libzmq would go on as before.
+            The socket was already bound or connected: libzmq would ignore the change.
+
+        See Also
+        --------
+        use_plain : the client's side.
+        zmqcy.auth.Authenticator : checks the passwords.
         """
         self._check_unused("serve_plain")
         if domain:
@@ -107,7 +130,9 @@ class Mechanisms:
         self.plain_server = True
 
     def use_plain(self, username: str | bytes, password: str | bytes) -> None:
-        """Tell servers a user name and a password, in the clear.
+        """Send a user name and a password to servers, unencrypted.
+
+        Call it before the first `bind` or `connect`.
 
         Parameters
         ----------
@@ -117,11 +142,15 @@ class Mechanisms:
         Raises
         ------
         StateError
-            The socket has been bound or connected, and libzmq would go on as before.
+            The socket was already bound or connected: libzmq would ignore the change.
         ValueError
-            One of them is empty or too long.
+            `username` or `password` is empty or too long.
+
+        See Also
+        --------
+        serve_plain : the server's side.
         """
-        # Before anything is set, for None would take PLAIN back.
+        # Check before any option is set: None would switch PLAIN off.
         for name, value in (("username", username), ("password", password)):
             if not isinstance(value, (str, bytes)):
                 raise TypeError(f"use_plain: {name} must be str, not {type(value).__name__}")
@@ -133,12 +162,12 @@ class Mechanisms:
 
     def _check_unused(self, call):
         if self.last_endpoint:
-            text = "libzmq takes up security before the first bind or connect only"
+            text = "libzmq ignores security options after the first bind or connect; call this before"
             raise StateError(EFSM, text, call=call, detail=self.last_endpoint, socket_type=self.socket_type.name)
 
 
 def to_key(call: str, name: str, key: object) -> bytes:
-    """Return a CURVE key in Z85. The error for what is none does not show it: it may be a secret."""
+    """Return a CURVE key in Z85. Errors do not show the value, which may be secret."""
     if isinstance(key, str):
         key = key.encode("utf-8", "surrogatepass")
     if not isinstance(key, (bytes, bytearray, memoryview)):
@@ -152,7 +181,7 @@ def to_key(call: str, name: str, key: object) -> bytes:
             return key
     except ValueError:
         pass
-    raise ValueError(f"{call}: {name} must be a key of 40 characters of Z85 or 32 bytes; these {len(key)} are none")
+    raise ValueError(f"{call}: {name} must be a key of 40 characters of Z85 or 32 bytes, not {len(key)} other bytes")
 
 
 def to_pair(call: str, keys: object) -> tuple[bytes, bytes]:
@@ -163,5 +192,5 @@ def to_pair(call: str, keys: object) -> tuple[bytes, bytes]:
     public, secret = pair[0], getattr(pair[1], "secret", pair[1])
     public, secret = to_key(call, "the public key", public), to_key(call, "the secret key", secret)
     if _library.curve_public(secret) != public:
-        raise ValueError(f"{call}: the keys are no pair: the public key is not that of the secret one")
+        raise ValueError(f"{call}: the keys are not a pair: the public key does not belong to the secret key")
     return public, secret

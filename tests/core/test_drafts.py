@@ -732,7 +732,7 @@ def test_datagrams_without_an_endpoint_wait(socket):
 @each("kind", [kind for kind in SAFE if kind not in (zmqcy.DISH, zmqcy.GATHER)], ids=name_of)
 def test_one_part_only(socket, kind):
     one = socket(kind)
-    text = rf"\({kind.name}\): a message of this type of socket has one part only"
+    text = rf"\({kind.name}\): a message of this socket type has exactly one part"
     with pytest.raises(zmqcy.InvalidArgument, match=text):
         one.send(b"x", zmqcy.SNDMORE)
     with pytest.raises(zmqcy.InvalidArgument, match=text):

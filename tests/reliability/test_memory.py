@@ -109,8 +109,8 @@ def test_a_message_without_memory_stays(run):
         assert a.try_recv() is None
     """)
     assert done.stdout.splitlines() == [
-        "recv: no memory for 50000000 bytes; the message waits",
-        "try_recv: no memory for 50000000 bytes; the message waits",
+        "recv: no memory for 50000000 bytes; the message is kept for the next receive",
+        "try_recv: no memory for 50000000 bytes; the message is kept for the next receive",
         "send size=50000000: Cannot allocate memory",
     ]
 
@@ -136,7 +136,7 @@ def test_a_multipart_without_memory_stays_whole(run):
         assert a.recv_multipart() == [b"1", b"x" * size, b"3"]
         assert a.recv_multipart() == [b"next", b"whole"]
     """)
-    assert done.stdout == "recv_multipart: no memory for 50000000 bytes; the message waits\n"
+    assert done.stdout == "recv_multipart: no memory for 50000000 bytes; the message is kept for the next receive\n"
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="about the malloc of glibc")

@@ -1,4 +1,4 @@
-"""What `import zmq` finds: PyInstaller sees the import of `zmqcy.compat` alone, which loads the rest by name."""
+"""The modules behind `import zmq`. PyInstaller finds only `zmqcy.compat`, which loads the others by name."""
 
 from PyInstaller.utils.hooks import collect_submodules
 
