@@ -1,13 +1,14 @@
-"""Waiting on many sockets and descriptors at once.
+"""Wait on many sockets and file descriptors at once.
 
-libzmq's zmq_poll asks every socket for its events, a system call each. Here each socket's events are remembered until
-its descriptor is readable or somebody calls into the socket, for until then they cannot have changed. The first call on
-a socket whose events are remembered (WATCHED) lists it with its pollers as unread, and a poll reads those alone. Many
-sockets wait in an epoll set (on Linux), which stands in the array of poll() for them all. So the cost of a poll follows
-what is ready, what was used since the last one, and the descriptors that are no sockets.
+libzmq's zmq_poll reads the events of every socket, with a system call for each. A `Poller` remembers the events of a
+socket until its file descriptor is readable or a call uses the socket: until then the events cannot change. The first
+call on a socket whose events are remembered (WATCHED) marks the socket as unread in its pollers. A poll reads only the
+events of unread sockets. On Linux many sockets share an epoll set, which is one entry in the array of poll(). So the
+cost of a poll depends on the number of ready sockets, of sockets used since the last poll, and of other file
+descriptors, not on the number of registered sockets.
 
-A poll spins before it sleeps as a waiting call does, for as long as the largest `spin` among the sockets says whose
-events it had to read, for they are in use, and which have sent something since they received: an answer may be near.
+A poll spins before it sleeps, as a blocking call does. The time is the largest `spin` of the sockets whose events it
+has read and which have sent since they last received: such a socket may receive an answer soon.
 """
 
 cimport cython
@@ -31,29 +32,29 @@ from zmqcy._options cimport lock_of
 from zmqcy.libzmq cimport ENOTSUP, ZMQ_POLLERR, ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_POLLPRI
 
 cdef enum:
-    FEW = 4  # sockets that stand in the array of poll() themselves: beyond, an epoll set is worth a descriptor
+    FEW = 4  # max sockets in the array of poll(): for more, an epoll set is worth its file descriptor
     NOWHERE = -1
 
 
 @cython.internal
 @cython.final
 cdef class Doubts:
-    """The items whose events must be read. It is an object of its own so that it outlives the items in its lists."""
+    """The items whose events must be read. A separate object, so that it outlives the items in its lists."""
 
-    cdef Link *unread     # those that are new or were used
-    cdef Link *uncertain  # those to be read each time, for others may use the socket
-    cdef object told      # a function to be called when a socket is used: a task waits, and does not block
-    cdef bint waits       # whether there is one
+    cdef Link *unread     # items that are new or whose sockets were used
+    cdef Link *uncertain  # items that are read in each poll, because other code may use the socket
+    cdef object told      # called when a socket is used, while a task waits in an event loop
+    cdef bint waits       # whether `told` is set
 
 
 @cython.internal
 @cython.final
 @cython.no_gc_clear
 cdef class Item:
-    """What is registered.
+    """A registered socket or file descriptor.
 
-    It keeps the socket and the lists that it is linked to until it is unlinked: the collector may not clear it, but
-    breaks a cycle at the containers of the poller.
+    It keeps the socket and its lists alive until it is unlinked. The garbage collector must not clear it; it breaks
+    cycles at the containers of the poller.
     """
 
     cdef object what
@@ -62,8 +63,8 @@ cdef class Item:
     cdef bint is_socket
     cdef bint registered
     cdef int wanted
-    cdef int events   # when they were read last
-    cdef int place    # in the array of poll(), or NOWHERE
+    cdef int events   # as they were read last
+    cdef int place    # its index in the array of poll(), or NOWHERE
     cdef long long serial
 
     def __cinit__(self, what, Doubts doubts, int wanted, long long serial):
@@ -94,7 +95,7 @@ cdef class Item:
 
 
 cdef void tell(object listener) noexcept:
-    """Tell who waits without blocking that the events of a socket may change now."""
+    """Call the function of a waiting task: the events of a socket may change now."""
     cdef Doubts doubts = listener
     with critical_section(doubts):
         told = doubts.told
@@ -105,31 +106,36 @@ cdef void tell(object listener) noexcept:
 #: import zmqcy.socket
 #: _Pollable: TypeAlias = zmqcy.socket.BaseSocket | int | HasFileno
 cdef class Poller:
-    """Wait until one of several sockets, descriptors or objects with ``fileno()`` is ready.
+    """Wait until one of several sockets, file descriptors or objects with ``fileno()`` is ready.
 
-    One thread at a time may use it.
+    One thread at a time may use a poller. Its cost does not grow with the number of idle sockets.
+
+    Examples
+    --------
+    >>> poller.register(socket, zmqcy.POLLIN)
+    >>> dict(poller.poll(1000))  # milliseconds
     """
 
     cdef object __weakref__
-    cdef dict items          # by descriptor, or -1 - id of an object; in order of registration
-    cdef set ready           # those of them that are, as far as is known
+    cdef dict items          # by file descriptor, or -1 - id of an object; in order of registration
+    cdef set ready           # items that are ready according to the last read
     cdef Doubts doubts
-    cdef list slots          # the items in the array of poll(), place by place
-    cdef pollfd *fds         # that array. Its place 0 is the epoll set's.
+    cdef list slots          # the items in the array of poll(), by index
+    cdef pollfd *fds         # this array; index 0 is for the epoll set
     cdef int room
     cdef int count
-    cdef int sockets_there   # in the array
-    cdef int most_sockets    # that may be there, unless the epoll set refuses them
-    cdef int epoll           # the set, or -1
-    cdef int urgent          # the set of what an event loop cannot wait for itself, while a task waits; or -1
+    cdef int sockets_there   # sockets in the array
+    cdef int most_sockets    # max sockets in the array, unless the epoll set refuses them
+    cdef int epoll           # the epoll set, or -1
+    cdef int urgent          # while a task waits: an epoll set for events that event loops do not support; or -1
     cdef epoll_event *happened
     cdef int happened_room
     cdef long long serial
     cdef bint busy
-    cdef bint used           # polled before: an epoll set pays only then
-    cdef nsec spin           # of the sockets whose events this poll has read
+    cdef bint used           # polled before: an epoll set is useful only then
+    cdef nsec spin           # the largest of the sockets whose events this poll has read
     cdef bint eager          # the last waits were short
-    cdef int forks           # when its epoll set was made
+    cdef int forks           # the number of forks when the epoll set was made
 
     def __cinit__(self):
         self.items = {}
@@ -156,11 +162,12 @@ cdef class Poller:
         if self.forks != forks:
             self.begin_anew()
         if self.busy:
-            raise error(EBUSY, call, NO_TYPE, None, "another thread is in a call on this poller")
+            raise error(
+                EBUSY, call, NO_TYPE, None, "another thread is in a call on this poller; use one poller per thread")
         return 0
 
     cdef int begin_anew(self) except -1:
-        """Forget in a forked child what was the parent's: its epoll set, its threads, what it knew of its sockets."""
+        """Reset the poller in a forked child: the epoll set, the waiting thread and the remembered events."""
         cdef Item item
         self.forks = forks
         self.busy = self.doubts.waits = False
@@ -178,26 +185,27 @@ cdef class Poller:
     cdef Item item_of(self, object socket, str call):
         item = self.items.get(key_of(socket))
         if item is None:
-            raise KeyError(f"{call}: {socket!r} is not registered")
+            raise KeyError(f"{call}: {socket!r} is not registered; register it first")
         return item
 
     @critical_section
     def register(self, socket: _Pollable, flags: int = 3) -> None:
-        """Add a socket or descriptor, or change what it is polled for.
+        """Add a socket or file descriptor, or change its events.
 
         Parameters
         ----------
         socket : Socket, int or object with fileno()
-            What to poll.
+            The socket or file descriptor.
         flags : int, default POLLIN | POLLOUT
-            `POLLIN`, `POLLOUT`, `POLLERR` and `POLLPRI` (for descriptors); 0 takes it out.
+            The events to wait for: `POLLIN`, `POLLOUT`, and, for file descriptors, `POLLERR` and `POLLPRI`. 0 removes
+            the socket.
 
         Raises
         ------
         TypeError
-            It cannot be polled.
+            `socket` cannot be polled.
         ValueError
-            The descriptor is negative.
+            The file descriptor is negative.
         ZMQError
             ENOTSOCK: the socket is closed.
         """
@@ -217,7 +225,7 @@ cdef class Poller:
                 (<NativeSocket> socket).current_events("register")
         else:
             fd = to_descriptor(socket)
-        self.enter("register")  # a handler or fileno() has run meanwhile
+        self.enter("register")  # a signal handler or fileno() may have run meanwhile
         if key in self.items:
             return self.modify(socket, wanted)
         self.serial += 1
@@ -236,19 +244,19 @@ cdef class Poller:
 
     @critical_section
     def modify(self, socket: _Pollable, flags: int = 3) -> None:
-        """Change what a registered socket or descriptor is polled for.
+        """Change the events of a registered socket or file descriptor.
 
         Parameters
         ----------
         socket : Socket, int or object with fileno()
-            As it was registered.
+            The registered object.
         flags : int, default POLLIN | POLLOUT
-            `POLLIN`, `POLLOUT`, `POLLERR`, `POLLPRI`.
+            The events to wait for, as for `register`.
 
         Raises
         ------
         KeyError
-            It is not registered.
+            `socket` is not registered.
         """
         cdef int wanted = to_flags(flags, "modify")
         self.enter("modify")
@@ -261,17 +269,17 @@ cdef class Poller:
 
     @critical_section
     def unregister(self, socket: _Pollable) -> None:
-        """Take a socket or descriptor out.
+        """Remove a socket or file descriptor.
 
         Parameters
         ----------
         socket : Socket, int or object with fileno()
-            As it was registered.
+            The registered object.
 
         Raises
         ------
         KeyError
-            It is not registered.
+            `socket` is not registered.
         """
         self.enter("unregister")
         cdef Item item = self.item_of(socket, "unregister")
@@ -295,7 +303,7 @@ cdef class Poller:
         return 0
 
     cdef int place(self, Item item, int fd, short events) except -1:
-        """Put an item at the end of the array of poll()."""
+        """Append an item to the array of poll()."""
         if self.count == self.room:
             self.grow()
         self.slots.append(item)
@@ -308,7 +316,7 @@ cdef class Poller:
         return 0
 
     cdef int displace(self, Item item) except -1:
-        """Take an item out of the array, and put the last one there."""
+        """Remove an item from the array, and move the last item to its index."""
         cdef Item last = self.slots.pop()
         self.count -= 1
         if last is not item:
@@ -320,9 +328,10 @@ cdef class Poller:
         return 0
 
     cdef int gather(self) except -1:
-        """Move the sockets out of the array into the epoll set.
+        """Move the sockets from the array into the epoll set.
 
-        What it does not take stays; so does a socket that is shared, whose descriptor others may close.
+        Sockets that the epoll set refuses stay in the array. So do shared sockets: other code may close their file
+        descriptors.
         """
         cdef Item item
         cdef void *happened
@@ -350,22 +359,24 @@ cdef class Poller:
 
     @critical_section
     def poll(self, timeout: _Time = None) -> list[tuple[_Pollable, int]]:
-        """Wait until one of them is ready.
+        """Block until at least one registered object is ready. Releases the GIL.
+
+        Signal handlers run while it blocks, and the call continues with the remaining time.
 
         Parameters
         ----------
         timeout : int, float or timedelta, optional
-            Milliseconds to wait; by default, and with -1, for ever.
+            Max milliseconds to wait. By default, or with -1, wait indefinitely.
 
         Returns
         -------
         list of tuple
-            The ready ones only, as registered, each with its events; empty when the time is up.
+            Each ready object with its events, in the order of registration. Empty if the call timed out.
 
         Raises
         ------
         ZMQError
-            ENOTSOCK: a socket was closed since it was registered.
+            ENOTSOCK: a registered socket was closed.
         ContextTerminated
             The context of a socket has ended.
         SocketInUse
@@ -376,8 +387,8 @@ cdef class Poller:
         cdef list ready
         self.enter("poll")
         self.spin = 0
-        # Python code may run wherever events are read and between two rounds, a signal handler or a finalizer: it may
-        # change all of this, poll, and fork.
+        # A signal handler or finalizer may run wherever events are read, and between two rounds. It may change this
+        # poller, call poll, and fork.
         while True:
             self.read()
             if self.used and self.sockets_there > self.most_sockets:
@@ -398,23 +409,23 @@ cdef class Poller:
 
     @critical_section
     def _begin_wait(self, function):
-        """Begin to wait in an event loop: have a function called when a socket is used, until `_end_wait`.
+        """Begin to wait in an event loop. Until `_end_wait`, call a function whenever a registered socket is used.
 
-        Return the sockets that have to be polled one by one, and descriptors, each with POLLIN, POLLOUT or both. A
-        descriptor may stand for several things that are polled, and is readable when something may be new with one.
+        Return the sockets that must be polled one by one, and file descriptors, each with POLLIN, POLLOUT or both. A
+        file descriptor can represent several registered objects. It is readable when one of them may have changed.
         """
         cdef Item item
         cdef bint news
         cdef list sockets = [], descriptors = []
         self.enter("poll")
         if self.doubts.told is not None:
-            raise error(EBUSY, "poll", NO_TYPE, None, "another task is in a call on this poller")
+            raise error(EBUSY, "poll", NO_TYPE, None, "another task is in a call on this poller; use one per task")
         self.read()
         if self.sockets_there:
             self.gather()
         try:
             for item in self.slots[1:]:
-                # A thread-safe socket is waited for by the descriptor that is ours alone.
+                # For a thread-safe socket, wait on the poller's own file descriptor.
                 if item.watch.signaler.poller is not NULL:
                     descriptors.append((item.watch.signaler.fd, ZMQ_POLLIN))
                 elif item.is_socket:
@@ -452,9 +463,9 @@ cdef class Poller:
         self.end_urgency()
 
     cdef bint wait_urgently(self, Item item) except -1:
-        """Wait for POLLPRI, or for errors alone, which event loops do not know: an epoll set is readable for both.
+        """Wait for POLLPRI, or only for errors, with an epoll set: event loops do not support these events.
 
-        Return False where the system has no such set, and an error is seen as something to read.
+        Return False if the system has no epoll, and errors make the file descriptor readable.
         """
         cdef int number, fd = self.fds[item.place].fd
         if self.urgent < 0:
@@ -463,7 +474,7 @@ cdef class Poller:
             if epoll_add(self.urgent, fd, self.fds[item.place].events & POLLPRI, NULL) == 0:
                 return True
             number = errno
-            if number == EPERM or number == EEXIST:  # a file is never urgent; or there is another object for it
+            if number == EPERM or number == EEXIST:  # files have no POLLPRI; or another object has the same descriptor
                 return True
         else:
             number = errno
@@ -471,7 +482,7 @@ cdef class Poller:
                 return False
         raise error(
             ENOTSUP if number == ENOSYS else number, "poll", NO_TYPE, f"fd={fd} flags={item.wanted}",
-            "an event loop cannot wait for POLLPRI on this system: use zmqcy.Poller in a thread"
+            "an event loop cannot wait for POLLPRI on this system; use zmqcy.Poller in a thread"
             if number == ENOSYS else None)
 
     cdef void end_urgency(self) noexcept:
@@ -480,7 +491,7 @@ cdef class Poller:
             self.urgent = NOWHERE
 
     cdef int wait(self, int milliseconds) except -2:
-        """Wait for the descriptors. Return how many are ready, or -1 after a signal."""
+        """Wait for the file descriptors in the array. Return the number of ready ones, or -1 after a signal."""
         cdef int first = 0 if self.epoll >= 0 else 1
         cdef int happened, number
         self.busy = milliseconds > 0
@@ -498,7 +509,7 @@ cdef class Poller:
         return happened
 
     cdef int note(self, int happened) except -1:
-        """Take note of what poll() found: descriptors that are ready, sockets whose events may have changed."""
+        """Process the result of poll(): record ready file descriptors, mark sockets as unread."""
         cdef Item item
         cdef int i, found
         if happened == 0 and (not self.ready or self.count == 1 + self.sockets_there):
@@ -521,7 +532,7 @@ cdef class Poller:
         return 0
 
     cdef int read(self) except -1:
-        """Read the events of the sockets that are not known, and remember them."""
+        """Read and remember the events of all unread sockets."""
         cdef Item item
         cdef NativeSocket socket
         cdef int events
@@ -540,7 +551,7 @@ cdef class Poller:
             if item.watch.signaler.poller is not NULL:
                 drain(item.watch.signaler.fd)
             events = socket.remember_events(&item.watch, "poll")
-            self.enter("poll")  # a handler has let another thread poll, perhaps, or was the place of a fork
+            self.enter("poll")  # a signal handler may have let another thread poll, or may have forked
             if not item.registered:
                 continue
             item.events = events
@@ -551,7 +562,7 @@ cdef class Poller:
                 move(item, &self.doubts.uncertain)
 
     cdef int judge(self, Item item, int events) except -1:
-        """Keep in mind whether an item is ready."""
+        """Record whether an item is ready."""
         if events:
             self.ready.add(item)
         else:
@@ -559,7 +570,7 @@ cdef class Poller:
         return 0
 
     cdef list report(self):
-        """List what is ready, in the order of registration."""
+        """Return the ready objects with their events, in the order of registration."""
         cdef list ready = []
         cdef list items
         cdef Item item
@@ -579,7 +590,7 @@ cdef class Poller:
     @property
     @critical_section
     def sockets(self) -> list[tuple[_Pollable, int]]:
-        """list of tuple: what is registered, each with its flags."""
+        """list of tuple: the registered objects, each with its flags."""
         cdef Item item
         return [(item.what, item.wanted) for item in PyDict_Values(self.items)]
 
@@ -593,7 +604,7 @@ cdef class Poller:
 
 
 cdef void move(Item item, Link **list) noexcept:
-    """Put an item into one of the lists of its poller: its events are read before the next report."""
+    """Move an item to one of the lists of its poller. Its events are read before the next report."""
     lock_lists()
     remove(&item.watch.of_poller)
     insert(&item.watch.of_poller, list)
@@ -601,7 +612,7 @@ cdef void move(Item item, Link **list) noexcept:
 
 
 cdef Item first_of(Link **list):
-    """Return the first item of a list of a poller, which keeps it; None: there is none."""
+    """Return the first item of a poller's list, or None. The poller keeps the item alive."""
     cdef Link *link
     lock_lists()
     link = list[0]
@@ -620,10 +631,11 @@ cdef object key_of(object socket):
 cdef int to_descriptor(object socket) except -1:
     if not isinstance(socket, int):
         if not hasattr(socket, "fileno"):
-            raise TypeError(f"register: {socket!r:.80} is no socket, no descriptor, and has no fileno()")
+            raise TypeError(
+                f"register: a socket, a file descriptor or an object with fileno() is required, not {socket!r:.80}")
         socket = socket.fileno()
     if isinstance(socket, int) and socket < 0:
-        raise ValueError(f"register: a descriptor is not negative: {socket}")
+        raise ValueError(f"register: a file descriptor must not be negative: {socket}")
     return to_int(socket, "register", "the descriptor", 0, INT_MAX)
 
 
@@ -646,7 +658,7 @@ cdef int from_poll(short happened, int wanted) noexcept:
         events |= ZMQ_POLLOUT
     if happened & POLLPRI and wanted & ZMQ_POLLPRI:
         events |= ZMQ_POLLPRI
-    if happened & ~(POLLIN | POLLOUT | POLLPRI):  # an error, a hang-up, a closed descriptor: nobody has to ask for it
+    if happened & ~(POLLIN | POLLOUT | POLLPRI):  # an error, hang-up or closed file descriptor is always reported
         events |= ZMQ_POLLERR
     return events
 
@@ -662,31 +674,37 @@ cdef int from_poll(short happened, int wanted) noexcept:
 #:     rlist: Collection[_Pollable], wlist: Collection[_Pollable], xlist: Collection[_Pollable], timeout: _Time = None
 #: ) -> tuple[list[_Pollable], list[_Pollable], list[_Pollable]]: ...
 def select(rlist, wlist, xlist, timeout=None):
-    """Wait as select.select does, on sockets of ZeroMQ, descriptors and objects with ``fileno()``.
+    """Wait as select.select does, on ZeroMQ sockets, file descriptors and objects with ``fileno()``.
+
+    Blocks without the GIL. For repeated waits on the same sockets use `Poller`, which is faster.
 
     Parameters
     ----------
     rlist, wlist, xlist : sequence
-        What to wait for: to receive, to send, an error.
+        The objects to wait for until they can be read, can be written, or have an error.
     timeout : float, optional
-        Seconds (not milliseconds: as select.select has it); by default for ever.
+        Max seconds to wait, as in select.select, not milliseconds. By default wait indefinitely.
 
     Returns
     -------
     tuple of three lists
-        Those that are ready.
+        The ready objects of `rlist`, `wlist` and `xlist`.
+
+    See Also
+    --------
+    Poller : for repeated waits.
     """
     lists = []
     for name, sockets in (("rlist", rlist), ("wlist", wlist), ("xlist", xlist)):
-        if isinstance(sockets, NativeSocket):  # to iterate it would be to receive
-            raise TypeError(f"select: {name} must be a sequence of sockets, not one: {sockets!r}")
+        if isinstance(sockets, NativeSocket):  # iteration would receive messages
+            raise TypeError(f"select: {name} must be a sequence of sockets, not a single one: {sockets!r}")
         lists.append(list(sockets))
     if isinstance(timeout, (int, float)) and not timeout < 0:
         timeout = timeout * 1000.0
     elif timeout is not None and not hasattr(timeout, "total_seconds"):
         if not isinstance(timeout, (int, float)):
-            raise TypeError(f"select: a time is a number of seconds, a timedelta or None, not {timeout!r:.80}")
-        raise ValueError(f"select: a time is not negative: {timeout}")
+            raise TypeError(f"select: timeout must be a number of seconds, a timedelta or None, not {timeout!r:.80}")
+        raise ValueError(f"select: timeout must not be negative: {timeout}")
     poller = Poller()
     wanted = {}
     for sockets, flag in zip(lists, (ZMQ_POLLIN, ZMQ_POLLOUT, ZMQ_POLLERR)):
@@ -695,7 +713,7 @@ def select(rlist, wlist, xlist, timeout=None):
             wanted[key] = wanted.get(key, 0) | flag
             poller.register(socket, wanted[key])
     ready = {key_of(socket): events for socket, events in poller.poll(timeout)}
-    # What has ended, or failed, can be read and written without waiting, as select.select has it.
+    # As in select.select, an object with an error or hang-up counts as readable and writable.
     return tuple(
         [socket for socket in sockets if ready.get(key_of(socket), 0) & flags]
         for sockets, flags in zip(lists, (ZMQ_POLLIN | ZMQ_POLLERR, ZMQ_POLLOUT | ZMQ_POLLERR, ZMQ_POLLERR)))

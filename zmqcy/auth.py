@@ -1,7 +1,7 @@
-"""Who may connect: certificates of CURVE keys, and the handler that libzmq asks about each peer (ZAP, RFC 27).
+"""Authentication and access control: CURVE certificates, and the handler that accepts or refuses peers (ZAP, RFC 27).
 
-A handler is a coroutine, in a thread with an event loop of its own, or in a task. So a decision that waits, for a
-database say, holds up no other.
+The handler runs in an event loop: in a separate thread, or in the program's own loop. So a decision that waits, for
+example for a database, does not delay other decisions.
 """
 
 # mypy: disable-error-code="assignment"
@@ -51,38 +51,38 @@ class _Any:
 
 
 ANY: Final[_Any] = _Any()
-"""For `Policy`: whoever has a key, or a principal, whichever it is."""
+"""For `Policy`: accept every peer that has a key or a principal."""
 
 _log = logging.getLogger("zmqcy.auth")
-_ZAP = "inproc://zeromq.zap.01"  # where RFC 27 has the handler
+_ZAP = "inproc://zeromq.zap.01"  # the endpoint of the handler, by RFC 27
 
 
 # ------------------------------------------------------------------------------------------------------- certificates
 
 _PUBLIC_HEAD = """\
 #   ZeroMQ CURVE Public Certificate
-#   Hand it over in a way that nobody can change it on, or compare it afterwards.
+#   Transfer it over a trusted channel, or compare the key afterwards.
 """
 _SECRET_HEAD = """\
 #   ZeroMQ CURVE **Secret** Certificate
-#   Give this file to nobody, and leave its mode as it is.
+#   Do not share this file, and do not change its mode.
 """
-_NAME = re.compile(r"[A-Za-z0-9$_@.&+/-]+")  # as the ZeroMQ property language (RFC 4) has names
+_NAME = re.compile(r"[A-Za-z0-9$_@.&+/-]+")  # a name in the ZeroMQ property language (RFC 4)
 _ONE_LINE = re.compile(r"[^\0-\x08\n-\x1f\x7f-\x9f\u2028\u2029]*")
 _PROPERTY = re.compile(rf"\s+({_NAME.pattern})\s*=\s*(.*?)\s*")
 
 
 class Certificate:
-    """A pair of CURVE keys, or the public one alone, with what is to be known about its owner.
+    """A pair of CURVE keys, or only the public key, with metadata about its owner.
 
     Parameters
     ----------
     public : bytes or str
         The public key: 40 characters of Z85, or 32 bytes.
     secret : bytes or str, optional
-        The secret key.
+        The secret key: 40 characters of Z85, or 32 bytes.
     metadata : mapping of str to str, optional
-        Anything: a name, an address.
+        Any properties, such as a name or an address.
 
     Attributes
     ----------
@@ -91,11 +91,17 @@ class Certificate:
     secret : bytes or None
         40 characters of Z85.
     metadata : dict
+        The properties.
 
     Raises
     ------
     ValueError
-        One of them is no key, or the two are no pair; the text shows neither.
+        An argument is not a key, or the two keys are not a pair. The text does not show the keys.
+
+    Examples
+    --------
+    >>> certificate = Certificate.generate({"name": "server"})
+    >>> certificate.save("server.key")  # also writes server.key_secret
     """
 
     __slots__ = ("metadata", "public", "secret")
@@ -114,16 +120,17 @@ class Certificate:
 
     @classmethod
     def generate(cls, metadata: Mapping[str, str] | None = None) -> Self:
-        """Make a new pair of keys.
+        """Generate a new pair of keys.
 
         Parameters
         ----------
         metadata : mapping of str to str, optional
-            As of `Certificate`.
+            As for `Certificate`.
 
         Returns
         -------
         Certificate
+            With both keys.
 
         Raises
         ------
@@ -134,25 +141,26 @@ class Certificate:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str], *, readable: bool = False) -> Self:
-        """Read a certificate, as `save`, czmq and pyzmq write them.
+        """Read a certificate file of zmqcy (`save`), czmq or pyzmq.
 
         Parameters
         ----------
         path : str or path-like
-            The file: ``name.key_secret`` with both keys, or ``name.key`` with the public one.
+            The file: ``name.key_secret`` with both keys, or ``name.key`` with the public key.
         readable : bool, default False
-            Whether a file with a secret key may be one that others than its owner can open.
+            Whether to accept a file with a secret key that other users can open.
 
         Returns
         -------
         Certificate
+            With the secret key, if the file contains one.
 
         Raises
         ------
         PermissionError
-            Others can open the file, and there is a secret key in it.
+            The file contains a secret key, and other users can open it.
         ValueError
-            It is no certificate.
+            The file is not a certificate.
         OSError
             The file cannot be read.
         """
@@ -160,37 +168,39 @@ class Certificate:
             try:
                 sections = _parse(file)
             except UnicodeDecodeError:
-                raise ValueError(f"Certificate: {os.fspath(path)}: it is no text") from None
+                raise ValueError(f"Certificate: {os.fspath(path)}: not a certificate, because it is not text") from None
             keys = sections.get("curve", {})
             secret = keys.get("secret-key")
             if secret and not readable:
                 _refuse_readable(file, path, "this secret key", ", or readable=True")
         if "public-key" not in keys:
-            raise ValueError(f"Certificate: {os.fspath(path)}: there is no public-key in a section curve")
+            raise ValueError(f"Certificate: {os.fspath(path)}: not a certificate: section curve has no public-key")
         try:
             return cls(keys["public-key"], secret, sections.get("metadata"))
         except ValueError as error:
             raise ValueError(f"{error} ({os.fspath(path)})") from None
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
-        """Write the public key to a file, and both keys, if it has both, to another one that only its owner can open.
+        """Write the public key to a file and, if there is a secret key, both keys to a second file.
+
+        Only its owner can open the second file (mode 0600).
 
         Parameters
         ----------
         path : str or path-like
-            The file for the public key, ``name.key``. The other one is ``name.key_secret``.
+            The file for the public key, ``name.key``. The second file is ``name.key_secret``.
         overwrite : bool, default False
-            Whether files that exist are replaced.
+            Whether to replace existing files.
 
         Raises
         ------
         FileExistsError
-            There is such a file.
+            A file exists already.
         ValueError
-            The metadata cannot be written: a name has other characters than letters, digits and ``$_@.&+/-``, a value
-            has line breaks or other control characters, or both kinds of quotes.
+            The format does not support the metadata. A name may contain letters, digits and ``$_@.&+/-``. A value must
+            not contain control characters, such as line breaks, or both kinds of quotes.
         OSError
-            A file cannot be written. There never is a half of one.
+            A file cannot be written. A file is never written partially.
         """
         if self.secret is not None:
             self.save_secret(f"{os.fspath(path)}_secret", overwrite=overwrite)
@@ -202,17 +212,21 @@ class Certificate:
         Parameters
         ----------
         path, overwrite
-            As of `save`.
+            As for `save`.
 
         Raises
         ------
         ValueError
-            There is no secret key, or the metadata cannot be written.
+            There is no secret key, or the format does not support the metadata.
         OSError
-            As `save` does.
+            For the same reasons as `save`.
+
+        See Also
+        --------
+        save : also writes a file with the public key.
         """
         if self.secret is None:
-            raise ValueError("save_secret: the certificate has no secret key")
+            raise ValueError("save_secret: the certificate has no secret key; use save")
         keys = {"public-key": self.public, "secret-key": self.secret}
         _write(path, self._text(_SECRET_HEAD, keys), 0o600, overwrite)
 
@@ -221,10 +235,10 @@ class Certificate:
         for name, value in self.metadata.items():
             if not isinstance(name, str) or not isinstance(value, str):
                 raise TypeError(f"save: metadata must be str, not {name!r}: {value!r:.80}")
-            # In quotes it is the same to all readers; none of them has an escape.
+            # All readers agree on text in quotes. None of them supports escapes.
             quote = "'" if '"' in value else '"'
             if not _NAME.fullmatch(name) or quote in value or not _ONE_LINE.fullmatch(value):
-                raise ValueError(f"save: the file's format has no place for metadata {name!r}: {value!r:.80}")
+                raise ValueError(f"save: the file format does not support the metadata {name!r}: {value!r:.80}")
             lines.append(f"    {name} = {quote}{value}{quote}")
         lines += ["curve", *(f'    {name} = "{key.decode()}"' for name, key in keys.items()), ""]
         return "\n".join(lines)
@@ -242,15 +256,15 @@ class Certificate:
 
 
 def _refuse_readable(file, path, what, otherwise=""):
-    """Raise where others than its owner can open a file: the one that is read, not what may have its name by now."""
+    """Raise PermissionError if other users can open an open file. (Its path may name another file by now.)"""
     mode = os.fstat(file.fileno()).st_mode
     if mode & 0o077:
-        text = f"others can open {what} (mode {mode & 0o777:04o}): chmod 600{otherwise}"
+        text = f"other users can open {what} (mode {mode & 0o777:04o}): chmod 600{otherwise}"
         raise PermissionError(1, text, os.fspath(path))
 
 
 def _parse(lines):
-    """Return the sections of a file, each with its properties. What is not understood is left out."""
+    """Return the sections of a file, each with its properties. Ignore lines that are not properties."""
     sections = {}
     section = None
     for line in lines:
@@ -268,12 +282,12 @@ def _value(text):
         if found := re.fullmatch(f"{quote}([^{quote}]*){quote}\\s*(#.*)?", text):
             return found[1]
         if len(text) > 1 and text[-1] == quote:
-            return text[1:-1]  # czmq does not mind quotes within
-    return re.split(r"\s#", text)[0].rstrip()  # as pyzmq writes metadata
+            return text[1:-1]  # czmq allows quotes within
+    return re.split(r"\s#", text)[0].rstrip()  # without quotes, as pyzmq writes metadata
 
 
 def _write(path, text, mode, overwrite):
-    """Make a file that is there in whole, and from the beginning for nobody else, or not at all."""
+    """Write a file with a mode atomically: it appears complete, and is never readable for other users before."""
     path = os.fspath(path)
     fresh = f"{path}.{os.getpid()}.{os.urandom(4).hex()}"
     descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0), mode)
@@ -286,7 +300,7 @@ def _write(path, text, mode, overwrite):
             os.replace(fresh, path)
         else:
             try:
-                os.link(fresh, path)  # unlike a rename it fails where there is a file
+                os.link(fresh, path)  # unlike a rename, it fails if the file exists
             except FileExistsError as error:
                 raise FileExistsError(error.errno, error.strerror, path) from None
     finally:
@@ -310,39 +324,49 @@ if TYPE_CHECKING:
 
 
 class Policy:
-    """Rules on who is let in. What no rule lets in is refused.
+    """Access rules. A peer that no rule accepts is refused.
 
-    A function that decides takes what the peer shows, and returns whether to let it in, or the name under which the
-    server's frames know it (``frame.get("User-Id")``). It may be a coroutine function; one that is not has to be quick,
-    for all others wait meanwhile. A peer for which it raises is refused.
+    A rule can be a function of the peer's credentials. It returns a bool, or the user's name, which the server reads
+    with ``frame.get("User-Id")``. It may be a coroutine function. Any other function must be fast, because it blocks
+    all other decisions. If it raises, the peer is refused.
 
     Parameters
     ----------
     allow : str or iterable of str, optional
-        Addresses and networks, as ``10.0.0.0/8`` and ``::1``, that peers may come from, and ``ipc`` for this machine's
-        processes over ipc. By default any.
+        The addresses and networks from which peers are accepted, such as ``10.0.0.0/8`` and ``::1``, and ``ipc`` for
+        local processes over ipc. By default all.
     deny : str or iterable of str, default ()
-        Those that peers may not come from, whatever else they show.
+        The addresses and networks from which all peers are refused, whatever their credentials.
     null : bool, default False
-        Whether peers without any credentials (NULL) are let in. libzmq asks about them only where the socket has a
+        Whether to accept peers without credentials (NULL). libzmq asks about them only if the socket has a
         `zap_domain`.
     plain : mapping, path or callable, optional
-        Passwords by user names, looked up at each request; a file with a line ``user:password`` per user, which only
-        its owner can open, and which is read again when it has changed; or what decides on a user name and a password.
+        A mapping of user names to passwords, which is looked up for each request; the path of a file with a line
+        ``user:password`` per user; or a function of a user name and a password. Only its owner may open the file. It is
+        read again when it has changed.
     curve : ANY, path, mapping, iterable or callable, optional
-        Public keys: all of them; a folder of certificates (``*.key``), which is looked at again at each request; names
-        of users by key; keys; or what decides on a key in Z85 (bytes). Without a name the user is the key.
+        The accepted public keys: `ANY` for all; the path of a folder of certificates (``*.key``), which is read again
+        for each request; a mapping of keys to user names; an iterable of keys; or a function of a key (bytes, in Z85).
+        Without a name the user is the key.
     gssapi : ANY, mapping, iterable or callable, optional
-        Principals, likewise, which libzmq has verified.
+        The accepted principals, in the same forms, without a path. libzmq has verified them.
 
     Raises
     ------
     ValueError
-        It is no address, network or key; a network has bits set beside its prefix.
+        A value is not an address, network or key, or a network has bits set after its prefix.
     NotADirectoryError, FileNotFoundError
-        There is no such folder, or no such file of passwords.
+        The folder of certificates, or the password file, does not exist.
     PermissionError
-        Others than its owner can open the file of passwords.
+        Other users can open the password file.
+
+    Examples
+    --------
+    >>> Policy(allow="10.0.0.0/8", plain={"alice": "secret"})
+
+    See Also
+    --------
+    Authenticator : applies policies.
     """
 
     def __init__(
@@ -368,9 +392,9 @@ class Policy:
                 raise TypeError(f"Policy: {name.lower()} must be a mapping or a callable, not {type(rule).__name__}")
 
     def _objection(self, address):
-        """Say why a peer may not come from there, or None."""
+        """Return why an address is refused, or None."""
         place = _place(address)
-        if place in self._deny or (place is None and self._deny):  # what cannot be read might be what is denied
+        if place in self._deny or (place is None and self._deny):  # an unreadable address could be a denied one
             return "the address is denied"
         if self._allow is not None and place not in self._allow:
             return "the address is not allowed"
@@ -378,7 +402,7 @@ class Policy:
 
 
 class _Places:
-    """Addresses and networks."""
+    """A set of addresses and networks."""
 
     def __init__(self, name, places):
         if isinstance(places, (bytes, int)):
@@ -400,7 +424,7 @@ class _Places:
 
 
 def _unmapped(network):
-    """Return a network of IPv4 within IPv6 as one of IPv4, as `_place` has addresses."""
+    """Convert an IPv4-mapped IPv6 network to IPv4, as `_place` does with addresses."""
     mapped = getattr(network.network_address, "ipv4_mapped", None)
     if mapped is None or network.prefixlen < 96:
         return network
@@ -408,14 +432,14 @@ def _unmapped(network):
 
 
 def _place(address):
-    """Return the address of a peer, ``ipc`` for one over ipc, and None for what is none."""
-    if address.partition(":")[0] == "localhost":  # so libzmq has ipc, with the ids of user, group and process
+    """Return the address of a peer, ``ipc`` for a peer over ipc, or None if the text is not an address."""
+    if address.partition(":")[0] == "localhost":  # libzmq's form for ipc, followed by user, group and process ids
         return "ipc"
     try:
         place = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
         return None
-    return getattr(place, "ipv4_mapped", None) or place  # how a socket with ipv6=True shows IPv4
+    return getattr(place, "ipv4_mapped", None) or place  # a socket with ipv6=True reports IPv4 as IPv4-mapped IPv6
 
 
 def _rule_of_passwords(passwords):
@@ -425,7 +449,7 @@ def _rule_of_passwords(passwords):
 
 
 class _PasswordFile:
-    """The passwords of a file. It is read again when it has changed."""
+    """The passwords of a file, which is read again when it has changed."""
 
     def __init__(self, path):
         self.path = os.path.abspath(path)
@@ -439,7 +463,7 @@ class _PasswordFile:
             self.look()
         except (OSError, ValueError) as error:
             self.stamp, self.passwords = None, {}
-            _log.error("no passwords, nobody is let in by one: %s", error)
+            _log.error("the password file cannot be read, so all peers with a password are refused: %s", error)
         return self.check(username, password)
 
     def get(self, username):
@@ -457,7 +481,7 @@ class _PasswordFile:
                 if line and not line.startswith("#"):
                     username, colon, password = line.partition(":")
                     if not colon:
-                        raise ValueError(f"{self.path}: line {number} is not user:password")
+                        raise ValueError(f"{self.path}: line {number} does not have the form user:password")
                     passwords[username] = password
         self.stamp, self.passwords = stamp, passwords
 
@@ -470,7 +494,7 @@ def _by_password(passwords):
     def check(username, password):
         expected = passwords.get(username)
         known = expected is not None
-        # Digests have one length, and an unknown user costs what a known one does.
+        # Digests have equal lengths, and an unknown user takes as long as a known one: no timing attack.
         given, wanted = (_digest(each) for each in (password, expected if known else ""))
         return hmac.compare_digest(given, wanted) and known and username
 
@@ -482,7 +506,7 @@ def _digest(text):
 
 
 def _rule_of(allowed, name, normal):
-    """Return a function that decides on one credential."""
+    """Return a function that accepts or refuses one credential."""
     if allowed is None or callable(allowed):
         return allowed
     if allowed is ANY:
@@ -491,7 +515,7 @@ def _rule_of(allowed, name, normal):
         raise TypeError(f"Policy: {name} must be a mapping, an iterable or a callable, not {type(allowed).__name__}")
     pairs = allowed.items() if isinstance(allowed, Mapping) else ((credential, True) for credential in allowed)
     users = {normal(credential): user for credential, user in pairs}
-    return lambda credential: users.get(credential, False)  # a public key is no secret: its time may be seen
+    return lambda credential: users.get(credential, False)  # public keys are not secret: no timing attack
 
 
 def _rule_of_keys(allowed):
@@ -501,18 +525,18 @@ def _rule_of_keys(allowed):
 
 
 class _Folder:
-    """The certificates in a folder. A file is read again when it has changed."""
+    """The certificates in a folder. Each file is read again when it has changed."""
 
     def __init__(self, path):
         self.path = os.path.abspath(path)
-        self.files = {}  # by name: when it changed, and its key, or None
+        self.files = {}  # by name: when the file changed, and its key, or None
         os.scandir(self.path).close()
 
     def __call__(self, key):
         try:
             self.look()
         except OSError as error:
-            _log.error("no certificates, nobody is let in by one: %s", error)
+            _log.error("the folder of certificates cannot be read, so all peers with a key are refused: %s", error)
         return any(each == key for _, each in self.files.values())
 
     def look(self):
@@ -524,16 +548,16 @@ class _Folder:
 
     def take(self, entry, known):
         try:
-            if not entry.is_file():  # to open a pipe would wait for a writer
+            if not entry.is_file():  # opening a pipe would block until there is a writer
                 return
             stamp = _stamp(entry.stat())
             if known is None or known[0] != stamp:
                 known = stamp, None
                 known = stamp, Certificate.load(entry.path).public
-        except FileNotFoundError:  # it has just gone
+        except FileNotFoundError:  # it was just removed
             return
         except (OSError, ValueError) as error:
-            _log.error("a certificate is left out: %s", error)
+            _log.error("a certificate is ignored: %s", error)
             if known is None:
                 return
         self.files[entry.name] = known
@@ -543,7 +567,7 @@ class _Folder:
 
 
 class Request(NamedTuple):
-    """What libzmq asks: whether a peer may come in."""
+    """libzmq's request to accept or refuse a peer."""
 
     domain: str
     address: str
@@ -551,33 +575,33 @@ class Request(NamedTuple):
     credentials: tuple[bytes | str, ...]
 
 
-_COUNTS = {"NULL": 0, "PLAIN": 2, "CURVE": 1, "GSSAPI": 1}  # of credentials
+_COUNTS = {"NULL": 0, "PLAIN": 2, "CURVE": 1, "GSSAPI": 1}  # the number of credentials
 
 
 class Authenticator:
-    """Decide which peers the sockets of a context let in: the handler of ZAP.
+    """Accept or refuse the peers of a context's sockets. It is the ZAP handler of the context.
 
-    ``with`` has it decide in a thread, as `start` and `stop` do; ``async with`` in the running event loop of asyncio.
+    ``with`` runs it in a thread, as `start` and `stop` do. ``async with`` runs it in the current asyncio event loop.
     Start it before the servers are bound: a socket with a `zap_domain` raises StateError at `bind` and `connect` while
-    no Authenticator runs. From the first start on the context has a handler until it ends. Once the Authenticator is
-    stopped, or its event loop has ended, this handler refuses every peer.
+    no Authenticator runs. After the first start the context has a handler until the context ends. When the
+    Authenticator is stopped, or its event loop has ended, this handler refuses every peer.
 
-    Decisions are logged under ``zmqcy.auth``: accepted peers as INFO, refused ones as WARNING, and errors, such as an
-    exception of a function that decides, as ERROR.
+    Decisions are logged under ``zmqcy.auth``: accepted peers as INFO, refused peers as WARNING, and errors, such as an
+    exception of a rule, as ERROR.
 
     Parameters
     ----------
     context : zmqcy.Context, optional
-        The context of the servers, of any kind; by default ``zmqcy.Context.instance()``.
+        The context of the servers, of any class. By default ``zmqcy.Context.instance()``.
     allow, deny, null, plain, curve, gssapi
-        As of `Policy`: for all domains without a policy of their own.
+        The parameters of `Policy`, for all domains that are not in `domains`.
     domains : mapping of str to Policy, optional
-        Policies by domain.
+        Policies by ZAP domain.
 
     Raises
     ------
     ValueError, TypeError, OSError
-        As `Policy` does.
+        For the same reasons as `Policy`.
 
     Examples
     --------
@@ -604,31 +628,35 @@ class Authenticator:
         self._domains = dict(domains or {})
         for name, policy in self._domains.items():
             if not isinstance(name, str) or not isinstance(policy, Policy):
-                kind = type(policy).__name__  # its text may have passwords
-                raise TypeError(f"Authenticator: domains must be Policies by str, not {kind} by {name!r:.80}")
+                kind = type(policy).__name__  # its repr may contain passwords
+                raise TypeError(f"Authenticator: domains must map str to Policy, not {name!r:.80} to {kind}")
         self._log = _log
         self._gate = None
-        self._home = None  # the event loop that decides; None: the one of the gate
-        self._deciding = set()  # tasks of that loop
+        self._home = None  # the event loop that runs the rules; None: the gate's
+        self._deciding = set()  # the tasks in this loop
 
     def start(self) -> None:
-        """Decide from now on, in a thread.
+        """Start to accept and refuse peers, in a thread.
 
         Raises
         ------
         StateError
-            It is running.
+            The Authenticator runs already.
         ZMQError
-            EADDRINUSE: the context has another handler.
+            EADDRINUSE: the context has another ZAP handler.
         ContextTerminated
             The context has ended.
+
+        See Also
+        --------
+        stop
         """
         self._begin(None)
 
     def stop(self) -> None:
-        """Decide no longer: until the context ends, or another start, every peer is refused.
+        """Refuse every peer from now on, until the next start or the end of the context.
 
-        Peers about which a function still decides are refused too. Stopping it again does nothing.
+        Peers whose decision is still pending are refused too. A second call does nothing.
         """
         gate, self._gate = self._gate, None
         if gate is not None:
@@ -658,19 +686,19 @@ class Authenticator:
 
     @property
     def running(self) -> bool:
-        """bool: whether it decides."""
+        """bool: whether the Authenticator runs."""
         gate = self._gate
         return gate is not None and gate.handler is self and not (self._home is not None and self._home.is_closed())
 
     def _begin(self, home):
-        """Decide from now on, in an event loop or, where it is None, in that of the gate."""
+        """Start, in an event loop or, if that is None, in the gate's."""
         if self.running:
             raise StateError(EFSM, "it is running", call="start")
         self._home = home
         self._gate = _admit(self)
 
     async def _judge(self, request):
-        """Return the answer to a request. It runs in the loop of the gate."""
+        """Return the answer to a request. Runs in the gate's event loop."""
         import asyncio
         from concurrent.futures import Future, InvalidStateError
 
@@ -679,14 +707,14 @@ class Authenticator:
         answered = Future()
 
         def settle(answer):
-            with suppress(InvalidStateError):  # it was stopped meanwhile
+            with suppress(InvalidStateError):  # the Authenticator was stopped meanwhile
                 if not answered.done():
                     answered.set_result(answer)
 
         async def decide():
             answer, error = await self._answer(request)
             settle(answer)
-            if isinstance(error, KeyboardInterrupt):  # Ctrl-C, which is for the program whose loop this is
+            if isinstance(error, KeyboardInterrupt):  # Ctrl-C belongs to the program that runs this event loop
                 raise error
 
         def begin():
@@ -707,13 +735,13 @@ class Authenticator:
         return _INTERNAL
 
     async def _answer(self, request):
-        """Return the answer to a request, and the exception that was raised instead of a decision."""
+        """Return the answer to a request, and the exception of the rule, or None."""
         try:
             return await self._decide(request), None
-        except GeneratorExit:  # the coroutine is thrown away with its loop
+        except GeneratorExit:  # the coroutine is destroyed with its loop
             raise
         except BaseException as error:
-            # The text of the exception may have the password in it; where it was raised says enough.
+            # The text of the exception may contain the password: log only the place.
             where = _describe(request), type(error).__name__, _place_of(error)
             self._log.error("refused %s: %s was raised in %s", *where)
             return _INTERNAL, error
@@ -747,10 +775,10 @@ _STOPPED = b"400", b"no Authenticator is running", ""
 
 
 class _Gate:
-    """The handler that libzmq asks in a context, from the first start of an Authenticator until the context ends.
+    """The ZAP handler of a context, from the first start of an Authenticator until the context ends.
 
-    It has a thread with an event loop. Where no Authenticator decides, it refuses: without a handler libzmq would let
-    everybody in.
+    It has a thread with an event loop. While no Authenticator runs, it refuses all peers: without a handler libzmq
+    would accept them.
     """
 
     def __init__(self, address):
@@ -759,13 +787,13 @@ class _Gate:
         self.process = os.getpid()
         self.address = address
         self.handler = None
-        self.deciding = {}  # the handlers, by the task
-        # Of a context of its own, and made by the address: the end of the other context wakes the thread, which closes
-        # the socket, and a context that is dropped is not kept alive.
+        self.deciding = {}  # the handlers, by task
+        # A separate context object, made from the address, does not keep the program's context alive. The end of the
+        # program's context wakes the thread, which closes the socket.
         self.socket = Socket(AsyncContext._weak_shadow(address), SocketType.ROUTER)
         self.loop = None
         try:
-            _note_handler(address, False)  # before the bind, which is then known to be that of a gate
+            _note_handler(address, False)  # before the bind, so that the bind is known to be a gate's
             self.socket.bind(_ZAP)
             self.loop = asyncio.new_event_loop()
             self.thread = threading.Thread(target=self.run, name="zmqcy-authenticator", daemon=True)
@@ -785,7 +813,7 @@ class _Gate:
             try:
                 self.loop.run_until_complete(serving)
                 break
-            except BaseException as error:  # KeyboardInterrupt of a task that a rule made ends the loop too
+            except BaseException as error:  # KeyboardInterrupt in a task of a rule ends the loop too
                 with suppress(Exception):
                     _log.error("the handler continues after %s: %s", type(error).__name__, error)
                 if serving.done():
@@ -810,7 +838,7 @@ class _Gate:
             except Exception as error:
                 if isinstance(error, ZMQError) and error.errno in (ENOTSOCK, ETERM):  # the context ends
                     break
-                # Whatever it is, the next receive may do better.
+                # Continue: the next receive may succeed.
                 _log.error("the handler continues after %s: %s", type(error).__name__, error)
                 await asyncio.sleep(0.1)
                 continue
@@ -821,9 +849,9 @@ class _Gate:
     async def answer(self, parts):
         """Answer one request."""
         try:
-            end = parts.index(b"")  # of the envelope
+            end = parts.index(b"")  # the end of the envelope
         except ValueError:
-            _log.error("a request without an envelope is ignored")  # there is nobody to answer to
+            _log.error("a request without an envelope is ignored")  # there is no address for an answer
             return
         envelope, frames = parts[: end + 1], parts[end + 1 :]
         serial = frames[1] if len(frames) > 1 else b""
@@ -834,7 +862,7 @@ class _Gate:
             status, text, user = b"500", b"malformed request", ""
         else:
             status, text, user = await self.decide(request)
-        voucher = _VOUCHER if status == b"200" else b""  # by which a Frame knows that the user is not the peer's word
+        voucher = _VOUCHER if status == b"200" else b""  # lets Frame.get trust "User-Id"
         if not self.socket.closed:
             try:
                 await self.socket.send_multipart([*envelope, b"1.0", serial, status, text, user.encode(), voucher])
@@ -851,22 +879,22 @@ class _Gate:
             try:
                 return await handler._judge(request)
             except asyncio.CancelledError:
-                pass  # by its stop
+                pass  # the Authenticator was stopped
         _log.warning("refused %s: the Authenticator of the context was stopped", _describe(request))
         return _STOPPED
 
     def release(self, handler):
-        """Have an Authenticator decide no longer, and wait until its rules have ended."""
+        """Remove an Authenticator, and wait until its rules have ended."""
         import asyncio
         from concurrent.futures import TimeoutError
 
-        if self.process != os.getpid():  # in a forked child there is no such thread
+        if self.process != os.getpid():  # a forked child does not have the thread
             return
         with _gates_lock:
             if self.handler is handler:
                 self.handler = None
                 _note_handler(self.address, False)
-        if threading.current_thread() is self.thread:  # a rule stops it
+        if threading.current_thread() is self.thread:  # a rule has called stop
             return
         tasks = self.cancel(None, handler)
         try:
@@ -899,7 +927,7 @@ _gates_lock = threading.RLock()
 
 
 def _admit(handler):
-    """Have an Authenticator decide for its context, and return the gate."""
+    """Make an Authenticator the handler of its context, and return the gate."""
     address = handler.context.underlying
     with _gates_lock:
         gate = _gates.get(address) or _Gate(address)
@@ -912,12 +940,12 @@ def _admit(handler):
 
 
 def _taken():
-    text = "the context has another handler of ZAP, and libzmq asks but one"
+    text = "the context has another ZAP handler, and libzmq supports one per context; stop that one first"
     return ZMQError(EADDRINUSE, text, call="start", detail=_ZAP)
 
 
 def _forget_gates():
-    """Begin anew in a forked child, where the gates have no threads."""
+    """Reset all gates in a forked child, which does not have their threads."""
     global _gates_lock
     _gates_lock = threading.RLock()
     _gates.clear()
@@ -929,7 +957,7 @@ os.register_at_fork(after_in_child=_forget_gates)
 def _close(socket):
     if not socket.closed:
         with suppress(ContextTerminated):
-            socket.unbind(_ZAP)  # at once, for the next handler: libzmq closes later, in a thread
+            socket.unbind(_ZAP)  # at once, for the next handler: close takes effect later, in libzmq's thread
         socket.close(0)
 
 
@@ -938,7 +966,7 @@ def _describe(request):
 
 
 def _read(frames):
-    """Return what a request says. Raise ValueError for one that is not as RFC 27 has it."""
+    """Parse a request. Raise ValueError if it violates RFC 27."""
     if not frames or frames[0] != b"1.0":
         raise ValueError(f"version {frames[0] if frames else b''!r:.40}, not 1.0")
     if len(frames) < 6:
@@ -963,7 +991,7 @@ def _read(frames):
 
 
 def _user_of(request):
-    """Return the name of a user that was let in without one."""
+    """Return the name of a user that a rule has accepted without a name."""
     if request.mechanism == "NULL":
         return ""
     name = request.credentials[0]

@@ -1,8 +1,9 @@
-"""What libzmq tells of the connections of a socket: watchers with typed events, and the messages of raw monitors.
+"""Connection events of sockets: monitors with typed events, and the messages of raw monitors.
 
-libzmq has one monitor for a socket, a `Feed`: a PAIR that it writes to. A `Hub` reads there for all watchers of the
-socket. The one that is asked for an event empties the PAIR, and hands each event to all that asked for its kind. So
-there is no thread; an event costs some microseconds, and a place in the queue of each such watcher until that takes it.
+libzmq supports one monitor per socket, a `Feed`: libzmq writes events to a PAIR socket. A `Hub` reads this PAIR for all
+monitors of the socket. A monitor that is asked for an event reads all events from the PAIR, and adds each event to the
+queues of the monitors that want its kind. No thread is needed. An event costs a few microseconds, and memory until each
+monitor has taken it.
 """
 
 from __future__ import annotations
@@ -43,49 +44,49 @@ if TYPE_CHECKING:
         endpoint: bytes
 
 
-_MOST = 1000  # events that are read, or taken, in a row: they may come faster than that, and without end
+_MOST = 1000  # max events that are read, or taken, at a time: they may arrive faster than they are read
 _HEAD = Struct("=HI")  # the event and its value
 _FAILED = Event.BIND_FAILED | Event.ACCEPT_FAILED | Event.CLOSE_FAILED | Event.HANDSHAKE_FAILED_NO_DETAIL
-# What libzmq means by an errno where a handshake has failed.
+# The meaning of an errno of libzmq when a handshake has failed.
 _UNTOLD = {
     errno.EFAULT: "there is no ZAP handler to ask about the peer",
     errno.EAGAIN: "the peer, or the ZAP handler, took longer than handshake_ivl",
     errno.EPIPE: "the peer hung up",
     errno.ECONNRESET: "the peer hung up",
 }
-_TO_ITSELF = "connected to itself: nobody listens at this port, and TCP chose it for the client's end too"
+_TO_ITSELF = "connected to itself: nothing listens at this port, and TCP chose it for the client's end too"
 _ENDED_AT_ONCE = (
-    "ended before the handshake: its peer hung up, or has a type that does not fit, or nobody listens and it was a "
+    "ended before the handshake: its peer hung up, or has an incompatible type, or nothing listens and it was a "
     "connection to itself"
 )
 _HEARTBEATS = "heartbeats may have ended it: the peer was silent, or a message took longer than heartbeat_timeout"
 _ZAP = {300: "temporary error", 400: "authentication failed", 500: "internal error"}
 _CLOSED = partial(ZMQError, errno.ENOTSOCK, "the socket or its monitor was closed")
-_numbers = count()  # of addresses
-# One for all hubs: a watcher may be collected, and leave its hub, in whatever thread holds it.
+_numbers = count()  # for unique addresses
+# One lock for all hubs. It is reentrant: a monitor may be garbage-collected, and leave its hub, in any thread.
 _lock = RLock()
-os.register_at_fork(after_in_child=_lock._at_fork_reinit)  # another thread of the parent may have held it
+os.register_at_fork(after_in_child=_lock._at_fork_reinit)  # another thread of the parent may have held the lock
 
 
 class SocketEvent(NamedTuple):
-    """Something that happened to a connection of a socket.
+    """A connection event of a socket.
 
     Attributes
     ----------
     event : Event
-        What happened.
+        The kind of event.
     value : int
-        By `event`. CONNECTED, LISTENING, ACCEPTED, CLOSED, DISCONNECTED: the descriptor, which may have gone since.
-        BIND_FAILED, ACCEPT_FAILED, CLOSE_FAILED, HANDSHAKE_FAILED_NO_DETAIL: an errno. CONNECT_RETRIED: milliseconds
-        until the next try. HANDSHAKE_FAILED_PROTOCOL: a `ProtocolError`. HANDSHAKE_FAILED_AUTH: the status of ZAP.
+        Its meaning depends on `event`. CONNECTED, LISTENING, ACCEPTED, CLOSED, DISCONNECTED: the file descriptor, which
+        may be closed by now. BIND_FAILED, ACCEPT_FAILED, CLOSE_FAILED, HANDSHAKE_FAILED_NO_DETAIL: an errno.
+        CONNECT_RETRIED: milliseconds until the next attempt. HANDSHAKE_FAILED_PROTOCOL: a `ProtocolError`.
+        HANDSHAKE_FAILED_AUTH: the ZAP status.
     endpoint : str
-        The endpoint: as it was bound, or where the other one is.
+        The endpoint to which the socket is bound or connected.
     peer : str or None
-        The address of the other side, ``127.0.0.1:40000``, of CONNECTED and ACCEPTED over tcp; None where it is not
-        known, as when the connection has gone already.
+        The peer's address, such as ``127.0.0.1:40000``, for CONNECTED and ACCEPTED over tcp. None if it is unknown, for
+        example because the connection is already closed.
     note : str or None
-        What zmqcy has found out about it, in words: a connection of which both ends are one, or a connection that may
-        have been ended by heartbeats.
+        A remark of zmqcy: the socket is connected to itself, or heartbeats may have closed the connection.
     """
 
     event: Event
@@ -96,12 +97,12 @@ class SocketEvent(NamedTuple):
 
     @property
     def name(self) -> str:
-        """str: the name of the event, as ``CONNECTED``."""
+        """str: the name of the event, such as ``CONNECTED``."""
         return self.event.name or f"{int(self.event):#x}"
 
     @property
     def reason(self) -> str | None:
-        """str or None: of what failed, why, in words; or the `note`."""
+        """str or None: the cause of a failure, in words, or the `note`."""
         if self.event & Event.HANDSHAKE_FAILED_NO_DETAIL and self.value in _UNTOLD:
             return _UNTOLD[self.value]
         if self.event & _FAILED:
@@ -115,12 +116,12 @@ class SocketEvent(NamedTuple):
 
 
 def parse_monitor_message(parts: Sequence[bytes]) -> _Message:
-    """Read a message of a raw monitor.
+    """Parse a message of a raw monitor.
 
     Parameters
     ----------
     parts : list of bytes
-        The two parts.
+        The two parts of the message.
 
     Returns
     -------
@@ -130,10 +131,14 @@ def parse_monitor_message(parts: Sequence[bytes]) -> _Message:
     Raises
     ------
     ValueError
-        It is no message of a monitor.
+        `parts` is not a message of a monitor.
+
+    See Also
+    --------
+    recv_monitor_message : receive and parse.
     """
     if len(parts) != 2 or len(parts[0]) != _HEAD.size:
-        raise ValueError(f"parse_monitor_message: no message of a monitor: {parts!r:.80}")
+        raise ValueError(f"parse_monitor_message: not a message of a monitor: {parts!r:.80}")
     event, value = _HEAD.unpack(parts[0])
     return {"event": Event(event), "value": value, "endpoint": bytes(parts[1])}
 
@@ -141,24 +146,28 @@ def parse_monitor_message(parts: Sequence[bytes]) -> _Message:
 def recv_monitor_message(
     socket: _socket.PlainSocket | _aio.FutureSocket, flags: int = 0
 ) -> _Message if isinstance(socket, _socket.PlainSocket) else Awaitable[_Message]:  # noqa: F821
-    """Receive a message of a raw monitor, and read it.
+    """Receive a message of a raw monitor, and parse it. Blocks as `recv_multipart` does.
 
     Parameters
     ----------
     socket : Socket
-        What `get_monitor_socket` gave, or a PAIR that is connected to where `monitor` has it written.
+        The result of `get_monitor_socket`, or a PAIR connected to the address given to `monitor`.
     flags : int, default 0
-        As `recv_multipart` takes them.
+        The flags of `recv_multipart`.
 
     Returns
     -------
     dict or awaitable of dict
-        As of `parse_monitor_message`; to await where the socket is asynchronous.
+        The result of `parse_monitor_message`. Await it if the socket is asynchronous.
 
     Raises
     ------
     Again, ContextTerminated
-        As `recv_multipart` does.
+        For the same reasons as `recv_multipart`.
+
+    See Also
+    --------
+    Monitor : typed events, for any number of monitors per socket.
     """
     parts = socket.recv_multipart(flags)
     return parse_monitor_message(parts) if isinstance(parts, list) else _parse_later(parts)
@@ -183,7 +192,7 @@ def _to_event(head, endpoint):
 
 
 def _ends(fd, port, accepted):
-    """Return the addresses of the peer and our own of a descriptor, or None if it is no such connection any more."""
+    """Return the peer's and the local address of a connection, or None for both if the connection is closed."""
     import socket
 
     try:
@@ -193,26 +202,26 @@ def _ends(fd, port, accepted):
             ends = [address[:2] for address in (connection.getpeername(), connection.getsockname())]
     except OSError:
         return None, None
-    if str(ends[1 if accepted else 0][1]) != port:  # another one has the descriptor by now
+    if str(ends[1 if accepted else 0][1]) != port:  # another connection has this file descriptor now
         return None, None
     return [f"[{host}]:{number}" if ":" in host else f"{host}:{number}" for host, number in ends]
 
 
 class Feed:
-    """What libzmq writes the events of a socket to. The socket keeps it, and tells it when libzmq writes no more.
+    """The monitor of a socket: the address to which libzmq writes events. The socket owns it.
 
-    libzmq waits for a reader, in a `bind` of the socket and in the thread that serves all connections. So a PAIR of
-    ours connects before the monitor begins, and has it end before it leaves; for that it refers to the feed.
+    libzmq blocks until a reader is connected, in `bind` of the socket and in its I/O thread. So zmqcy's PAIR connects
+    before the monitor starts, and stops the monitor before it disconnects. For that the PAIR refers to the feed.
     """
 
-    address: bytes | None = None  # once libzmq writes there
-    pair: Any = None  # which reads; None: the program has one of its own
+    address: bytes | None = None  # set while libzmq writes there
+    pair: Any = None  # the reader; None: the program has its own PAIR
 
     def __init__(self, socket: NativeSocket) -> None:
         self.handle: ref[Any] = ref(socket._handle)
 
     def socket(self) -> NativeSocket | None:
-        """Return the socket or a shadow of it, or None: they have gone."""
+        """Return the socket or a shadow of it. None: all of them have been freed."""
         handle = self.handle()
         return handle and handle.user()
 
@@ -224,13 +233,14 @@ class Feed:
         *events: int,
         address: str | None = None,
     ) -> NativeSocket:
-        """Have libzmq write to a new PAIR, a socket of a class. Return it."""
+        """Start the monitor, with a new PAIR of a socket class as its reader. Return the PAIR."""
         if socket.context is None:
-            raise _refusal("monitor", socket, "a shadow has no context to make a monitor in", NotSupported)
+            text = "a shadow has no context, which a monitor needs; monitor the socket itself"
+            raise _refusal("monitor", socket, text, NotSupported)
         address = address or b"inproc://zmqcy.monitor.%d" % next(_numbers)
         self.pair = pair = kind(socket.context, SocketType.PAIR)
         try:
-            pair.setsockopt(SocketOption.RCVHWM, 0)  # with an end to its room libzmq's thread would wait for the reader
+            pair.setsockopt(SocketOption.RCVHWM, 0)  # with a limit, libzmq's I/O thread would block on a slow reader
             pair.connect(address)
             begin(address, *events, self)
         except BaseException:
@@ -239,16 +249,16 @@ class Feed:
         return pair
 
     def lose_reader(self, endpoint: str | bytes | None) -> None:
-        """Its PAIR is about to leave an endpoint, or, where that is None, to be closed."""
+        """Stop the monitor before its PAIR leaves an endpoint or, if that is None, is closed."""
         socket = self.socket()
         if socket is not None and socket._feed is self and endpoint in (None, self.address, self.address.decode()):
             socket._unmonitor()
 
     def ended(self) -> None:
-        """libzmq writes no more."""
+        """Note that libzmq has stopped the monitor."""
 
     def disconnected(self, endpoint: str | bytes) -> None:
-        """The socket itself has left an endpoint, of which libzmq writes nothing."""
+        """Note that the socket has left an endpoint: libzmq writes no event for that."""
 
 
 def _refusal(call, socket, text, kind=StateError):
@@ -256,14 +266,15 @@ def _refusal(call, socket, text, kind=StateError):
 
 
 def _raw(socket, call):
-    """Return the PAIR that the program reads the events of a socket from, or None."""
+    """Return the PAIR from which the program reads the events of a socket, or None."""
     if isinstance(feed := socket._feed, Hub):
-        raise _refusal(call, socket, "the socket is watched, and libzmq has one monitor for each")
+        text = "the socket is watched, and libzmq supports one monitor per socket; close the monitors of watch() first"
+        raise _refusal(call, socket, text)
     return feed and feed.pair
 
 
 def _write_to(socket, address, events):
-    """Do what `monitor` of a socket promises."""
+    """Implement `monitor` of a socket."""
     pair = _raw(socket, "monitor")
     if address is None:
         return socket._unmonitor()
@@ -273,37 +284,40 @@ def _write_to(socket, address, events):
 
 
 def _reader_of(socket, events, address):
-    """Do what `get_monitor_socket` of a socket promises."""
+    """Implement `get_monitor_socket` of a socket."""
     pair = _raw(socket, "get_monitor_socket")
     return pair or Feed(socket).open(socket, socket._kind, socket._monitor, events, address=address)
 
 
 def _end_raw(socket):
-    """Do what `disable_monitor` of a socket promises."""
+    """Implement `disable_monitor` of a socket."""
     feed = socket._feed
     if feed is None or feed.pair is None:
         socket._unmonitor()
     elif not isinstance(feed, Hub):
-        feed.pair.close(0)  # and with it the monitor
+        feed.pair.close(0)  # stops the monitor too
 
 
 @contextmanager
 def _asked_pipes(socket, wait):
-    """Ask the connections of a socket for their numbers: for how many seconds to wait, and what then reads them."""
+    """Request the statistics of a socket's connections. Return the seconds to wait, and a function to read them."""
     seconds = to_seconds(wait, "pipes_stats")
     if seconds is None:
-        raise ValueError("pipes_stats: wait must have an end, for libzmq does not tell when all have answered")
+        raise ValueError(
+            "pipes_stats: wait must be a time, not None or -1: libzmq does not tell when all connections have answered"
+        )
     if _raw(socket, "pipes_stats") or socket._feed is not None:
-        raise _refusal("pipes_stats", socket, "the socket has a monitor, and libzmq one for each")
-    socket.events  # noqa: B018  # answers that came late to the last question go nowhere while there is no monitor
+        text = "the socket has a monitor, and libzmq supports one per socket; call disable_monitor first"
+        raise _refusal("pipes_stats", socket, text)
+    socket.events  # noqa: B018  # drops late answers to an earlier request: there is no monitor yet
     pair = Feed(socket).open(socket, socket._plain, socket._ask_pipes)
 
     def answers():
         from zmqcy.stats import PipeStats
 
-        socket.events  # noqa: B018  # to read it has libzmq look at the answers, and write them to the PAIR
+        socket.events  # noqa: B018  # reading it makes libzmq process the answers and write them to the PAIR
         pipes = []
-        while pair.try_recv() is not None:  # the event; then how many numbers there are, and these
+        while pair.try_recv() is not None:  # the event; then the number of values, and the values
             _, *numbers, local, remote = (pair.try_recv() for _ in range(5))
             numbers = (int.from_bytes(number, byteorder) for number in numbers)
             pipes.append(PipeStats(*(name.decode("utf-8", "surrogateescape") for name in (local, remote)), *numbers))
@@ -316,33 +330,33 @@ def _asked_pipes(socket, wait):
 
 
 class _Endpoint:
-    """The connections of an endpoint, as libzmq tells of them."""
+    """The connections of an endpoint, according to libzmq's events."""
 
     def __init__(self):
-        self.connections: set[int] = set()  # their descriptors
-        self.greeted: int = 0  # how many of these have done their handshake
-        self.loops: set[int] = set()  # descriptors of connections to itself
-        self.note: str | None = None  # what is known of the last connection, if that is no peer
+        self.connections: set[int] = set()  # their file descriptors
+        self.greeted: int = 0  # how many of these have completed the handshake
+        self.loops: set[int] = set()  # file descriptors of connections of the socket to itself
+        self.note: str | None = None  # why the last connection does not count as a peer
 
 
 class Hub(Feed):
-    """The feed that the watchers of a socket share. All of it is done under the lock."""
+    """The feed that the monitors (`watch`) of a socket share. Its methods run with the lock held."""
 
     def __init__(self, socket):
         super().__init__(socket)
-        self.watchers: set[ref[_Watcher]] = set()  # weakly
-        self.failure: Callable[..., ZMQError] | None = None  # what makes the error, once there will be no more events
-        self.left: bool = False  # more has come than was handed on
+        self.watchers: set[ref[_Watcher]] = set()  # weak references
+        self.failure: Callable[..., ZMQError] | None = None  # makes the error to raise after the last event
+        self.left: bool = False  # not all events in the PAIR have been distributed
         self.endpoints: defaultdict[str, _Endpoint] = defaultdict(_Endpoint)
 
     def living(self) -> list[_Watcher]:
         return [watcher for each in list(self.watchers) if (watcher := each()) is not None]
 
     def pump(self) -> None:
-        """Hand on what has come, `_MOST` events of it.
+        """Distribute the events in the PAIR, at most `_MOST`.
 
-        Afterwards the descriptor of the PAIR becomes readable when there is more. But it is edge-triggered, and
-        does not where some is left: then the watchers are woken by their own.
+        Afterwards the PAIR's file descriptor becomes readable when a new event arrives. It is edge-triggered: if events
+        are left in the PAIR, it does not become readable, and the monitors are woken by their own file descriptors.
         """
         self.left = gone = False
         try:
@@ -369,9 +383,9 @@ class Hub(Feed):
                 socket._catch_up()
 
     def count(self, event: SocketEvent) -> SocketEvent:
-        """Take note of who has come or gone, and return the event with what that tells.
+        """Count connections and peers. Return the event with its `peer` and `note`.
 
-        Of a handshake libzmq does not tell which connection has done it.
+        For a handshake libzmq does not report which connection has completed it.
         """
         seen = self.endpoints[event.endpoint]
         if event.event & Event.CONNECTED:
@@ -403,7 +417,7 @@ class Hub(Feed):
             self.endpoints.pop(endpoint, None)
 
     def finish(self, failure: Callable[..., ZMQError]) -> None:
-        """There are no more events: let all watchers know."""
+        """Wake all monitors: no more events will come."""
         self.left = False
         if self.failure is None:
             self.failure = failure
@@ -415,40 +429,41 @@ class Hub(Feed):
             self.pair.close(0)
 
     def ended(self):
-        """Hand on what has come until libzmq wrote no more, so that it has an end."""
+        """Distribute the last events after libzmq has stopped the monitor."""
         with _lock:
             self.left = self.failure is None and len(self.watchers) > 0
-            with suppress(ZMQError):  # a forked child cannot read the PAIR of its parent
+            with suppress(ZMQError):  # a forked child cannot read its parent's PAIR
                 while self.left:
                     self.pump()
             self.finish(_CLOSED)
 
     def leave(self, reference: ref[_Watcher]) -> None:
-        """Count a watcher no more; after the last one libzmq writes no more events."""
+        """Remove a monitor. After the last one, stop libzmq's monitor."""
         with _lock:
             self.watchers.discard(reference)
             if not self.watchers and self.failure is None and (socket := self.socket()) is not None:
                 socket._unmonitor()
-            # Else it goes with its last watcher, and ends its monitor itself: until then libzmq needs the PAIR.
+            # Otherwise the socket is freed with its last monitor, and stops libzmq's monitor itself. libzmq needs the
+            # PAIR until then.
 
 
 class _Watcher:
-    """What watchers share. Several threads may use one; each event goes to one of them."""
+    """The base of monitors. Several threads may use a monitor; each event is delivered to one of them."""
 
     def __init__(self, socket: NativeSocket, events: int | None = None) -> None:
         events = Event.ALL if events is None else events
-        if hasattr(self, "_hub"):  # a second time, its descriptors and the hub's note of it would be lost
+        if hasattr(self, "_hub"):  # a second call would lose its file descriptors and its registration with the hub
             raise RuntimeError(f"{type(self).__name__}: already initialised")
         if not isinstance(events, int) or not 0 < events <= Event.ALL:
-            raise ValueError(f"watch: events must be of Event.ALL, not {events!r}")
+            raise ValueError(f"watch: events must be one or several of Event.ALL, not {events!r}")
         self.events: Event = Event(events)
         self.socket: Any = socket
         self._queue = deque()
         self._epoll = None
         self._waiting = 0
         self._closed = False
-        # Readable while there is something to take or to hand on, and for good, as its other end is closed, when
-        # nothing will come.
+        # Readable while an event can be taken or distributed. When no more events will come, its other end is closed,
+        # so it stays readable.
         self._woken, self._waker = os.pipe()
         self._readable_now = False
         try:
@@ -458,7 +473,8 @@ class _Watcher:
                     hub = Hub(socket)
                     hub.open(socket, socket._plain, socket._monitor, Event.ALL)
                 elif not isinstance(hub, Hub):
-                    raise StateError(None, "it has a monitor socket, and libzmq one monitor for each", call="watch")
+                    text = "the socket has a monitor socket, and libzmq supports one; call disable_monitor first"
+                    raise StateError(None, text, call="watch")
                 self._place = ref(self, hub.leave)
                 hub.watchers.add(self._place)
                 self._hub = hub
@@ -484,7 +500,7 @@ class _Watcher:
             self._waker = None
 
     def _take(self):
-        """Return the next event, or None if none is there, or none that was asked for among the next `_MOST`."""
+        """Return the next event. None: there is none, or none of the wanted kinds among the next `_MOST` events."""
         with _lock:
             self._look()
             event = self._queue.popleft() if self._queue else None
@@ -492,7 +508,7 @@ class _Watcher:
             return event
 
     def _look(self):
-        """Have what has come handed on, if nothing is there to take."""
+        """Distribute new events if the own queue is empty."""
         if not self._queue and not self._over():
             self._hub.pump()
         self._settle()
@@ -503,7 +519,7 @@ class _Watcher:
             self._readable_now = False
 
     def _check(self, call):
-        """Raise what has ended the events."""
+        """Raise the error for a monitor that is closed, or whose events have ended."""
         if self._closed:
             raise ZMQError(errno.ENOTSOCK, "the monitor was closed", call=call)
         if self._hub.failure is not None:
@@ -514,9 +530,10 @@ class _Watcher:
 
     @property
     def peers(self) -> int:
-        """int: how many peers are connected, and have done their handshake, of those that came since a `watch` began.
+        """int: the number of connected peers that have completed the handshake since the socket is watched.
 
-        A connection that has not yet done its handshake may be taken for a peer that has just gone.
+        The number may be wrong while handshakes are in progress: libzmq does not report which connection has completed
+        one.
         """
         with _lock:
             if not self._over():
@@ -525,18 +542,18 @@ class _Watcher:
 
     @property
     def _connections(self) -> int:
-        """How many connections are open, whether or not they have done their handshake, as far as events were read."""
+        """Count the open connections, with or without handshake, according to the events read so far."""
         with _lock:
             seen = () if self._over() else self._hub.endpoints.values()
             return len(set().union(*(each.connections | each.loops for each in seen)))
 
     def try_recv(self) -> SocketEvent | None:
-        """Return the next event if one is there.
+        """Return the next event without waiting.
 
         Returns
         -------
         SocketEvent or None
-            None too where libzmq has told of 1,000 events of other kinds: `fileno` stays readable then.
+            None: there is no event. Also None after 1,000 events of other kinds; `fileno` then stays readable.
 
         Raises
         ------
@@ -551,11 +568,12 @@ class _Watcher:
         return event
 
     def fileno(self) -> int:
-        """Return a descriptor that is readable when an event may be there: ask `try_recv`. For pollers and event loops.
+        """Return a file descriptor for pollers and event loops. When it is readable, call `try_recv`.
 
         Returns
         -------
         int
+            The file descriptor. The monitor closes it.
         """
         with _lock:
             if self._closed:
@@ -568,11 +586,11 @@ class _Watcher:
                 if not self._over():
                     both.register(self._hub.pair.fileno(), EVENT_READ)
                 self._epoll = both
-            self._look()  # libzmq has woken the PAIR when it was connected
+            self._look()  # the connection of the PAIR has made its file descriptor readable: read that event
             return self._epoll.fileno()
 
     def close(self) -> None:
-        """Watch no longer. Who waits in it is woken. After the last one of a socket libzmq reports no more."""
+        """Close the monitor and wake the calls that wait in it. After the last one, libzmq reports no more events."""
         with _lock:
             if not self._closed:
                 self._closed = True
@@ -601,7 +619,7 @@ class _Watcher:
 
     def __del__(self) -> None:
         if getattr(self, "_woken", None) is not None:
-            with _lock:  # weak references still lead here, and to close a descriptor lets other threads in
+            with _lock:  # weak references still refer to it, and closing a file descriptor releases the GIL
                 self._close_descriptors()
 
     def __repr__(self):
@@ -609,14 +627,14 @@ class _Watcher:
 
 
 def _limit(call, timeout):
-    """Return what tells how many seconds are left of a timeout; None: there is no end."""
+    """Return a function that returns the remaining seconds of a timeout. None: there is no timeout."""
     seconds = to_seconds(timeout, call)
     deadline = None if seconds is None else monotonic() + seconds
     return lambda: None if deadline is None else max(0, deadline - monotonic())
 
 
 def _limit_of_peers(n, timeout):
-    """Check the arguments of `wait_peers`, and return what `_limit` does."""
+    """Check the arguments of `wait_peers`, and return the result of `_limit`."""
     if not isinstance(n, int) or isinstance(n, bool) or n < 0:
         kind = ValueError if isinstance(n, int) else TypeError
         raise kind(f"wait_peers: n must be a number of peers, not {n!r:.80}")
@@ -632,35 +650,45 @@ def _too_few(watcher, n, timeout):
 
 
 class Monitor(_Watcher):
-    """Events of a socket as they happen: to iterate over, until the socket is closed. `watch` makes it.
+    """An iterator over the connection events of a socket, until the socket is closed. `Socket.watch` creates it.
 
-    Several threads may use one; each event goes to one of them. It keeps its socket alive, and the events that are not
-    taken, but for those that had not been read from libzmq when the context ended.
+    Several threads may use a monitor; each event is delivered to one of them. The monitor keeps its socket alive. It
+    also keeps events that are not yet taken, except those that were not read from libzmq when the context ended.
 
     Attributes
     ----------
     socket : Socket
         The socket.
     events : Event
-        The kinds of events that it gets.
+        The kinds of events that the monitor receives.
+
+    Examples
+    --------
+    >>> for event in socket.watch(Event.CONNECTED | Event.DISCONNECTED):
+    ...     print(event.name, event.endpoint)
+
+    See Also
+    --------
+    AsyncMonitor : for asynchronous sockets.
     """
 
     def recv(self, timeout: _Time = None) -> SocketEvent:
-        """Wait for the next event. A call that times out, or whose task is cancelled, has taken none.
+        """Wait for the next event. A call that times out, or whose task is cancelled, takes no event.
 
         Parameters
         ----------
         timeout : int, float or timedelta, optional
-            Milliseconds to wait; by default, and with -1, for ever.
+            Max milliseconds to wait. By default, or with -1, wait indefinitely.
 
         Returns
         -------
         SocketEvent
+            The event.
 
         Raises
         ------
         TimedOut
-            None came in time.
+            No event arrived in time.
         SocketInUse
             Another task waits in this `AsyncMonitor`.
         ZMQError
@@ -676,17 +704,17 @@ class Monitor(_Watcher):
         return event
 
     def poll(self, timeout: _Time = None) -> bool:
-        """Wait until `recv` would not have to.
+        """Wait until `recv` would return or raise at once.
 
         Parameters
         ----------
         timeout : int, float or timedelta, optional
-            Milliseconds to wait; by default, and with -1, for ever.
+            Max milliseconds to wait. By default, or with -1, wait indefinitely.
 
         Returns
         -------
         bool
-            Whether an event is there, or none will come any more.
+            True: there is an event, or no more events will come. False: the call timed out.
         """
         left = _limit("poll", timeout)
         while True:
@@ -698,26 +726,29 @@ class Monitor(_Watcher):
                 return False
 
     def wait_peers(self, n: int = 1, timeout: _Time = None) -> None:
-        """Wait until so many peers are connected, and have done their handshake.
+        """Wait until `n` peers are connected and have completed the handshake.
 
-        Who has come since the socket is watched is counted: watch it before its first `bind` or `connect`. Of peers
-        over inproc libzmq tells nothing. A peer that is there may not have subscribed yet: an XPUB is told of that.
-        A connection to itself, which TCP may make where nobody listens at a local port, is not counted. A connection
-        that the peer does not serve is counted: a PAIR has one peer, and keeps a second one out for good, as a ROUTER
-        does with a routing id that is taken. So ask such a peer for an answer. Where none comes, a DEALER calls
-        `disconnect` and `connect`; a PAIR is closed, and another one made.
+        Only peers that connect after `watch` are counted: call `watch` before the first `bind` or `connect`. There are
+        limits:
+
+        - libzmq reports no peers over inproc.
+        - A connected subscriber may not have subscribed yet. An XPUB receives the subscriptions.
+        - TCP may connect a socket to itself if nothing listens at a local port. Such a connection is not counted.
+        - A connection that the peer does not serve is counted. A PAIR serves one peer and ignores others indefinitely.
+          A ROUTER does the same with a routing id that is already in use. So request an answer from such a peer. If
+          none arrives, call `disconnect` and `connect` (DEALER), or close the socket and create another one (PAIR).
 
         Parameters
         ----------
         n : int, default 1
-            How many.
+            The number of peers.
         timeout : int, float or timedelta, optional
-            Milliseconds to wait; by default, and with -1, for ever.
+            Max milliseconds to wait. By default, or with -1, wait indefinitely.
 
         Raises
         ------
         TimedOut
-            They have not come in time; the text says how many have.
+            Fewer peers connected in time. The text contains their number.
         ZMQError
             ENOTSOCK: the socket or the monitor was closed.
         ContextTerminated
@@ -732,11 +763,11 @@ class Monitor(_Watcher):
                 other.try_recv()
 
     def wait_connected(self, timeout: _Time = None) -> None:
-        """Wait until a peer is connected: `wait_peers` for one."""
+        """Wait until one peer is connected, as `wait_peers(1, timeout)` does."""
         self.wait_peers(1, timeout)
 
     def _wait(self, seconds):
-        """Wait until an event may be there. Return False when the time is up."""
+        """Wait until there may be an event. Return False after a timeout."""
         import select
 
         if seconds == 0:
@@ -749,7 +780,7 @@ class Monitor(_Watcher):
             waits.register(self._hub.pair.fileno(), select.POLLIN)
             self._waiting += 1
         try:
-            # Of what is closed meanwhile the first descriptor tells: its other end is closed too.
+            # If the monitor is closed meanwhile, the first file descriptor becomes readable: its other end is closed.
             waits.poll(None if seconds is None else seconds * 1000)
         finally:
             with _lock:
@@ -775,19 +806,29 @@ class Monitor(_Watcher):
 
 
 class AsyncMonitor(_Watcher):
-    """Events of an asynchronous socket: for `async for`, until the socket is closed. `watch` makes it.
+    """An asynchronous iterator over the connection events of a socket. `watch` of an asynchronous socket creates it.
 
-    One task at a time may wait in it. It keeps its socket alive, and events that are not taken.
+    It ends when the socket is closed. One task at a time may wait in it. It keeps its socket alive, and events that are
+    not yet taken.
 
     Attributes
     ----------
     socket : zmqcy.asyncio.Socket or zmqcy.anyio.Socket
         The socket.
     events : Event
-        The kinds of events that it gets.
+        The kinds of events that the monitor receives.
+
+    Examples
+    --------
+    >>> async for event in socket.watch():
+    ...     print(event.name, event.endpoint)
+
+    See Also
+    --------
+    Monitor : for plain sockets.
     """
 
-    _taken = 0  # since others had their turn
+    _taken = 0  # events taken since other tasks had a chance to run
 
     async def recv(self, timeout: _Time = None) -> SocketEvent:
         left = _limit("recv", timeout)
@@ -800,7 +841,7 @@ class AsyncMonitor(_Watcher):
     recv.__doc__ = Monitor.recv.__doc__
 
     async def _take_in_turn(self):
-        """Take an event; after so many that were there at once, let other tasks go first."""
+        """Take an event. Yield to the event loop after many events that were available at once."""
         self._taken += 1
         if self._taken > _MOST:
             self._taken = 0
@@ -819,13 +860,13 @@ class AsyncMonitor(_Watcher):
     wait_peers.__doc__ = Monitor.wait_peers.__doc__
 
     async def wait_connected(self, timeout: _Time = None) -> None:
-        """Wait until a peer is connected: `wait_peers` for one."""
+        """Wait until one peer is connected, as `wait_peers(1, timeout)` does."""
         await self.wait_peers(1, timeout)
 
     async def _wait(self, seconds):
         self._taken = 0
         if self._waiting:
-            raise SocketInUse(errno.EBUSY, "another task waits in it", call="recv")
+            raise SocketInUse(errno.EBUSY, "another task waits in this monitor; give each task its own", call="recv")
         if seconds == 0:
             return False
         self.fileno()

@@ -83,7 +83,7 @@ def test_retries_and_a_time_without_events(nowhere):
 def test_a_connection_to_itself_is_told(nowhere):
     source = nowhere.removeprefix("tcp://")
     done = cli("watch", "dealer", f"{nowhere};{source}", "--events", "connected", "--count", 1, "--timeout", 10_000)
-    assert re.search(r"connected .*\(descriptor \d+; connected to itself: nobody listens at this port", done.stdout)
+    assert re.search(r"connected .*\(descriptor \d+; connected to itself: nothing listens at this port", done.stdout)
 
 
 def test_sub_subscribes(start, socket):
@@ -105,7 +105,7 @@ def test_curve(socket, tmp_path):
         assert "handshake_succeeded" in done.stdout
     (tmp_path / "client").chmod(0o640)
     done = cli(*words, "--curve-server", public.decode(), "--curve-file", tmp_path / "client")
-    assert done.returncode == 1 and "others can open this secret key (mode 0640)" in done.stderr
+    assert done.returncode == 1 and "other users can open this secret key (mode 0640)" in done.stderr
     done = cli(*words, "--curve-server", secret.decode() + "x")  # the wrong one, and mistyped
     assert done.returncode == 2 and "no key of 40 characters" in done.stderr and secret.decode() not in done.stderr
     (tmp_path / "empty").write_text("")

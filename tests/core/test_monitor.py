@@ -163,7 +163,7 @@ def test_each_gets_what_it_asked_for(socket, url):
 
 @pytest.mark.parametrize("events", [0, -1, Event.ALL_V2, "ALL"])
 def test_what_is_no_event(socket, events):
-    with pytest.raises(ValueError, match="watch: events must be of Event.ALL, not"):
+    with pytest.raises(ValueError, match="watch: events must be one or several of Event.ALL, not"):
         socket(zmqcy.PULL).watch(events)
 
 
@@ -324,7 +324,7 @@ def test_the_monitor_socket(socket, url):
     assert server.get_monitor_socket() is reader
     server.bind(url)
     assert recv_monitor_message(reader)["event"] == Event.LISTENING
-    with pytest.raises(zmqcy.StateError, match="watch: it has a monitor socket"):
+    with pytest.raises(zmqcy.StateError, match="watch: the socket has a monitor socket"):
         server.watch()
     server.disable_monitor()
     assert reader.closed
@@ -356,7 +356,7 @@ def test_a_reader_that_goes(ctx, socket):
 
 @pytest.mark.parametrize("parts", [[], [b"123456"], [b"12345", b""], [b"123456", b"", b""]])
 def test_what_is_no_message_of_a_monitor(parts):
-    with pytest.raises(ValueError, match="parse_monitor_message: no message of a monitor"):
+    with pytest.raises(ValueError, match="parse_monitor_message: not a message of a monitor"):
         parse_monitor_message(parts)
 
 
@@ -713,7 +713,7 @@ class TestAsynchronous:
         async with create_task_group() as group:
             task = await waiting_in(group, monitor, monitor.recv)
             error = await caught(monitor.recv())
-            assert isinstance(error, zmqcy.SocketInUse) and "another task waits in it" in str(error)
+            assert isinstance(error, zmqcy.SocketInUse) and "another task waits in this monitor" in str(error)
             server.bind(url)
             task.cancel()
         assert task.result is None
@@ -946,7 +946,7 @@ def test_a_connection_to_itself_is_no_peer(socket):
         one.connect(endpoint := own_port())
         connected = until(monitor, "HANDSHAKE_SUCCEEDED")[-2]
         assert connected.name == "CONNECTED"
-        assert connected.reason.startswith("connected to itself: nobody listens")
+        assert connected.reason.startswith("connected to itself: nothing listens")
         assert monitor.peers == 0
         with pytest.raises(zmqcy.TimedOut, match=f"0 of 1 peers, {endpoint} connected to itself"):
             monitor.wait_connected(0)

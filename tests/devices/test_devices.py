@@ -1341,7 +1341,7 @@ def test_a_configuration_with_a_secret_is_for_its_owner(tmp_path):
         path.write_text(f"kind = 'QUEUE'\nfront.endpoints = '{ANY}'\nback.endpoints = '{ANY}'\n{secret}\n")
         path.chmod(0o644)
         with pytest.raises(
-            PermissionError, match=r"others can open \w+ of this file \(mode 0644\): chmod 600"
+            PermissionError, match=r"other users can open \w+ of this file \(mode 0644\): chmod 600"
         ) as caught:
             Device.from_config(path)
         assert caught.value.filename == str(path)

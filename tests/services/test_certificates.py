@@ -73,7 +73,7 @@ def test_a_public_one_writes_one_file(tmp_path):
     made = Certificate(Certificate.generate().public)
     made.save(tmp_path / "client.key")
     assert [path.name for path in tmp_path.iterdir()] == ["client.key"]
-    with pytest.raises(ValueError, match="save_secret: the certificate has no secret key"):
+    with pytest.raises(ValueError, match="save_secret: the certificate has no secret key; use save"):
         made.save_secret(tmp_path / "client.key_secret")
 
 
@@ -163,7 +163,7 @@ def test_what_is_no_certificate(tmp_path):
     ):  # fmt: skip
         path.write_text(text)
         path.chmod(0o600)
-        with pytest.raises(ValueError, match="there is no public-key in a section curve"):
+        with pytest.raises(ValueError, match="not a certificate: section curve has no public-key"):
             Certificate.load(path)
     for key in ("", "short", "'" * 40, "~" * 40, "ü" * 40):
         path.write_text(f"curve\n    public-key = {key}\n")
@@ -174,7 +174,7 @@ def test_what_is_no_certificate(tmp_path):
         Certificate.load(path)
     assert other not in str(caught.value)
     path.write_bytes(b"\xff\xfe" * 100)
-    with pytest.raises(ValueError, match="it is no text"):
+    with pytest.raises(ValueError, match="not a certificate, because it is not text"):
         Certificate.load(path)
     with pytest.raises(FileNotFoundError):
         Certificate.load(tmp_path / "none")
