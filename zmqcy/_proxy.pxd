@@ -1,4 +1,4 @@
-# What a Cython project cimports to look into a device's messages in C: see examples/cython_hook.
+# Cimport this to write a C function that a device calls for each message: see examples/cython_hook.
 
 from zmqcy.libzmq cimport zmq_msg_t
 
@@ -9,19 +9,19 @@ cdef enum Direction:
 
 
 cdef enum Verdict:
-    # What a hook returns; or an errno, which is positive, to end the loop. Anything else ends it with EINVAL.
+    # The return values of a hook. A positive errno ends the device with that error, any other value with EINVAL.
     FORWARD = 0
-    DROP = -2              # not -1, which the calls of libzmq return for an error
+    DROP = -2              # not -1, the error value of libzmq's functions
 
 
-# Called for each message in hand, without the GIL. The parts are the hook's while it runs: it may read them, and
-# replace one with another message (zmq_msg_close, then zmq_msg_init_size; its flags do not matter). To take the last
-# ones away it closes them and makes `count` less, but not 0, and never more. It does not close what it drops, nor what
-# it ends the loop with: that goes back to its source, as the hook has left it. For ROUTER the first part is the routing
-# id.
+# The device calls it for each message, without the GIL. While it runs, the hook may read the parts, and replace a part
+# with another message (zmq_msg_close, then zmq_msg_init_size; the flags do not matter). To remove the last parts, close
+# them and reduce `count`, but not to 0. Never increase `count`. Do not close the parts of a message that you drop. Do
+# not close them either if the hook ends the device: the message returns to its source in its current state. For ROUTER
+# the first part is the routing id.
 ctypedef int (*hook_function)(void *user, zmq_msg_t *parts, int *count, Direction direction) noexcept nogil
 
 
 cdef class Hook:
     cdef hook_function function
-    cdef void *user        # the first argument of the function; what it points to lives as long as the hook
+    cdef void *user        # the first argument of the function; it must stay valid as long as the hook exists

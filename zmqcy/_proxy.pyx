@@ -1,12 +1,13 @@
 """Devices: the loop that forwards messages between two sockets, without the GIL.
 
-It moves bursts in both directions, each message whole, and takes no message from a side before the other one has room
-for the last: the peers of the first feel the high-water mark. A message that is in hand when the loop ends goes back to
-its socket, where the next receive finds it. Before the loop sleeps it spins as a waiting call does, for as long as the
-largest `spin` of its sockets says; but not where messages go one way only, for there is no answer to be quick with.
+The loop forwards bursts of whole messages in both directions. It applies backpressure: it receives no message from one
+side before the other side has accepted the last one. If the loop ends with a message that is received but not yet sent
+("in hand"), the message returns to its socket, and the next receive gets it. Before the loop sleeps it spins as a
+blocking call does, for the largest `spin` of its sockets. It does not spin if messages flow in one direction only, as
+there are no answers.
 
-A filter of Python has a batch in hand. `run` returns for each, so that the filter is called as any function is, with
-the sockets marked as in use, and what it raises needs no way through C.
+A Python filter gets batches. `run` returns for each batch, and its caller calls the filter, with the sockets marked as
+in use. So exceptions of the filter need not pass through C code.
 """
 
 from cython cimport critical_section
@@ -32,62 +33,62 @@ from zmqcy.libzmq cimport (
 from zmqcy.socket_types import in_words, types_with
 
 cdef enum:
-    BURST = 1000          # messages in one direction before the other one has its turn
-    DOUBTFUL_SLEEP = 10   # ms to wait for a socket that says POLLOUT, but takes no message (ROUTER, one peer full)
-    BATCH = 256           # messages that a filter of Python gets at a time, at most
-    BATCH_BYTES = 1 << 20  # with so many of them no more are taken
+    BURST = 1000          # max messages in one direction before the other direction continues
+    DOUBTFUL_SLEEP = 10   # ms to wait for a socket that reports POLLOUT but accepts no message (ROUTER, one peer full)
+    BATCH = 256           # max messages in a batch for a Python filter
+    BATCH_BYTES = 1 << 20  # a batch with so many bytes is complete
 
-cdef enum:                # beside an errno
-    UNFILTERED = -1       # messages were taken for the filter
-    REFUSED = -2          # by the hook
+cdef enum:                # results in addition to an errno
+    UNFILTERED = -1       # a batch for the filter was received
+    REFUSED = -2          # the hook has ended the device
 
 
 cdef enum State:
     ACTIVE
     PAUSED
-    DRAINING              # each direction goes on until its source is found empty
+    DRAINING              # each direction continues until its source is empty
     TERMINATED
 
 
 cdef struct Flow:
-    # The numbers of one direction.
+    # The counters of one direction.
     uint64_t messages_in
     uint64_t bytes_in
     uint64_t messages_out
     uint64_t bytes_out
-    uint64_t full          # how many times the target, or the capture socket, had no room
+    uint64_t full          # how many times the target or the capture socket was at its high-water mark
 
 
 cdef struct Queue:
-    # Whole messages that wait for their turn.
+    # A queue of whole messages.
     zmq_msg_t *parts
-    int part               # the first that waits
+    int part               # the index of the first part
     int part_end
     int part_room
-    int *counts            # how many parts each message has
+    int *counts            # the number of parts of each message
     int message
     int message_end
     int message_room
 
 
 cdef struct Way:
-    # One direction, and the message that is on it: `count` parts, received from the source and not yet sent.
+    # One direction, and its message in hand: `count` parts, received from the source and not yet sent.
     Direction direction
     void *source
     void *target
     int target_traits
-    bint conflates         # the target would keep the last part of a message alone
-    bint commanding        # the target would take a part that begins with a byte 0 or 1 for a subscription
+    bint conflates         # the target would keep only the last part of a message
+    bint commanding        # the target would treat a part that begins with byte 0 or 1 as a subscription
     zmq_msg_t *parts
     int count
     int room
-    uint64_t size          # of the message
-    bint special           # there is a hook or a filter, or something in `taken`
-    Queue taken            # received, and not yet seen by the filter; or what the source had kept for its next receive
-    Queue filtered         # what the filter returned
-    bint captured          # the message went to the capture socket already
-    bint dry               # the last receive found nothing
-    bint arriving          # what is in hand came after what is in `taken`, and the rest of it may not have come
+    uint64_t size          # bytes of the message
+    bint special           # there is a hook or a filter, or `taken` is not empty
+    Queue taken            # messages received for the filter; or those that the source had held for its next receive
+    Queue filtered         # messages that the filter has returned
+    bint captured          # the message was already sent to the capture socket
+    bint dry               # the last receive found no message
+    bint arriving          # the message in hand is newer than those in `taken`, and may be incomplete
     Flow *flow
 
 
@@ -101,15 +102,15 @@ cdef struct Device:
     void *control
     int control_traits
     State state
-    bint asked             # for the numbers: a signal broke the answer off
+    bint asked             # for statistics: a signal has interrupted the answer
     hook_function hook
     void *user
-    int verdict            # of the hook, that ended the loop
-    bint filters           # there is a filter of Python
-    uint64_t unfit         # messages that the target would have torn, and that were dropped
+    int verdict            # the result of the hook that has ended the loop
+    bint filters           # there is a Python filter
+    uint64_t unfit         # dropped messages, which the target cannot send whole
     pollfd fds[4]
     int fd_count
-    bint doubtful          # the last look at the events promised what did not come true
+    bint doubtful          # the events last reported work that could not be done
     nsec spin              # the largest of the sockets
     bint eager             # the last waits were short
 
@@ -123,20 +124,20 @@ cdef bint has_way(int source, int target) noexcept nogil:
 #:     [Literal["front_to_back", "back_to_front"], list[list[bytes]]], Sequence[Sequence[Buffer]]
 #: ]
 def unfit(int front, int back, bint echoes=False) -> str | None:
-    """Say why no device can forward between sockets of two types; None: it can. `echoes`: one socket is both."""
+    """Return why a device cannot forward between two socket types, or None. `echoes`: one socket is both sides."""
     for each in (front, back):
-        if type_of(each).traits & (THREAD_SAFE | DATAGRAMS):  # it has no descriptor; or libzmq may abort
-            return f"a {type_name(each)} socket cannot be forwarded"
+        if type_of(each).traits & (THREAD_SAFE | DATAGRAMS):  # no file descriptor; or libzmq may abort the process
+            return f"a device cannot forward a {type_name(each)} socket"
         if type_of(each).traits & IN_TURN and not echoes:
-            return (f"a {type_name(each)} socket sends and receives in turn, and cannot be forwarded: use ROUTER for "
-                    "the side of the REQ sockets, and DEALER for that of the REP sockets")
+            return (f"a device cannot forward a {type_name(each)} socket, which sends and receives in turn; use ROUTER "
+                    "on the side of the REQ sockets, and DEALER on the side of the REP sockets")
     if not has_way(front, back) and not has_way(back, front):
-        return f"no message can go between {type_name(front)} and {type_name(back)}"
+        return f"no message can pass between {type_name(front)} and {type_name(back)}; one must receive, the other send"
     return None
 
 
 cdef int make_room(Way *way) noexcept nogil:
-    """Have a place for one more part. Return 0 or an errno."""
+    """Make room for one more part. Return 0 or an errno."""
     cdef zmq_msg_t *grown
     if way.count == way.room:
         grown = <zmq_msg_t *> realloc(way.parts, 2 * way.room * sizeof(zmq_msg_t))
@@ -148,7 +149,7 @@ cdef int make_room(Way *way) noexcept nogil:
 
 
 cdef int push(Queue *queue, zmq_msg_t *parts, int count) noexcept nogil:
-    """Move a message to the end. Return 0 or an errno."""
+    """Move a message to the end of a queue. Return 0 or an errno."""
     cdef int room
     cdef void *grown
     if queue.part_end + count > queue.part_room:
@@ -177,7 +178,7 @@ cdef bint is_empty(Queue *queue) noexcept nogil:
 
 
 cdef void advance(Queue *queue) noexcept nogil:
-    """Leave out the first message, which was moved or closed."""
+    """Remove the first message of a queue, which was moved or closed."""
     queue.part += queue.counts[queue.message]
     queue.message += 1
     if is_empty(queue):
@@ -185,7 +186,7 @@ cdef void advance(Queue *queue) noexcept nogil:
 
 
 cdef void discard(Queue *queue, int messages) noexcept nogil:
-    """Close the first messages."""
+    """Close and remove the first messages of a queue."""
     cdef int i, _
     for _ in range(messages):
         for i in range(queue.counts[queue.message]):
@@ -194,7 +195,7 @@ cdef void discard(Queue *queue, int messages) noexcept nogil:
 
 
 cdef int pop(Queue *queue, Way *way) noexcept nogil:
-    """Take the first message in hand. Return 0 or an errno."""
+    """Move the first message of a queue into hand. Return 0 or an errno."""
     cdef int number, count = queue.counts[queue.message]
     while way.room < count:
         way.count = way.room
@@ -239,7 +240,7 @@ cdef void count_in(Way *way) noexcept nogil:
 
 
 cdef int take_rest(Way *way) noexcept nogil:
-    """Receive the parts that follow those in hand. Return 0 or an errno."""
+    """Receive the remaining parts of the message in hand. Return 0 or an errno."""
     cdef int number
     while zmq_msg_more(&way.parts[way.count - 1]):
         number = make_room(way)
@@ -254,7 +255,7 @@ cdef int take_rest(Way *way) noexcept nogil:
 
 
 cdef int take_for_filter(Way *way) noexcept nogil:
-    """Receive what is there, up to a batch. Return 0 or an errno; EAGAIN where nothing is."""
+    """Receive a batch of queued messages. Return 0 or an errno; EAGAIN if there is none."""
     cdef uint64_t size = 0
     cdef int number = 0
     while way.taken.message_end < BATCH and size < BATCH_BYTES:
@@ -271,9 +272,9 @@ cdef int take_for_filter(Way *way) noexcept nogil:
 
 
 cdef int take_special(Way *way, Device *device) noexcept nogil:
-    """Take the next message in hand where there is more to it than to receive it.
+    """Get the next message in hand if there is a hook, a filter, or held messages.
 
-    Return 0, an errno, UNFILTERED or REFUSED; with 0 none may be in hand, for the hook may have dropped it.
+    Return 0, an errno, UNFILTERED or REFUSED. With 0 there may be no message in hand: the hook may have dropped it.
     """
     cdef int number, count
     if not is_empty(&way.filtered):
@@ -311,7 +312,7 @@ cdef void drop_message(Way *way) noexcept nogil:
 
 
 cdef bint is_unfit(Way *way) noexcept nogil:
-    """Tell whether the target would tear the message in hand, which has several parts."""
+    """Return whether the target cannot send the multipart message in hand whole."""
     cdef int i
     if way.commanding:
         for i in range(way.count):
@@ -350,7 +351,7 @@ cdef int give_message(Way *way, Device *device) noexcept nogil:
 
 
 cdef int forward(Way *way, Device *device, bint *moved) noexcept nogil:
-    """Move a burst in one direction. Return 0, an errno other than EAGAIN, UNFILTERED or REFUSED."""
+    """Forward a burst in one direction. Return 0, an errno other than EAGAIN, UNFILTERED or REFUSED."""
     cdef int _, number
     for _ in range(BURST):
         if way.count == 0:
@@ -375,9 +376,9 @@ cdef int forward(Way *way, Device *device, bint *moved) noexcept nogil:
 
 
 cdef int answer(Device *device, const uint64_t *numbers, int count) noexcept nogil:
-    """Send an answer of so many numbers, or an empty one. Return 0 or an errno.
+    """Send an answer of `count` numbers to the controller, or an empty one. Return 0 or an errno.
 
-    What finds no room is dropped: its controller may have gone, and the next one has not asked.
+    The answer is dropped if it would block: the controller may have disconnected.
     """
     cdef zmq_msg_t[8] parts
     cdef int made = 0, number = 0, begun = 0, i
@@ -398,7 +399,7 @@ cdef int answer(Device *device, const uint64_t *numbers, int count) noexcept nog
 
 
 cdef int answer_numbers(Device *device) noexcept nogil:
-    """Send messages and bytes, received and sent, of the frontend and then of the backend. Return 0 or an errno."""
+    """Answer STATISTICS: messages and bytes, received and sent, of frontend and backend. Return 0 or an errno."""
     cdef uint64_t[8] counters
     cdef int number
     counters[0] = device.flows[0].messages_in
@@ -419,7 +420,7 @@ cdef bint is_word(zmq_msg_t *msg, const char *word, size_t size) noexcept nogil:
 
 
 cdef int obey(Device *device) noexcept nogil:
-    """Carry out a command from the control socket, as zmq_proxy_steerable does. Return 0, EAGAIN, or another errno."""
+    """Execute a command from the control socket, as zmq_proxy_steerable does. Return 0, EAGAIN, or another errno."""
     cdef zmq_msg_t msg, rest
     cdef int i, number
     cdef bint more
@@ -430,7 +431,7 @@ cdef int obey(Device *device) noexcept nogil:
         return zmq_errno()
     number = 0
     more = zmq_msg_more(&msg)
-    if more:  # it is no command, and a REP socket answers only what was received whole
+    if more:  # not a command; a REP socket can answer only after it has received all parts
         <void> zmq_msg_close(&msg)
         <void> zmq_msg_init(&msg)
     while more:
@@ -472,10 +473,10 @@ cdef bint is_drained(Device *device) noexcept nogil:
 
 
 cdef int promised(Device *device, bint *possible) noexcept nogil:
-    """Tell whether the events of the sockets promise work, after everything was tried. Return 0 or an errno.
+    """Set `possible` if the events of the sockets report work, after everything was tried. Return 0 or an errno.
 
-    Every operation on a socket may swallow the wake-up of its descriptor, so this is the last look before the sleep;
-    and every socket is looked at, for a descriptor that stays readable would end the sleep at once.
+    Any operation on a socket may consume the event of its file descriptor, so the events are read just before the
+    sleep. All sockets are read, because a file descriptor that stays readable would end the sleep at once.
     """
     cdef int i, number, source, target
     cdef Way *way
@@ -502,9 +503,10 @@ cdef int promised(Device *device, bint *possible) noexcept nogil:
 
 
 cdef int run(Device *device) noexcept nogil:
-    """Forward until an error (returned as its errno), a signal or the time to look for one (EINTR), or the end (0).
+    """Forward until the device ends. Return 0, or why it has stopped earlier.
 
-    Or until the filter is wanted (UNFILTERED), or the hook has ended it (REFUSED).
+    An errno: an error. EINTR: a signal, or it is time to check for one. UNFILTERED: call the filter. REFUSED: the hook
+    has ended the device.
     """
     cdef nsec check = now() + SIGNAL_CHECK
     cdef int i, number, rounds = 0, sleep
@@ -520,7 +522,7 @@ cdef int run(Device *device) noexcept nogil:
             if is_open(device, &device.ways[i]):
                 number = forward(&device.ways[i], device, &moved)
                 if number == UNFILTERED:
-                    unfiltered = True  # but first the other direction has its turn
+                    unfiltered = True  # forward the other direction first
                 elif number:
                     return number
         if unfiltered:
@@ -552,7 +554,7 @@ cdef int run(Device *device) noexcept nogil:
 
 cdef int add_socket(Device *device, NativeSocket socket, str call) except -1:
     if socket.handle.traits & (THREAD_SAFE | DATAGRAMS):
-        raise error(ENOTSUP, call, socket.handle.type, None, "a draft socket cannot be forwarded")
+        raise error(ENOTSUP, call, socket.handle.type, None, "a device cannot forward a draft socket")
     device.fds[device.fd_count].fd = socket.handle.fd
     device.fds[device.fd_count].events = POLLIN
     device.fd_count += 1
@@ -560,7 +562,7 @@ cdef int add_socket(Device *device, NativeSocket socket, str call) except -1:
 
 
 cdef bint add_way(Device *device, NativeSocket source, NativeSocket target, Direction direction) except -1:
-    """Add a direction, if the types of its sockets have it."""
+    """Add a direction if the socket types support it."""
     cdef Way *way = &device.ways[device.way_count]
     cdef zmq_msg_t *parts
     if not has_way(source.handle.type, target.handle.type):
@@ -584,7 +586,7 @@ cdef bint add_way(Device *device, NativeSocket source, NativeSocket target, Dire
 
 
 cdef int take_held(Way *way, NativeSocket source, str call) except -1:
-    """Begin with the parts that the source keeps for its next receive: the rest of one message, or several."""
+    """Start with the parts that the source has held for its next receive: the rest of a message, or whole messages."""
     cdef int number = 0
     while source.handle.held is not NULL:
         way.arriving = True
@@ -609,16 +611,16 @@ cdef int take_held(Way *way, NativeSocket source, str call) except -1:
 
 
 cdef struct Nobody:
-    # A socket without a peer, and the context of its own.
+    # A socket without a peer, and its context.
     void *context
     void *socket
 
 
 cdef int keep(NativeSocket source, zmq_msg_t *parts, int *counts, int messages, Nobody *nobody) except -1:
-    """Leave messages to the next receives of their source.
+    """Return messages to their source, for its next receives.
 
-    A receive tells by a flag in each part where a message ends. On a part that a filter or a hook has made, or has made
-    the last one, it is not right yet; only a send sets it, and one that finds no peer does nothing else.
+    A flag in each part marks whether another part follows. It is wrong in a part that a filter or hook has created or
+    made the last one. Only a send sets the flag. So send such a part on a socket without a peer: that only sets it.
     """
     cdef int i, j, total = 0
     cdef bint more
@@ -634,7 +636,7 @@ cdef int keep(NativeSocket source, zmq_msg_t *parts, int *counts, int messages, 
                     <void> zmq_msg_send(&parts[total], nobody.socket, ZMQ_DONTWAIT | (ZMQ_SNDMORE if more else 0))
                 if zmq_msg_more(&parts[total]) != more:
                     raise error(zmq_errno(), "proxy", source.handle.type, f"messages={messages}",
-                                "what was in hand is lost")
+                                "the messages that the device had received are lost")
             total += 1
     if total:
         source.handle.hold(parts, total)
@@ -642,14 +644,14 @@ cdef int keep(NativeSocket source, zmq_msg_t *parts, int *counts, int messages, 
 
 
 cdef int give_back(Way *way, NativeSocket source) except -1:
-    """Leave what is still in hand to the next receives of its source, the oldest first."""
+    """Return all messages that are not sent to their source, for its next receives, the oldest first."""
     cdef Nobody nobody = Nobody(NULL, NULL)
     cdef Queue *queues[2]
     cdef Queue *queue
     queues[0] = &way.taken
     queues[1] = &way.filtered
     try:
-        # Each goes in front of what is kept already: the newest is the first.
+        # Each message is put in front of the held ones: so start with the newest.
         if way.arriving and way.count:
             source.handle.hold(way.parts, way.count)
             way.count = 0
@@ -699,7 +701,7 @@ cdef int add_message(Queue *queue, object message, object place, size_t threshol
 
 
 cdef int call_filter(Way *way, object function, size_t threshold, str call) except -1:
-    """Have the filter see what was taken for it, and queue what it returns. If it raises, all stays as it was taken."""
+    """Call the filter with its batch, and queue the messages that it returns. If it raises, the batch is unchanged."""
     cdef Queue *taken = &way.taken
     cdef int count = min(taken.message_end - taken.message, BATCH), part = taken.part, i
     cdef zmq_msg_t *msg
@@ -732,7 +734,7 @@ cdef int mark(list sockets, bint busy, str call) except -1:
     cdef Py_ssize_t marked = 0
     try:
         for socket in sockets:
-            if not busy or socket not in sockets[:marked]:  # one may be frontend and backend
+            if not busy or socket not in sockets[:marked]:  # a socket may be frontend and backend
                 with critical_section(lock_of(socket)):
                     if busy:
                         enter(socket, call)
@@ -753,14 +755,14 @@ cdef NativeSocket to_socket(object value, str call, str name):
 
 
 cdef class Numbers:
-    """The numbers of a device, from one run of its loop; to be read at any time by any thread."""
+    """The counters of one run of a device. Any thread may read them at any time."""
     cdef Flow flows[2]
     cdef uint64_t waits
 
     def read(self) -> tuple[_Flow, _Flow, int]:
-        """Return what went from front to back, what went back, and how many times the loop waited.
+        """Return the counters from front to back, those from back to front, and how many times the loop has waited.
 
-        Of each direction: messages and bytes in, messages and bytes out, and how many times there was no room.
+        For each direction: messages and bytes received, messages and bytes sent, and how often the target was full.
         """
         return numbers_of(&self.flows[0]), numbers_of(&self.flows[1]), counted(&self.waits)
 
@@ -774,10 +776,10 @@ cdef tuple numbers_of(Flow *flow):
 #: @disjoint_base
 #: class Hook: ...
 cdef class Hook:
-    """A function in C that a device calls for each message, for Cython projects: see examples/cython_hook.
+    """A C function that a device calls for each message, for Cython projects: see examples/cython_hook.
 
-    A subclass of theirs, a cdef class too, sets the fields `function` and `user`. A device calls the function in the
-    thread that forwards, without the GIL; a hook that several devices have must bear to be called at the same time.
+    Write a cdef subclass that sets the fields `function` and `user`. A device calls the function in its own thread,
+    without the GIL. If several devices share a hook, the function must be thread-safe.
     """
 
 
@@ -786,7 +788,7 @@ cdef int set_filter(Device *device, object filter, str call) except -1:
         device.hook = (<Hook> filter).function
         device.user = (<Hook> filter).user
         if device.hook is NULL:
-            raise ValueError(f"{call}: the hook {filter!r:.80} has no function")
+            raise ValueError(f"{call}: the hook {filter!r:.80} has no function; set it in __cinit__")
     elif filter is not None:
         if not callable(filter):
             raise TypeError(f"{call}: filter must be a function or a Hook, not {filter!r:.80}")
@@ -797,16 +799,16 @@ cdef int set_filter(Device *device, object filter, str call) except -1:
 cdef int warn_of_unfit(str sides, str call) except -1:
     import warnings
     warnings.warn(
-        f"{call} {sides}: messages of several parts are dropped, which the target would tear: an XSUB takes a part "
-        "that begins with a byte 0 or 1 for a subscription (set only_first_subscribe here and on its XPUB), and a "
-        "socket with conflate keeps the last part alone", RuntimeWarning)
+        f"{call} {sides}: some multipart messages are dropped, because the target cannot send them whole: an XSUB "
+        "treats a part that begins with byte 0 or 1 as a subscription (set only_first_subscribe on it and its XPUB), and a "
+        "socket with conflate keeps only the last part", RuntimeWarning)
     return 0
 
 
 cdef int steer(
         object front, object back, object captor, object controller, object filter, str call,
         Numbers numbers=None) except -1:
-    """Run a device until it ends, with its sockets marked as in use."""
+    """Run a device until it ends. Its sockets are marked as in use."""
     cdef NativeSocket frontend = to_socket(front, call, "frontend")
     cdef NativeSocket backend = to_socket(back, call, "backend")
     cdef NativeSocket capture = None if captor is None else to_socket(captor, call, "capture")
@@ -878,7 +880,7 @@ cdef int steer(
                         for i, source in enumerate(sources):
                             if not is_empty(&device.ways[i].taken) and is_empty(&device.ways[i].filtered):
                                 call_filter(&device.ways[i], filter, source.handle.threshold, call)
-                        interrupted(EINTR)  # a filter that is no Python code has not looked for signals
+                        interrupted(EINTR)  # a filter in C has not checked for signals
             finally:
                 mark(sockets, False, call)
             if device.unfit and not told:
@@ -901,45 +903,56 @@ def proxy(
     frontend: NativeSocket, backend: NativeSocket, capture: NativeSocket | None = None, *,
     filter: _Filter | Hook | None = None
 ) -> None:
-    """Forward messages between two sockets, in both directions where their types have them, until the context ends.
+    """Forward messages between two sockets until the context ends, in each direction that their types support.
 
-    Runs in the calling thread, without the GIL. Nothing is taken from a side while the other is full.
+    Blocks the calling thread, without the GIL. It applies backpressure: it stops receiving from one side while the
+    other side is at its high-water mark.
 
     Parameters
     ----------
     frontend, backend : Socket
-        The sockets; they may be the same one.
+        The two sockets. They may be the same socket.
     capture : Socket, optional
-        A PAIR, PUB, DEALER, PUSH or XPUB socket that gets a copy of every message; it holds the rest up where it is
-        full.
+        A PAIR, PUB, DEALER, PUSH or XPUB socket that gets a copy of every message. While it is at its high-water mark,
+        a socket that does not drop messages blocks the device.
 
     filter : function or Hook, optional
-        What looks at the messages before they are forwarded and captured, and may change, drop and insert some.
+        A function that sees the messages before they are captured and forwarded, and may change, drop and insert
+        messages.
 
-        A function is called with a direction, ``"front_to_back"`` or ``"back_to_front"``, and a list of up to 256
-        messages that were there (fewer where they have 1 MiB), each a list of bytes; of a ROUTER the first part is the
-        routing id. It returns the messages that are to go on in that direction, as such a list: the same one, or
-        another one, longer, shorter or empty. Until these have found room no more are taken. The device forwards
-        nothing while the function runs. Where it raises, or returns what is no list of messages, the device ends, and
-        the messages that it was called with are left to the next receives of their socket, as they came. Where the loop
-        ends otherwise, what it had returned and found no room is left there, as it returned it.
+        It is called with a direction, ``"front_to_back"`` or ``"back_to_front"``, and a list of up to 256 queued
+        messages (fewer if they reach 1 MiB). Each message is a list of bytes. Messages of a ROUTER begin with the
+        routing id. It returns a list of messages to forward in this direction. The list may be the same one, or longer,
+        shorter or empty. The device receives no further messages in this direction before it has sent these, and
+        forwards nothing while the function runs.
 
-        A `Hook` has a function in C, called for each message without the GIL: see examples/cython_hook.
+        If the function raises, or returns something else, the device ends, and the next receives of the source socket
+        get the original messages. If the device ends for another reason, they get the messages that the function had
+        returned and that were not yet sent.
+
+        A `Hook` has a C function, which is called for each message without the GIL: see examples/cython_hook.
 
     Raises
     ------
     ContextTerminated
-        The context was ended.
+        The context has ended.
     KeyboardInterrupt
-        Or what another signal handler raises. A message that was under way is left to the next receive of its socket.
+        Ctrl-C. Exceptions of other signal handlers are raised too. The next receive of the source socket gets a message
+        that was not yet sent.
     InvalidArgument
-        Nothing can go between sockets of these types, or `capture` is of another type.
+        No message can pass between these socket types, or `capture` has another type.
     ZMQError
         ENOTSOCK: a socket is closed.
     SocketInUse
-        Another thread is in a call on one of the sockets; or the filter made one.
+        Another thread, or the filter, makes a call on one of the sockets.
     TypeError, ValueError
-        `filter` is none, or returned a wrong value. What it raises comes as it is.
+        `filter` is not a function or Hook, or it has returned a wrong value. Exceptions of the filter are raised
+        unchanged.
+
+    See Also
+    --------
+    proxy_steerable : can be paused, resumed and stopped.
+    zmqcy.devices.Device : runs in a thread or process, with metrics.
     """
     steer(frontend, backend, capture, None, filter, "proxy")
 
@@ -948,24 +961,26 @@ def proxy_steerable(
     frontend: NativeSocket, backend: NativeSocket, capture: NativeSocket | None = None,
     control: NativeSocket | None = None, *, filter: _Filter | Hook | None = None
 ) -> None:
-    """Forward as `proxy` does, and obey a control socket.
+    """Forward as `proxy` does, and execute commands from a control socket.
 
-    It takes ``PAUSE``, ``RESUME``, ``TERMINATE`` and ``DRAIN``, each answered by an empty message where it is a REP
-    socket, and ``STATISTICS``, answered by eight parts with a 64-bit number in the machine's order: of the frontend the
-    messages received, bytes received, messages sent, bytes sent, and the same of the backend. What a filter drops was
-    received and not sent; what it inserts was sent and not received. After ``DRAIN`` a direction is forwarded until its
-    source has nothing left; when that is so for both the device ends.
+    The commands are ``PAUSE``, ``RESUME``, ``TERMINATE``, ``DRAIN`` and ``STATISTICS``:
+
+    - A REP control socket answers the first four with an empty message.
+    - After ``DRAIN`` each direction is forwarded until its source is empty. Then the device ends.
+    - ``STATISTICS`` is answered with eight parts, each a 64-bit number in native byte order: messages received, bytes
+      received, messages sent and bytes sent, first of the frontend, then of the backend. A message that a filter drops
+      counts as received only, an inserted one as sent only.
 
     Parameters
     ----------
     frontend, backend : Socket
-        The sockets; they may be the same one.
+        The two sockets. They may be the same socket.
     capture : Socket, optional
         As for `proxy`.
     control : Socket, optional
-        A PAIR, SUB, REP, DEALER or PULL socket. A command waits while a filter runs. One that is unknown, or has
-        several parts, is ignored. PULL and SUB do not answer ``STATISTICS``. An answer that finds no room, as where the
-        controller has gone, is dropped.
+        A PAIR, SUB, REP, DEALER or PULL socket. Commands wait while a filter runs. Unknown and multipart commands are
+        ignored. PULL and SUB do not answer ``STATISTICS``. An answer that would block is dropped, for example if the
+        controller has disconnected.
     filter : function or Hook, optional
         As for `proxy`.
 
@@ -977,7 +992,11 @@ def proxy_steerable(
     Raises
     ------
     ContextTerminated, KeyboardInterrupt, InvalidArgument, ZMQError, SocketInUse, TypeError, ValueError
-        As `proxy` does.
+        For the same reasons as `proxy`.
+
+    See Also
+    --------
+    proxy : without a control socket.
     """
     steer(frontend, backend, capture, control, filter, "proxy_steerable")
 
@@ -991,21 +1010,26 @@ def counted_proxy(
 
 
 def device(device_type: int, frontend: NativeSocket, backend: NativeSocket) -> None:
-    """Run a device: `proxy` under the name of what it is for.
+    """Run `proxy` as a device of libzmq. The type does not change the behavior.
 
     Parameters
     ----------
     device_type : int
         `STREAMER` (PULL and PUSH), `FORWARDER` (SUB and PUB) or `QUEUE` (ROUTER and DEALER).
     frontend, backend : Socket
-        The sockets of the device.
+        The two sockets.
 
     Raises
     ------
     ValueError
-        There is no such device.
+        `device_type` is not one of these.
     ContextTerminated, KeyboardInterrupt, InvalidArgument, ZMQError, SocketInUse
-        As `proxy` does.
+        For the same reasons as `proxy`.
+
+    See Also
+    --------
+    proxy : the same, without a type.
+    zmqcy.devices.Device : runs in a thread or process, with metrics.
     """
     to_int(device_type, "device", "device_type", ZMQ_STREAMER, ZMQ_QUEUE)
     steer(frontend, backend, None, None, None, "device")

@@ -162,7 +162,7 @@ class Mechanisms:
 
     def _check_unused(self, call):
         if self.last_endpoint:
-            text = "libzmq ignores security options after the first bind or connect; call this before"
+            text = "libzmq ignores it from now on; call it before the first bind or connect"
             raise StateError(EFSM, text, call=call, detail=self.last_endpoint, socket_type=self.socket_type.name)
 
 

@@ -102,7 +102,7 @@ def test_select_for_nan(socket):
 
 @rows("timeout", [-1, -0.5])
 def test_select_for_a_negative_time(socket, timeout):
-    with pytest.raises(ValueError, match=f"not negative: {timeout}"):
+    with pytest.raises(ValueError, match=f"timeout must not be negative: {timeout}"):
         zmqcy.select([], [socket(zmqcy.PUB)], [], timeout)
 
 
