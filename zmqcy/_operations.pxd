@@ -1,4 +1,4 @@
-# Operations and their queues, for the calls that begin them.
+# Operations and their queues, for the calls that start them.
 
 from cpython.object cimport PyObject
 from libc.stdint cimport uint64_t
@@ -15,36 +15,36 @@ cdef extern from "Python.h":
     PyObject *PyDict_GetItem(PyObject *dictionary, object key) noexcept
 
 cdef enum State:
-    # of an operation
-    NEW       # it was tried once, perhaps, and is in no queue
-    YIELDING  # in its queue: the loop shall turn before it is tried
-    WAITING
-    WOKEN     # its turn has come, and its task has not gone on yet
+    # The state of an operation.
+    NEW       # in no queue; it may have been tried once
+    YIELDING  # in its queue: the first attempt comes after an event-loop iteration
+    WAITING   # in its queue
+    WOKEN     # its task is woken, and has not run yet
     FINISHED
     FAILED
     CANCELLED
 
 cdef enum:
-    # Work, as `work_since` counts it:
-    FEW = 64            # after which it is worth asking for the time, and whether the loop has turned since
-    FOREIGN_MOST = 256  # that may be done without a turn where to turn is the subclass's own doing
+    # Amounts of work, in the units of `work_since`:
+    FEW = 64            # then read the clock, and check whether the loop has had an iteration since
+    FOREIGN_MOST = 256  # max work without an iteration, for a socket without a Loop
 
 
 cdef struct Node:
-    # A place in a queue: a ring that begins and ends with a node of no operation.
+    # An entry of a queue. A queue is a ring with one node that has no operation.
     Node *previous
     Node *following
-    PyObject *owner        # the operation; it leaves the queue before it goes
-    PyObject *reference    # to it; NULL with a GIL
+    PyObject *owner        # the operation, which leaves the queue before it is freed
+    PyObject *reference    # a weak reference to it; NULL with a GIL
 
 
 cdef class Waker:
-    cdef Node *operation   # its place; NULL once that is gone
+    cdef Node *operation   # the operation's node; NULL once the operation is freed
     cdef QueuedSocket socket
     cdef Loop loop
-    cdef object callback   # of the task; None: it does not wait, or was woken
+    cdef object callback   # wakes the task; None: the task does not wait, or was woken
     cdef object context
-    cdef tuple cancelled_by  # the message of the cancellation
+    cdef tuple cancelled_by  # the cancellation message
     cdef bint blocking
 
     cdef int wake(self, bint at_once) except -1
@@ -53,21 +53,21 @@ cdef class Waker:
 cdef class Operation:
     cdef object __weakref__
     cdef QueuedSocket socket
-    cdef Loop loop         # in which it was made; None: it is none of asyncio
+    cdef Loop loop         # in which it was started; None: not an asyncio loop
     cdef Node node
     cdef State state
-    cdef object value      # the result, the exception, or the message of the cancellation
+    cdef object value      # the result, the exception, or the cancellation message
     cdef str call
-    cdef int flags         # as the caller gave them
-    cdef object timeout    # likewise
-    cdef nsec start        # of the wait; 0: it has not begun
-    cdef readonly object seconds   # that it may wait, or None
+    cdef int flags         # as the caller passed them
+    cdef object timeout    # as the caller passed it
+    cdef nsec start        # when the wait began; 0: not yet
+    cdef readonly object seconds   # max seconds to wait, or None
     cdef object timer
-    cdef object waker      # what wakes the task that awaits it; None: nobody does
+    cdef object waker      # wakes the task that awaits it; None: no task does
     cdef bint awaited
-    cdef bint expired
+    cdef bint expired      # timed out
     cdef bint hopeful      # it waits for an answer
-    cdef bint noticed      # somebody knows of the exception
+    cdef bint noticed      # the exception was retrieved
     cdef list callbacks
 
     cdef bint attempt(self) except -1
@@ -86,7 +86,7 @@ cdef class Operation:
 
 cdef class Send(Operation):
     cdef list parts
-    cdef list ends         # where messages end, if there may be several
+    cdef list ends         # the number of parts of each message; None: one message
     cdef object copy
     cdef MessageTracker tracker
     cdef readonly Py_ssize_t sent
@@ -94,7 +94,7 @@ cdef class Send(Operation):
 
 cdef class Receive(Operation):
     cdef object copy
-    cdef bint ends_loop    # of `async for`: the end of the context is its end
+    cdef bint ends_loop    # of `async for`: the end of the context ends the iteration
 
 
 cdef class ReceiveInto(Operation):
@@ -116,24 +116,24 @@ cdef class Poll(Operation):
 
 cdef class QueuedSocket(NativeSocket):
     cdef Loop loop
-    cdef Loop attendant    # which reads its events now and then
-    cdef object schedule   # without a Loop: what has a function called soon
+    cdef Loop attendant    # the Loop that reads its events regularly
+    cdef object schedule   # without a Loop: schedules a function in the event loop
     cdef Node receivers
     cdef Node senders
     cdef Node polls
     cdef Watch watch
-    cdef set kept          # operations that live by their callbacks alone
-    cdef bint keen         # what it is to send goes, though nobody holds the future
-    cdef bint foreign      # not of asyncio: the subclass waits in its own way
-    cdef bint watching     # the loop watches the descriptor
-    cdef bint looking
-    cdef bint look_due
-    cdef bint sweep_due
-    cdef int count         # work since the last turn, where that is the subclass's own doing
-    cdef uint64_t done     # work of all time, at the last look
+    cdef set kept          # operations with callbacks, which are kept alive
+    cdef bint keen         # sends are carried out although no code refers to their futures
+    cdef bint foreign      # without a Loop: the subclass waits in its own way
+    cdef bint watching     # the loop watches the file descriptor
+    cdef bint looking      # `look` runs
+    cdef bint look_due     # `look` is scheduled
+    cdef bint sweep_due    # the end of watching is scheduled
+    cdef int count         # without a Loop: work since the last yield to the event loop
+    cdef uint64_t done     # total work at the last call of `work_since`
     cdef bint spinning
     cdef nsec spin_until
-    cdef double patience   # seconds until it looks again at what says that it is ready, and is not
+    cdef double patience   # seconds until the next attempt if the socket reports ready but the operation fails
 
     cdef int spin_soon(self) except -1
     cdef int arrive_slowly(self, str call) except -1
@@ -169,14 +169,14 @@ cdef inline bint is_empty(Node *queue) noexcept:
 
 
 cdef inline PyObject *sign_of_loop() noexcept:
-    # What asyncio leaves in the thread's state while a loop runs there, and nobody else: a look at it costs a tenth of
-    # asking asyncio, which before Python 3.12 makes a system call. NULL where this asyncio leaves none.
+    # The object that asyncio stores in the thread's state while a loop runs. Reading it costs a tenth of a call of
+    # asyncio, which makes a system call before Python 3.12. NULL if this version of asyncio stores none.
     cdef PyObject *state = PyThreadState_GetDict()
     return NULL if state is NULL else PyDict_GetItem(state, "__asyncio_running_event_loop__")
 
 
 cdef inline int arrive(QueuedSocket socket, str call) except -1:
-    # The check before each operation: it is in the running loop, which is the socket's.
+    # The check before each operation: the running loop must be the socket's.
     cdef Loop loop = socket.loop
     cdef PyObject *sign
     if loop is not None:
@@ -187,16 +187,16 @@ cdef inline int arrive(QueuedSocket socket, str call) except -1:
 
 
 cdef inline int work_since(QueuedSocket socket) noexcept:
-    # Count 1 for an operation that begins, and 1 for each message and each 4 KiB that were moved since the one before.
+    # Count 1 for a new operation, and 1 for each message and each 4 KiB sent or received since the last operation.
     cdef Stats *stats = &socket.handle.stats
     cdef uint64_t before = socket.done
     socket.done = ((stats.messages_sent + stats.messages_received) << 12) + stats.bytes_sent + stats.bytes_received
-    # Bounded, because a shadow begins with all that others have moved.
+    # Bounded, because the counters of a new shadow include the work of the other owners.
     return 1 + <int> min((socket.done - before) >> 12, <uint64_t> 1 << 20)
 
 
 cdef inline bint due(QueuedSocket socket) except -1:
-    # Tell whether the loop is to turn before the next operation.
+    # Return whether the next operation must wait for an event-loop iteration.
     cdef Loop loop = socket.loop
     if loop is None:
         socket.count += work_since(socket)

@@ -1,18 +1,17 @@
-"""Operations that wait, and the sockets in whose queues they do.
+"""Asynchronous operations that wait, and the queues of sockets in which they wait.
 
-What must wait is an `Operation`, a future, in a queue of its socket. The descriptor of the socket is edge-triggered: it
-tells that something has happened since somebody looked last. So whoever operates on the socket, an option read
-included, makes `look` run afterwards (the socket is WATCHED as long as anybody waits), and `look` reads ZMQ_EVENTS and
-lets the head of each queue go on.
+An operation that would block is an `Operation`, a future, in a queue of its socket. The socket's file descriptor is
+edge-triggered: it reports only that something has happened since the last call. Any call on the socket, also the read
+of an option, may consume this event. So while operations wait, the socket is WATCHED, and each call schedules `look`.
+`look` reads ZMQ_EVENTS and lets the head of each queue continue.
 
-Nothing is taken from a socket for somebody who may be gone when it arrives. A task that awaits an operation is only
-woken; the message is taken in the step in which the task goes on, so that a task that was cancelled meanwhile, or timed
-out, has taken nothing. An operation that is used as a future instead (`gather`, `wait`, callbacks) is carried out by
-`look`, and keeps its result; once it has one, it cannot be cancelled. One that nobody refers to any more leaves its
-queue, and has done nothing.
+No message is lost by cancellation or timeouts. A task that awaits an operation is only woken. It receives the message
+in its own step, so a task that was cancelled or timed out meanwhile has received nothing. An operation that is used as
+a future (`gather`, `wait`, callbacks) is carried out by `look`, and keeps its result. Once it has one, it cannot be
+cancelled. An operation that is no longer referenced leaves its queue, and has done nothing.
 
-Where an answer is likely to come soon, a socket that waits has itself looked at in each turn of the loop for as long as
-its `spin` says, which keeps the thread awake: to be woken costs more than a round trip.
+If an answer is likely soon, a waiting socket calls `look` in each event-loop iteration for up to its `spin`. That keeps
+the thread awake: waking a sleeping thread costs more than a round trip.
 """
 
 cimport cython
@@ -46,17 +45,17 @@ from zmqcy import errors
 cdef str WAS_CLOSED = "the socket was closed"
 
 cdef enum:
-    # What has become of who was served.
-    TRIED = 1
-    GONE = 2
+    # Results of `serve`.
+    TRIED = 1  # the operation was tried, and still waits
+    GONE = 2   # the operation has left its queue
 
 cdef enum:
-    TURNS = 64         # looks at a socket in a turn of the loop
-    FUTILE = 3         # looks after which it is of no use: the events say what is not so
-    SHORT_WAIT = 4     # times the spin: a wait that was no longer makes the next one spin
-    LONGEST_LEAVE = 1  # seconds that another thread waits for the loop to let go of a socket
+    TURNS = 64         # max rounds of `look` in an event-loop iteration
+    FUTILE = 3         # max rounds in which the socket reports ready but no operation succeeds
+    SHORT_WAIT = 4     # times `spin`: after a wait up to this long, the next one spins
+    LONGEST_LEAVE = 1  # max seconds that another thread waits until the loop has stopped watching a socket
 
-cdef double RETRY = 0.001  # seconds, doubled each time
+cdef double RETRY = 0.001  # seconds, doubled for each retry
 cdef double LONGEST_RETRY = 0.064
 
 
@@ -66,11 +65,11 @@ cdef object to_exception(object type, object value):
     return value if isinstance(value, BaseException) else type() if value is None else type(value)
 
 
-# ------------------------------------------------------------------------------------------------------ what must wait
+# --------------------------------------------------------------------------------------------------- waiting operations
 
 @cython.final
 cdef class Waker:
-    """The future that a task waits for: that it is the turn of its operation. It has no result."""
+    """The future that a task waits for while it awaits an operation. It has no result."""
 
     @property
     def _asyncio_future_blocking(self):
@@ -109,7 +108,7 @@ cdef class Waker:
             raise cancelled_error(self.cancelled_by[0])
 
     cdef int wake(self, bint at_once) except -1:
-        """Let the task go on: soon or, where no other task is in its step, at once, which saves a turn."""
+        """Wake the task: in the next event-loop iteration or, if `at_once` and no other task runs, now."""
         with critical_section(lock_at(<PyObject *> self.socket)):
             callback, context = self.callback, self.context
             self.callback = self.context = None
@@ -153,7 +152,7 @@ cdef list operations_of(Node *ring):
 
 
 cdef Operation operation_at(Node *node):
-    """Return the operation at a place, or None: it is about to leave it. Comes within the socket's critical section."""
+    """Return the operation of a node, or None if it is being freed. Call it in the socket's critical section."""
     return alive(node.owner, node.reference)
 
 
@@ -164,7 +163,7 @@ def _expire(reference):
 
 
 def _try_unless_awaited(reference):
-    """Go on, after a turn of the loop, with what is used as a future: no task will."""
+    """Continue an operation after an event-loop iteration if no task awaits it."""
     cdef Operation operation = reference()
     if operation is None:
         return
@@ -178,9 +177,9 @@ def _try_unless_awaited(reference):
 #: class Operation(_Future[_T_co]):
 #:     @property
 #:     def seconds(self) -> float | None: ...
-@cython.no_gc_clear  # its node is in the socket, which it keeps until it has left the queue
-cdef class Operation:  # without a list of free ones: Python calls no __del__ where one was called before
-    """A future for what has to wait in a socket's queue. Cancelling it before it is done takes and sends nothing."""
+@cython.no_gc_clear  # its node is in the socket, which it references until it has left the queue
+cdef class Operation:  # no freelist: Python does not call __del__ again for a reused object
+    """The future of an operation that waits in a socket's queue. If it is cancelled, nothing was sent or received."""
 
     def __dealloc__(self):
         if self.socket is not None:
@@ -190,7 +189,7 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
                 if NEW < self.state < FINISHED:
                     try:
                         self.leave(CANCELLED)
-                    except Exception:  # the interpreter ends, and has taken the loop or the methods of the types away
+                    except Exception:  # the interpreter is shutting down, and has cleared the loop or the types
                         pass
         Py_XDECREF(self.node.reference)
 
@@ -202,25 +201,25 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
                 "exception": self.value, "future": self})
 
     cdef bint attempt(self) except -1:
-        """Try without waiting. Return whether that has ended it: then `value` is the result."""
+        """Try without blocking. Return whether the operation has completed; then `value` is the result."""
         raise NotImplementedError
 
     cdef nsec deadline(self) except -2:
-        """Return when it may wait no longer."""
+        """Return the deadline."""
         if self.flags & ZMQ_DONTWAIT:
             return EXPIRED
         return deadline_of(self.socket, self.timeout, ZMQ_SNDTIMEO if type(self) is Send else ZMQ_RCVTIMEO, self.call)
 
     cdef int give_up(self) except -1:
-        """End because the time is up, or no time was given."""
+        """Fail because the operation has timed out or may not wait."""
         would_block(self.socket, 0, 0 if self.flags & ZMQ_DONTWAIT else self.start, self.call)
 
     cdef int release(self) except -1:
-        """Let go of what the caller gave: it has ended."""
+        """Release the caller's arguments after the end of the operation."""
         return 0
 
     cdef int note_sent(self, object exception, Py_ssize_t more) except -1:
-        """Have an exception say how many messages of a batch were sent: `more` than are counted."""
+        """Set `sent` of an exception: the messages of a batch sent so far, and `more`."""
         return 0
 
     cdef object exception_of(self):
@@ -228,14 +227,14 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
         return self.value
 
     cdef int go_on(self, bint first) except -1:
-        """Try, if it is the first in its queue. End where that ends it; otherwise wait on, if it may."""
+        """Try if it is the head of its queue. End if it completes or fails, otherwise continue to wait if it may."""
         try:
             if first and self.attempt():
                 self.settle(FINISHED, self.value)
             elif self.expired:
                 self.give_up()
             elif self.state == YIELDING:
-                if self.socket.handle.state & CLOSED:  # while the loop turned
+                if self.socket.handle.state & CLOSED:  # closed during the event-loop iteration
                     raise error(ENOTSOCK, self.call, self.socket.handle.type, None, WAS_CLOSED)
                 self.wait()
         except Exception as exception:
@@ -243,14 +242,14 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
         return 0
 
     cdef int wait(self) except -1:
-        """Begin to wait in the queue: start the timer, and have the descriptor watched."""
+        """Begin to wait in the queue: start the timer, and watch the file descriptor."""
         cdef QueuedSocket socket = self.socket
         cdef nsec deadline = self.deadline()
         if self.timeout is not None and type(self.timeout) is not int and type(self.timeout) is not float:
-            if self.state >= FINISHED:  # to convert the time may have run any code, which may have ended this,
+            if self.state >= FINISHED:  # to convert the timeout may run any code, which may have ended this,
                 return 0
             enter(socket, self.call)  # closed the socket,
-            socket.soon()  # or swallowed the event of the descriptor
+            socket.soon()  # or consumed the event of the file descriptor
         self.start = now()
         if deadline == EXPIRED:
             return self.give_up()
@@ -269,13 +268,13 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
     def _expire(self):
         with critical_section(lock_at(<PyObject *> self.socket)):
             self.expired = True
-            if self.state == YIELDING or self.state == WAITING:  # or its task has still to try
+            if self.state == YIELDING or self.state == WAITING:  # otherwise its task will still try
                 self.go_on(False)
 
     cdef int leave(self, State state) except -1:
-        """Leave the queue, and let the next one have its turn."""
+        """Leave the queue, and let the next operation continue."""
         cdef QueuedSocket socket = self.socket
-        cdef bint passed_over = self.state != WAITING  # by looks, and those behind it
+        cdef bint passed_over = self.state != WAITING  # `look` has skipped it and the operations behind it
         self.state = state
         if self.hopeful:
             socket.handle.eager = now() - self.start < SHORT_WAIT * socket.handle.spin
@@ -292,7 +291,7 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
         return 0
 
     cdef int settle(self, State state, object value) except -1:
-        """End: leave the queue, and tell who waits for it."""
+        """End the operation: leave the queue, wake the waiting task, and schedule the callbacks."""
         cdef list callbacks = self.callbacks
         if state == FAILED:
             self.note_sent(value, getattr(value, "sent", 0))
@@ -312,7 +311,7 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
         return 0
 
     cdef bint step(self) except -1:
-        """Go on in the task that awaits it. Return whether it has ended."""
+        """Continue in the task that awaits it. Return whether the operation has ended."""
         if self.state == WOKEN:
             self.state = WAITING if self.start else YIELDING
             self.go_on(self.node.previous.owner is NULL)
@@ -336,17 +335,17 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
         pass
 
     def done(self):
-        """Tell whether it has ended."""
+        """Return whether the operation has ended."""
         return self.state >= FINISHED
 
     def cancelled(self):
-        """Tell whether it was cancelled."""
+        """Return whether the operation was cancelled."""
         return self.state == CANCELLED
 
     def cancel(self, msg=None):
-        """Cancel it, unless it has ended. Return whether that was so: then nothing was taken or sent.
+        """Cancel the operation unless it has ended. Return whether it was cancelled.
 
-        Of a batch, `sent` messages have gone.
+        A cancelled operation has sent and received nothing. Of a cancelled batch, `sent` messages were sent.
         """
         with critical_section(lock_at(<PyObject *> self.socket)):
             if self.state >= FINISHED:
@@ -358,30 +357,30 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
     def _cancel_message(self):
         return self.value if self.state == CANCELLED else None
 
-    def _make_cancelled_error(self):  # which asyncio.gather asks for
+    def _make_cancelled_error(self):  # asyncio.gather calls it
         exception = cancelled_error(self._cancel_message)
         self.note_sent(exception, 0)
         return exception
 
     def result(self):
-        """Return the result, or raise what it failed by."""
+        """Return the result, or raise the exception of the operation."""
         if self.state < FINISHED:
             from asyncio import InvalidStateError
-            raise InvalidStateError(f"{self.call}: the operation has not ended")
+            raise InvalidStateError(f"{self.call}: the operation has not ended; await it first")
         return self.outcome()
 
     def exception(self):
-        """Return what it failed by, or None."""
+        """Return the exception of the operation, or None."""
         if self.state == FAILED:
             return self.exception_of()
         self.result()
 
     def get_loop(self):
-        """Return the event loop in which it waits."""
+        """Return the event loop of the operation."""
         return event_loop(self.loop)
 
     def add_done_callback(self, fn, /, *, context=None):
-        """Have a function called by the loop, with this object, when it has ended."""
+        """Call a function with this object, in the event loop, when the operation has ended."""
         loop = event_loop(self.loop)
         if context is None:
             from contextvars import copy_context
@@ -396,7 +395,7 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
             self.callbacks.append((fn, context))
 
     def remove_done_callback(self, fn, /):
-        """Take a function back. Return how many times it was there."""
+        """Remove a callback. Return how many times it was registered."""
         with critical_section(lock_at(<PyObject *> self.socket)):
             if self.callbacks is None:
                 return 0
@@ -408,7 +407,7 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
             return removed
 
     def __await__(self):
-        if self.awaited and self.state < FINISHED:  # by a task that is to take the result itself
+        if self.awaited and self.state < FINISHED:  # another task awaits it, and will take the result
             future = event_loop(self.loop).create_future()
             self.add_done_callback(lambda operation: copy_outcome(operation, future))
             return future.__await__()
@@ -422,14 +421,14 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
         raise NotImplementedError  # see define_future
 
     def throw(self, type, value=None, traceback=None):
-        """Take note that the task that awaits it is cancelled, or ends otherwise."""
+        """Handle an exception in the task that awaits the operation, such as its cancellation."""
         exception = to_exception(type, value)
         self.note_sent(exception, 0)
         self.close()
         raise exception
 
     def close(self):
-        """Take note that the task that awaits it has gone."""
+        """Handle the end of the coroutine that awaits the operation."""
         with critical_section(lock_at(<PyObject *> self.socket)):
             self.noticed = True
             if self.state < FINISHED:
@@ -439,10 +438,10 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
         state = {FINISHED: "done", FAILED: "failed", CANCELLED: "cancelled"}.get(self.state, "pending")
         return f"<Operation {self.call} {state}>"
 
-    # ---- for other kinds of loops, whose tasks wait in their own way
+    # ---- for other event loops, whose tasks wait in their own way
 
     def _wait_by(self, waker):
-        """Have a function called when it is the turn of the operation, or when it has ended."""
+        """Call a function when the operation can continue or has ended."""
         with critical_section(lock_at(<PyObject *> self.socket)):
             self.awaited = True
             self.waker = waker
@@ -450,7 +449,7 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
                 waker()
 
     def _step(self, bint turned=False):
-        """Go on in the task that waits for it. Return whether it has ended. `turned`: as it was asked to."""
+        """Continue in the waiting task. Return whether it has ended. `turned`: the event loop has had an iteration."""
         with critical_section(lock_at(<PyObject *> self.socket)):
             if turned and self.state < FINISHED:
                 self.state = WOKEN
@@ -468,12 +467,12 @@ cdef class Operation:  # without a list of free ones: Python calls no __del__ wh
 @cython.final
 @cython.no_gc_clear
 cdef class Send(Operation):
-    """The sending of a message, or of a batch.
+    """Send a message or a batch.
 
     Attributes
     ----------
     sent : int
-        How many messages of a batch have gone so far.
+        The number of messages of a batch that were sent so far.
     """
 
     cdef bint attempt(self) except -1:
@@ -515,7 +514,7 @@ cdef class Send(Operation):
 @cython.final
 @cython.no_gc_clear
 cdef class Receive(Operation):
-    """The receiving of one part."""
+    """Receive one part."""
 
     cdef bint attempt(self) except -1:
         self.value = fetch(self.socket, self.flags | ZMQ_DONTWAIT | PROBE, self.copy, None, self.call)
@@ -533,7 +532,7 @@ cdef class Receive(Operation):
 @cython.final
 @cython.no_gc_clear
 cdef class ReceiveInto(Operation):
-    """The receiving of one part into a buffer."""
+    """Receive one part into a buffer."""
 
     cdef bint attempt(self) except -1:
         self.value = fetch_into(
@@ -550,7 +549,7 @@ cdef class ReceiveInto(Operation):
 @cython.final
 @cython.no_gc_clear
 cdef class Gather(Operation):
-    """The receiving of a whole message, or of many."""
+    """Receive a whole message, or a batch."""
 
     cdef bint attempt(self) except -1:
         self.value = gather(self.socket, self.wanted, self.flags | ZMQ_DONTWAIT | PROBE, None, self.call)
@@ -562,7 +561,7 @@ cdef class Gather(Operation):
 @cython.final
 @cython.no_gc_clear
 cdef class GatherInto(Operation):
-    """The receiving of a whole message, each part into a buffer."""
+    """Receive a whole message, each part into a buffer."""
 
     cdef bint attempt(self) except -1:
         self.value = fetch_multipart_into(
@@ -578,7 +577,7 @@ cdef class GatherInto(Operation):
 #: class Poll(Operation[_T_co]): ...
 @cython.final
 cdef class Poll(Operation):
-    """The wait for events, which `flags` names."""
+    """Wait for the events in `flags`."""
 
     cdef bint attempt(self) except -1:
         cdef int events = self.socket.current_events(self.call) & self.flags
@@ -603,7 +602,7 @@ cdef int send_to_operation(PyObject *itself, PyObject *value, PyObject **result)
             how = PYGEN_RETURN
         elif operation.state == YIELDING:
             operation.state = WOKEN
-            given = None  # the task goes on in the next turn of the loop
+            given = None  # the task continues in the next event-loop iteration
         else:
             waker = operation.waker
             if waker is None:
@@ -612,8 +611,8 @@ cdef int send_to_operation(PyObject *itself, PyObject *value, PyObject **result)
                 waker.socket = operation.socket
                 waker.operation = &operation.node
                 operation.waker = waker
-            if waker.blocking:  # a task takes note; who iterates in C would get it without end, deaf to signals
-                raise RuntimeError(f"{operation.call}: await is to be used with it")
+            if waker.blocking:  # a task resets it; iteration in C would get the waker endlessly, without signals
+                raise RuntimeError(f"{operation.call}: the operation was iterated over; use await")
             waker.blocking = True
             given = waker
     Py_INCREF(given)
@@ -642,16 +641,16 @@ define_future(Waker, NULL)
 # -------------------------------------------------------------------------------------------------------- the sockets
 
 cdef void touched(object socket) noexcept:
-    """Take note that somebody is about to operate on a socket that is waited for."""
+    """Note that a call is about to use a socket for which operations wait."""
     if not (<QueuedSocket> socket).looking and not (<QueuedSocket> socket).idle():
         (<QueuedSocket> socket).soon()
 
 
 #: @disjoint_base
 #: class QueuedSocket(NativeSocket): ...
-@cython.no_gc_clear  # what it watches must be there until it is taken out
+@cython.no_gc_clear  # its fields must stay valid until it is no longer watched
 cdef class QueuedSocket(NativeSocket):
-    """The asynchronous side of a socket: its queues, and who watches its descriptor."""
+    """The asynchronous part of a socket: its queues, and the watch of its file descriptor."""
 
     def __cinit__(self):
         self.receivers.previous = self.receivers.following = &self.receivers
@@ -678,11 +677,12 @@ cdef class QueuedSocket(NativeSocket):
         cdef PyObject *sign
         running = current_loop()
         if running is None:
-            raise RuntimeError(f"{call}: no event loop runs in this thread; it is for coroutines")
+            raise RuntimeError(f"{call}: no event loop runs in this thread; use a coroutine, or zmqcy.Socket")
         if self.loop is None or running is not self.loop.loop:
             if self.loop is not None:
                 if not self.loop.loop.is_closed():
-                    raise RuntimeError(f"{call}: the socket belongs to another event loop, which is not closed")
+                    raise RuntimeError(
+                        f"{call}: the socket belongs to another event loop, which is not closed; use a socket per loop")
                 self.abandon()
             self.loop = loop_of(running)
         sign = sign_of_loop()
@@ -700,7 +700,7 @@ cdef class QueuedSocket(NativeSocket):
         return 0
 
     def _attended_by(self, Loop loop):
-        """Read the events, unless the descriptor is watched. Return whether that loop is to go on with it."""
+        """Read the events, unless the file descriptor is watched. Return whether this loop must read them again."""
         with critical_section(lock_of(self)):
             if self.attendant is not loop or self.handle.state & (CLOSED | FORKED):
                 return False
@@ -709,11 +709,11 @@ cdef class QueuedSocket(NativeSocket):
             return True
 
     def _event_loop(self):
-        """Return what has a `call_later` in the event loop that runs in this thread; None: none runs."""
+        """Return an object with the `call_later` of the running event loop. None: no loop runs in this thread."""
         return current_loop()
 
     cdef int abandon(self) except -1:
-        """Forget who waits in a loop that was closed."""
+        """Remove the operations of a closed loop."""
         self.loop = None
         self.watching = self.look_due = self.sweep_due = self.spinning = False
         for operation in list(self.kept):
@@ -723,7 +723,7 @@ cdef class QueuedSocket(NativeSocket):
         return 0
 
     cdef object failed(self, Exception exception):
-        """Return a future with an exception or, where the running loop has none for this socket, raise it."""
+        """Return a failed future of the running loop. If the socket has no asyncio loop, raise the exception."""
         if self.foreign or self.loop is None or current_loop() is not self.loop.loop:
             raise exception
         future = self.loop.loop.create_future()
@@ -736,7 +736,7 @@ cdef class QueuedSocket(NativeSocket):
         return is_empty(&self.receivers) and is_empty(&self.senders) and is_empty(&self.polls)
 
     def _waiting(self):
-        """Return the operations that wait to receive, and for events."""
+        """Return the operations that wait to receive or for events."""
         with critical_section(lock_of(self)):
             return operations_of(&self.receivers) + operations_of(&self.polls)
 
@@ -744,7 +744,7 @@ cdef class QueuedSocket(NativeSocket):
         return operations_of(&self.receivers) + operations_of(&self.senders) + operations_of(&self.polls)
 
     cdef object begin(self, Operation operation, Node *queue, object timeout, bint yielding):
-        """Put an operation that cannot end now at the end of its queue."""
+        """Append an operation that cannot complete now to its queue."""
         operation.socket = self
         operation.loop = self.loop
         operation.timeout = timeout
@@ -766,7 +766,7 @@ cdef class QueuedSocket(NativeSocket):
     cdef int start_watching(self) except -1:
         if self.handle.fd < 0 and self.handle.signaler.poller is NULL:
             self.descriptor("fileno")
-            self.soon()  # what came before there is one has told nobody
+            self.soon()  # earlier events were not reported by the new file descriptor
         if self.watch.of_socket.place is NULL:
             self.watch.reference = self.user.reference
             lock_lists()
@@ -779,7 +779,7 @@ cdef class QueuedSocket(NativeSocket):
         return 0
 
     cdef void mark(self) noexcept:
-        """Have every operation on the socket noticed."""
+        """Mark the socket as WATCHED, so that each call on it schedules `look`."""
         self.handle.state |= WATCHED
 
     cdef int stop_watching(self) except -1:
@@ -789,7 +789,7 @@ cdef class QueuedSocket(NativeSocket):
         return 0
 
     cdef int sweep_soon(self) except -1:
-        """Have the descriptor watched no longer, unless somebody waits again by then."""
+        """Stop watching the file descriptor soon, unless an operation waits again by then."""
         if self.watching and not self.sweep_due and not self.loop.loop.is_closed():
             self.sweep_due = True
             call_soon(self.loop.loop, self._sweep)
@@ -802,14 +802,14 @@ cdef class QueuedSocket(NativeSocket):
                 self.stop_watching()
 
     cdef int soon(self) except -1:
-        """Look at the socket in the next turn of the loop."""
+        """Schedule `look` for the next event-loop iteration."""
         if self.look_due:
             pass
         elif self.schedule is not None:
             self.look_due = True
             try:
                 self.schedule(self._look)
-            except RuntimeError:  # that loop has ended
+            except RuntimeError:  # the event loop has ended
                 self.look_due = False
         elif self.loop is not None:
             self.look_due = True
@@ -817,7 +817,7 @@ cdef class QueuedSocket(NativeSocket):
         return 0
 
     cdef int spin_soon(self) except -1:
-        """Look at the socket in each turn of the loop for a while: the answer to what was sent may come."""
+        """Call `look` in each event-loop iteration for up to `spin`: an answer may arrive soon."""
         if self.handle.spin == 0 or self.loop is None:
             return 0
         self.spin_until = now() + self.handle.spin
@@ -845,21 +845,21 @@ cdef class QueuedSocket(NativeSocket):
         self.look()
 
     cdef bint look_once(self, int *turns, int *events) except -1:
-        """Read the events for those who wait. Return whether there is somebody to go on."""
+        """Read the events. Return whether waiting operations may continue."""
         cdef int number
         events[0] = 0
         if self.idle() or self.handle.state & FORKED:
             return False
-        if self.handle.state & CLOSED:  # while it was closed somebody began to wait behind another one
+        if self.handle.state & CLOSED:  # an operation was queued while another thread closed the socket
             self._let_go()
             return False
         turns[0] += 1
-        if self.handle.state & BUSY or turns[0] > TURNS:  # another thread is in it; others are to have their turn
+        if self.handle.state & BUSY or turns[0] > TURNS:  # another thread uses the socket, or other tasks must run
             self.soon()
             return False
-        if self.handle.state & WATCHED and self.handle.remembered < 0:  # others, too, are to know that it was looked at
+        if self.handle.state & WATCHED and self.handle.remembered < 0:  # pollers must know that the events are read
             self.handle.forget()
-            if self.handle.state & (BUSY | CLOSED | FORKED):  # those who were told may have let another thread in
+            if self.handle.state & (BUSY | CLOSED | FORKED):  # their callbacks may have let another thread run
                 return self.look_once(turns, events)
         if self.handle.signaler.poller is not NULL:
             drain(self.handle.signaler.fd)
@@ -869,16 +869,16 @@ cdef class QueuedSocket(NativeSocket):
         if number:
             self.end_all(number, None)
             return False
-        if self.handle.remembered >= 0 and events[0] != self.handle.remembered:  # else two would wake each other
+        if self.handle.remembered >= 0 and events[0] != self.handle.remembered:  # or two watchers wake each other
             self.handle.forget()
         if self.handle.held is not NULL:
             events[0] |= ZMQ_POLLIN
         return True
 
     cdef int look(self) except -1:
-        """Let those go on that can, and take note of what has ended all of them.
+        """Let waiting operations continue, or end all of them if the socket has failed.
 
-        A task that goes on at once runs code of its own here: not within the critical section of the socket.
+        A task that is woken at once runs its own code here, so this is not in the critical section of the socket.
         """
         cdef int events = 0, turns = 0, futile = 0, served
         cdef bint going, known = False
@@ -905,15 +905,15 @@ cdef class QueuedSocket(NativeSocket):
                 elif served == 0:
                     known = True
                     break
-                else:  # what was tried in vain may have changed what the others wait for
+                else:  # the failed attempt may have changed the events that others wait for
                     futile += 1
-                    if futile == FUTILE:  # a ROUTER that must not drop is always ready, and has no room for this peer
+                    if futile == FUTILE:  # a ROUTER with router_mandatory is always ready, also if one peer is full
                         self.patience = min(2 * self.patience, LONGEST_RETRY)
                         if self.loop is not None:
                             self.loop.loop.call_later(self.patience, self._look)
                         break
         except BaseException:
-            self.soon()  # for the others
+            self.soon()  # for the other operations
             raise
         finally:
             with critical_section(lock_of(self)):
@@ -927,7 +927,7 @@ cdef class QueuedSocket(NativeSocket):
         return 0
 
     cdef int serve(self, Node *queue) except -1:
-        """Let the first of a queue go on. Return whether it has GONE, or was TRIED in vain."""
+        """Let the head of a queue continue. Return GONE, TRIED, or 0 if it was not tried."""
         cdef Operation operation
         cdef Waker waker = None
         with critical_section(lock_of(self)):
@@ -950,12 +950,12 @@ cdef class QueuedSocket(NativeSocket):
         if waker is not None:
             waker.wake(True)
         with critical_section(lock_of(self)):
-            if operation.state == WOKEN:  # its task was cancelled, and leaves the queue in its next step
+            if operation.state == WOKEN:  # its task was cancelled, and will leave the queue in its next step
                 return 0
             return TRIED if operation.state < FINISHED else GONE
 
     cdef int serve_polls(self, int events) except -1:
-        """End the polls that wanted one of these events."""
+        """Complete the polls that wait for one of these events."""
         cdef Operation operation
         cdef Node *node = self.polls.following
         while node is not &self.polls:
@@ -966,10 +966,10 @@ cdef class QueuedSocket(NativeSocket):
         return 0
 
     cdef int end_all(self, int number, str text) except -1:
-        """End all that wait, with an error; 0: they are cancelled, and nobody is told."""
+        """End all waiting operations with an errno. 0: cancel them silently."""
         cdef Operation operation
         for operation in self.operations():
-            if operation.state >= FINISHED:  # by what the end of another one called
+            if operation.state >= FINISHED:  # a callback of another operation has ended it
                 continue
             if number:
                 operation.settle(FAILED, error(number, operation.call, self.handle.type, None, text))
@@ -988,12 +988,12 @@ cdef class QueuedSocket(NativeSocket):
         self._let_go()
 
     def _end_of(self, cls, linger):
-        """Close the socket. Return one of a class that receives a message once it has sent what it owes, or None."""
+        """Close the socket. Return a socket that receives a message when all messages are sent, or None."""
         cdef QueuedSocket end = None
         cdef bytes endpoint
         cdef Context context = self.owner
         with critical_section(lock_of(self)):
-            # Over inproc all is with the peer at once; but it has to take note of the end, which it may never do.
+            # Over inproc the peer has all messages at once, but it may never process the end of the connection.
             if self.handle.context is None or not self.handle.networked or self.handle.state & (CLOSED | FORKED):
                 self.close(linger)
                 return None
@@ -1010,7 +1010,7 @@ cdef class QueuedSocket(NativeSocket):
                 end = cls(context, ZMQ_PAIR)
                 end.connect(endpoint)
                 self._monitor(endpoint, ZMQ_EVENT_MONITOR_STOPPED, None)
-            except errors.ZMQError:  # the context has ended, or has no more sockets
+            except errors.ZMQError:  # the context has ended, or allows no more sockets
                 if end is not None:
                     end.close(0)
                     end = None
@@ -1020,10 +1020,10 @@ cdef class QueuedSocket(NativeSocket):
     def _keep_end(self, end):
         self.handle.context.keep_end(end)
 
-    # ---- for other kinds of loops
+    # ---- for other event loops
 
     def _take_home(self, schedule, Operation operation):
-        """Have a function of the loop, which may be called from any thread, call `_look` soon."""
+        """Use `schedule`, a thread-safe function of the event loop, to schedule `_look`."""
         cdef Node node
         with critical_section(lock_of(self)):
             node = operation.node
@@ -1033,14 +1033,15 @@ cdef class QueuedSocket(NativeSocket):
                 operation.node = node
                 node.previous.following = node.following.previous = &operation.node
             if others and self.schedule is not None:
-                raise RuntimeError(f"{operation.call}: the socket is waited for in another event loop")
+                raise RuntimeError(
+                    f"{operation.call}: tasks of another event loop wait for the socket; use a socket per loop")
             self.schedule = schedule
             self.look_due = False
             if self.handle.networked:
                 self.attend()
 
     def _wake_another(self, Operation operation):
-        """Wake somebody else who waits, who is to watch the descriptor now."""
+        """Wake another waiting task, which must watch the file descriptor now."""
         cdef Operation other
         with critical_section(lock_of(self)):
             for other in self.operations():
@@ -1049,13 +1050,13 @@ cdef class QueuedSocket(NativeSocket):
                     return
 
     def _let_go(self):
-        """End who waits, and have the descriptor watched no longer: it will be closed."""
+        """End all waiting operations, and stop watching the file descriptor, which will be closed."""
         with critical_section(lock_of(self)):
             self.end_all(ENOTSOCK, WAS_CLOSED)
             self.stop_watching()
 
     cdef int leave_from_outside(self, object loop) except -1:
-        """Let the loop, which runs in another thread, let go of the socket first."""
+        """Wait until the loop, which runs in another thread, has stopped watching the socket."""
         from threading import Event
         left = Event()
 
@@ -1072,7 +1073,7 @@ cdef class QueuedSocket(NativeSocket):
     cdef object put(
             self, list parts, list ends, object flags, object copy, object track, object timeout, str call,
             bint yielding):
-        """Send what can be sent at once, or begin to wait."""
+        """Send the messages at once, or begin to wait."""
         cdef Send operation = Send.__new__(Send)
         operation.call = call
         operation.parts = parts
@@ -1097,7 +1098,7 @@ cdef class QueuedSocket(NativeSocket):
             try:
                 parts = to_messages(messages, nested, flags, call, ends)
                 if not parts:
-                    self.current_events(call)  # or it is closed, or its context has ended
+                    self.current_events(call)  # raises if the socket is closed or its context has ended
                     return finished(self.loop, 0)
             except Exception as exception:
                 exception.sent = 0
@@ -1114,7 +1115,7 @@ cdef class QueuedSocket(NativeSocket):
         return self.begin(operation, &self.receivers, timeout, yielding)
 
     cdef object take_into(self, object target, size_t room, object flags, object timeout):
-        """Receive a part that is there, or begin to wait for it."""
+        """Receive a queued part, or begin to wait for one."""
         cdef ReceiveInto operation
         cdef object size
         cdef int f = to_flags(flags, "recv_into")
@@ -1131,7 +1132,7 @@ cdef class QueuedSocket(NativeSocket):
         return self.begin(operation, &self.receivers, timeout, yielding)
 
     cdef object take_messages(self, Wanted wanted, object flags, object timeout, str call):
-        """Receive messages that are there, or begin to wait for one."""
+        """Receive queued messages, or begin to wait for one."""
         cdef Gather operation
         cdef list messages
         cdef int f = to_flags(flags, call)
@@ -1147,7 +1148,7 @@ cdef class QueuedSocket(NativeSocket):
         return self.begin(operation, &self.receivers, timeout, yielding)
 
     cdef object take_parts_into(self, list targets, object flags, object timeout):
-        """Receive a message that is there, or begin to wait for it."""
+        """Receive a queued message, or begin to wait for one."""
         cdef GatherInto operation
         cdef list sizes
         cdef int f = to_flags(flags, "recv_multipart_into")
@@ -1169,7 +1170,7 @@ cdef class QueuedSocket(NativeSocket):
         return self.begin(operation, &self.polls, timeout, yielding)
 
     cdef object next_of(self, object operation):
-        """Return what `async for` awaits, of a receive: the end of the context is the end of the loop."""
+        """Return the awaitable of `async for` for a receive: the end of the context ends the iteration."""
         if type(operation) is Receive:
             (<Receive> operation).ends_loop = True
         elif type(operation) is not Done and isinstance(operation.exception(), errors.ContextTerminated):

@@ -800,7 +800,7 @@ cdef int warn_of_unfit(str sides, str call) except -1:
     import warnings
     warnings.warn(
         f"{call} {sides}: some multipart messages are dropped, because the target cannot send them whole: an XSUB "
-        "treats a part that begins with byte 0 or 1 as a subscription (set only_first_subscribe on it and its XPUB), and a "
+        "treats a part that begins with byte 0 or 1 as a subscription (set only_first_subscribe on both ends), and a "
         "socket with conflate keeps only the last part", RuntimeWarning)
     return 0
 

@@ -405,7 +405,7 @@ async def test_who_iterates_over_an_operation_and_does_not_wait_is_told(flavour,
     # As futures of asyncio do: `in` looks in C for ever, and hears no signal.
     pull, push = near()
     operation = pull.recv()
-    with pytest.raises(RuntimeError, match="^recv: await is to be used with it$"):
+    with pytest.raises(RuntimeError, match="^recv: the operation was iterated over; use await$"):
         assert b"a" not in operation
     await push.send(b"a")
     assert await operation == b"a"

@@ -1,6 +1,6 @@
-"""pyzmq's modules over zmqcy, for code that says ``import zmq`` and cannot be touched.
+"""pyzmq's modules on zmqcy, for code that contains ``import zmq`` and cannot be changed.
 
-`install` puts them under the name ``zmq``. TREE names the modules, and where what is in each of them lives here.
+`install` makes them importable as ``zmq``. TREE lists the modules and the sources of their names.
 """
 
 import sys
@@ -99,9 +99,9 @@ TREE: dict[str, tuple[str, ...]] = {
     "zmq.utils.win32": ("zmqcy.compat.utils: allow_interrupt",),
     "zmq.utils.z85": ("zmqcy.compat.utils: encode decode Z85CHARS Z85MAP",),
 }
-"""Each module, and the modules of zmqcy that its names come from: those that are named, or all public ones.
+"""pyzmq's modules. For each, the modules of zmqcy that have its names: the listed names, or all public ones.
 
-Where two have a name the first counts.
+If two modules have the same name, the first one counts.
 """
 
 LOADED = {
@@ -119,37 +119,42 @@ LOADED = {
     "zmq.sugar": tuple(name for name in TREE if name.startswith("zmq.sugar.")),
     "zmq.utils": ("zmq.utils.interop", "zmq.utils.jsonapi", "zmq.utils.z85"),
 }
-"""The submodules that are there after the import of a module, as with pyzmq."""
+"""The submodules that are loaded after the import of a module, as in pyzmq."""
 
 RUN = {"zmq.curve_keygen": "_main", "zmq.log.__main__": "main"}
-"""The modules that ``python -m`` runs, each with the function that does it."""
+"""The modules that support ``python -m``, each with its main function."""
 
 EXIT_LINGER = 1000
-"""Milliseconds that the end of a process which runs on compat waits for unsent messages, unless it sets another time.
+"""Max milliseconds that a process on compat waits for unsent messages at exit, unless it sets another time.
 
-pyzmq ends at once, and drops them, where something still refers to the context.
+pyzmq drops unsent messages at exit if something still refers to the context.
 """
 
-_tuned = True  # whether contexts are, where libzmq can; False: those that are made from now on are not
+_tuned = True  # whether new contexts are tuned, if libzmq supports it
 _lock = Lock()
 
 
 def install(tuned: bool | None = None) -> None:
-    """Let ``import zmq``, and the import of its submodules, find what is here.
+    """Make ``import zmq`` and its submodules import zmqcy.
 
-    It has to come before the first import of pyzmq. A second call changes `tuned` alone. It may be called in any
-    thread.
+    Call it before the first import of pyzmq, in any thread. A second call changes only `tuned`.
 
     Parameters
     ----------
     tuned : bool, optional
-        False: each context made from now on is a ``zmqcy.Context(tuned=False)``. True: contexts are tuned again, where
-        libzmq has drafts; this is the default at first. None leaves it as it is.
+        False: each new context is a ``zmqcy.Context(tuned=False)``. True, the initial setting: new contexts are tuned,
+        if libzmq has drafts. None does not change the setting.
 
     Raises
     ------
     ImportError
         pyzmq itself is imported already.
+
+    Examples
+    --------
+    >>> import zmqcy.compat
+    >>> zmqcy.compat.install()
+    >>> import zmq
     """
     global _tuned
     with _lock:
@@ -157,7 +162,7 @@ def install(tuned: bool | None = None) -> None:
         if found is not None and not isinstance(found, _Module):
             place = getattr(found, "__file__", None) or found
             raise ImportError(
-                f"zmqcy.compat.install: pyzmq is imported already, from {place}: install before", name="zmq"
+                f"zmqcy.compat.install: pyzmq is imported already, from {place}; call install before that", name="zmq"
             )
         if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
             sys.meta_path.insert(0, _Finder())
@@ -169,7 +174,7 @@ def install(tuned: bool | None = None) -> None:
 
 class _Module(ModuleType):
     def __setattr__(self, name: str, value: Any) -> None:
-        if name == "COPY_THRESHOLD":  # which new sockets read in zmqcy
+        if name == "COPY_THRESHOLD":  # new sockets read it in zmqcy
             setattr(sys.modules["zmqcy"], name, value)
         super().__setattr__(name, value)
 
@@ -179,7 +184,7 @@ class _Module(ModuleType):
 
             with suppress(LookupError, AttributeError, ImportError):
                 return find(self.__name__, name)
-        text = f"zmqcy.compat has no {self.__name__}.{name}; docs/from-pyzmq.md lists what it leaves out, and why"
+        text = f"zmqcy.compat has no {self.__name__}.{name}; docs/from-pyzmq.md lists the names that it leaves out"
         if not name.startswith("__"):
             text += ". If a program needs it, ask for it in an issue of zmqcy"
         raise AttributeError(text, name=name, obj=self)
@@ -216,15 +221,15 @@ class _Finder(MetaPathFinder, Loader):
         vars(module).update(names)
         for name in LOADED.get(module.__name__, ()):
             import_module(name)
-        vars(module).update(names)  # `device` of zmq.green is the function, not the module
+        vars(module).update(names)  # in zmq.green `device` is the function, not the module
 
     def get_code(self, name: str) -> CodeType:
-        """Return what ``python -m`` runs of a module."""
+        """Return the code that ``python -m`` runs."""
         return compile(f"from {name} import {RUN[name]}; {RUN[name]}()" if name in RUN else "", name, "exec")
 
 
 def homes_of(module: str) -> list[tuple[str, list[str]]]:
-    """Return the modules of zmqcy that a module of the tree takes names from, each with those names."""
+    """Return the modules of zmqcy from which a module of the tree takes names, each with these names."""
     found = []
     for line in TREE[module]:
         home, _, chosen = line.partition(": ")

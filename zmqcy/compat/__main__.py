@@ -1,9 +1,9 @@
-"""Run a program whose ``import zmq`` is to get zmqcy.
+"""Run a program with zmqcy instead of pyzmq: ``import zmq`` imports zmqcy.
 
 python -m zmqcy.compat [--tuned] program.py [argument...]
 python -m zmqcy.compat [--tuned] -m module [argument...]
 
-The Python processes that it starts have it too. --tuned is the default, and does nothing.
+This also applies to the Python processes that the program starts. --tuned is the default, and does nothing.
 """
 
 import os
@@ -13,11 +13,11 @@ from types import TracebackType
 
 from zmqcy.compat import install
 
-_SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_site")  # of the sitecustomize for them
+_SITE = os.path.join(os.path.dirname(os.path.abspath(__file__)), "_site")  # has sitecustomize.py for child processes
 
 
 def main() -> None:
-    """Run what the arguments of the process name, as ``python`` does."""
+    """Run the program or module that the arguments of the process name, as ``python`` does."""
     arguments = sys.argv[1:]
     if arguments[:1] == ["--tuned"]:
         del arguments[0]
@@ -30,7 +30,7 @@ def main() -> None:
         path = os.path.abspath(arguments[0])
         print(f"{sys.executable}: can't open file {path!r}: [Errno 2] No such file or directory", file=sys.stderr)
         sys.exit(2)
-    os.environ["ZMQCY_AS_ZMQ"] = "1"  # for the processes that it starts
+    os.environ["ZMQCY_AS_ZMQ"] = "1"  # for child processes
     folders = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     if _SITE not in folders:
         os.environ["PYTHONPATH"] = os.pathsep.join([_SITE, *filter(None, folders)])
@@ -44,12 +44,12 @@ def main() -> None:
             runpy.run_path(os.path.abspath(arguments[0]), run_name="__main__")
     except BaseException:
         _hide_frames()
-        raise  # and not an exit: Ctrl-C ends the interpreter by the signal
+        raise  # not sys.exit: after Ctrl-C the interpreter must end by the signal
 
 
 def _hide_frames() -> None:
-    """Have the traceback of what ends the process begin where the program does."""
-    hook = sys.excepthook  # that of the program, if it has set one
+    """Remove the frames of this module from the traceback that ends the process."""
+    hook = sys.excepthook  # the program may have set it
 
     def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         while trace is not None and trace.tb_frame.f_code.co_filename in _OURS:

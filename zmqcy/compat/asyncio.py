@@ -1,7 +1,7 @@
-"""`zmq.asyncio`, and `zmq.eventloop.future`, whose loop is one of asyncio too.
+"""`zmq.asyncio` and `zmq.eventloop.future`, which both use asyncio.
 
-The sockets are those of zmqcy.asyncio: what can be done at once is, and a cancelled operation loses no message. As in
-pyzmq every call begins its operation, whether its result is awaited or not, and returns a future.
+The sockets are based on zmqcy.asyncio: operations that complete immediately skip the event loop, and a cancelled
+operation loses no message. As in pyzmq, every call starts its operation, awaited or not, and returns a future.
 """
 
 # mypy: disable-error-code="override,misc"
@@ -26,16 +26,16 @@ CancelledError = asyncio.CancelledError
 
 
 class ProactorSelectorThreadWarning(RuntimeWarning):
-    """A warning that pyzmq has for loops of Windows. It is never given here."""
+    """pyzmq's warning for event loops of Windows. zmqcy never issues it."""
 
 
 def install() -> None:
-    """Do nothing: any event loop of asyncio will do."""
+    """Do nothing: all asyncio event loops work."""
     warnings.warn("zmq.asyncio.install does nothing, and is not needed", DeprecationWarning, stacklevel=2)
 
 
 class _Converted(asyncio.Future):  # type: ignore[type-arg]
-    """What a conversion makes of an operation's result. It is cancelled with the operation, at once, or not at all."""
+    """The future of an operation's converted result. Cancelling it cancels the operation, if that has not ended."""
 
     operation: Any = None
 
@@ -46,7 +46,7 @@ class _Converted(asyncio.Future):  # type: ignore[type-arg]
 
 
 def _then(operation: Any, convert: Callable[[Any], Any], cancel_at_close: bool = False) -> Any:
-    """Return a future of what `convert` makes of an operation's result."""
+    """Return a future of ``convert(result)`` of an operation."""
     future = _Converted(loop=asyncio.get_running_loop())
 
     def settle(operation: Any) -> None:
@@ -72,7 +72,7 @@ def _then(operation: Any, convert: Callable[[Any], Any], cancel_at_close: bool =
 
 
 def _teach_tornado() -> None:
-    """Let `yield` in a coroutine of tornado take operations: it wants futures of asyncio, and asks this for others."""
+    """Register operations with tornado, whose coroutines otherwise accept only asyncio futures in `yield`."""
     gen = sys.modules.get("tornado.gen")
     if gen is not None:
         for kind in (_operations.Operation, _loop.Done):
@@ -86,25 +86,25 @@ def _as_future(operation: Any) -> Any:
 
 @core.with_options
 class Socket(core.SocketForms, zmqcy.asyncio.Socket):
-    """A socket for coroutines, with the methods and options of pyzmq's.
+    """A socket for coroutines, with the methods and options of pyzmq.
 
     Parameters
     ----------
     context : Context or Socket
-        The context that serves it, or a socket to shadow.
+        The context of the socket, or a socket to shadow.
     socket_type : int
         One of `zmq.SocketType`.
     io_loop : object, optional
-        Not used: the loop is the one in which it is first used.
+        Not used. The socket belongs to the event loop in which it is first used.
     shadow : int or Socket, optional
         A socket to shadow, or its address.
     copy_threshold : int, optional
-        From how many bytes on `bytes` are lent to libzmq instead of copied.
+        The minimum size in bytes for zero-copy sends of `bytes` objects. By default `zmq.COPY_THRESHOLD`.
     """
 
     __slots__ = ("_given_context", "_kind_name", "_own", "_shadow_obj")
-    _keen = True  # programs for pyzmq send without awaiting it
-    _taught = False  # whether tornado knows what its operations are
+    _keen = True  # programs for pyzmq call send without awaiting it
+    _taught = False  # whether operations are registered with tornado
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class Socket(core.SocketForms, zmqcy.asyncio.Socket):
 
     @classmethod
     def from_socket(cls, socket: Any, io_loop: Any = None) -> Any:
-        """Return a shadow of a socket, for coroutines."""
+        """Return a shadow of a plain socket, for coroutines."""
         return cls.shadow(socket)
 
     @property
@@ -134,21 +134,21 @@ class Socket(core.SocketForms, zmqcy.asyncio.Socket):
         return self._waiting()
 
     def _get_loop(self) -> Any:
-        """Return the running event loop. If it is one of tornado, ``close(all_fds=True)`` of that closes the socket."""
+        """Return the running event loop. If it belongs to tornado, its ``close(all_fds=True)`` closes the socket."""
         loop = asyncio.get_running_loop()
         tornado = sys.modules.get("tornado.ioloop")
         ioloop = tornado.IOLoop.current(instance=False) if tornado is not None else None
         if ioloop is not None and self.fileno() not in ioloop.handlers:
-            ioloop.add_handler(self, lambda *_: None, 0)  # it is zmqcy that watches the descriptor
+            ioloop.add_handler(self, lambda *_: None, 0)  # without events: zmqcy itself watches the file descriptor
         return loop
 
     def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> Any:
-        """Receive into a buffer what fits of a part, drop the rest, and return a future of the size of the part."""
+        """Receive a part into a buffer, truncate it to the buffer, and return a future of the part's full size."""
         target = core.target_of(buffer, nbytes)
         return _then(self.recv(flags, False), lambda frame: core.cut_into(target, frame))
 
     def poll(self, timeout: float | None = None, flags: int = core.POLLIN) -> Any:
-        """Return a future of the events; the end of the socket cancels it."""
+        """Return a future of the ready events. Closing the socket cancels it. `timeout` is in milliseconds."""
         return _then(super().poll(timeout, flags), int, cancel_at_close=True)
 
     def recv_string(self, flags: int = 0, encoding: str = "utf-8") -> Any:
@@ -177,7 +177,7 @@ class Context(core.Context, zmqcy.asyncio.Context):
     Parameters
     ----------
     io_threads : int or Context, default 1
-        How many threads move messages; or a context to shadow.
+        The number of I/O threads, or a context to shadow.
     shadow : int or Context, optional
         A context to shadow, or its address.
     """
@@ -188,11 +188,11 @@ class Context(core.Context, zmqcy.asyncio.Context):
 
 
 class Poller(core.Poller, zmqcy.asyncio.Poller):
-    """Wait for several sockets, or descriptors, without blocking the event loop."""
+    """Wait for several sockets or file descriptors, without blocking the event loop."""
 
     def poll(self, timeout: float | None = -1) -> Any:
-        """Return a future of the list of those that are ready, after some milliseconds at most."""
-        return asyncio.ensure_future(self._poll(timeout))  # begins now, as in pyzmq
+        """Return a future of the list of ready sockets with their events. `timeout` is in milliseconds."""
+        return asyncio.ensure_future(self._poll(timeout))  # starts now, as in pyzmq
 
     async def _poll(self, timeout: float | None) -> Any:
         clock = asyncio.get_running_loop().time

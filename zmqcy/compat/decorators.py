@@ -1,4 +1,4 @@
-"""`zmq.decorators`: a context, or a socket, that lives for one call of a function."""
+"""`zmq.decorators`: pass a new context or socket to each call of a function."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,7 +11,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def _passing(name: str | None, make: Callable[[tuple[Any, ...], dict[str, Any]], Any]) -> Callable[[_Function], Any]:
-    """Decorate with what `make` gives for the arguments: by its name, or as the next positional argument."""
+    """Return a decorator that passes the result of `make` by name, or as the next positional argument."""
 
     def decorate(function: _Function) -> Any:
         @wraps(function)
@@ -34,31 +34,33 @@ def _split(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str | None, t
 
 
 def context(*args: Any, **kwargs: Any) -> Callable[[_Function], Any]:
-    """Pass a new context to the function, which ends with the call.
+    """Pass a new context to each call of a function, and terminate it after the call.
 
     Parameters
     ----------
     *args
-        The name of the argument, if it is not to be the next positional one; then what Context takes.
+        The name of the keyword argument, then arguments of Context. Without a name the context is the next positional
+        argument.
     **kwargs
-        What Context takes; or ``name``.
+        Arguments of Context; or ``name``.
     """
     name, args = _split(args, kwargs)
     return _passing(name, lambda *_: Context(*args, **kwargs))
 
 
 def socket(*args: Any, **kwargs: Any) -> Callable[[_Function], Any]:
-    """Pass a new socket to the function, which is closed with the call.
+    """Pass a new socket to each call of a function, and close it after the call.
 
-    Its context is the argument that is named by `context_name`, or the first context among the positional arguments, or
-    that of the process.
+    Its context is the argument with the name `context_name`, the first context among the positional arguments, or the
+    global context.
 
     Parameters
     ----------
     *args
-        The name of the argument, if it is not to be the next positional one; then what Context.socket takes.
+        The name of the keyword argument, then arguments of Context.socket. Without a name the socket is the next
+        positional argument.
     **kwargs
-        What Context.socket takes; or ``name``, ``context_name``.
+        Arguments of Context.socket; or ``name``, ``context_name``.
     """
     name, args = _split(args, kwargs)
     context_name = kwargs.pop("context_name", "context")

@@ -1,6 +1,6 @@
-"""`zmq.devices`: devices that are told of their endpoints first and make their sockets where they run.
+"""`zmq.devices`: devices that store their endpoints, and create their sockets in the thread or process that runs them.
 
-`zmqcy.devices` has better ones: they say what went wrong, count, pause and stop.
+New code should use `zmqcy.devices`, which reports errors, has metrics, and can be paused and stopped.
 """
 
 import time
@@ -26,23 +26,24 @@ proxy = zmqcy.proxy
 def monitored_queue(
     in_socket: Any, out_socket: Any, mon_socket: Any, in_prefix: bytes = b"in", out_prefix: bytes = b"out"
 ) -> None:
-    """Forward between two sockets, and send a copy of each message, with a part in front, to a third one.
+    """Forward messages between two sockets, and send a copy of each message, with a prefix, to a third socket.
 
-    Between two ROUTER sockets the first two parts change places: peers write to each other by name.
+    Blocks until the context ends. Between two ROUTER sockets the first two parts are swapped, so that peers can address
+    each other by routing id.
 
     Parameters
     ----------
     in_socket, out_socket : Socket
-        The sockets.
+        The two sockets.
     mon_socket : Socket
-        Gets the copies.
+        The socket that gets the copies.
     in_prefix, out_prefix : bytes
-        The first part of the copy of a message that came in by `in_socket`, by `out_socket`.
+        The first part of the copies of messages received from `in_socket` and from `out_socket`.
 
     Raises
     ------
     ContextTerminated
-        The context was ended.
+        The context has ended.
     """
     for prefix in (in_prefix, out_prefix):
         if not isinstance(prefix, bytes):
@@ -64,7 +65,7 @@ def monitored_queue(
 
 
 class _Side:
-    """One socket of a device, as it is told: its type, options and endpoints."""
+    """The configuration of one socket of a device: its type, options and endpoints."""
 
     def __init__(self, kind: int | None) -> None:
         self.kind = kind
@@ -83,16 +84,16 @@ class _Side:
 
 
 def _free_port(taken: set[str], addr: str, *args: Any, **kwargs: Any) -> int:
-    """Return a port that is free, and that no other socket of the device will have."""
+    """Return a free port that no other socket of the device uses."""
     with zmqcy.Context() as context, context.socket(zmqcy.PUSH) as probe:
-        while True:  # the probe keeps what it got, so that each turn finds another one, or none
+        while True:  # the probe stays bound to each port, so that each round finds another one
             port = probe.bind_to_random_port(addr, *args, **kwargs)
             if f"{addr}:{port}" not in taken:
                 return port
 
 
 def _with_side(name: str) -> Any:
-    """Give a class the methods by which the socket `name` is told of its options and endpoints."""
+    """Add the methods that configure the socket `name` to a class."""
 
     def decorate(cls: Any) -> Any:
         def side(device: Any) -> _Side:
@@ -109,15 +110,15 @@ def _with_side(name: str) -> Any:
             return port
 
         methods = {
-            f"bind_{name}": (tell("bind"), f"Have the {name} socket bound to an endpoint."),
-            f"connect_{name}": (tell("connect"), f"Have the {name} socket connected to an endpoint."),
+            f"bind_{name}": (tell("bind"), f"Bind the {name} socket to an endpoint when the device starts."),
+            f"connect_{name}": (tell("connect"), f"Connect the {name} socket to an endpoint when the device starts."),
             f"bind_{name}_to_random_port": (
                 bind_to_random_port,
-                f"Have the {name} socket bound to a free port.",
+                f"Bind the {name} socket to a free port when the device starts. Return the port.",
             ),
             f"setsockopt_{name}": (
                 lambda device, opt, value: side(device).options.append((opt, value)),
-                f"Have an option of the {name} socket set.",
+                f"Set an option of the {name} socket when the device starts.",
             ),
         }
         for method, (function, text) in methods.items():
@@ -133,14 +134,14 @@ def _with_side(name: str) -> Any:
 @_with_side("in")
 @_with_side("out")
 class Device:
-    """A device that runs in the calling thread, once `start` is called.
+    """A device that runs in the thread that calls `start`.
 
     Parameters
     ----------
     device_type : int, default QUEUE
         One of `zmq.DeviceType`.
     in_type, out_type : int
-        Types of its sockets.
+        The types of its two sockets.
     """
 
     context_factory: Any = Context.instance
@@ -163,11 +164,11 @@ class Device:
         return made.pop("in"), out, *made.values()
 
     def run_device(self) -> None:
-        """Make the sockets, and forward until the context ends."""
+        """Create the sockets, and forward messages until the context ends."""
         zmqcy.proxy(*self._setup_sockets())
 
     def run(self) -> None:
-        """Do what `run_device` does, and take the end of the context for the end."""
+        """Call `run_device`, and return when the context ends."""
         try:
             self.run_device()
         except zmqcy.ZMQError as error:
@@ -181,14 +182,14 @@ class Device:
         self.run()
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait until it has ended, for some seconds at most."""
+        """Wait until the device has ended, for max `timeout` seconds."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while not self.done and (deadline is None or time.monotonic() < deadline):
             time.sleep(0.001)
 
 
 class BackgroundDevice(Device):
-    """A device that runs beside its caller."""
+    """A device that runs in the background."""
 
     _launch_class: Any
     launcher: Any = None
@@ -199,18 +200,18 @@ class BackgroundDevice(Device):
         self.launcher.start()
 
     def join(self, timeout: float | None = None) -> None:
-        """Wait until it has ended, for some seconds at most."""
+        """Wait until the device has ended, for max `timeout` seconds."""
         self.launcher.join(timeout)
 
 
 class ThreadDevice(BackgroundDevice):
-    """A device in a thread, with the context of the process."""
+    """A device in a thread, with the global context."""
 
     _launch_class = Thread
 
 
 class ProcessDevice(BackgroundDevice):
-    """A device in a process, with a context of its own."""
+    """A device in a separate process, with its own context."""
 
     _launch_class = Process
     context_factory = Context
@@ -230,9 +231,9 @@ class Proxy(ProxyBase):
     Parameters
     ----------
     in_type, out_type : int
-        Types of its sockets.
+        The types of its two sockets.
     mon_type : int, default PUB
-        The type of the third one.
+        The type of the socket that gets the copies.
     """
 
 
@@ -259,14 +260,14 @@ class ProxySteerableBase(ProxyBase):
 
 
 class ProxySteerable(ProxySteerableBase):
-    """Proxy with a socket that takes PAUSE, RESUME, TERMINATE and STATISTICS.
+    """A Proxy with a control socket for the commands PAUSE, RESUME, TERMINATE and STATISTICS.
 
     Parameters
     ----------
     in_type, out_type, mon_type : int
-        As Proxy has them.
+        As in Proxy.
     ctrl_type : int, optional
-        The type of the socket that takes them.
+        The type of the control socket.
     """
 
 
@@ -301,9 +302,9 @@ class MonitoredQueue(MonitoredQueueBase, Proxy):
     Parameters
     ----------
     in_type, out_type, mon_type : int
-        As Proxy has them.
+        As in Proxy.
     in_prefix, out_prefix : bytes
-        As `monitored_queue` has them.
+        As in `monitored_queue`.
     """
 
 

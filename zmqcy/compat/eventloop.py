@@ -1,4 +1,4 @@
-"""`zmq.eventloop` on tornado: ZMQStream, which calls functions back when messages come and go."""
+"""`zmq.eventloop` on tornado: ZMQStream, which calls functions when messages arrive and are sent."""
 
 import asyncio
 import pickle
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from tornado.ioloop import IOLoop, PeriodicCallback  # noqa: F401  # which programs import from zmq.eventloop.ioloop
+from tornado.ioloop import IOLoop, PeriodicCallback  # noqa: F401  # programs import them from zmq.eventloop.ioloop
 from tornado.log import gen_log
 
 import zmqcy
@@ -18,28 +18,28 @@ from zmqcy.compat.utils import dumps
 from zmqcy.constants import PollEvent
 
 ZMQIOLoop = IOLoop
-# Plain numbers: an operation of an enum's members costs more than the call that it is for.
+# Plain ints: arithmetic with enum members costs more than the calls that use them.
 POLLIN, POLLOUT = int(PollEvent.POLLIN), int(PollEvent.POLLOUT)
 DONTWAIT, EVENTS = int(zmqcy.DONTWAIT), int(zmqcy.EVENTS)
-_AT_ONCE = 64  # messages that are received, and sent, before the loop has its turn
+_AT_ONCE = 64  # max messages received, and sent, in an event-loop iteration
 
 
 def install() -> None:
-    """Do nothing: tornado's loop is one of asyncio, and any will do."""
+    """Do nothing: tornado uses asyncio, and all asyncio event loops work."""
     warnings.warn("zmq.eventloop.ioloop.install does nothing, and is not needed", DeprecationWarning, stacklevel=2)
 
 
 class ZMQStream:
-    """Calls functions back when a socket has received, and when what was queued here was sent.
+    """Call functions when a socket has received a message, or has sent a queued message.
 
-    Beside the methods below it has those of the socket, without those that receive.
+    It also has the methods of the socket, except those that receive.
 
     Parameters
     ----------
     socket : Socket
-        A socket that nothing else receives from.
+        A plain socket. No other code may receive from it.
     io_loop : tornado.ioloop.IOLoop, optional
-        The loop; by default the current one.
+        The event loop. By default the current one.
     """
 
     socket: Any
@@ -49,7 +49,7 @@ class ZMQStream:
         if not isinstance(socket, zmqcy.Socket):
             if not isinstance(socket, _base.NativeSocket):
                 raise TypeError(f"ZMQStream: a Socket is required, not {socket!r:.80}")
-            text = "ZMQStream is for plain sockets: make them with ctx.socket(..., socket_class=zmq.Socket)"
+            text = "ZMQStream is for plain sockets: create them with ctx.socket(..., socket_class=zmq.Socket)"
             warnings.warn(text, RuntimeWarning, stacklevel=2)
             socket = core.Socket.shadow(socket)
         self.socket = socket
@@ -66,21 +66,21 @@ class ZMQStream:
         for name in ("setsockopt_string", "getsockopt_string", "setsockopt_unicode", "getsockopt_unicode"):
             setattr(self, name, getattr(socket, name, None))
         self._fd = socket.fileno()
-        # Not the descriptor: close(all_fds=True) of the loop would take it from libzmq, which would abort.
+        # Not the file descriptor: close(all_fds=True) of the loop would close it, and libzmq would abort the process.
         self.io_loop.add_handler(socket, self._ready, IOLoop.READ)
         self._soon()
 
-    # ---- functions to call back
+    # ---- callbacks
 
     def on_recv(self, callback: Callable[[list[Any]], Any] | None, copy: bool = True) -> None:
-        """Have a function, or coroutine function, called with the parts of each message; None: receive no more.
+        """Call a function, or coroutine function, with the parts of each received message.
 
         Parameters
         ----------
         callback : callable or None
-            Takes the list of parts.
+            A function of one argument, the list of parts. None: stop receiving.
         copy : bool, default True
-            False: the parts are Frames.
+            False: the parts are zero-copy Frames.
         """
         self._check_open()
         assert callback is None or callable(callback), callback
@@ -89,7 +89,7 @@ class ZMQStream:
         self._soon()
 
     def on_recv_stream(self, callback: Callable[[Any, list[Any]], Any] | None, copy: bool = True) -> None:
-        """Do what `on_recv` does, for a function that takes this stream too, in front."""
+        """Call a function with this stream and the parts of each received message, as `on_recv` does."""
         self.on_recv(None if callback is None else lambda message: callback(self, message), copy)
 
     def stop_on_recv(self) -> None:
@@ -97,16 +97,16 @@ class ZMQStream:
         self.on_recv(None)
 
     def on_send(self, callback: Callable[[list[Any], Any], Any] | None) -> None:
-        """Have a function called with each message that was sent, and its tracker or None."""
+        """Call a function with each sent message, and its tracker or None."""
         assert callback is None or callable(callback), callback
         self._on_send = callback
 
     def on_send_stream(self, callback: Callable[[Any, list[Any], Any], Any] | None) -> None:
-        """Do what `on_send` does, for a function that takes this stream too, in front."""
+        """Call a function with this stream, each sent message, and its tracker or None."""
         self.on_send(None if callback is None else lambda message, status: callback(self, message, status))
 
     def stop_on_send(self) -> None:
-        """Call nothing any more when a message was sent."""
+        """Stop calling the function of `on_send`."""
         self.on_send(None)
 
     def on_err(self, callback: Any) -> None:
@@ -116,7 +116,7 @@ class ZMQStream:
         """Do nothing."""
 
     def set_close_callback(self, callback: Callable[[], Any] | None) -> None:
-        """Have a function called when the stream is closed."""
+        """Call a function when the stream is closed."""
         self._on_close = callback
 
     # ---- sending
@@ -130,16 +130,16 @@ class ZMQStream:
         callback: Callable[[list[Any], Any], Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        """Queue a message; it is sent by the loop.
+        """Queue a message. The event loop sends it.
 
         Parameters
         ----------
         msg : sequence
-            Its parts.
+            The parts of the message.
         flags, copy, track
-            As Socket.send_multipart takes them.
+            As in Socket.send_multipart.
         callback : callable, optional
-            For `on_send`, from now on.
+            The new function of `on_send`.
         """
         self._check_open()
         self._queue.append((list(msg), flags | DONTWAIT, copy, track, kwargs))
@@ -178,29 +178,29 @@ class ZMQStream:
     # ---- state
 
     def receiving(self) -> bool:
-        """Return whether messages are received: whether `on_recv` was given a function."""
+        """Return whether the stream receives messages, because `on_recv` has a function."""
         return self._on_recv is not None
 
     def sending(self) -> bool:
-        """Return whether messages wait here to be sent."""
+        """Return whether queued messages are not yet sent."""
         return bool(self._queue)
 
     def closed(self) -> bool:
         """Return whether the stream, or its socket, was closed."""
         if self.socket is not None and self.socket.closed:
-            text = f"ZMQStream: descriptor {self._fd} is looked at after closing socket: close the stream instead"
+            text = f"ZMQStream: file descriptor {self._fd} is used after closing the socket; close the stream instead"
             warnings.warn(text, UserWarning, stacklevel=2)
             gen_log.warning("ZMQStream: events of a closed socket")
             self._end()
         return self.socket is None
 
     def close(self, linger: int | None = None) -> None:
-        """Close the socket; what waits here is sent as far as there is room.
+        """Close the socket. Queued messages are sent first, up to the high-water mark.
 
         Parameters
         ----------
         linger : int, optional
-            As Socket.close takes it.
+            Milliseconds, as in Socket.close.
         """
         if not self.closed():
             socket = self.socket
@@ -209,19 +209,21 @@ class ZMQStream:
             self._tell_of_end()
 
     def flush(self, flag: int = POLLIN | POLLOUT, limit: int | None = None) -> int:
-        """Receive and send now what can be without waiting, and call back. What has no function to call is dropped.
+        """Receive and send messages without blocking, and call the callbacks.
+
+        Received messages are dropped if `on_recv` has no function.
 
         Parameters
         ----------
         flag : int, default POLLIN | POLLOUT
-            Which of the two.
+            POLLIN: receive. POLLOUT: send.
         limit : int, optional
-            How many messages, at most.
+            Max number of messages. By default there is no limit.
 
         Returns
         -------
         int
-            How many there were.
+            The number of messages received and sent.
         """
         self._check_open()
         count = 0
@@ -243,7 +245,7 @@ class ZMQStream:
             raise OSError("Stream is closed")
 
     def _soon(self) -> None:
-        """Look at the socket in the next turn of the loop. Its descriptor tells of what is new, and once only."""
+        """Schedule `_look` for the next event-loop iteration: the file descriptor is edge-triggered."""
         if not self._due and self.socket is not None:
             self._due = True
             self.io_loop.add_callback(self._turn)
@@ -256,13 +258,14 @@ class ZMQStream:
         self._look()
 
     def _look(self) -> None:
-        """Receive and send what can be, and call back; the rest is for the next turn."""
+        """Receive and send up to `_AT_ONCE` messages, and call the callbacks."""
         if self.closed():
             return
-        due, self._due = self._due, True  # what functions that are called back queue is sent here
+        due, self._due = self._due, True  # messages that callbacks queue are sent here
         try:
             for _ in range(_AT_ONCE):
-                # To ask makes the descriptor unreadable until there is news. REP may not receive again before it sends.
+                # Reading the events makes the file descriptor unreadable until the next event. A REP must send before
+                # it receives again.
                 received = self._events() & POLLIN and self._on_recv is not None and self._receive()
                 if not (self._queue and self._send()) and not received:
                     break
@@ -293,7 +296,7 @@ class ZMQStream:
             status = self.socket.send_multipart(parts, flags, copy, track, **others)
         except zmqcy.Again:
             return False
-        except Exception:  # it would stay the first one, and fail for ever
+        except Exception:  # otherwise the message would stay at the head of the queue, and fail again
             gen_log.exception("ZMQStream: a message could not be sent, and is dropped: %.200r", parts)
             self._queue.popleft()
             return True

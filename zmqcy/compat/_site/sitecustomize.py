@@ -1,6 +1,6 @@
-"""Makes `import zmq` mean zmqcy in the processes that a program under ``python -m zmqcy.compat`` starts.
+"""Make `import zmq` import zmqcy in the processes that a program under ``python -m zmqcy.compat`` starts.
 
-That command puts this folder into their PYTHONPATH, and Python imports this file as it starts.
+That command adds this folder to PYTHONPATH, and Python imports this file at startup.
 """
 
 import os
@@ -19,5 +19,5 @@ if os.environ.get("ZMQCY_AS_ZMQ") in ("1", "tuned"):
         install()
 _this = sys.modules.pop(__name__)
 with suppress(ImportError):
-    import_module(__name__)  # that of the environment, which this one hides
+    import_module(__name__)  # the sitecustomize of the environment, which this one hides
 sys.modules.setdefault(__name__, _this)
