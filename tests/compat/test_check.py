@@ -40,11 +40,11 @@ FOUND = {
     2: "zmqcy.compat has no module zmq.auth.nowhere",
     3: "zmq.get_includes returns an empty list",
     4: "zmqcy.compat has no module zmq.nothing",
-    12: "send takes no routing_id=",
+    12: "send does not support routing_id=",
     13: "zmqcy.compat has no zmq.nothing_at_all",
     14: "zmqcy.compat has no zmq.asyncio.nor_this",
     16: "zmq.utils.garbage.gc does nothing",
-    17: "takes no password",
+    17: "does not support passwords",
     22: "`except OSError` comes first",
     24: "strerror, not msg",
 }

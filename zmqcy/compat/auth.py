@@ -1,7 +1,7 @@
-"""`zmq.auth`: certificates in files, and authenticators that are told whom to let in while they run.
+"""`zmq.auth`: certificate files, and authenticators that can be reconfigured while they run.
 
-They are the handler of `zmqcy.auth`, which decides otherwise here: as in pyzmq peers without credentials (NULL), and by
-GSSAPI, are let in, and a domain is looked up by its very name, ``"*"`` being that of sockets without a `zap_domain`.
+They use the handler of `zmqcy.auth`, with pyzmq's rules: peers without credentials (NULL) and peers with GSSAPI are
+accepted. Domains are matched by their exact name; ``"*"`` is the domain of sockets without a `zap_domain`.
 """
 
 import asyncio
@@ -29,28 +29,28 @@ _Path = str | os.PathLike[str]
 
 
 def create_certificates(key_dir: _Path, name: str, metadata: Mapping[str, str] | None = None) -> tuple[str, str]:
-    """Make a pair of CURVE keys, and write it to two files, replacing those that are there.
+    """Generate a pair of CURVE keys, and write it to two files. Existing files are replaced.
 
     Parameters
     ----------
     key_dir : str or path-like
         The folder.
     name : str
-        What the files are called, before ``.key`` and ``.key_secret``.
+        The name of the files, without ``.key`` and ``.key_secret``.
     metadata : mapping of str to str, optional
-        What is to be known about the owner.
+        Properties of the owner.
 
     Returns
     -------
     tuple of str
-        The paths of the file with the public key, and of the one with both, which only its owner can open.
+        The path of the file with the public key, and of the file with both keys, which only its owner can open.
 
     Raises
     ------
     OSError
         A file cannot be written.
     ValueError
-        The format has no place for the metadata.
+        The format does not support the metadata.
     """
     path = os.path.join(key_dir, f"{name}.key")
     zmqcy.auth.Certificate.generate(metadata).save(path, overwrite=True)
@@ -68,38 +68,38 @@ def load_certificate(filename: _Path) -> tuple[bytes, bytes | None]:
     Returns
     -------
     tuple
-        The public key, and the secret one or None: 40 characters of Z85 each.
+        The public key, and the secret key or None: 40 characters of Z85 each.
 
     Raises
     ------
     OSError
         The file cannot be read.
     ValueError
-        It is no certificate.
+        The file is not a certificate.
     """
     found = zmqcy.auth.Certificate.load(filename, readable=True)
     return found.public, found.secret
 
 
 def load_certificates(directory: _Path = ".") -> dict[bytes, bool]:
-    """Read the public keys of all certificates of a folder.
+    """Read the public keys of all certificates in a folder.
 
     Parameters
     ----------
     directory : str or path-like, default "."
-        The folder; its files ``*.key`` are read.
+        The folder with files ``*.key``.
 
     Returns
     -------
     dict
-        True by public key.
+        The public keys, each with the value True.
 
     Raises
     ------
     OSError
-        It is no folder, or a file cannot be read.
+        `directory` is not a folder, or a file cannot be read.
     ValueError
-        One of them is no certificate.
+        A file is not a certificate.
     """
     os.scandir(directory).close()
     files = glob.glob(os.path.join(glob.escape(os.fspath(directory)), "*.key"))
@@ -107,7 +107,7 @@ def load_certificates(directory: _Path = ".") -> dict[bytes, bool]:
 
 
 _cert_public_banner = "#   Made on {0} by zmqcy\n#   ZeroMQ CURVE public certificate\n\n"
-_cert_secret_banner = "#   Made on {0} by zmqcy\n#   ZeroMQ CURVE secret certificate: give it to nobody\n\n"
+_cert_secret_banner = "#   Made on {0} by zmqcy\n#   ZeroMQ CURVE secret certificate: do not share it\n\n"
 
 
 def _write_key_file(
@@ -118,20 +118,20 @@ def _write_key_file(
     metadata: Mapping[Any, Any] | None = None,
     encoding: str = "utf-8",
 ) -> None:
-    """Write a certificate, as programs do that derive keys of their own. Only its owner can open one with a secret key.
+    """Write given keys to a certificate file. Only its owner can open a file with a secret key.
 
     Parameters
     ----------
     key_filename : str or path-like
         The file.
     banner : str
-        What it begins with, ``{0}`` being the time.
+        The text at the beginning. ``{0}`` is replaced by the time.
     public_key, secret_key : str or bytes
         The keys.
     metadata : mapping, optional
-        What is to be known about the owner.
+        Properties of the owner.
     encoding : str, default "utf-8"
-        That of keys and metadata which are bytes.
+        The encoding of keys and metadata that are bytes.
     """
 
     def text(value: Any) -> str:
@@ -150,9 +150,9 @@ def _write_key_file(
 
 
 def _place(address: str) -> Any:
-    """Return an address such that two spellings of one are equal, and a text that is no address as it is.
+    """Return an address in a normal form, or a text that is not an address unchanged.
 
-    IPv4 within IPv6 is IPv4: a socket with `ipv6` set sees IPv4 peers so.
+    IPv4-mapped IPv6 addresses become IPv4: a socket with `ipv6` reports IPv4 peers in this form.
     """
     try:
         place = ipaddress.ip_address(address)
@@ -162,7 +162,7 @@ def _place(address: str) -> Any:
 
 
 class _Handler(zmqcy.auth.Authenticator):
-    """The handler of zmqcy, that asks one of pyzmq's authenticators."""
+    """zmqcy's handler, which applies the rules of an Authenticator."""
 
     def __init__(self, owner: Any) -> None:
         super().__init__(owner.context)
@@ -180,16 +180,16 @@ class _Handler(zmqcy.auth.Authenticator):
 
 
 class Authenticator:
-    """Whom to let in. `ThreadAuthenticator` and `AsyncioAuthenticator` answer by it.
+    """The rules by which `ThreadAuthenticator` and `AsyncioAuthenticator` accept peers.
 
     Parameters
     ----------
     context : Context, optional
-        The context of the servers; by default ``zmq.Context.instance()``.
+        The context of the servers. By default ``zmq.Context.instance()``.
     encoding : str, default "utf-8"
         Not used: names and passwords are UTF-8.
     log : logging.Logger, optional
-        By default ``zmq.auth``.
+        The logger. By default ``zmq.auth``.
     """
 
     allow_any: bool
@@ -208,23 +208,23 @@ class Authenticator:
 
     @property
     def zap_socket(self) -> Any:
-        """Socket or None: what libzmq asks, while it is running. A thread of its own uses it."""
+        """Socket or None: the ZAP socket, while the authenticator runs. Do not use it: it belongs to another thread."""
         return self._handler and self._handler._gate and self._handler._gate.socket
 
     def start(self) -> None:
-        """Raise NotImplementedError: `ThreadAuthenticator` and `AsyncioAuthenticator` can."""
+        """Raise NotImplementedError: use `ThreadAuthenticator` or `AsyncioAuthenticator`."""
         raise NotImplementedError("start: use a ThreadAuthenticator or an AsyncioAuthenticator")
 
     def stop(self) -> None:
         """Answer no longer."""
 
     def allow(self, *addresses: str) -> None:
-        """Let in peers from these addresses only.
+        """Accept peers from these addresses only.
 
         Raises
         ------
         ValueError
-            Some were denied: it is either the one or the other.
+            `deny` was called before: only one of the two can be used.
         """
         if self._denied:
             raise ValueError("allow: some addresses are denied; use allow or deny, not both")
@@ -236,33 +236,33 @@ class Authenticator:
         Raises
         ------
         ValueError
-            Some were allowed: it is either the one or the other.
+            `allow` was called before: only one of the two can be used.
         """
         if self._allowed:
             raise ValueError("deny: some addresses are allowed; use allow or deny, not both")
         self._denied.update(map(_place, addresses))
 
     def configure_plain(self, domain: str = "*", passwords: dict[str, str] | None = None) -> None:
-        """Let in those who tell a password.
+        """Accept peers with a user name and a password (PLAIN).
 
         Parameters
         ----------
         domain : str, default "*"
-            The `zap_domain` of the servers; ``"*"`` is for those that have none.
+            The `zap_domain` of the servers. ``"*"``: servers without a `zap_domain`.
         passwords : dict of str, optional
-            By user name; looked up at each request.
+            Passwords by user name. They are looked up for each request.
         """
         self.passwords[domain] = {} if passwords is None else passwords
 
     def configure_curve(self, domain: str = "*", location: _Path = ".") -> None:
-        """Let in those whose certificates are in a folder, which is read now.
+        """Accept peers whose certificates are in a folder (CURVE). The folder is read now.
 
         Parameters
         ----------
         domain : str, default "*"
-            The `zap_domain` of the servers; ``"*"`` is for those that have none.
+            The `zap_domain` of the servers. ``"*"``: servers without a `zap_domain`.
         location : str or path-like, default "."
-            The folder; or CURVE_ALLOW_ANY for whoever has a key, in all domains.
+            The folder. CURVE_ALLOW_ANY: accept every key, in all domains.
         """
         if location == CURVE_ALLOW_ANY:
             self.allow_any = True
@@ -271,18 +271,18 @@ class Authenticator:
         try:
             self.certs[domain] = load_certificates(location)
         except (OSError, ValueError) as error:
-            self.log.error("no certificates of domain %r: %s", domain, error)
+            self.log.error("the certificates of domain %r cannot be read: %s", domain, error)
 
     def configure_curve_callback(self, domain: str = "*", credentials_provider: Any = None) -> None:
-        """Have an object decide on public keys.
+        """Accept peers whose public keys an object accepts.
 
         Parameters
         ----------
         domain : str, default "*"
-            The `zap_domain` of the servers; ``"*"`` is for those that have none.
+            The `zap_domain` of the servers. ``"*"``: servers without a `zap_domain`.
         credentials_provider : object
-            Its ``callback(domain, key)`` returns whether to let in who has the key (bytes, in Z85); it may be a
-            coroutine function.
+            Its ``callback(domain, key)`` returns whether to accept a key (bytes, in Z85). It may be a coroutine
+            function.
         """
         self.allow_any = False
         if credentials_provider is None:
@@ -291,18 +291,18 @@ class Authenticator:
             self.credentials_providers[domain] = credentials_provider
 
     def configure_gssapi(self, domain: str = "*", location: str | None = None) -> None:
-        """Do nothing: whoever GSSAPI has verified is let in."""
+        """Do nothing: every peer that GSSAPI has verified is accepted."""
 
     def curve_user_id(self, client_public_key: bytes) -> str:
-        """Return the name of the user who has a key: the key itself, unless a subclass knows better."""
+        """Return the user name for a key: the key itself, unless a subclass overrides this method."""
         return client_public_key.decode()
 
     async def _decide(self, request: Any) -> tuple[str | None, str]:
-        """Return the user, or None and why not."""
+        """Return the user, or None and the reason for the refusal."""
         places = {
             _place(request.address),
             _place(request.address.partition("%")[0]),
-        }  # fe80::1 is that of any interface
+        }  # also without the interface: a rule for fe80::1 applies to every interface
         if self._allowed and not places & self._allowed:
             return None, "the address is not allowed"
         if places & self._denied:
@@ -338,17 +338,17 @@ class Authenticator:
 
 
 class ThreadAuthenticator(Authenticator):
-    """An Authenticator that answers in a thread.
+    """An Authenticator that runs in a thread.
 
     Parameters
     ----------
     context, encoding, log
-        As of `Authenticator`.
+        As for `Authenticator`.
     """
 
     @property
     def thread(self) -> Any:
-        """threading.Thread or None: where it runs."""
+        """threading.Thread or None: the thread in which it runs."""
         return self._handler and self._handler._gate and self._handler._gate.thread
 
     def start(self) -> None:
@@ -358,27 +358,27 @@ class ThreadAuthenticator(Authenticator):
         self._handler = handler
 
     def stop(self) -> None:
-        """Answer no longer, and wait until the thread has ended."""
+        """Stop the authenticator, and wait until its thread has ended."""
         if self._handler is not None:
             self._handler.stop()
             self._handler = None
 
     def is_alive(self) -> bool:
-        """Return whether it runs."""
+        """Return whether the authenticator runs."""
         return self.thread is not None and self.thread.is_alive()
 
 
 class AsyncioAuthenticator(Authenticator):
-    """An Authenticator that answers in an event loop.
+    """An Authenticator that runs in an event loop.
 
     Parameters
     ----------
     context : Context, optional
-        As of `Authenticator`.
+        As for `Authenticator`.
     loop : asyncio.AbstractEventLoop, optional
-        By default the running one at `start`.
+        The event loop. By default the loop that runs at `start`.
     encoding, log
-        As of `Authenticator`.
+        As for `Authenticator`.
     """
 
     def __init__(self, context: Any = None, loop: Any = None, encoding: str = "utf-8", log: Any = None) -> None:
@@ -399,14 +399,14 @@ class AsyncioAuthenticator(Authenticator):
 
 
 class IOLoopAuthenticator(AsyncioAuthenticator):
-    """AsyncioAuthenticator by its older name.
+    """The older name of AsyncioAuthenticator.
 
     Parameters
     ----------
     context, encoding, log
-        As of `Authenticator`.
+        As for `Authenticator`.
     io_loop : object, optional
-        Not used: the loop is the one that runs at `start`.
+        Not used. The authenticator uses the loop that runs at `start`.
     """
 
     def __init__(self, context: Any = None, encoding: str = "utf-8", log: Any = None, io_loop: Any = None) -> None:

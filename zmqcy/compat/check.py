@@ -1,4 +1,4 @@
-"""Find what a program uses of pyzmq that `zmqcy.compat` does not have, or that behaves otherwise there."""
+"""Find names of pyzmq in a program that `zmqcy.compat` does not have, or that behave differently there."""
 
 import ast
 from collections.abc import Iterator
@@ -8,17 +8,17 @@ from zmqcy.compat import TREE, homes_of
 from zmqcy.compat.imports import names_of
 
 OTHERWISE = {
-    "zmq.asyncio.install": "does nothing: any event loop will do",
-    "zmq.eventloop.ioloop.install": "does nothing: any event loop will do",
-    "zmq.get_includes": "returns an empty list: zmqcy brings no headers",
-    "zmq.get_library_dirs": "returns an empty list: zmqcy brings no library",
-    "zmq.ssh.tunnel.paramiko_tunnel": "raises NotImplementedError: tunnels are made by the system's ssh",
-    "zmq.ssh.paramiko_tunnel": "raises NotImplementedError: tunnels are made by the system's ssh",
-    "zmq.utils.garbage.gc": "does nothing: zmqcy lends buffers without a thread",
-    "zmq.utils.garbage.GarbageCollector": "does nothing: zmqcy lends buffers without a thread",
+    "zmq.asyncio.install": "does nothing: all event loops work",
+    "zmq.eventloop.ioloop.install": "does nothing: all event loops work",
+    "zmq.get_includes": "returns an empty list: zmqcy has no C headers",
+    "zmq.get_library_dirs": "returns an empty list: zmqcy has no library to link with",
+    "zmq.ssh.tunnel.paramiko_tunnel": "raises NotImplementedError: tunnels use the system's ssh",
+    "zmq.ssh.paramiko_tunnel": "raises NotImplementedError: tunnels use the system's ssh",
+    "zmq.utils.garbage.gc": "does nothing: zmqcy needs no thread for zero-copy buffers",
+    "zmq.utils.garbage.GarbageCollector": "does nothing: zmqcy needs no thread for zero-copy buffers",
     "zmq.utils.win32.allow_interrupt": "does not call its action: Ctrl-C ends every wait anyway",
 }
-"""Names that are there, and what they do otherwise."""
+"""Names that behave differently, and how."""
 
 LENIENT = {
     "OSError",
@@ -29,28 +29,28 @@ LENIENT = {
     "BlockingIOError",
     "InterruptedError",
 }
-"""Exceptions that some of zmqcy's are, and those of pyzmq are not."""
+"""Base classes of zmqcy's exceptions that pyzmq's do not have."""
 
 SENDS = {"send", "send_multipart", "send_string", "send_json", "send_pyobj", "send_serialized"}
 TUNNELS = {"tunnel_connection", "open_tunnel", "ssh_tunnel", "openssh_tunnel"}
 ALWAYS = {"__version__", "__name__", "__file__", "__doc__", "__path__", "__all__", "__revision__", "_FINISHED_TRACKER"}
 
 Finding = tuple[Path, int, str]
-"""A file, a line, and what is to be said of it."""
+"""A file, a line, and a message."""
 
 
 def check(path: Path) -> list[Finding]:
-    """Look at a file, or all Python files below a folder.
+    """Check a file, or all Python files in a folder and its subfolders.
 
     Parameters
     ----------
     path : pathlib.Path
-        The file or folder; what lies in folders that begin with a dot is left out.
+        The file or folder. Subfolders whose names begin with a dot are skipped.
 
     Returns
     -------
     list of tuple
-        Files, lines, and what is to be said of each, in order.
+        The file, line and message of each finding, in order.
 
     Raises
     ------
@@ -74,7 +74,7 @@ def check(path: Path) -> list[Finding]:
 
 
 def _what_of(name: str) -> str | None:
-    """Return what is to be said of a dotted name of pyzmq, if anything."""
+    """Return the message for a dotted name of pyzmq, or None."""
     if name in TREE:
         return None
     module, _, attribute = name.rpartition(".")
@@ -87,13 +87,13 @@ def _what_of(name: str) -> str | None:
     try:
         if attribute in names_of(module):
             return None
-    except ImportError:  # of tornado, all of which one of pyzmq's modules passes on
+    except ImportError:  # tornado is not installed, all of whose names one of pyzmq's modules re-exports
         return None
     return f"zmqcy.compat has no {name}"
 
 
 class _Reader(ast.NodeVisitor):
-    """Follows the names that a module gives to what it imports of pyzmq."""
+    """Track the local names of pyzmq's modules and objects in a module."""
 
     def __init__(self) -> None:
         self.known: dict[str, str] = {}
@@ -104,11 +104,11 @@ class _Reader(ast.NodeVisitor):
             self.found.append((getattr(node, "lineno", 1), text))
 
     def dotted(self, node: ast.AST) -> str | None:
-        """Return the name in pyzmq of an expression, if it is one."""
+        """Return the dotted name in pyzmq of an expression, or None."""
         if isinstance(node, ast.Name):
             return self.known.get(node.id)
         if isinstance(node, ast.Attribute) and (owner := self.dotted(node.value)):
-            # An attribute of an object is not one of a module.
+            # Only attributes of modules are names of pyzmq.
             return f"{owner}.{node.attr}" if owner in TREE else None
         return None
 
@@ -137,7 +137,7 @@ class _Reader(ast.NodeVisitor):
         else:
             self.say(node, _what_of(name))
         if node.attr == "shadow_pyczmq":
-            self.say(node, "Context.shadow_pyczmq is not there: Context.shadow takes an address")
+            self.say(node, "zmqcy.compat has no Context.shadow_pyczmq: use Context.shadow with an address")
 
     def visit_Call(self, node: ast.Call) -> None:
         words = {keyword.arg for keyword in node.keywords}
@@ -145,9 +145,9 @@ class _Reader(ast.NodeVisitor):
         name = self.dotted(node.func) or ""
         if self.known and attribute in SENDS:
             for word in sorted(words & {"routing_id", "group"}, key=str):
-                self.say(node, f"{attribute} takes no {word}=: that is of draft sockets")
+                self.say(node, f"{attribute} does not support {word}=, which is for draft sockets")
         if name.startswith("zmq.ssh") and name.rpartition(".")[2] in TUNNELS and "password" in words:
-            self.say(node, f"{name} takes no password: it uses keys, or an agent")
+            self.say(node, f"{name} does not support passwords: use a key or an agent")
         if name in ("zmq.ZMQError", "zmq.error.ZMQError") and "msg" in words:
             self.say(node, "ZMQError has the argument strerror, not msg")
         self.generic_visit(node)

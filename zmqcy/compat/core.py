@@ -1,7 +1,7 @@
-"""What ``zmq`` itself has where pyzmq differs from zmqcy: its Socket and Context, and names that only it has."""
+"""The names of ``zmq`` that differ from zmqcy, such as Socket and Context, or that only pyzmq has."""
 
 # mypy: disable-error-code="override,misc"
-# The arguments are those of pyzmq, which are not always those of zmqcy.
+# The signatures are pyzmq's, which sometimes differ from zmqcy's.
 
 import os
 import pickle
@@ -35,21 +35,21 @@ VERSION_EXTRA = ""
 PYZMQ_DRAFT_API = zmqcy.DRAFT_API
 DEFAULT_PROTOCOL = pickle.DEFAULT_PROTOCOL
 POLLIN = int(zmqcy.POLLIN)
-HWM = 1  # which libzmq has not known since its version 3
+HWM = 1  # libzmq has not supported it since version 3
 
 
-_EVENTS = {"ALL_V1": int(constants.Event.ALL_V1)}  # first: the name by which it is shown
+_EVENTS = {"ALL_V1": int(constants.Event.ALL_V1)}  # first, because repr shows the first name of a value
 _EVENTS |= {name: int(value) for name, value in constants.Event.__members__.items()}
 _EVENTS |= {f"PROTOCOL_ERROR_{each.name}": int(each) for each in constants.ProtocolError}
-Event = IntFlag("Event", _EVENTS, module=__name__)  # pyzmq has both in one
+Event = IntFlag("Event", _EVENTS, module=__name__)  # pyzmq has events and protocol errors in one class
 
 
 class AttributeSetter:
-    """What pyzmq has its classes with options as attributes descend from; it does nothing here."""
+    """pyzmq's base of classes with options as attributes. It does nothing here."""
 
 
 class ZMQVersionError(NotImplementedError):
-    """Say that this libzmq is too old. zmqcy itself raises NotSupported."""
+    """Raised if libzmq is too old for a feature. zmqcy itself raises NotSupported."""
 
     def __init__(self, min_version: str, msg: str = "Feature") -> None:
         super().__init__(f"{msg} requires libzmq >= {min_version}, have {zmqcy.zmq_version()}")
@@ -74,22 +74,22 @@ def _check_rc(rc: int, errno: int | None = None, error_without_errno: bool = Tru
 
 
 class DraftFDWarning(RuntimeWarning):
-    """A warning that pyzmq has for sockets without a descriptor. It is never given here."""
+    """pyzmq's warning for sockets without a file descriptor. zmqcy never issues it."""
 
 
-# ------------------------------------------------------------------------------------------- options as pyzmq has them
+# ---------------------------------------------------------------------------------------------- options as in pyzmq
 
 
 class _Raw(SocketProperty):
-    """An option that reads as `getsockopt` does: bytes for strings, numbers for bools."""
+    """An option whose value is that of `getsockopt`: bytes for strings, ints for bools."""
 
     def __get__(self, instance: Any, owner: Any = None) -> Any:
         if instance is None:
             return super().__get__(instance, owner)
         try:
             return instance.getsockopt(self.option.number)
-        except zmqcy.InvalidArgument as error:  # so that hasattr, dir and mocks can go through all of them
-            raise AttributeError(f"{self.option.name}: it can be set only: {error}", obj=instance) from None
+        except zmqcy.InvalidArgument as error:  # so that hasattr, dir and mocks can read all options
+            raise AttributeError(f"{self.option.name}: the option is write-only: {error}", obj=instance) from None
 
 
 class _Type(SocketProperty):
@@ -98,7 +98,7 @@ class _Type(SocketProperty):
 
 
 class _Subscription:
-    """`subscribe` and `unsubscribe`: methods that may be set like options too."""
+    """`subscribe` and `unsubscribe`: methods that can also be set like options."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -112,7 +112,7 @@ class _Subscription:
 
 
 def with_options(cls: _Class) -> _Class:
-    """Give a class of sockets the options under their names in capitals, and strings as bytes."""
+    """Add options with names in capitals to a socket class, with bytes for strings."""
     for option in SOCKET_OPTIONS:
         names = [option.name, *(alias for alias, name in ALIASES.items() if name == option.name)]
         kind = _Type if option.name == "type" else _Raw
@@ -124,7 +124,7 @@ def with_options(cls: _Class) -> _Class:
 
 
 class _OptType(Enum):
-    """What kinds of values options have."""
+    """The kinds of option values."""
 
     int = "int"
     int64 = "int64"
@@ -140,14 +140,14 @@ def _kind_of(option: Any) -> _OptType:
 
 
 _OPTION_TYPES = {"int64": "int64", "uint64": "int64", "bytes": "bytes", "string": "bytes", "key": "bytes", "fd": "fd"}
-SocketOption._opt_type = property(_kind_of)  # type: ignore[attr-defined]  # which pyzmq's own members have
+SocketOption._opt_type = property(_kind_of)  # type: ignore[attr-defined]  # pyzmq's members have this attribute
 
 
 # -------------------------------------------------------------------------------------------------------------- sockets
 
 
 class Bound(Endpoint):
-    """What `bind` and `connect` return: `with` gives the socket, and undoes them at its end."""
+    """The result of `bind` and `connect`. A `with` block yields the socket, then unbinds or disconnects it."""
 
     __slots__ = ()
     _socket: Any
@@ -169,17 +169,17 @@ _DONE = {"unbind": "bind", "disconnect": "connect"}
 
 
 def _name_of(instance: Any) -> str:
-    """Return the name of a class as programs know it."""
+    """Return the name of an object's class with its module in pyzmq."""
     module, name = type(instance).__module__, type(instance).__qualname__
     places = {"zmqcy.compat.core": "zmq", "zmqcy.compat.asyncio": "zmq.asyncio", "zmqcy.compat.green": "zmq.green"}
     return f"{places.get(module, module)}.{name}"
 
 
 class Replaceable:
-    """What sockets and contexts share: a copy is a shadow, and methods can be replaced, as by a mock or a wrapper.
+    """A base of sockets and contexts. A copy is a shadow. Methods of an instance can be replaced, such as by a mock.
 
-    Instances have no `__dict__`, with which every call of a method would look there first. One of which a method was
-    replaced becomes of a class that looks into `_own`.
+    Instances have no `__dict__`, which would slow down every method call. When a method is replaced, the instance gets
+    another class, which looks methods up in `_own`.
     """
 
     __slots__ = ()
@@ -208,16 +208,16 @@ class Replaceable:
     if TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """Options by their names in capitals are made from the table."""
+            """Tell type checkers about the options in capitals, which come from the table."""
 
 
 def _unbound(cls: type, name: str) -> Any:
-    """Return what a class, or one that it descends from, has under a name, unbound."""
+    """Return an attribute of a class or its bases, unbound."""
     return next(vars(each)[name] for each in cls.__mro__ if name in vars(each))
 
 
 def _replacing(cls: Any) -> Any:
-    """Return the class for instances of which a method was replaced."""
+    """Return the class for instances with replaced methods."""
     made = vars(cls).get("_for_replaced")
     if made is None:
         names = {"__slots__": (), "__module__": cls.__module__, "__qualname__": cls.__qualname__, "_is_replaced": True}
@@ -227,7 +227,7 @@ def _replacing(cls: Any) -> Any:
 
 
 def _own_of(self: Any) -> Any:
-    """Return what was replaced in an instance; nothing in one that the class of another one has made."""
+    """Return the replaced methods of an instance, or an empty dict."""
     try:
         return object.__getattribute__(self, "_own")
     except AttributeError:
@@ -247,7 +247,7 @@ def _restore(self: Any, name: str) -> None:
 
 
 class SocketForms(Replaceable):
-    """What the plain and the asynchronous Socket share: how they are made, and older names."""
+    """The common part of the plain and the asynchronous Socket: construction, and older names."""
 
     __slots__ = ()
     setsockopt_string: Any
@@ -258,13 +258,13 @@ class SocketForms(Replaceable):
     _kind_name: str
 
     def _without_handler(self, error: Exception) -> None:
-        """Go on, as pyzmq does, where `zap_domain` is set and no authenticator is running."""
+        """Continue, as pyzmq does, if `zap_domain` is set and no authenticator runs."""
         import logging
 
         logging.getLogger("zmq.auth").warning("%s", error)
 
     def _begin(self, context: Any, socket_type: int, shadow: Any, copy_threshold: int | None) -> None:
-        """Make libzmq's socket, or be the shadow of another one."""
+        """Create the socket of libzmq, or become a shadow of another socket."""
         itself: Any = self
         if isinstance(context, _base.NativeSocket):
             shadow = context
@@ -293,9 +293,9 @@ class SocketForms(Replaceable):
 
     @property
     def context(self) -> Any:
-        """Context: that of the socket; a shadow has that of what it shadows, or None of an address.
+        """Context: the context of the socket, or of the shadowed socket. None: a shadow of an address.
 
-        It may be set, as wrappers of a shadow do; the socket itself stays with its context.
+        It can be set, for wrappers of shadows. The socket itself stays in its context.
         """
         if hasattr(self, "_given_context"):
             return self._given_context
@@ -307,12 +307,12 @@ class SocketForms(Replaceable):
         self._given_context = context
 
     def getsockopt(self, option: int) -> Any:
-        """Read an option, as bytes or a number."""
+        """Return the value of an option, as bytes or an int."""
         itself: Any = self
         return _base.NativeSocket.getsockopt(itself, option)
 
     def setsockopt(self, option: int, optval: Any) -> None:
-        """Set an option: those of bytes to bytes, the others, and what zmqcy does not know, to a number."""
+        """Set an option, to bytes or an int. Options that zmqcy does not know take an int."""
         if isinstance(optval, bytes) and option not in _NUMBERS:
             raise TypeError(f"setsockopt: option {option} takes an int, not {optval!r:.80}")
         itself: Any = self
@@ -345,7 +345,7 @@ class SocketForms(Replaceable):
                 _base.NativeSocket.bind(itself, numeric)
                 return Bound(itself, undo, self.last_endpoint.decode())
             if error.errno == ENAMETOOLONG:
-                text = f"the path of ipc may have {zmqcy.IPC_PATH_MAX_LEN} bytes (IPC_PATH_MAX_LEN)"
+                text = f"a path of ipc may have up to {zmqcy.IPC_PATH_MAX_LEN} bytes (IPC_PATH_MAX_LEN)"
                 raise zmqcy.ZMQError(ENAMETOOLONG, text, call=call, detail=str(addr)) from None
             raise
         return Bound(itself, undo, self.last_endpoint.decode())
@@ -354,12 +354,12 @@ class SocketForms(Replaceable):
         return f"<{_name_of(self)}(zmq.{self._kind_name}) at {id(self):#x}{' closed' if self.closed else ''}>"
 
     def disable_monitor(self) -> None:
-        """End what `monitor` or `get_monitor_socket` began. Its socket stays open, to be read to its end."""
+        """Stop the monitor. The socket of `get_monitor_socket` stays open, so that the last events can be read."""
         itself: Any = self
         itself._unmonitor()
 
     def join(self, group: str) -> None:
-        """Raise NotSupported: groups are of draft sockets."""
+        """Raise NotSupported: only draft sockets have groups."""
         raise zmqcy.NotSupported(call="join", detail=repr(group))
 
     leave = join
@@ -400,7 +400,7 @@ class SocketForms(Replaceable):
 
 
 def _numeric(addr: Any, ipv6: Any) -> str | None:
-    """Return an endpoint of tcp with the address of its host, for libzmq before 4.3.5, whose `bind` takes no names."""
+    """Resolve the host name of a tcp endpoint: `bind` of libzmq before 4.3.5 accepts only addresses."""
     import socket
 
     text = addr.decode() if isinstance(addr, bytes) else addr
@@ -421,27 +421,27 @@ _warned = False
 
 
 def warn_of_pickle() -> None:
-    """Warn, once a process, that who can send a pickle can run any code."""
+    """Warn, once per process, that the sender of a pickle can run any code."""
     global _warned
     if not _warned:
         _warned = True
-        text = "recv_pyobj runs what the sender wants: pickle is for peers that are trusted; others: send_json"
+        text = "recv_pyobj can run any code of the sender: use pickle only with trusted peers, otherwise send_json"
         warnings.warn(text, RuntimeWarning, stacklevel=3)
 
 
 def target_of(buffer: Any, nbytes: int) -> memoryview:
-    """Return the bytes of a buffer that may be written to."""
+    """Return a memoryview of the writable bytes of a buffer."""
     view = memoryview(buffer)
     if view.readonly or not view.c_contiguous:
         fault = "read-only" if view.readonly else "not contiguous"
-        raise BufferError(f"recv_into: the buffer is {fault}: {buffer!r:.80}")
+        raise BufferError(f"recv_into: a writable, contiguous buffer is required; this one is {fault}: {buffer!r:.80}")
     if not isinstance(nbytes, int) or not 0 <= nbytes <= view.nbytes:
         raise ValueError(f"recv_into: nbytes must be an int from 0 to {view.nbytes}, not {nbytes!r}")
     return view.cast("B")[: nbytes or None] if view.nbytes else view
 
 
 def cut_into(target: memoryview, frame: Any) -> int:
-    """Copy of a frame what fits, and return the size of the frame."""
+    """Copy a frame into a buffer, truncated to the buffer's size. Return the frame's full size."""
     size = len(frame)
     fits = min(target.nbytes, size)
     if fits:
@@ -451,18 +451,18 @@ def cut_into(target: memoryview, frame: Any) -> int:
 
 @with_options
 class Socket(SocketForms, zmqcy.Socket, metaclass=ABCMeta):
-    """A socket with the methods and options of pyzmq's. The asynchronous ones count as its subclass.
+    """A socket with the methods and options of pyzmq. `zmq.asyncio.Socket` is a virtual subclass.
 
     Parameters
     ----------
     ctx_or_socket : Context or Socket
-        The context that serves it, or a socket to shadow.
+        The context of the socket, or a socket to shadow.
     socket_type : int
         One of `zmq.SocketType`.
     shadow : int or Socket, optional
         A socket to shadow, or its address.
     copy_threshold : int, optional
-        From how many bytes on `bytes` are lent to libzmq instead of copied.
+        The minimum size in bytes for zero-copy sends of `bytes` objects. By default `zmq.COPY_THRESHOLD`.
     """
 
     __slots__ = ("_given_context", "_kind_name", "_own", "_shadow_obj")
@@ -474,13 +474,13 @@ class Socket(SocketForms, zmqcy.Socket, metaclass=ABCMeta):
         self._begin(ctx_or_socket, socket_type, shadow, copy_threshold)
 
     def _tracker_without_copy(self, parts: list[Any], track: Any) -> Any:
-        """Return the tracker of a message that is sent with ``copy=False``, or None: a new one, if it is tracked.
+        """Return the tracker of a message sent with ``copy=False``. None: the send makes a new one if `track`.
 
-        A Frame has its own. Short bytes are copied all the same, and done at once.
+        A Frame has its own tracker. Short bytes are copied, so their tracker is done at once.
         """
         last = parts[-1]
         if track and any(isinstance(part, zmqcy.Frame) and part.tracker is None for part in parts):
-            raise ValueError("send: a Frame is not tracked: make it with track=True")
+            raise ValueError("send: a Frame is not tracked; create it with track=True")
         if isinstance(last, zmqcy.Frame) and (len(parts) == 1 or not track):
             return last.tracker
         if track and all(isinstance(part, bytes) and len(part) < self.copy_threshold for part in parts):
@@ -488,7 +488,7 @@ class Socket(SocketForms, zmqcy.Socket, metaclass=ABCMeta):
         return None
 
     def recv_into(self, buffer: Any, /, *, nbytes: int = 0, flags: int = 0) -> int:
-        """Receive into a buffer what fits of a part, drop the rest, and return the size of the part."""
+        """Receive a part into a buffer, truncate it to the buffer, and return the part's full size."""
         if nbytes or memoryview(buffer).nbytes:
             try:
                 return super().recv_into(buffer, nbytes=nbytes, flags=flags)
@@ -523,7 +523,7 @@ SyncSocket = SocketBase = Socket
 
 
 class _SocketClass:
-    """The class of a context's sockets: that of the context's class, unless one context was given its own."""
+    """The class of a context's sockets: an attribute of the context class, which one context may override."""
 
     def __init__(self, default: Any) -> None:
         self.default = default
@@ -539,17 +539,17 @@ class _SocketClass:
 
 
 class Context(Replaceable, zmqcy.Context):
-    """A context as pyzmq has it.
+    """A context with the methods and options of pyzmq.
 
     Parameters
     ----------
     io_threads : int or Context, default 1
-        How many threads move messages; or a context to shadow.
+        The number of I/O threads, or a context to shadow.
     shadow : int or Context, optional
         A context to shadow, or its address.
     """
 
-    __slots__ = ("_own", "_own_class", "_shadow")  # no `__dict__`: a name that is no option is refused
+    __slots__ = ("_own", "_own_class", "_shadow")  # no `__dict__`, so that unknown attributes are refused
     _socket_class: Any = _SocketClass(Socket)
     _instance: Any = None
     _instance_pid: int | None = None
@@ -592,7 +592,7 @@ class Context(Replaceable, zmqcy.Context):
 
     @classmethod
     def instance(cls, io_threads: int = 1) -> Any:
-        """Return the context of the process; subclasses share it, unless they have one of their own before."""
+        """Return the global context. Subclasses share it, unless they already have their own."""
         with cls._instance_lock:
             if cls._instance is None or cls._instance.closed or cls._instance_pid != os.getpid():
                 cls._instance = cls(io_threads)
@@ -601,18 +601,19 @@ class Context(Replaceable, zmqcy.Context):
 
     @property
     def sockopts(self) -> dict[int, Any]:
-        """dict: the options that new sockets get, by number."""
+        """dict: the default options of new sockets, by number."""
         return self._defaults
 
     def socket(self, socket_type: int, socket_class: Any = None, **kwargs: Any) -> Any:
-        """Make a socket; the other arguments are for its class. An option that its type does not take is left out.
+        """Create a socket. Default options that its type does not support are skipped.
 
-        Where the context has ended it raises as pyzmq does: ENOTSUP or, in a shadow, EFAULT.
+        Other arguments are passed to the socket class. If the context has ended, raise ZMQError as pyzmq does: ENOTSUP
+        or, in a shadow, EFAULT.
         """
         try:
             socket = (socket_class or self._socket_class)(self, socket_type, **kwargs)
         except zmqcy.ContextTerminated:
-            if not self.closed:  # its end has begun
+            if not self.closed:  # term has begun
                 raise
             number = EFAULT if self._shadow else ENOTSUP
             raise zmqcy.ZMQError(number, call="socket", detail="of a context that has ended") from None
@@ -638,18 +639,18 @@ Context.IDENTITY = zmqcy.Context.identity
 
 
 class Frame(zmqcy.Frame):
-    """A message, or a part of one, that keeps the bytes that were asked for once.
+    """A message, or one part of it. It caches the result of `bytes`.
 
     Parameters
     ----------
-    data : bytes-like or str, optional
+    data : bytes-like, optional
         The content.
     track : bool, default False
-        Whether `tracker` shall tell when libzmq and all frames have let go of it.
+        Whether the frame gets a `tracker`, which completes when libzmq and all frames have released the content.
     copy : bool, optional
-        True: copy the content. False: lend it. By default bytes of `copy_threshold` and more are lent.
+        True: copy the content. False: zero-copy. By default `bytes` of `copy_threshold` or more are zero-copy.
     copy_threshold : int, optional
-        By default `zmq.COPY_THRESHOLD`.
+        In bytes. By default `zmq.COPY_THRESHOLD`.
     """
 
     __slots__ = ("_buffer", "_bytes")
@@ -660,14 +661,14 @@ class Frame(zmqcy.Frame):
         self, data: Any = None, track: bool = False, copy: bool | None = None, copy_threshold: int | None = None
     ) -> None:
         if isinstance(data, str):
-            raise TypeError("Frame: bytes are required, not str")
+            raise TypeError("Frame: bytes are required, not str; encode it")
         if copy is None and copy_threshold is not None:
             copy = memoryview(b"" if data is None else data).nbytes < copy_threshold
         super().__init__(b"" if data is None else data, track, copy)
 
     @property
     def bytes(self) -> bytes:
-        """bytes: a copy of the content, the same one each time."""
+        """bytes: a copy of the content, the same object each time."""
         try:
             found: bytes = self._bytes
         except AttributeError:
@@ -676,11 +677,11 @@ class Frame(zmqcy.Frame):
 
     @property
     def buffer(self) -> memoryview:
-        """memoryview: the content, not copied; the same one as long as somebody has it."""
+        """memoryview: the content, without a copy. The same object as long as it is referenced."""
         found: memoryview | None = self._buffer() if hasattr(self, "_buffer") else None
         if found is None:
             found = super().buffer
-            self._buffer = ref(found)  # a reference would be a cycle, and its frame would have a view for ever
+            self._buffer = ref(found)  # a strong reference would be a cycle, and the view would never be released
         return found
 
     def __repr__(self) -> str:
@@ -696,14 +697,14 @@ _UNITS = {0: "", 3: "k", 6: "M", 9: "G"}
 
 
 class Poller(zmqcy.Poller):
-    """Wait for several sockets or file descriptors. An object with a `fileno()` is polled and returned as that number.
+    """Wait for several sockets or file descriptors. For an object with `fileno()` the results contain that number.
 
-    A socket that was closed stays registered, and is not polled.
+    A closed socket stays registered, but is not polled.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._closed: dict[int, tuple[Any, int]] = {}  # by id: the closed sockets, each with its flags
+        self._closed: dict[int, tuple[Any, int]] = {}  # the closed sockets with their flags, by id
 
     def register(self, socket: Any, flags: int = 3) -> None:
         what = _number_of(socket)
@@ -746,7 +747,7 @@ class Poller(zmqcy.Poller):
             timeout = None if deadline is None else max(0, deadline - time.monotonic()) * 1000
 
     def _drop_closed(self, error: zmqcy.ZMQError) -> None:
-        """Poll the closed sockets no longer. Raise the error if it is another one."""
+        """Stop polling closed sockets. Raise the error again if it has another cause."""
         closed = [each for each in super().sockets if _is_closed(each[0])]
         if error.errno != ENOTSOCK or not closed:
             raise error
@@ -764,31 +765,31 @@ def _number_of(what: Any) -> Any:
 
 
 class MessageTracker(metaclass=ABCMeta):  # noqa: B024  # for `register` alone
-    """Tell when libzmq has let go of messages: of all that are watched. Those of a send count as its subclass.
+    """Track when libzmq has released several messages. The trackers of sends are instances of a virtual subclass.
 
     Parameters
     ----------
     *towatch : MessageTracker or Frame or threading.Event
-        What is to be waited for.
+        The trackers, tracked frames and events to wait for.
     """
 
     def __init__(self, *towatch: Any) -> None:
         self._watched: list[Any] = [each.tracker if isinstance(each, zmqcy.Frame) else each for each in towatch]
         if None in self._watched:
-            raise ValueError("MessageTracker: a Frame is not tracked: make it with track=True")
+            raise ValueError("MessageTracker: a Frame is not tracked; create it with track=True")
 
     @property
     def done(self) -> bool:
-        """bool: whether libzmq has let go of all of them."""
+        """bool: whether libzmq has released all messages."""
         return all(each.is_set() if hasattr(each, "is_set") else each.done for each in self._watched)
 
     def wait(self, timeout: float = -1) -> None:
-        """Wait until it has, for some seconds at most; -1 is for ever.
+        """Block until libzmq has released all messages. `timeout` is in seconds; -1: wait indefinitely.
 
         Raises
         ------
         NotDone
-            The time is up.
+            The call timed out.
         """
         deadline = None if timeout is None or timeout < 0 else time.monotonic() + timeout
         for each in self._watched:
@@ -804,19 +805,19 @@ _FINISHED_TRACKER = MessageTracker()
 
 
 def zmq_poll(sockets: Iterable[tuple[Any, int]], timeout: float = -1) -> list[tuple[Any, int]]:
-    """Wait, for some milliseconds at most, until one of some sockets is ready for what it is listed with.
+    """Block until one of several sockets or file descriptors is ready.
 
     Parameters
     ----------
     sockets : iterable of tuple
-        Sockets, descriptors or objects with `fileno()`, each with flags of `zmq.PollEvent`.
+        Sockets, file descriptors or objects with `fileno()`, each with flags of `zmq.PollEvent`.
     timeout : float, default -1
-        Milliseconds; -1 is for ever.
+        Max milliseconds to wait. -1: wait indefinitely.
 
     Returns
     -------
     list of tuple
-        The ready ones, each with what it is ready for.
+        The ready objects, each with its events.
     """
     poller = Poller()
     for what, flags in sockets:
@@ -828,26 +829,26 @@ def zmq_poll(sockets: Iterable[tuple[Any, int]], timeout: float = -1) -> list[tu
 def select(
     rlist: Iterable[Any], wlist: Iterable[Any], xlist: Iterable[Any], timeout: float | None = None
 ) -> tuple[list[Any], list[Any], list[Any]]:
-    """Wait, for some seconds at most, until one of some sockets or descriptors is ready; closed ones never are.
+    """Block until one of several sockets or file descriptors is ready. Closed sockets are ignored.
 
     Parameters
     ----------
     rlist, wlist, xlist : iterable
-        What is to be readable, writable, or to have an error.
+        The objects to wait for until they can be read, can be written, or have an error.
     timeout : float, optional
-        Seconds; by default for ever.
+        Max seconds to wait. By default wait indefinitely.
 
     Returns
     -------
     tuple of list
-        The ready ones of each.
+        The ready objects of each list.
     """
     readers, writers, others = ([each for each in every if not _is_closed(each)] for every in (rlist, wlist, xlist))
     return zmqcy.select(readers, writers, others, timeout)
 
 
 class Stopwatch:
-    """Measure a time in microseconds. Deprecated in pyzmq: `time.perf_counter` does it."""
+    """Measure a time in microseconds. Deprecated in pyzmq: use `time.perf_counter`."""
 
     _since: float | None = None
 
@@ -856,21 +857,21 @@ class Stopwatch:
         self._since = time.perf_counter()
 
     def stop(self) -> int:
-        """End, and return the microseconds since the beginning."""
+        """Stop the watch, and return the microseconds since `start`."""
         if self._since is None:
-            raise RuntimeError("Stopwatch: stop before start")
+            raise RuntimeError("Stopwatch: stop was called before start")
         microseconds = round((time.perf_counter() - self._since) * 1e6)
         self._since = None
         return microseconds
 
 
 def get_includes() -> list[str]:
-    """Return an empty list: zmqcy brings no headers to compile against."""
+    """Return an empty list: zmqcy has no C headers."""
     return []
 
 
 def get_library_dirs() -> list[str]:
-    """Return an empty list: zmqcy brings no library to link with."""
+    """Return an empty list: zmqcy has no library to link with."""
     return []
 
 

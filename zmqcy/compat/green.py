@@ -1,7 +1,7 @@
-"""`zmq.green`: sockets and pollers that let other greenlets of gevent run while they wait.
+"""`zmq.green`: sockets and pollers that let other gevent greenlets run while they wait.
 
-The descriptor of a socket tells news once, and any operation, by any greenlet, may swallow them. So who has made one
-looks at the events, and wakes those who wait for them.
+The file descriptor of a socket is edge-triggered, and any operation of any greenlet may consume its event. So a
+greenlet reads the events after each operation, and wakes the greenlets that wait for them.
 """
 
 # mypy: disable-error-code="override"
@@ -19,13 +19,13 @@ from zmqcy import _base
 from zmqcy.compat import core
 from zmqcy.constants import PollEvent
 
-# Plain numbers: an operation of an enum's members costs more than the call that it is for.
+# Plain ints: arithmetic with enum members costs more than the calls that use them.
 POLLIN, POLLOUT = int(PollEvent.POLLIN), int(PollEvent.POLLOUT)
 DONTWAIT, EVENTS, SNDTIMEO, RCVTIMEO = (
     int(number) for number in (zmqcy.DONTWAIT, zmqcy.EVENTS, zmqcy.SNDTIMEO, zmqcy.RCVTIMEO)
 )
-_READ, _WRITE = 1, 2  # of gevent's watchers
-_SHORT_WAIT = 4  # times the spin: a wait that was no longer makes the next one spin
+_READ, _WRITE = 1, 2  # flags of gevent's watchers
+_SHORT_WAIT = 4  # times `spin`: after a wait up to this long, the next one spins
 
 
 _option: Any = _base.NativeSocket.getsockopt
@@ -47,7 +47,7 @@ def _left(deadline: float | None) -> float | None:
 
 
 def _take_turn(hub: Any) -> None:
-    """Let the other greenlets run that can, and the threads that have an answer to bring."""
+    """Let other ready greenlets run, and libzmq's threads."""
     _yield_processor()
     waiter = Waiter(hub)
     hub.loop.run_callback(waiter.switch, None)
@@ -55,7 +55,7 @@ def _take_turn(hub: Any) -> None:
 
 
 def _telling(name: str) -> Any:
-    """Return a method of sockets that tells others what it may have swallowed."""
+    """Return a socket method that wakes waiting greenlets after the call, which may have consumed their event."""
     method = getattr(core.Socket, name)
 
     @wraps(method)
@@ -70,31 +70,31 @@ def _telling(name: str) -> Any:
 
 
 class Socket(core.Socket):
-    """A socket for greenlets: several of them may wait in it.
+    """A socket for greenlets. Several greenlets may wait in it.
 
     Parameters
     ----------
     ctx_or_socket, socket_type, shadow, copy_threshold
-        As `zmq.Socket` takes them.
+        As in `zmq.Socket`.
     """
 
-    __setattr__: Any = _base.NativeSocket.__setattr__  # it is in the path of messages
+    __setattr__: Any = _base.NativeSocket.__setattr__  # faster: each message sets attributes
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._waiters: dict[Waiter, int] = {}  # each with the events that it waits for
-        self._watcher: Any = None  # the one that was used last, for the next wait
-        self._asked = False  # something was sent since the last message came
+        self._waiters: dict[Waiter, int] = {}  # waiting greenlets, each with its events
+        self._watcher: Any = None  # the last watcher, which the next wait uses again
+        self._asked = False  # a message was sent since the last receive
         self._eager = True  # the last wait for an answer was short
 
     bind, unbind, connect, disconnect = map(_telling, ("bind", "unbind", "connect", "disconnect"))
     getsockopt = get = _telling("getsockopt")
 
     def _tell(self) -> None:
-        """Wake those who wait for what there is."""
+        """Wake the greenlets that wait for events which are ready."""
         try:
             self._wake(_option(self, EVENTS))
-        except zmqcy.ZMQError:  # each of them is to hear of it; not the caller, whose message would be lost
+        except zmqcy.ZMQError:  # for all waiting greenlets, but not for the caller, who would lose a message
             self._wake(-1)
 
     def _wake(self, events: int) -> None:
@@ -106,9 +106,9 @@ class Socket(core.Socket):
             run(waiter.switch, None)
 
     def _wait(self, flag: int, deadline: float | None) -> bool:
-        """Wait until the socket is ready for something, and return whether it is."""
+        """Wait until the socket is ready for some events. Return False after a timeout."""
         hub, start = gevent.get_hub(), _clock()
-        # Who waits for an answer looks again in each turn of the loop for a while: to be woken costs more than that.
+        # A wait for an answer first reads the events in each event-loop iteration: waking a sleeping thread costs more.
         spin = self._hope(flag)
         until = start + spin if self._eager else 0
         while not (events := _option(self, EVENTS)) & flag:
@@ -126,12 +126,12 @@ class Socket(core.Socket):
         return bool(events & flag)
 
     def _hope(self, flag: int) -> float:
-        """Return for how many seconds a wait for some events may spin."""
+        """Return the max seconds that a wait for some events may spin."""
         seconds: float = self.spin / 1e6 if self._asked and flag & POLLIN else 0
         return seconds
 
     def _sleep(self, hub: Any, flag: int, deadline: float | None) -> None:
-        """Have other greenlets run until the descriptor tells news, another greenlet does, or the time is up."""
+        """Let other greenlets run until the descriptor is ready, another greenlet wakes this one, or a timeout."""
         waiter, timer = Waiter(hub), None
         watcher, self._watcher = self._watcher, None
         if watcher is None or watcher.loop is not hub.loop:
@@ -152,27 +152,27 @@ class Socket(core.Socket):
                 timer.close()
 
     def _keep(self, watcher: Any) -> None:
-        """Keep one watcher, and close the one that was kept before, or all of a closed socket."""
+        """Store a watcher for the next wait, and close the stored one. If the socket is closed, close both."""
         kept, self._watcher = self._watcher, None if self.closed else watcher
         for each in (kept, watcher):
             if each is not None and each is not self._watcher:
                 each.close()
 
     def _go(self, call: Any, flag: int, *arguments: Any) -> Any:
-        """Make a call, which has said that it would have to wait, as often as it takes."""
+        """Repeat a call that would block, waiting for the socket each time, until it succeeds."""
         deadline = _deadline(_option(self, RCVTIMEO if flag == POLLIN else SNDTIMEO))
         while self._wait(flag, deadline):
             try:
                 return call(self, *arguments)
-            except zmqcy.Again:  # a ROUTER is ready, but not for the peer in question
+            except zmqcy.Again:  # a ROUTER is ready, but not for this peer
                 if _left(deadline) == 0:
                     raise
                 self._tell()
                 gevent.sleep(0.001)
-        return call(self, *arguments)  # for the last time: it raises
+        return call(self, *arguments)  # the last attempt, which raises
 
     def _run(self, call: Any, flag: int, flags: int, *arguments: Any) -> Any:
-        """Make a call, which waits if that is needed and the flags let it."""
+        """Make a call, and wait if it would block and the flags allow it."""
         try:
             result = call(self, *arguments)
         except zmqcy.Again:
@@ -194,7 +194,7 @@ class Socket(core.Socket):
     def recv(self, flags: int = 0, copy: bool = True, track: bool = False) -> Any:
         if flags or not copy:
             return self._run(_recv, POLLIN, flags, flags | DONTWAIT, copy, track)
-        try:  # to raise Again and to catch it would cost more than all the rest of a wait
+        try:  # raising and catching Again would cost more than the rest of a wait
             result = _try_recv(self)
             if result is None:
                 result = self._go(_recv, POLLIN, DONTWAIT)
@@ -231,7 +231,7 @@ class Context(core.Context):
     Parameters
     ----------
     io_threads, shadow
-        As `zmq.Context` takes them.
+        As in `zmq.Context`.
     """
 
     __slots__ = ()
@@ -240,12 +240,12 @@ class Context(core.Context):
 
 
 class Poller(core.Poller):
-    """Wait for several sockets, or descriptors, while other greenlets run."""
+    """Wait for several sockets or file descriptors while other greenlets run."""
 
     _eager = True  # the last wait for an answer was short
 
     def poll(self, timeout: float | None = -1) -> Any:
-        """Return the ready ones, each with its events, after some milliseconds at most."""
+        """Return the ready objects, each with its events. `timeout` is in milliseconds; -1: wait indefinitely."""
         deadline = _deadline(timeout)
         hub, start, spin = gevent.get_hub(), _clock(), None
         while not (ready := self._look()) and (left := _left(deadline)) != 0:
@@ -254,14 +254,14 @@ class Poller(core.Poller):
             if self._eager and _clock() < start + spin:
                 _take_turn(hub)
             else:
-                # The descriptor of a socket that is none of ours may have told its news to someone else.
+                # Other code may have consumed the event of a socket that is not of this class.
                 self._sleep(hub, 1 if left is None else min(left, 1))
         if spin:
             self._eager = _clock() - start < _SHORT_WAIT * spin
         return ready
 
     def _sleep(self, hub: Any, seconds: float) -> None:
-        """Have other greenlets run until a descriptor tells news, another greenlet does, or the time is up."""
+        """Let other greenlets run until a file descriptor is ready, another greenlet wakes this one, or a timeout."""
         changed, watchers = Waiter(hub), [hub.loop.timer(seconds)]
         for what, flags in self.sockets:
             if isinstance(what, Socket):
@@ -292,14 +292,14 @@ class Poller(core.Poller):
 
 
 def device(device_type: int, isocket: Any, osocket: Any) -> None:
-    """Forward between two sockets, while other greenlets run, until the context ends.
+    """Forward messages between two sockets, while other greenlets run, until the context ends.
 
     Parameters
     ----------
     device_type : int
-        One of `zmq.DeviceType`: QUEUE forwards both ways.
+        One of `zmq.DeviceType`. QUEUE forwards in both directions.
     isocket, osocket : Socket
-        The sockets.
+        The two sockets.
     """
     poller = Poller()
     others = {isocket: osocket}

@@ -100,14 +100,14 @@ NAMES = {
     "zmq.utils.win32": "annotations Any Callable os",
     "zmq.utils.z85": "annotations Final Union struct",
 }
-"""By module: where each name comes from, unless it is of `typing`; ``name=place`` where the two differ."""
+"""For each module, the sources of its names, except those from `typing`. ``name=source`` if the two differ."""
 
 BEHIND = {"zmq.eventloop.ioloop": "tornado.ioloop", "zmq.green.eventloop.ioloop": "tornado.ioloop"}
-"""Modules that pass another one on, whatever it has."""
+"""Modules that re-export all names of another module."""
 
 
 def names_of(module: str) -> dict[str, str]:
-    """Return the names that a module of the tree has by its imports, each with where it comes from."""
+    """Return the imported names of a module of the tree, each with its source."""
     words = [word.rpartition("=") for word in NAMES.get(module, "").split()]
     names = {name or place.rpartition(".")[2]: place for name, _, place in words}
     if module in BEHIND:
@@ -116,12 +116,12 @@ def names_of(module: str) -> dict[str, str]:
 
 
 def find(module: str, name: str) -> Any:
-    """Return what a module of the tree has under a name by its imports.
+    """Return the object that a module of the tree imports under a name.
 
     Raises
     ------
     LookupError
-        It has no such name.
+        The module imports no such name.
     """
     place = names_of(module)[name]
     if place == "annotations":

@@ -1,4 +1,4 @@
-"""`zmq.log.handlers`: records of `logging` as messages of a PUB socket, with their level as the topic."""
+"""`zmq.log.handlers`: publish `logging` records on a PUB socket, with the level as topic."""
 
 import logging
 import warnings
@@ -11,31 +11,31 @@ from zmqcy.compat.core import Context, Socket
 from zmqcy.constants import SocketType
 
 TOPIC_DELIM = "::"
-"""Divides a message into a topic and what is to be said."""
+"""Separates the topic from the text of a log message."""
 
 _WITH_PLACE = "%(levelname)s %(filename)s:%(lineno)d - %(message)s"
 
 
 class PUBHandler(logging.Handler):
-    """Publish records; the topic is ``root_topic.LEVEL.topic``, the topic being what stands before `TOPIC_DELIM`.
+    """Publish log records with the topic ``root_topic.LEVEL.topic``.
 
-    It may be used in any thread. The records of a forked child, which cannot use the socket, are not published; a
-    warning says so once.
+    The last ``topic`` is the text of the message before `TOPIC_DELIM`, if any. The handler is thread-safe. A forked
+    child cannot use the socket: its records are dropped, with one warning.
 
     Parameters
     ----------
     interface_or_socket : str or Socket
-        The socket, or an endpoint to which a PUB socket is bound.
+        The socket, or an endpoint to which a new PUB socket is bound.
     context : Context, optional
-        For that PUB socket; by default one of its own.
+        The context of the new PUB socket. By default a new one.
     root_topic : str or bytes, default ""
-        What all topics begin with.
+        The prefix of all topics.
     """
 
     ctx: Any
     socket: Any
-    _plain: Any = None  # a shadow of an asynchronous socket
-    _forked = False  # a record could not be published for the socket is the parent's
+    _plain: Any = None  # a plain shadow of an asynchronous socket
+    _forked = False  # this is a forked child, and the warning was issued
 
     def __init__(self, interface_or_socket: Any, context: Any = None, root_topic: str | bytes = "") -> None:
         super().__init__()
@@ -50,7 +50,7 @@ class PUBHandler(logging.Handler):
         if isinstance(interface_or_socket, NativeSocket):
             self.socket = interface_or_socket
             self.ctx = self.socket.context
-            if not isinstance(self.socket, zmqcy.Socket):  # an asynchronous one sends in its loop alone
+            if not isinstance(self.socket, zmqcy.Socket):  # an asynchronous socket sends only in its event loop
                 self._plain = Socket.shadow(self.socket)
         else:
             self.ctx = context or Context()
@@ -58,18 +58,18 @@ class PUBHandler(logging.Handler):
             self.socket.bind(interface_or_socket)
 
     def setRootTopic(self, root_topic: str | bytes) -> None:
-        """Set what all topics begin with."""
+        """Set the prefix of all topics."""
         self._root_topic = root_topic.decode() if isinstance(root_topic, bytes) else root_topic
 
-    root_topic = property(lambda self: self._root_topic, setRootTopic, doc="str: what all topics begin with.")
+    root_topic = property(lambda self: self._root_topic, setRootTopic, doc="str: the prefix of all topics.")
 
     def setFormatter(self, fmt: logging.Formatter | None, level: int = logging.NOTSET) -> None:
-        """Set the formatter of one level, or of all of them."""
+        """Set the formatter of one level, or of all levels."""
         if fmt is not None:
             self.formatters |= dict.fromkeys(self.formatters if level == logging.NOTSET else [level], fmt)
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return a record as text, by the formatter of its level or else of the next lower one."""
+        """Return a record as text, with the formatter of its level or of the next lower level that has one."""
         lower = [level for level in self.formatters if level <= record.levelno]
         return self.formatters[max(lower, default=logging.DEBUG)].format(record)
 
@@ -78,7 +78,7 @@ class PUBHandler(logging.Handler):
         try:
             topic, divider, text = str(record.msg).partition(TOPIC_DELIM)
             if divider:
-                record = copy(record)  # other handlers have the text as it was logged
+                record = copy(record)  # other handlers must get the original text
                 record.msg = text
             topics = [self.root_topic, record.levelname, topic if divider else ""]
             message = self.format(record)
@@ -87,7 +87,7 @@ class PUBHandler(logging.Handler):
         except zmqcy.ForkedError:
             if not self._forked:
                 self._forked = True
-                text = "PUBHandler: the socket is of the process that this one was forked from; records are dropped"
+                text = "PUBHandler: the socket belongs to the parent process; records of this process are dropped"
                 warnings.warn(text, RuntimeWarning, stacklevel=2)
         except Exception:
             self.handleError(record)
@@ -98,7 +98,7 @@ class TopicLogger(logging.Logger):
 
     def log(self, level: int, topic: str, msg: str, *args: Any, **kwargs: Any) -> None:  # type: ignore[override]
         """Log a message under a topic."""
-        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # the file and line are those of the caller
+        kwargs["stacklevel"] = kwargs.get("stacklevel", 1) + 1  # report the file and line of the caller
         super().log(level, f"{topic}{TOPIC_DELIM}{msg}", *args, **kwargs)
 
 
@@ -118,18 +118,18 @@ for _name in ("debug", "info", "warning", "warn", "error", "critical", "fatal"):
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Print what a PUBHandler publishes, until Ctrl-C."""
+    """Print the log records of a PUBHandler until Ctrl-C."""
     import argparse
     import time
 
-    parser = argparse.ArgumentParser("python -m zmq.log", description="Print what a PUBHandler publishes.")
+    parser = argparse.ArgumentParser("python -m zmq.log", description="Print the log records of a PUBHandler.")
     parser.add_argument("zmq_pub_url", help="the endpoint of the PUB socket")
-    parser.add_argument("-t", "--topic", default="", help="print messages whose topic begins so")
-    parser.add_argument("--timestamp", action="store_true", help="print the time in front")
-    parser.add_argument("--separator", default=" | ", help="what stands between topic and message")
-    parser.add_argument("--dateformat", default="%Y-%m-%d %H:%M", help="how --timestamp writes the time")
-    parser.add_argument("--align", action="store_true", help="fill topics up to the longest one")
-    parser.add_argument("--color", action="store_true", help="colour messages by their level")
+    parser.add_argument("-t", "--topic", default="", help="print only messages whose topic has this prefix")
+    parser.add_argument("--timestamp", action="store_true", help="print the time before each message")
+    parser.add_argument("--separator", default=" | ", help="the separator of topic and message")
+    parser.add_argument("--dateformat", default="%Y-%m-%d %H:%M", help="the format of --timestamp")
+    parser.add_argument("--align", action="store_true", help="pad topics to the longest one so far")
+    parser.add_argument("--color", action="store_true", help="color messages by level")
     chosen = parser.parse_args(arguments)
     width = 0
     with Context() as context, context.socket(SocketType.SUB) as sub:

@@ -1,6 +1,6 @@
-"""`zmq.ssh`: connections through a tunnel, which the system's ``ssh`` makes.
+"""`zmq.ssh`: connections through SSH tunnels, with the system's ``ssh``.
 
-It logs in by keys or an agent. Passwords are not taken, for they would need paramiko or pexpect.
+Login is by key or agent. Passwords are not supported, because they would need paramiko or pexpect.
 """
 
 import socket as _socket
@@ -21,24 +21,24 @@ __all__ = [
 
 
 CONNECT_TIMEOUT = 10
-"""Seconds that ssh waits for a server that does not answer. A login may take three times as long."""
+"""Max seconds that ssh waits for an answer of the server. A login may take three times as long."""
 
 
 class SSHException(Exception):
-    """What paramiko raises. It is never raised here."""
+    """paramiko's exception. zmqcy never raises it."""
 
 
 class MaxRetryExceeded(Exception):
-    """What pyzmq raises where a password was refused. It is never raised here."""
+    """pyzmq's exception for a refused password. zmqcy never raises it."""
 
 
 def select_random_ports(n: int) -> list[int]:
-    """Return some ports that are free now.
+    """Return `n` local ports that are currently free.
 
     Parameters
     ----------
     n : int
-        How many.
+        The number of ports.
     """
     probes = [_socket.socket() for _ in range(n)]
     try:
@@ -53,21 +53,21 @@ def select_random_ports(n: int) -> list[int]:
 def _ssh(server: str, keyfile: str | None, *options: str) -> list[str]:
     host, _, port = server.rpartition(":") if server.rpartition(":")[2].isdigit() else (server, "", "")
     if host.startswith("-") or host.rpartition("@")[2].startswith("-"):
-        raise ValueError(f"ssh: {server!r} is no name of a server")
+        raise ValueError(f"ssh: the server must be [user@]host[:port], not {server!r}")
     command = ["ssh", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={CONNECT_TIMEOUT}", *options]
     command += ["-i", keyfile] if keyfile else []
     return [*command, "-p", port, host] if port else [*command, host]
 
 
 def try_passwordless_ssh(server: str, keyfile: str | None, paramiko: bool | None = None) -> bool:
-    """Return whether one can log in without a password. It takes half a minute at most.
+    """Return whether login works without a password. Blocks for up to 30 seconds.
 
     Parameters
     ----------
     server : str
         ``[user@]host[:port]``.
     keyfile : str or None
-        A file with a key.
+        The file of the private key.
     paramiko : bool, optional
         Not used.
     """
@@ -93,37 +93,37 @@ def openssh_tunnel(
     password: str | None = None,
     timeout: int = 60,
 ) -> int:
-    """Have a local port forwarded to one that the server can reach.
+    """Forward a local port to a port that the server can reach.
 
     Parameters
     ----------
     lport, rport : int
-        The local port, and the remote one.
+        The local and the remote port.
     server : str
         ``[user@]host[:port]``.
     remoteip : str, default "127.0.0.1"
-        The host of `rport`, as the server sees it.
+        The host of `rport`, as seen from the server.
     keyfile : str, optional
-        A file with a key.
+        The file of the private key.
     password : str, optional
-        Has to be None.
+        Must be None.
     timeout : int, default 60
-        Seconds that the tunnel stays open while nothing is connected through it.
+        Seconds after which the tunnel closes if no connection uses it.
 
     Returns
     -------
     int
-        The id of the process that made the tunnel, which goes on in the background.
+        The id of the process that started the tunnel. The tunnel continues in the background.
 
     Raises
     ------
     NotImplementedError
-        A password was given.
+        A password was passed.
     RuntimeError
-        ssh failed, and what it said is in the text; or it had not logged in after half a minute.
+        ssh failed; the text contains its output. Or the login took more than 30 seconds.
     """
     if password is not None:
-        raise NotImplementedError("openssh_tunnel: no passwords here; use a key, or an agent")
+        raise NotImplementedError("openssh_tunnel: passwords are not supported; use a key or an agent")
     forward = f"127.0.0.1:{lport}:{remoteip}:{rport}"
     command = _ssh(server, keyfile, "-f", "-S", "none", "-o", "ExitOnForwardFailure=yes", "-L", forward)
     with subprocess.Popen(
@@ -147,8 +147,8 @@ ssh_tunnel = openssh_tunnel
 
 
 def paramiko_tunnel(*args: Any, **kwargs: Any) -> Any:
-    """Raise NotImplementedError: tunnels are made by the system's ssh."""
-    raise NotImplementedError("paramiko_tunnel: zmqcy makes tunnels by the system's ssh: openssh_tunnel")
+    """Raise NotImplementedError: use `openssh_tunnel`."""
+    raise NotImplementedError("paramiko_tunnel: zmqcy does not use paramiko; use openssh_tunnel")
 
 
 def open_tunnel(
@@ -159,14 +159,14 @@ def open_tunnel(
     paramiko: bool | None = None,
     timeout: int = 60,
 ) -> tuple[str, int]:
-    """Open a tunnel to an endpoint of tcp.
+    """Open a tunnel to a tcp endpoint.
 
     Parameters
     ----------
     addr : str
-        The endpoint, as the server sees it.
+        The endpoint, as seen from the server.
     server, keyfile, password, timeout
-        As `openssh_tunnel` takes them.
+        As in `openssh_tunnel`.
     paramiko : bool, optional
         Not used.
 
@@ -175,12 +175,12 @@ def open_tunnel(
     str
         The local endpoint.
     int
-        The id of the process that made the tunnel.
+        The id of the process that started the tunnel.
     """
     transport, _, place = addr.partition("://")
     host, _, port = place.rpartition(":")
     if transport != "tcp" or not port.isdigit():
-        raise ValueError(f"open_tunnel: an endpoint of tcp is required, not {addr!r}")
+        raise ValueError(f"open_tunnel: addr must be a tcp endpoint, such as tcp://host:5555, not {addr!r}")
     [local] = select_random_ports(1)
     return f"tcp://127.0.0.1:{local}", openssh_tunnel(local, int(port), server, host, keyfile, password, timeout)
 
@@ -201,12 +201,12 @@ def tunnel_connection(
     socket : Socket
         The socket.
     addr, server, keyfile, password, paramiko, timeout
-        As `open_tunnel` takes them.
+        As in `open_tunnel`.
 
     Returns
     -------
     int
-        The id of the process that made the tunnel.
+        The id of the process that started the tunnel.
     """
     endpoint, process = open_tunnel(addr, server, keyfile, password, paramiko, timeout)
     socket.connect(endpoint)

@@ -1,4 +1,4 @@
-"""The functions of `zmq.utils`: JSON, text and bytes, Z85, addresses."""
+"""`zmq.utils`: JSON, conversion of str and bytes, Z85, addresses."""
 
 import builtins
 import json
@@ -13,27 +13,27 @@ jsonmod = json
 
 
 def dumps(o: object, **kwargs: Any) -> bytes:
-    """Return a value as JSON in UTF-8.
+    """Serialize a value as JSON in UTF-8.
 
     Parameters
     ----------
     o : object
-        What json.dumps takes.
+        A value that json.dumps supports.
     **kwargs
-        For json.dumps.
+        Passed to json.dumps.
     """
     return json.dumps(o, **kwargs).encode()
 
 
 def loads(s: bytes | str, **kwargs: Any) -> Any:
-    """Return the value of a text in JSON.
+    """Parse JSON.
 
     Parameters
     ----------
     s : bytes or str
         The text.
     **kwargs
-        For json.loads.
+        Passed to json.loads.
     """
     return json.loads(s if isinstance(s, str) else str(s, "utf-8"), **kwargs)
 
@@ -46,7 +46,7 @@ basestring = (str,)
 
 
 def cast_bytes(s: str | bytes, encoding: str = "utf8", errors: str = "strict") -> builtins.bytes:
-    """Return text as bytes, and bytes as they are."""
+    """Encode str, and return bytes unchanged."""
     if isinstance(s, builtins.bytes):
         return s
     if isinstance(s, str):
@@ -55,7 +55,7 @@ def cast_bytes(s: str | bytes, encoding: str = "utf8", errors: str = "strict") -
 
 
 def cast_unicode(s: str | bytes, encoding: str = "utf8", errors: str = "strict") -> str:
-    """Return bytes as text, and text as it is."""
+    """Decode bytes, and return str unchanged."""
     if isinstance(s, str):
         return s
     if isinstance(s, builtins.bytes):
@@ -73,12 +73,12 @@ Z85MAP = {character: value for value, character in enumerate(Z85CHARS)}
 
 
 def encode(rawbytes: Any) -> builtins.bytes:
-    """Return bytes as Z85; their number is a multiple of 4."""
+    """Encode bytes as Z85. Their number must be a multiple of 4."""
     return zmqcy.z85_encode(rawbytes)
 
 
 def decode(z85bytes: Any) -> builtins.bytes:
-    """Return the bytes of a text of Z85; its length is a multiple of 5."""
+    """Decode Z85. Its length must be a multiple of 5."""
     return zmqcy.z85_decode(z85bytes)
 
 
@@ -86,12 +86,12 @@ def decode(z85bytes: Any) -> builtins.bytes:
 
 
 def _main() -> None:
-    """Print a new pair of CURVE keys, or the public key of a secret one."""
+    """Print a new pair of CURVE keys, or the public key of a secret key."""
     import argparse
 
-    parser = argparse.ArgumentParser("python3 -m zmq.curve_keygen", description="Make a pair of CURVE keys.")
-    parser.add_argument("--json", action="store_true", help="print them as JSON")
-    parser.add_argument("--secret", help="a secret key, to print its public key")
+    parser = argparse.ArgumentParser("python3 -m zmq.curve_keygen", description="Generate a pair of CURVE keys.")
+    parser.add_argument("--json", action="store_true", help="print the keys as JSON")
+    parser.add_argument("--secret", help="print the public key of this secret key")
     chosen = parser.parse_args()
     public, secret = zmqcy.curve_keypair()
     if chosen.secret:
@@ -106,14 +106,14 @@ def _main() -> None:
 
 
 def cast_int_addr(n: Any) -> int:
-    """Return an address as an int: of an int, an object of zmqcy or pyzmq, a pointer of ctypes or CFFI."""
+    """Convert an address to an int: from an int, an object of zmqcy or pyzmq, or a pointer of ctypes or CFFI."""
     n = getattr(n, "underlying", n)
     n = getattr(n, "value", n)
     if not isinstance(n, int):
         try:
             n = int(n)
         except TypeError:
-            raise ValueError(f"cast_int_addr: no address is in {n!r:.80}") from None
+            raise ValueError(f"cast_int_addr: an address is required, not {n!r:.80}") from None
     return int(n)
 
 
@@ -121,7 +121,7 @@ def cast_int_addr(n: Any) -> int:
 
 
 class GarbageCollector:
-    """What held buffers that pyzmq has lent to libzmq. zmqcy needs no thread for that: this one does nothing."""
+    """pyzmq's owner of zero-copy buffers. It does nothing here: zmqcy needs no thread for them."""
 
     url = "inproc://zmqcy.has.no.gc"
 
@@ -141,7 +141,7 @@ class GarbageCollector:
 
 
 class GarbageCollectorThread(Thread):
-    """The thread of pyzmq's GarbageCollector. It is never started here."""
+    """The thread of pyzmq's GarbageCollector. zmqcy never starts it."""
 
 
 gc = GarbageCollector()
@@ -150,12 +150,12 @@ gc = GarbageCollector()
 
 
 class allow_interrupt:
-    """Let Ctrl-C end a wait on Windows. zmqcy's waits end by it anyway, so that this does nothing.
+    """Do nothing. In pyzmq it makes Ctrl-C end a wait on Windows; in zmqcy Ctrl-C ends every wait.
 
     Parameters
     ----------
     action : callable, optional
-        What pyzmq calls at Ctrl-C.
+        Not used. pyzmq calls it after Ctrl-C.
     """
 
     def __init__(self, action: Any = None) -> None:
