@@ -929,7 +929,9 @@ def test_one_handler_a_context(ctx, ask):
     assert first.running
     with pytest.raises(zmqcy.StateError, match="start: it is running"):
         first.start()
-    with pytest.raises(zmqcy.ZMQError, match="start inproc://zeromq.zap.01: the context has another ZAP handler") as caught:
+    with pytest.raises(
+        zmqcy.ZMQError, match="start inproc://zeromq.zap.01: the context has another ZAP handler"
+    ) as caught:
         second.start()
     assert caught.value.errno == errno.EADDRINUSE and not second.running
     assert ask(b"NULL") == (200, "")
