@@ -255,7 +255,9 @@ cdef class MessageTracker:
 
     Examples
     --------
-    >>> tracker = socket.send(buffer, copy=False, track=True)
+    >>> tracker = push.send(bytearray(b"data"), copy=False, track=True)
+    >>> pull.recv()
+    b'data'
     >>> tracker.wait(5)  # seconds
 
     See Also
@@ -460,9 +462,10 @@ cdef class Frame:
 
     Examples
     --------
-    >>> frame = socket.recv(copy=False)
-    >>> bytes(frame), frame.buffer[:4]  # a copy; a memoryview without one
-    (b'content', <memory at 0x7f...>)
+    >>> push.send(b"content")
+    >>> frame = pull.recv(copy=False)
+    >>> frame.buffer[0], bytes(frame)  # without a copy; a copy
+    (99, b'content')
 
     See Also
     --------

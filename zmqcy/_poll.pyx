@@ -112,8 +112,11 @@ cdef class Poller:
 
     Examples
     --------
-    >>> poller.register(socket, zmqcy.POLLIN)
-    >>> dict(poller.poll(1000))  # milliseconds
+    >>> poller = zmqcy.Poller()
+    >>> poller.register(pull, zmqcy.POLLIN)
+    >>> push.send(b"message")
+    >>> poller.poll(1000) == [(pull, zmqcy.POLLIN)]  # milliseconds
+    True
     """
 
     cdef object __weakref__

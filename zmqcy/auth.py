@@ -100,7 +100,7 @@ class Certificate:
 
     Examples
     --------
-    >>> certificate = Certificate.generate({"name": "server"})
+    >>> certificate = zmqcy.auth.Certificate.generate({"name": "server"})
     >>> certificate.save("server.key")  # also writes server.key_secret
     """
 
@@ -362,7 +362,7 @@ class Policy:
 
     Examples
     --------
-    >>> Policy(allow="10.0.0.0/8", plain={"alice": "secret"})
+    >>> policy = zmqcy.auth.Policy(allow="10.0.0.0/8", plain={"alice": "secret"})
 
     See Also
     --------
@@ -605,10 +605,10 @@ class Authenticator:
 
     Examples
     --------
-    >>> with ctx, Authenticator(ctx, curve=[client_key], deny="10.0.0.0/8"):
-    ...     server = ctx.socket(REP)
-    ...     server.serve_curve(secret_key)
-    ...     server.bind("tcp://*:5555")
+    >>> server_key, client_key = (zmqcy.auth.Certificate.generate() for _ in range(2))
+    >>> with zmqcy.auth.Authenticator(ctx, curve=[client_key.public], deny="10.0.0.0/8"):
+    ...     public_key = server.serve_curve(server_key, domain="global")
+    ...     endpoint = server.bind("tcp://127.0.0.1:*").endpoint
     """
 
     def __init__(

@@ -48,8 +48,10 @@ class Mechanisms:
 
         Examples
         --------
-        >>> public_key = server.serve_curve(secret_key)
-        >>> client.use_curve(public_key)
+        >>> public_key, secret_key = zmqcy.curve_keypair()
+        >>> server.serve_curve(secret_key) == public_key
+        True
+        >>> client_key = client.use_curve(public_key)
 
         See Also
         --------

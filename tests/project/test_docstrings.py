@@ -1,4 +1,4 @@
-"""Run the examples in the docstrings of sockets, contexts, exceptions and functions."""
+"""Run the examples in the docstrings of sockets, contexts, messages, pollers, authenticators, exceptions and functions."""
 
 import doctest
 import pickle
@@ -7,6 +7,7 @@ import pytest
 
 import zmqcy
 import zmqcy._library
+import zmqcy.auth
 import zmqcy.errors
 import zmqcy.socket
 
@@ -27,12 +28,16 @@ def examples():
     for owner in (zmqcy.Context, zmqcy.Socket):
         found |= {f"{owner.__name__}.{name}": getattr(owner, name) for name in dir(owner)}
     found |= vars(zmqcy._library) | vars(zmqcy.errors)
+    classes = (zmqcy.Frame, zmqcy.MessageTracker, zmqcy.Poller)
+    classes += (zmqcy.auth.Authenticator, zmqcy.auth.Certificate, zmqcy.auth.Policy)
+    found |= {each.__name__: each for each in classes}
     texts = {name: value.__doc__ or "" for name, value in found.items() if not isinstance(value, int)}
     return [pytest.param(name, text, id=name) for name, text in texts.items() if ">>>" in text and name not in WITHOUT]
 
 
 @pytest.mark.parametrize(("name", "text"), examples())
-def test_examples(ctx, socket, name, text):
+def test_examples(ctx, socket, name, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # Certificate writes files
     names = {
         "zmqcy": zmqcy, "pickle": pickle, "ctx": ctx, "peer": b"peer", "socket": socket(zmqcy.PUSH),
         "server": socket(zmqcy.REP), "client": socket(zmqcy.REQ), "sub": socket(zmqcy.SUB),
