@@ -819,8 +819,8 @@ def test_what_start_and_run_refuse(make, arguments, error, text, run_in):
         ({"kind": "QUEUE"}, TypeError, "kind must be .*, not 'QUEUE'"),
         ({"kind": (zmqcy.PULL,)}, ValueError, "two socket types"),
         ({"kind": (zmqcy.PUSH, zmqcy.PUB)}, ValueError, "no message can pass between PUSH and PUB"),
-        ({"kind": (zmqcy.REQ, zmqcy.REP)}, ValueError, "a REQ socket .*use ROUTER .* and DEALER"),
-        ({"kind": (zmqcy.ROUTER, zmqcy.REP)}, ValueError, "a REP socket sends and receives in turn"),
+        ({"kind": (zmqcy.REQ, zmqcy.REP)}, ValueError, "a REQ socket, .*; use ROUTER .*, and DEALER"),
+        ({"kind": (zmqcy.ROUTER, zmqcy.REP)}, ValueError, "a REP socket, which sends and receives in turn"),
         ({"kind": (zmqcy.DGRAM, zmqcy.DEALER)}, ValueError, "a device cannot forward a DGRAM socket"),
         ({"kind": (zmqcy.PULL, 99)}, ValueError, "99 is not a valid SocketType"),
         ({"front": 5}, TypeError, "front must be an endpoint or a sequence of endpoints, not 5"),
@@ -1321,7 +1321,7 @@ def test_the_authenticator_of_a_device(started, run_in, socket):
         ({"allow": "me"}, ValueError, "Device: authentication: Policy: allow: 'me' does not appear"),
         ({"word": {"a": "hunter2"}}, TypeError, "Device: authentication: .*'word'"),
         ({"plain": ["hunter2"]}, TypeError, "Device: authentication: .*must be a mapping"),
-        ({"domains": {"d": {"plain": {"a": "hunter2"}}}}, TypeError, "domains must be Policies"),
+        ({"domains": {"d": {"plain": {"a": "hunter2"}}}}, TypeError, "domains must map str to Policy"),
     ],
 )
 def test_what_is_no_authentication(rules, error, text):

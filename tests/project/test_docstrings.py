@@ -1,4 +1,4 @@
-"""Run the examples in the docstrings of sockets, contexts, messages, pollers, authenticators, exceptions and functions."""
+"""Run the examples in docstrings of classes, methods, functions and exceptions."""
 
 import doctest
 import pickle
