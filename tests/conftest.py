@@ -1,6 +1,6 @@
-"""Fixtures: a context that is ended in time, sockets that are closed, connected pairs over three transports.
+"""Fixtures: contexts, sockets, and connected pairs over three transports.
 
-A test that is a coroutine function runs on each of the event loops of `aio.FLAVOURS`, by the fixture `flavour`.
+The fixture `flavour` runs a test that is a coroutine function on each event loop of `aio.FLAVOURS`.
 """
 
 import collections
@@ -18,13 +18,13 @@ import pytest
 
 import zmqcy
 
-zmqcy.exit_linger = 0  # what tests leave behind is not waited for
-LIMIT = 10_000  # ms that a context may take to end after its sockets were closed
+zmqcy.exit_linger = 0  # do not wait at exit for unsent messages of tests
+LIMIT = 10_000  # max ms until a context ends after its sockets were closed
 
 
 @pytest.fixture(autouse=True, scope="session")
 def ctrl_c():
-    """Let Ctrl-C work: a shell that runs the tests in the background has them, and what they start, ignore it."""
+    """Enable Ctrl-C, which a shell disables for background processes and their children."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -32,14 +32,14 @@ def ctrl_c():
 
 @pytest.fixture(autouse=True, scope="session")
 def late_alarms():
-    """Let an alarm that comes after its test, on a busy machine, do nothing: it would end all tests without a word."""
+    """Ignore an alarm that arrives after its test: it would end the whole run without a message."""
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, lambda *_: None)
 
 
 @pytest.fixture(params=list(aio.FLAVOURS))
 def flavour(request):
-    """An event loop, and the module of zmqcy that is for it; contexts are of that module."""
+    """An event loop, and zmqcy's module for it."""
     flavour = aio.Flavour(request.param)
     yield flavour
     assert flavour.reported == []
@@ -52,7 +52,7 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_terminal_summary(terminalreporter):
-    """Count the skipped tests by their reason."""
+    """Print the number of skipped tests by reason."""
     skipped = terminalreporter.stats.get("skipped", [])
     reasons = collections.Counter(report.longrepr[2].removeprefix("Skipped: ") for report in skipped)
     if reasons:
@@ -81,7 +81,7 @@ def pytest_pyfunc_call(pyfuncitem):
 
 @pytest.fixture
 def ctx(request):
-    """A context; at the end its sockets are closed without linger and it must end in time."""
+    """A context. At the end its sockets are closed without linger, and it must end within LIMIT."""
     context = (request.getfixturevalue("flavour") if "flavour" in request.fixturenames else zmqcy).Context()
     yield context
     for socket in context._open_sockets():
@@ -91,7 +91,7 @@ def ctx(request):
 
 @pytest.fixture
 def socket(ctx, request):
-    """A function that makes a socket of a type, with options, in `ctx`."""
+    """A function that creates a socket of a type, with options, in `ctx`."""
     times = {} if "flavour" in request.fixturenames else {"rcvtimeo": LIMIT, "sndtimeo": LIMIT}
 
     def make(socket_type, **options):
@@ -107,13 +107,13 @@ def transport(request):
 
 @pytest.fixture
 def url(transport, tmp_path):
-    """An endpoint of each transport to bind to."""
+    """An endpoint to bind to, for each transport."""
     return {"inproc": "inproc://test", "ipc": f"ipc://{tmp_path}/test", "tcp": "tcp://127.0.0.1:*"}[transport]
 
 
 @pytest.fixture
 def pair(socket, url):
-    """A function that makes two connected sockets: the first is bound, over each transport in turn."""
+    """A function that creates two connected sockets, the first one bound. The test runs over each transport."""
 
     def make(bound, connected, bound_options=(), connected_options=()):
         first = socket(bound, **dict(bound_options))
@@ -127,7 +127,7 @@ def pair(socket, url):
 
 @pytest.fixture
 def run():
-    """A function that runs Python code in a process of its own, and returns the finished process with its output."""
+    """A function that runs Python code in a new process, and returns the finished process with its output."""
 
     def execute(code, *arguments, timeout=30, check=True, env=None, **options):
         done = subprocess.run(
@@ -142,7 +142,7 @@ def run():
 
 
 class Outcome(list):
-    """What a call in a thread has returned or raised, once it has; who calls this waits for it."""
+    """The result or exception of a call in a thread. Calling this waits for the end of the call."""
 
     def __init__(self, function, arguments, options):
         self.thread = threading.Thread(target=self.run, args=(function, arguments, options))
@@ -161,7 +161,7 @@ class Outcome(list):
 
 @pytest.fixture
 def thread():
-    """A function that starts a call in a thread, and returns its Outcome."""
+    """A function that starts a call in a thread, and returns the Outcome."""
     outcomes = []
 
     def start(function, *arguments, **options):
@@ -175,7 +175,7 @@ def thread():
 
 @pytest.fixture
 def near(socket):
-    """A function that makes two sockets, the first bound, connected over inproc: what is sent is there at once."""
+    """A function that creates two sockets, connected over inproc, the first one bound. Messages arrive at once."""
     names = (f"inproc://near{i}" for i in itertools.count())
 
     def make(bound=zmqcy.PULL, connected=zmqcy.PUSH, **options):
@@ -190,13 +190,13 @@ def near(socket):
 
 @pytest.fixture
 def narrow(near):
-    """A function that makes a PULL and a PUSH between which there is room for two messages."""
+    """A function that creates a PULL and a PUSH with high-water marks for two messages in all."""
     return lambda: near(rcvhwm=1, sndhwm=1)
 
 
 @pytest.fixture
 def outside(ctx):
-    """A function that makes a plain socket in the same context, for another thread."""
+    """A function that creates a plain socket in the same context, for another thread."""
     context = zmqcy.Context.shadow(ctx)
     sockets = []
 

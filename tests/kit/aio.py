@@ -1,4 +1,4 @@
-"""What the tests of asynchronous sockets share: the event loops that they run on, and tasks."""
+"""Helpers for tests of asynchronous sockets: event loops and tasks."""
 
 import asyncio
 import importlib
@@ -7,12 +7,12 @@ import anyio
 import pytest
 from anyio.lowlevel import checkpoint
 
-LIMIT = 10_000  # ms that a test may take
+LIMIT = 10_000  # max ms of a test
 END = b"the end"
 
 
 class Blind(asyncio.SelectorEventLoop):
-    """A loop that cannot watch descriptors, as the loop of another library may be."""
+    """An event loop without `add_reader`, such as some loops of other libraries."""
 
     def add_reader(self, fd, callback, *args):
         raise NotImplementedError
@@ -34,37 +34,37 @@ ANYIO = [name for name in FLAVOURS if name not in ASYNCIO]
 
 
 def by_turns(arguments, values, *kinds):
-    """Parametrize a test by values, each on one loop of each kind, and the loops of a kind by turns."""
+    """Parametrize a test by values. Each runs on one loop of each kind, and the loops of a kind take turns."""
     values = [value if "," in arguments else (value,) for value in values]
     rows = [(*value, loops[i % len(loops)]) for i, value in enumerate(values) for loops in kinds]
     return pytest.mark.parametrize(f"{arguments}, flavour", rows, indirect=["flavour"])
 
 
 def on_each_module(arguments, values):
-    """Parametrize a test by values, each on one loop of asyncio and one of anyio, and all loops by turns.
+    """Parametrize a test by values. Each runs on one loop of asyncio and one of anyio, and all loops take turns.
 
-    For what the loops do not differ in, but perhaps the modules do.
+    For behavior that may depend on the module, but not on the loop.
     """
     return by_turns(arguments, values, ASYNCIO, ANYIO)
 
 
 def on_any_loop(arguments, values):
-    """Parametrize a test by values, each on one loop, and all loops by turns.
+    """Parametrize a test by values. Each runs on one loop, and all loops take turns.
 
-    For what is decided before an operation is made, in the code that all loops share.
+    For behavior of the code that all loops share.
     """
     return by_turns(arguments, values, list(FLAVOURS))
 
 
 class Flavour:
-    """A way to run coroutines: an event loop, and the module of zmqcy that is for it.
+    """An event loop, and zmqcy's module for it.
 
     Attributes
     ----------
     Context, Socket, Poller : type
-        Those of the module.
+        The classes of the module.
     reported : list
-        What the loop's exception handler was told; a test empties it, for in the end it has to be empty.
+        The contexts passed to the loop's exception handler. It must be empty at the end of a test.
     """
 
     def __init__(self, name):
@@ -76,7 +76,7 @@ class Flavour:
         self.reported = []
 
     def run(self, function, *arguments, **options):
-        """Run a coroutine function in a new event loop, and return its result. It must end in time."""
+        """Run a coroutine function in a new event loop within LIMIT, and return its result."""
 
         async def limited():
             if self.backend == "asyncio":
@@ -88,7 +88,7 @@ class Flavour:
 
 
 class Task:
-    """A call in a task of its own; `result` or `error` is what came of it."""
+    """A call in a separate task, with its `result` or `error`."""
 
     def __init__(self, group, function, *arguments, **options):
         self.scope = anyio.CancelScope()
@@ -109,7 +109,7 @@ class Task:
 
 
 async def turns(count=5):
-    """Let the loop turn, so that other tasks do what they can."""
+    """Yield to the event loop `count` times, so that other tasks run."""
     for _ in range(count):
         await checkpoint()
 
@@ -129,7 +129,7 @@ async def waiting(group, socket, function, *arguments, **options):
 
 
 def fill(push):
-    """Send until there is no room. Return what was sent."""
+    """Send up to the high-water mark. Return the sent messages."""
     sent = []
     while push.try_send(b"%d" % len(sent)):
         sent.append(b"%d" % len(sent))
@@ -137,7 +137,7 @@ def fill(push):
 
 
 async def everything(pull, push):
-    """Return all that is on its way, as whole messages; a last one that follows shows that there is no more."""
+    """Receive all messages under way. A last message marks the end."""
     got = []
     while not push.try_send(END):
         got.append(await pull.recv_multipart())
@@ -151,9 +151,9 @@ def whole(*messages):
 
 
 async def caught(awaitable):
-    """Return the exception that an operation ends with."""
+    """Return the exception of an operation."""
     try:
         result = await awaitable
     except Exception as error:
         return error
-    pytest.fail(f"no exception but {result!r}")
+    pytest.fail(f"no exception was raised, the result is {result!r}")

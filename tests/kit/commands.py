@@ -1,4 +1,4 @@
-"""The command line in processes of its own, and what it writes to a terminal."""
+"""Run the command line in new processes, also with a terminal."""
 
 import os
 import select
@@ -6,19 +6,19 @@ import subprocess
 import sys
 
 COMMAND = [sys.executable, "-m", "zmqcy"]
-LIMIT = 50  # seconds until a command that hangs fails the test
+LIMIT = 50  # max seconds of a command
 ANY = "tcp://127.0.0.1:*"
 
 
 def cli(*arguments, **options):
-    """Run a command to its end; return the finished process with its output, as bytes unless `text` is true."""
+    """Run a command, and return the finished process with its output, as bytes unless `text` is true."""
     if "input" not in options:
         options = {"stdin": subprocess.DEVNULL, **options}
     return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, timeout=LIMIT, **options)
 
 
 def fails(done, code, *words):
-    """Assert that a command ended with a code and one line that has all of the words."""
+    """Assert that a command ended with an exit code and one line that contains all words."""
     text = done.stderr.decode()
     assert done.returncode == code, text
     assert "Traceback" not in text
@@ -28,13 +28,13 @@ def fails(done, code, *words):
 
 
 def closed(redirection, *arguments):
-    """Run a command with a stream that the shell has closed."""
+    """Run a command with a standard stream that the shell has closed."""
     line = ["sh", "-c", f'exec "$@" {redirection}', "sh", *COMMAND, *arguments]
     return subprocess.run(line, capture_output=True, timeout=LIMIT)
 
 
 def read(terminal):
-    """Return what is written to a terminal until its other end is closed, and close it."""
+    """Read the output on a terminal until its other end is closed, and close it."""
     shown = b""
     while select.select([terminal], [], [], LIMIT)[0]:
         try:

@@ -1,6 +1,6 @@
-"""Make calls, and print how often each has called libzmq and the system: what test_faulty_system.py runs with shim.c.
+"""Count the calls of libzmq and the system that each Python call makes. test_faulty_system.py runs it with shim.c.
 
-Standard input has pairs of a state of the sockets and a call in Python, as JSON; standard output gets the counts.
+Standard input has pairs of a state of the sockets and a Python call, as JSON. Standard output gets the counts.
 """
 
 import asyncio
@@ -16,8 +16,8 @@ import zmqcy
 import zmqcy.asyncio
 from zmqcy import DONTWAIT, POLLOUT, SNDMORE, proxy_steerable  # noqa: F401
 
-ATTEMPTS = 3  # on a busy machine a wait may take several turns; the lowest count holds
-BIG = b"B" * 100_000  # is lent
+ATTEMPTS = 3  # on a busy machine a wait may take several rounds: use the lowest count
+BIG = b"B" * 100_000  # is sent zero-copy
 FUNCTIONS = [
     "zmq_send", "zmq_msg_send", "zmq_msg_recv", "zmq_getsockopt", "zmq_setsockopt", "zmq_msg_init_size",
     "zmq_msg_init_data", "zmq_msg_copy", "zmq_poll", "poll", "epoll_ctl", "epoll_wait",
@@ -48,7 +48,7 @@ def counts_of(call):
 
 
 def once_it_waits(socket, act):
-    """Do something in libzmq, which does not count, while a call waits in a socket."""
+    """Call a function, whose calls do not count, while another call waits in a socket."""
 
     def run():
         deadline = time.monotonic() + 10

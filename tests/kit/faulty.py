@@ -1,10 +1,10 @@
-"""Use all of zmqcy while one function of C fails: what test_faulty_system.py runs, with shim.c preloaded.
+"""Use all of zmqcy while one C function fails. test_faulty_system.py runs it with shim.c preloaded.
 
     faulty.py FUNCTION ERRNO
 
-Each step is tried with the function failing at its first call in the step, then at the second, and so on until the
-step does not reach it any more. A step may succeed all the same, or raise an error with that errno; it is then made
-once more, with nothing failing, and has to succeed. What was sent must have come once, in order.
+In each step the function fails at its first call, then at the second one, and so on, until the step makes fewer calls.
+A step must succeed, or raise an error with that errno. In the second case it runs once more without a failure, and must
+succeed. Each sent message must arrive once, in order.
 """
 
 import asyncio
@@ -21,8 +21,8 @@ from zmqcy.devices import Device
 shim = ctypes.CDLL(None)
 shim.shim_arm.argtypes = [ctypes.c_char_p, ctypes.c_long, ctypes.c_long, ctypes.c_int]
 NAME, ERRNO = sys.argv[1].encode(), int(sys.argv[2])
-BIG = b"B" * 100_000  # is lent
-MOST = 60  # calls in a step that fail in turn
+BIG = b"B" * 100_000  # is sent zero-copy
+MOST = 60  # max calls of the function in a step
 failures = raised = 0
 
 
@@ -35,7 +35,7 @@ def disarm():
 
 
 def step(call, *arguments, **options):
-    """Make a step with a failure; once more, if that made it raise. Return what it returned."""
+    """Run a step with a failure, and again without one if it raised. Return the result."""
     global failures, raised
     try:
         arm(step.after)
@@ -52,7 +52,7 @@ def step(call, *arguments, **options):
 
 
 def again(call, *arguments, **options):
-    """Make a call; over again where libzmq has not yet closed a socket that had the endpoint."""
+    """Repeat a call until libzmq has closed the socket that had the endpoint before."""
     deadline = time.monotonic() + 5
     while True:
         try:
@@ -102,7 +102,7 @@ def messages(ctx):
 
 
 def many(a, b):
-    """Batches: what raises tells how many had gone."""
+    """Batches. An exception has the number of sent messages."""
     everything = [b"%d" % i for i in range(50)]
     left, got = everything, []
     arm(step.after)
@@ -124,7 +124,7 @@ def many(a, b):
     while len(got) < 2:
         got += step(a.recv_multipart_many, 1)
     assert got == [[b"a", b"b"], [b"c"]], got
-    long = [b"%d" % i for i in range(1000)]  # parts, for which the room has to grow
+    long = [b"%d" % i for i in range(1000)]  # so many parts that the array must grow
     for receive in (a.recv_multipart, lambda: a.recv_multipart_many(1)[0], lambda: a.recv_many(1)):
         b.send_multipart(long)
         assert step(receive) == long
@@ -187,7 +187,7 @@ def watched(a):
 
 
 def drained(ctx, filter):
-    """A device in this thread, which forwards what is there, and begins with a message that did not fit."""
+    """A device in this thread, which forwards the queued messages, first one that was held."""
     names = ("front", "back", "capture", "control")
     types = (zmqcy.PULL, zmqcy.PUSH, zmqcy.PUSH, zmqcy.PULL)
     sockets = [ctx.socket(kind, linger=0) for kind in types]
@@ -217,7 +217,7 @@ def drained(ctx, filter):
 
 
 def thread_safe(ctx):
-    """Sockets that several threads may use, of which each has a descriptor of its own to wait on: drafts."""
+    """Thread-safe sockets (drafts), for which each waiting thread has its own file descriptor."""
     server, client = step(ctx.socket, zmqcy.SERVER, linger=0), ctx.socket(zmqcy.CLIENT, linger=0)
     server.bind("inproc://thread-safe")
     client.connect("inproc://thread-safe")
@@ -240,7 +240,7 @@ def thread_safe(ctx):
 
 
 def forwarded(ctx):
-    """A device in a thread: a failure in its loop ends it, and is raised by join."""
+    """A device in a thread. A failure in its loop ends it, and `join` raises it."""
     options = {"front_options": {"linger": 0}, "back_options": {"linger": 0}}
     device = Device(zmqcy.STREAMER, "inproc://front", "inproc://back", context=ctx, **options)
     step(device.start)

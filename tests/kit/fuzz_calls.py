@@ -1,13 +1,13 @@
-"""Call everything that zmqcy has with arguments of any kind: a result or an exception, never a crash, never a hang.
+"""Call everything in zmqcy with random arguments: each call must return or raise, and never crash or hang.
 
     python tests/kit/fuzz_calls.py SECONDS [SEED]
 
-Each seed is a process of its own: what it calls is written down before it is called, so that a seed that crashes shows
-what it did last, and may be run again: `python tests/kit/fuzz_calls.py --seed SEED ROUNDS`. A call that waits is woken
-by a signal whose handler raises, as Ctrl-C does, and has ten seconds to hear it. At the end of each round all is closed
-and dropped, and the process must have the descriptors and threads that it had before, and not much more memory.
+Each seed runs in a new process. Each call is logged before it is made, so that the log shows the last call before a
+crash. Run a seed again with `python tests/kit/fuzz_calls.py --seed SEED ROUNDS`. A blocking call is interrupted by a
+signal whose handler raises, as Ctrl-C does, and must end within 10 seconds. At the end of each round everything is
+closed and dropped. Then the process must have as many file descriptors and threads as before, and little more memory.
 
-Nothing is guided by coverage: what is tried here is compiled code, which a fuzzer of Python cannot see into.
+The fuzzer is not guided by coverage, because Python fuzzers do not see compiled code.
 """
 
 import array
@@ -38,14 +38,14 @@ import zmqcy.asyncio
 import zmqcy.devices
 import zmqcy.monitor
 
-CALLS = 400  # of a round
-ROUNDS = 5  # of a process that is run by `main`
-PATIENCE = 0.02  # seconds until a call that waits is woken
-HANG = 10  # seconds in which it must hear that
-# Bytes that memory may grow by, over the rounds of a process; a sanitizer keeps what was freed.
+CALLS = 400  # in a round
+ROUNDS = 5  # in a process that `main` starts
+PATIENCE = 0.02  # seconds until a blocking call gets a signal
+HANG = 10  # max seconds until it ends
+# Max growth of memory in bytes, over all rounds of a process. A sanitizer keeps freed memory.
 GROWTH = float("inf") if os.environ.get("ZMQCY_INSTRUMENTED") else 32 << 20
 
-# What no library can take from a stranger, and what would end the run and not the library.
+# Calls that no library can make safe with random arguments, and calls that would end the run.
 LEFT_OUT = {
     "shadow": "an address is believed",
     "Watcher": "it runs its thread for the life of a loop",
@@ -57,12 +57,12 @@ LEFT_OUT = {
     "__setstate_cython__": "the interpreter's",
     "__pyx_vtable__": "an address",
 }
-# A number that is not of `Pool.descriptor` may be of a descriptor that the process needs: so only the attribute is set.
+# Other numbers than those of `Pool.descriptor` may be file descriptors that the process needs: only set the attribute.
 NUMBERS_LEFT_OUT = {zmqcy.SocketOption.USE_FD}
 
 
 class Woken(Exception):
-    """Raised by the signal that ends a wait."""
+    """Raised by the handler of the signal that interrupts a blocking call."""
 
 
 class Evil(Exception):
@@ -70,7 +70,7 @@ class Evil(Exception):
 
 
 class Objects:
-    """Arguments with a will of their own: their methods raise, lie, or close the sockets that they are given to."""
+    """Malicious arguments: their methods raise, return wrong values, or close the sockets to which they are passed."""
 
     def __init__(self, rng, pool):
         def spoil():
@@ -138,7 +138,7 @@ class Objects:
 
 
 class Pool:
-    """What there is to call, and to give to calls; one round's."""
+    """The objects of a round: to call, and to pass as arguments."""
 
     def __init__(self, rng, directory):
         self.rng = rng
@@ -191,11 +191,11 @@ class Pool:
         ]
         self.objects = Objects(rng, self)
         self.files = []
-        self.descriptors = []  # each with the device and inode of what it is: libzmq may have closed it
-        self.readers = []  # of monitors: no call may close one, for libzmq would wait for it
+        self.descriptors = []  # each with its device and inode, because libzmq may have closed it
+        self.readers = []  # readers of monitors, which no call may close, because libzmq would block
 
     def close_one(self):
-        """Do what an argument may do while it is converted: close a socket that may be the one in use."""
+        """Close a socket, perhaps the one in use, as an argument may do while it is converted."""
         for thing in self.rng.sample(self.things, min(4, len(self.things))):
             if isinstance(thing, (zmqcy.BaseSocket, zmqcy.Frame)):
                 (thing.close if isinstance(thing, zmqcy.BaseSocket) else thing.release)()
@@ -286,7 +286,7 @@ class Pool:
         ]  # fmt: skip
 
     def descriptor(self):
-        """Return a descriptor for `use_fd`, made for it: libzmq closes what a bind has taken."""
+        """Return a new file descriptor for `use_fd`: libzmq closes the one that a bind has used."""
         kind = self.rng.randrange(6)
         if kind == 0:
             return self.rng.choice([-1, -2, 1 << 20, 1 << 31])
@@ -308,7 +308,7 @@ class Pool:
         return made
 
     def reader(self, owner):
-        """Return the endpoint of a new PAIR that waits for the monitor of a socket: a bind waits for its reader."""
+        """Return the endpoint of a new PAIR that reads the monitor of a socket: `bind` blocks without a reader."""
         endpoint = f"inproc://reader-{len(self.readers)}"
         self.readers.append(zmqcy.Context.shadow(owner.context).socket(zmqcy.PAIR, rcvhwm=0, linger=0))
         self.readers[-1].connect(endpoint)
@@ -318,7 +318,7 @@ class Pool:
         for thing in self.things:
             if isinstance(thing, zmqcy.BaseSocket):
                 with contextlib.suppress(zmqcy.ZMQError):
-                    thing.monitor(None)  # before its reader goes
+                    thing.monitor(None)  # before its reader is closed
         for thing in self.things:
             with contextlib.suppress(Exception):
                 if isinstance(thing, zmqcy.devices.Device):
@@ -361,11 +361,11 @@ class Fuzzer:
             raise Woken
 
     def note(self, text):
-        """Write down what comes next; by a system call, since a crash flushes nothing."""
+        """Log the next call, by a system call: a crash does not flush buffers."""
         os.write(self.log, text.encode("utf-8", "backslashreplace") + b"\n")
 
     def attempt(self, text, function):
-        """Do something; give its result, or None where it raised."""
+        """Call a function. Return its result, or None if it raises."""
         self.note(text)
         faulthandler.dump_traceback_later(HANG, exit=True)
         try:
@@ -378,7 +378,7 @@ class Fuzzer:
                 signal.setitimer(signal.ITIMER_REAL, 0)
         except Woken:
             self.counts["woken"] += 1
-        except SystemError:  # C code that gave neither a result nor an exception, or both
+        except SystemError:  # C code has returned neither a result nor an exception, or both
             raise
         except (Exception, asyncio.CancelledError) as error:
             self.counts["exceptions"] += 1
@@ -391,7 +391,7 @@ class Fuzzer:
             faulthandler.cancel_dump_traceback_later()
 
     def arguments(self, pool, function):
-        """Return arguments for a function: often of the number that it takes, and by the names that it has."""
+        """Return arguments for a function, often with the right number and names."""
         rng = self.rng
         positional = [pool.argument() for _ in range(rng.choice([0, 1, 1, 1, 2, 2, 3, 4, 6]))]
         named = {}
@@ -491,7 +491,7 @@ def dir_of(thing):
 
 
 def forbidden(owner, name, positional, named):
-    """Tell whether a call is one of those that are left out: by the number of an option, or by its address."""
+    """Return whether a call is excluded, by the number of an option or by its address."""
     name = name.rpartition(".")[2]
     values = [*positional, *named.values()]
     if name in ("setsockopt", "set", "setsockopt_string", "set_string"):
@@ -502,7 +502,7 @@ def forbidden(owner, name, positional, named):
         return name != "watch" or owner is None
     if name in ("Device", "__init__", "socket"):
         return "run_in" in named or "use_fd" in named
-    if name == "add_done_callback":  # one that cannot be shown ends a loop of asyncio, which wants to log it
+    if name == "add_done_callback":  # a callback whose repr raises ends an asyncio loop, which logs it
         return any(type(value).__name__ == "Raising" for value in values)
     return name == "from_config" and any(isinstance(value, int) for value in values)
 
@@ -524,16 +524,16 @@ def enter_and_leave(thing):
 
 
 def footprint():
-    """Return how many descriptors and threads this process has, and the bytes of memory."""
+    """Return the number of file descriptors and threads of this process, and its memory in bytes."""
     memory = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
     return len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task")), memory
 
 
 def child(seed, rounds, log):
-    """Run rounds; fail where they leave something behind."""
+    """Run rounds. Fail if they leak."""
     faulthandler.enable()
     warnings.simplefilter("ignore")
-    sys.unraisablehook = lambda *_: None  # what arguments raise in callbacks
+    sys.unraisablehook = lambda *_: None  # ignore exceptions of arguments in callbacks
     zmqcy.exit_linger = 0
     fuzzer = Fuzzer(seed, log)
     first = None
@@ -554,7 +554,7 @@ def child(seed, rounds, log):
 
 
 def run(seed, rounds=ROUNDS):
-    """Run a seed in a process of its own; return what it did last where it failed, and None where it did not."""
+    """Run a seed in a new process. Return its last calls if it failed, otherwise None."""
     with tempfile.TemporaryFile() as log:
         done = subprocess.run(
             [sys.executable, __file__, "--child", str(seed), str(rounds), str(log.fileno())],
@@ -569,7 +569,7 @@ def run(seed, rounds=ROUNDS):
 
 
 def main(seconds, seed):
-    """Run seeds one after the other for a time."""
+    """Run one seed after another for some seconds."""
     end = time.monotonic() + seconds
     failures = 0
     count = 0

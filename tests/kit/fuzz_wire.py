@@ -1,9 +1,9 @@
-"""Talk to sockets of every type and mechanism as strangers might: the process lives, stays small, serves good peers.
+"""Attack sockets of every type and mechanism: the process must not crash or grow, and must serve well-behaved peers.
 
     python tests/kit/fuzz_wire.py SECONDS [SEED]
 
-Strangers build a conversation and spoil it; or a good peer speaks through a proxy that spoils what it says, which gets
-past the handshake of CURVE.
+An untrusted peer corrupts a conversation. Or a well-behaved peer uses a proxy that corrupts its data, also after the
+handshake of CURVE.
 """
 
 import contextlib
@@ -19,12 +19,12 @@ from wire import KINDS, LIMIT, UP, Proxy, command, frame, greeting, handshake, o
 
 import zmqcy
 
-# Bytes that the memory of the process may grow by; a sanitizer keeps what was freed.
+# Max growth of the process's memory in bytes. A sanitizer keeps freed memory.
 GROWTH = float("inf") if os.environ.get("ZMQCY_INSTRUMENTED") else 64 << 20
 
 
 class Wire:
-    """Conversations with a host, by a seed."""
+    """Random conversations with a host."""
 
     def __init__(self, context, host, seed):
         self.context, self.host, self.seed = context, host, seed
@@ -33,7 +33,7 @@ class Wire:
         self.done = 0
 
     def spoil(self, data):
-        """Return data with some of it cut, changed, doubled, or with a lie about a length."""
+        """Return data with parts removed, changed or repeated, or with a wrong length."""
         rng, data = self.rng, bytearray(data)
         for _ in range(rng.choice([0, 1, 1, 2, 5])):
             place = rng.randrange(len(data)) if data else 0
@@ -53,7 +53,7 @@ class Wire:
         return bytes(data)
 
     def conversation(self, kind, mechanism):
-        """Return what a stranger says to a socket of a type: something near to what is right."""
+        """Return the bytes of an almost correct conversation with a socket of a type."""
         rng = self.rng
         if rng.random() < 0.1:
             return rng.randbytes(rng.choice([1, 10, 64, 65, 1000, 20_000]))
@@ -92,7 +92,7 @@ class Wire:
         talk = self.conversation(kind, mechanism.encode())
         if mechanism != "CURVE" and kind != "STREAM" and self.rng.random() < 0.4:
             connection = shaken(self.host.endpoints[key], PARTNERS[kind], mechanism)
-            with contextlib.suppress(OSError):  # it may be shown the door in the middle
+            with contextlib.suppress(OSError):  # the host may close the connection
                 connection.sendall(self.spoil(talk[len(handshake(PARTNERS[kind], mechanism.encode())) :]))
         else:
             connection = stranger(self.host.endpoints[key], self.spoil(talk))
@@ -104,7 +104,7 @@ class Wire:
         opened.clear()  # `open` has them
 
     def spoil_a_peer(self):
-        """Let a good peer, with its key, speak through a proxy that spoils one piece."""
+        """Connect a well-behaved peer through a proxy that corrupts one piece of data."""
         key = self.rng.choice([each for each in self.host.endpoints if not each.startswith("STREAM")])
         kind, mechanism = key.split()
         when = self.rng.randrange(8)
@@ -130,7 +130,7 @@ class Wire:
                             action()
 
     def check(self):
-        """See that good peers are served where no stranger can stand in the way: a PAIR has one peer at a time."""
+        """Check that well-behaved peers are served, except by a PAIR, which has one peer at a time."""
         for key in self.host.endpoints:
             if not key.startswith("PAIR"):
                 try:
@@ -155,12 +155,12 @@ class Wire:
         for connection in self.open:
             connection.close()
         self.check()
-        # A PAIR keeps others out while it has a peer: libzmq reads no more from them, and does not notice that they go.
+        # A PAIR ignores other connections while it has a peer: libzmq does not read from them or notice their end.
         self.host.report(close=[key for key in self.host.endpoints if key.startswith("PAIR")])
         deadline = time.monotonic() + LIMIT
         while (left := self.host.descriptors() - descriptors) > 0 and time.monotonic() < deadline:
             self.host.report()
-        assert left <= 0, f"seed {self.seed}: {left} descriptors are left"
+        assert left <= 0, f"seed {self.seed}: {left} file descriptors are left"
         grown = self.host.memory() - memory
         assert grown < GROWTH, f"seed {self.seed}: the process grew by {grown} bytes"
 

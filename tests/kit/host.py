@@ -1,7 +1,7 @@
-"""A process with a bound socket of every type under every mechanism, for strangers to try; it is asked by lines.
+"""A process with a bound socket of every type and mechanism, as the target of untrusted peers.
 
-Each line on its standard input is a command in JSON, each answer a line on its standard output. What can answer echoes;
-what can only send does so all the time; what can only receive counts.
+Each line on its standard input is a command in JSON, and each answer is a line on its standard output. Sockets that can
+answer echo messages. Sockets that can only send do so all the time. Sockets that can only receive count messages.
 """
 
 import collections
@@ -19,7 +19,7 @@ import zmqcy
 TYPES = ["PAIR", "PUB", "SUB", "REQ", "REP", "DEALER", "ROUTER", "PULL", "PUSH", "XPUB", "XSUB", "STREAM"]
 ECHO = ("PAIR", "REP", "DEALER", "ROUTER", "STREAM")
 SEND = ("PUB", "PUSH", "XPUB", "REQ")
-SECRET = b"JTKVSB%%)wK0E.X)V>+}o?pNmC{O&4W4b!Ni{Lh6"  # of the key pair in the documentation of zmq_curve(7)
+SECRET = b"JTKVSB%%)wK0E.X)V>+}o?pNmC{O&4W4b!Ni{Lh6"  # from the key pair in zmq_curve(7)
 PUBLIC = b"rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
 
 
@@ -43,13 +43,13 @@ def client_options(mechanism):
 
 
 def allow(handler):
-    """Answer to ZAP: who has the password, or a key at all."""
+    """Answer ZAP requests: accept peers with the password, or with any key."""
     while True:
         try:
             version, number, _, _, _, mechanism, *credentials = handler.recv_multipart()
             good = mechanism != b"PLAIN" or credentials == [b"admin", b"secret"]
             handler.send_multipart([version, number, b"200" if good else b"400", b"", b"", b""])
-        except zmqcy.ContextTerminated:  # in a send too: strangers ask until the end
+        except zmqcy.ContextTerminated:  # in a send too: peers connect until the end
             handler.close()
             return
 
@@ -57,7 +57,7 @@ def allow(handler):
 def serve(types, kinds, options, watch):
     context = zmqcy.Context(linger=0, sndtimeo=0)
     handler = context.socket(zmqcy.REP, sndtimeo=-1)
-    handler.bind("inproc://zeromq.zap.01")  # before anybody can come
+    handler.bind("inproc://zeromq.zap.01")  # before a peer can connect
     zap = threading.Thread(target=allow, args=[handler])
     zap.start()
     poller = zmqcy.Poller()
@@ -88,7 +88,7 @@ def serve(types, kinds, options, watch):
             except zmqcy.ZMQError:
                 return
             received[key] += 1
-            news = socket.type == zmqcy.STREAM and not message[1]  # of a connection made or lost
+            news = socket.type == zmqcy.STREAM and not message[1]  # a connection was opened or closed
             if key.split()[0] in ECHO and not news:
                 try:
                     socket.send_multipart(message, zmqcy.DONTWAIT)
@@ -112,7 +112,7 @@ def serve(types, kinds, options, watch):
                     monitors.pop(key).close()
                     sockets.pop(key).close()
                 for key, monitor in monitors.items():
-                    for event in itertools.islice(iter(monitor.try_recv, None), 1000):  # there may be no end to them
+                    for event in itertools.islice(iter(monitor.try_recv, None), 1000):  # there may be endlessly many
                         events[f"{key}: {event.name}: {event.reason}"] += 1
                 print(json.dumps({"events": events, "received": received}), flush=True)
                 events.clear()
@@ -120,12 +120,12 @@ def serve(types, kinds, options, watch):
                 answer(thing, keys[id(thing)])
         for key, socket in sockets.items():
             if key.split()[0] in SEND:
-                with contextlib.suppress(zmqcy.ZMQError):  # nobody is there, or a REQ waits for its answer
+                with contextlib.suppress(zmqcy.ZMQError):  # there is no peer, or a REQ waits for its answer
                     socket.send(b"tick")
 
 
 class Host:
-    """That process, from outside; in a `with` block, at whose end it must have lived, and end well."""
+    """A running host process, for a `with` block. At its end the process must still run, and exit without errors."""
 
     def __init__(self, types=TYPES, kinds=None, watch=True, **options):
         self.arguments = json.dumps([list(types), kinds or mechanisms(), options, watch])
@@ -147,9 +147,9 @@ class Host:
             assert (self.process.returncode, errors) == (0, ""), errors
 
     def report(self, **command):
-        """Return how many messages each socket has received; add what its watchers told to `events`.
+        """Return the number of messages that each socket has received, and add monitor events to `events`.
 
-        With `close`, a list of keys of `endpoints`, it closes these before.
+        `close` is a list of keys of `endpoints`: their sockets are closed first.
         """
         self.process.stdin.write(json.dumps(command) + "\n")
         self.process.stdin.flush()
@@ -160,7 +160,7 @@ class Host:
         return answer["received"]
 
     def memory(self):
-        """Return its resident bytes."""
+        """Return the resident memory in bytes."""
         return int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 
     def descriptors(self):
@@ -174,10 +174,10 @@ PARTNERS = {
 
 
 def is_served(context, host, key, limit=10_000):
-    """Say whether a good peer gets from a socket of the host what there is to get; raises `Again` where it does not."""
+    """Return whether a well-behaved peer is served by a socket of the host. Raise `Again` if it gets nothing."""
     name, mechanism = key.split()
     options = client_options(mechanism) if name != "STREAM" else {}
-    if name == "REP":  # strangers may cost a peer one reply: it asks again
+    if name == "REP":  # an untrusted peer may cause the loss of one reply: send the request again
         options |= {"req_relaxed": True, "req_correlate": True}
     with context.socket(getattr(zmqcy, PARTNERS[name]), linger=0, rcvtimeo=limit, sndtimeo=limit, **options) as peer:
         if peer.type == zmqcy.SUB:
@@ -201,7 +201,7 @@ def is_served(context, host, key, limit=10_000):
             peer.send(b"good")
             limit -= 1000
         while name == "DEALER" and limit > 0 and (not peer.poll(10) or peer.recv() != b"good"):
-            peer.send(b"good")  # a DEALER's answers go to strangers too, in turn, and theirs to others
+            peer.send(b"good")  # a DEALER sends round-robin, so other peers may get the answer
             limit -= 10
         if name == "DEALER":
             return limit > 0

@@ -1,8 +1,8 @@
-"""Make calls while a signal comes before each call of C in turn: what test_faulty_system.py runs with shim.c preloaded.
+"""Make calls while a signal arrives before each C call in turn. test_faulty_system.py runs it with shim.c preloaded.
 
     interrupted.py HANDLER
 
-Whatever the handler does, each message comes once, in order, if the call says that it went, and not at all otherwise.
+Whatever the handler does, each message that a call reports as sent arrives once, in order, and no other one arrives.
 """
 
 import ctypes
@@ -15,7 +15,7 @@ import sys
 import zmqcy
 
 HANDLER = sys.argv[1]
-BIG = b"B" * 100_000  # is lent
+BIG = b"B" * 100_000  # is sent zero-copy
 PARTS = [b"1", b"", BIG]
 FUNCTIONS = [b"zmq_send", b"zmq_msg_send", b"zmq_msg_recv", b"zmq_getsockopt", b"poll"]
 SENDS = [  # state, call, its argument, the messages that it sends
@@ -28,7 +28,7 @@ SENDS = [  # state, call, its argument, the messages that it sends
     ("room", "send_multipart", PARTS, [PARTS]),
     ("room", "send_many", [b"1", b"2"], [[b"1"], [b"2"]]),
 ]
-RECEIVES = [  # call, its argument, how to make messages of what it returns
+RECEIVES = [  # call, its argument, how to convert the result to messages
     ("recv", 0, lambda got: [[got]]),
     ("recv_multipart", 0, lambda got: [got]),
     ("recv_multipart_many", 2, lambda got: got),
@@ -46,7 +46,7 @@ class Stop(Exception):
 
 
 def split(parts):
-    """Make messages of parts: the last one of each is PARTS[-1], or it is the only one."""
+    """Split parts into messages. The last part of a message is PARTS[-1], or the message has one part."""
     messages = [[]]
     for part in parts:
         messages[-1].append(part)
@@ -63,9 +63,9 @@ def connected(state):
 
 
 def strike_in(call, argument, handler, function, after, number):
-    """Make a call with a signal before one call of C. Return what it returned in a list, its error, and if it struck.
+    """Make a call with a signal before one C call. Return its result in a list, its error, and if a signal was sent.
 
-    No Python runs between the call and that its result is kept, as a handler that raises there would take it away.
+    No Python code runs between the call and the storage of its result: a handler that raises there would lose it.
     """
     struck, done, error = [], [], None
 
@@ -105,7 +105,7 @@ def send(state, name, argument, messages, function, after, number):
     while pull.poll(0):
         got.append(pull.recv_multipart())
     assert got == filler + messages[:sent], (done, error, got)
-    if not push.closed:  # it is as it was
+    if not push.closed:  # the socket works as before
         push.send(b"next")
         assert pull.recv_multipart() == [b"next"]
     elif not done:
@@ -148,7 +148,7 @@ def receive(there, name, argument, messages_of, function, after, number):
 
 
 def strike_everywhere(test, *arguments):
-    """Return how many calls of C had a signal before them."""
+    """Return the number of C calls that had a signal before them."""
     strikes = 0
     for function in FUNCTIONS:
         for number in (0, errno.EINTR):

@@ -1,4 +1,4 @@
-"""Peers that leave in the middle of messages."""
+"""Peers that disconnect in the middle of messages."""
 
 import threading
 from contextlib import contextmanager, suppress
@@ -8,9 +8,9 @@ import zmqcy
 
 @contextmanager
 def peers_that_leave(sender, kind):
-    """Let peer after peer connect to a bound socket and leave after three messages; the last one takes the rest.
+    """Connect several peers in turn to a bound socket. Each disconnects after three messages; the last gets the rest.
 
-    Gives the list of what they take: a message is a list of the first bytes of its parts. Closes the sender.
+    Yield the list of received messages, each a list of the first bytes of its parts. Close the sender.
     """
     stop, got = threading.Event(), []
     endpoint = sender.last_endpoint
@@ -30,7 +30,7 @@ def peers_that_leave(sender, kind):
                 with suppress(zmqcy.Again):
                     while True:
                         take(last)
-                sender.close()  # before its peer: libzmq may abort where both go in the middle of a message
+                sender.close()  # before its peer: libzmq may abort if both close in the middle of a message
 
     thread = threading.Thread(target=run)
     thread.start()

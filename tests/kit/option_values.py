@@ -1,4 +1,4 @@
-"""The options of sockets by what they take, with values for each, and the types that have them."""
+"""Socket options by kind of value, with test values, and the socket types that support them."""
 
 import pytest
 
@@ -10,7 +10,7 @@ STABLE_TYPES = [kind for kind in SocketType if kind <= zmqcy.STREAM]
 OPTIONS = {option.name: option for option in SOCKET_OPTIONS}
 KINDS = {"int", "bool", "int64", "uint64", "fd", "duration", "bytes", "string", "key"}
 
-# Options that the header counts among its drafts and that libzmq has in every build.
+# Options that the header lists as drafts, and that every build of libzmq has.
 NO_DRAFTS_REALLY = {
     "zap_enforce_domain",
     "loopback_fastpath",
@@ -24,7 +24,7 @@ NO_DRAFTS_REALLY = {
 }
 NO_DRAFTS_REALLY |= {"topics_count"} if zmqcy.zmq_version_info() >= (4, 3, 5) else set()
 
-# The types of sockets that have an option, where not every type has it. (To libzmq a REP is a ROUTER too.)
+# The socket types that support an option, unless all do. (In libzmq a REP is also a ROUTER.)
 TYPES = {
     "subscribe": [zmqcy.SUB],
     "unsubscribe": [zmqcy.SUB],
@@ -71,7 +71,7 @@ VALUES_OF = {
     "tcp_keepalive_idle": [-1, 0, 5],
     "tcp_keepalive_intvl": [-1, 0, 5],
     "tcp_accept_filter": ["127.0.0.1", "10.0.0.0/8", None],
-    "heartbeat_ttl": [0, 100, 6_553_500],  # libzmq keeps tenths of a second
+    "heartbeat_ttl": [0, 100, 6_553_500],  # libzmq stores tenths of a second
     "gssapi_principal_nametype": [0, 1, 2],
     "gssapi_service_principal_nametype": [0, 1, 2],
     "bindtodevice": ["lo", "eth0"],
@@ -89,7 +89,7 @@ VALUES_OF = {
 
 
 def there(option):
-    """Tell whether the libzmq that is loaded has an option."""
+    """Return whether the loaded libzmq has an option."""
     for part in ("curve", "gssapi", "vmci", "norm", "wss"):
         if option.name.startswith(part + "_") and not zmqcy.has(part):
             return False
@@ -99,7 +99,7 @@ def there(option):
 
 
 def options(access="", kinds=KINDS, draft=None, missing=True):
-    """Return the options of sockets that have some access, as parameters named after them; `missing`: in libzmq too."""
+    """Return socket options with some access, as test parameters. `missing`: also those that this libzmq lacks."""
     rows = (
         option
         for option in SOCKET_OPTIONS
@@ -118,5 +118,5 @@ def owner_types(option):
 
 
 def refused(call, option, value, kind):
-    """Return the start of the text for a value that libzmq refuses."""
+    """Return the start of the error text for a refused value."""
     return f"{call} {option}={value!r:.80} ({SocketType(kind).name}): "

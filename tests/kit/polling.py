@@ -1,4 +1,4 @@
-"""What is polled: objects with a descriptor, and many sockets; what the epoll sets of a process have."""
+"""Helpers for polling: objects with a file descriptor, many sockets, and the contents of epoll sets."""
 
 import itertools
 from contextlib import suppress
@@ -8,7 +8,7 @@ import zmqcy
 
 
 class Thing:
-    """Something with a descriptor, of which it says what it is told to."""
+    """An object whose `fileno()` returns a given file descriptor."""
 
     def __init__(self, descriptor):
         self.descriptor = descriptor
@@ -20,7 +20,7 @@ class Thing:
 
 
 def crowd(poller, ctx, count=20):
-    """Register idle sockets and poll, so that they and what was registered before stand in the poller's epoll set."""
+    """Register idle sockets and poll, so that all registered objects are in the poller's epoll set."""
     idle = [ctx.socket(zmqcy.PULL, linger=0) for _ in range(count)]
     for each in idle:
         poller.register(each, zmqcy.POLLIN)
@@ -30,14 +30,14 @@ def crowd(poller, ctx, count=20):
 
 
 def epoll_sets():
-    """Return the descriptors in each epoll set of this process."""
+    """Return the file descriptors in each epoll set of this process."""
     found = []
     for info in Path("/proc/self/fdinfo").iterdir():
-        with suppress(OSError):  # the descriptor of the directory itself, and what libzmq's threads close meanwhile
+        with suppress(OSError):  # the file descriptor of the directory, and those that libzmq's threads close meanwhile
             found.append([int(line.split()[1]) for line in info.read_text().splitlines() if line.startswith("tfd:")])
     return found
 
 
 def in_epoll_sets():
-    """Return the descriptors in all epoll sets of this process, each as often as it is in one."""
+    """Return the file descriptors in all epoll sets of this process, once for each set."""
     return list(itertools.chain(*epoll_sets()))

@@ -11,7 +11,7 @@ NOTED = (Exception, pytest.fail.Exception)
 
 
 def name_of(value, ids, place):
-    """Name a value as pytest would, without an address in it."""
+    """Return pytest's name for a value, without an address."""
     if callable(ids):
         return str(ids(value))
     if ids is not None:
@@ -20,10 +20,10 @@ def name_of(value, ids, place):
 
 
 def rows(names, table, ids=None):
-    """Run a test once for each row of a table, all rows in one case; each row that fails is named, with its traceback.
+    """Run a test for each row of a table, in one test case. The result names each failed row, with its traceback.
 
-    Fixtures are set up once for all rows: a test that ends or changes what a fixture gives it stays with `parametrize`.
-    The sockets that a row leaves in `ctx` are closed after it, so that a long table needs few file descriptors.
+    Fixtures are set up once for all rows: use `parametrize` if a test closes or changes a fixture. The sockets that a
+    row leaves in `ctx` are closed after it, so that a long table needs few file descriptors.
     """
     names = [each.strip() for each in names.split(",")] if isinstance(names, str) else list(names)
     prepared = []

@@ -1,18 +1,17 @@
-"""A soak: all patterns under load, with random faults, and every message counted.
+"""Soak test: all patterns under load, with random faults. Every message is counted.
 
     python tests/kit/soak.py [--minutes M] [--page FILE]        SEED=... in the environment repeats the choices of a run
 
-Works run side by side, each in rounds that are checked by themselves; their peers are processes that get killed,
-stopped and sent signals. What holds, and is checked:
+Several workloads run in parallel, in rounds. Each round is checked. Their peers are processes that are killed, stopped
+and sent signals. The checks:
 
-- a message is whole (a checksum), is not doubled unless it was sent again, and keeps its order among those of its
-  sender;
-- of what a sender has sent nothing is missing but the end, and that only if it was killed;
-- what a receiver has acknowledged it had written down before, however often it was killed;
-- a second thread in a socket is refused, or does its work; the end of a context ends all calls;
-- memory, descriptors and threads stay flat, by least squares after the warm-up.
+- Each message is whole (a checksum), in the order of its sender, and not repeated unless it was sent again.
+- No message is missing, except the last ones of a killed sender.
+- A receiver has stored each message that it acknowledges, even if it is killed.
+- A second thread in a socket is refused, or completes its work. The end of a context ends all calls.
+- Memory, file descriptors and threads do not grow after the warm-up, by least squares.
 
-A line is printed each minute, and one at the end; what went wrong makes exit code 1. The page has plots of it all.
+It prints a line each minute and at the end. The exit code is 1 after a failure. The page has plots.
 """
 
 import argparse
@@ -38,13 +37,13 @@ from pathlib import Path
 import zmqcy
 from zmqcy.devices import Device
 
-HEADER = struct.Struct(">IIQBI")  # sender, its life, number of the message, how many parts follow, checksum
+HEADER = struct.Struct(">IIQBI")  # sender, its life, message number, number of parts that follow, checksum
 BLOCK = random.Random(1).randbytes(400_000)
 SIZES = [0, 1, 8, 33, 34, 1_000, 8_192, 70_000, 300_000]
 WEIGHTS = [20, 20, 20, 20, 20, 20, 4, 2, 1]
-LIMIT = 60_000  # ms after which something hangs
-ROUND = 8.0  # seconds, about
-GROWTH = {"resident": 64_000_000, "descriptors": 40, "threads": 10}  # between the warm-up and the end
+LIMIT = 60_000  # max ms of a call
+ROUND = 8.0  # approximate seconds
+GROWTH = {"resident": 64_000_000, "descriptors": 40, "threads": 10}  # max growth after the warm-up
 
 
 class Wrong(Exception):
@@ -55,7 +54,7 @@ class Wrong(Exception):
 
 
 def compose(chance, sender, life, number, parts=None):
-    """Make a message that tells whether it is whole."""
+    """Create a message with a checksum."""
     bodies = []
     for _ in range(chance.choice([0, 0, 1, 3]) if parts is None else parts):
         size = chance.choices(SIZES, WEIGHTS)[0]
@@ -65,7 +64,7 @@ def compose(chance, sender, life, number, parts=None):
 
 
 def look(message):
-    """Check a message. Return its sender, the life of that, and its number."""
+    """Check a message. Return its sender, the sender's life, and the message number."""
     sender, life, number, count, checksum = HEADER.unpack(message[0])
     if count != len(message) - 1 or zlib.crc32(b"|".join(map(bytes, message[1:]))) != checksum:
         raise Wrong(f"message {number} of {sender} is torn: parts of {[len(part) for part in message]} bytes")
@@ -76,7 +75,7 @@ def look(message):
 
 
 class Signals:
-    """What a peer does with signals: SIGTERM is a wish to end, the others interrupt its calls."""
+    """The signal handlers of a peer: SIGTERM asks it to end, other signals only interrupt its calls."""
 
     def __init__(self):
         self.stop = False
@@ -106,7 +105,7 @@ class Signals:
 
 
 def peer_push(endpoint, sender, life):
-    """Send until told to end; say how many went."""
+    """Send messages until SIGTERM, and print their number."""
     signals, chance, number = Signals(), random.Random(f"{sender} {life}"), 0
     sender, life = int(sender), int(life)
     with zmqcy.Context() as context:
@@ -124,12 +123,12 @@ def peer_push(endpoint, sender, life):
 
 
 def peer_record(endpoint, record):
-    """Write down what comes, and acknowledge it only then."""
+    """Store each message, then acknowledge it."""
     signals = Signals()
     with zmqcy.Context(linger=0) as context, open(record, "ab", buffering=0) as stream:
         router = context.socket(zmqcy.ROUTER)
         until = time.monotonic() + 20
-        while True:  # the port of one that was killed
+        while True:  # the port may still belong to a killed process
             try:
                 router.bind(endpoint)
                 break
@@ -153,7 +152,7 @@ def unpacked(data):
 
 
 def peer_answer(endpoint):
-    """Answer requests by what they were."""
+    """Answer each request with the same message."""
     signals = Signals()
     with zmqcy.Context(linger=0) as context:
         rep = context.socket(zmqcy.REP)
@@ -169,7 +168,7 @@ PEERS = {"push": peer_push, "record": peer_record, "answer": peer_answer}
 
 
 class Peer:
-    """A process of ours, as its tormentor sees it."""
+    """A peer process that can be killed, stopped and sent signals."""
 
     def __init__(self, kind, *arguments):
         self.errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (closed by `end`)
@@ -178,7 +177,7 @@ class Peer:
             stdout=subprocess.PIPE, stderr=self.errors, text=True,
         )  # fmt: skip
         self.killed = False
-        self.process.stdout.readline()  # it is ready for signals, or has ended
+        self.process.stdout.readline()  # wait until it is ready for signals, or has ended
 
     def send(self, number):
         if self.process.poll() is None:
@@ -190,14 +189,14 @@ class Peer:
         self.end()
 
     def drop(self):
-        """End it where something went wrong already."""
+        """Kill the process after a failure."""
         if self.process.returncode is None:
             self.process.kill()
             self.process.communicate()
             self.errors.close()
 
     def end(self):
-        """Have it end, and see how. Return what it said last."""
+        """End the process, and check how it ended. Return its last output."""
         if not self.killed:
             self.send(signal.SIGCONT)
             self.send(signal.SIGTERM)
@@ -225,7 +224,7 @@ class Soak:
         self.seed = seed
         self.messages = Counter()
         self.faults = Counter()
-        self.met = Counter()  # what followed from faults, or from chance
+        self.met = Counter()  # the effects of faults
         self.wrong = []
         self.samples = []
         self.directory = tempfile.TemporaryDirectory()
@@ -247,7 +246,7 @@ class Soak:
         self.faults[name] += count
 
     def torment(self, chance, peers, renew, kill=True):
-        """Do something to one of some processes: kill it and start another one, stop it for a while, send signals."""
+        """Disturb one of several processes: kill and replace it, stop it for a while, or send signals."""
         index = chance.randrange(len(peers))
         what = chance.choice(["kill", "stop", "stop", "storm", "signals", "signals"])
         if what == "kill" and kill:
@@ -270,7 +269,7 @@ class Soak:
     # Each of these is one round, of about ROUND seconds.
 
     def push_pull(self, chance, until):
-        """Processes that push, perhaps through a device; what they sent is here, in order, and none is missing."""
+        """Processes that push, perhaps through a device. All their messages must arrive, in order."""
         hwm, kept = chance.choice([1, 10, 1000]), deque()
         with contextlib.ExitStack() as stack:
             context = stack.enter_context(zmqcy.Context(linger=0))
@@ -350,7 +349,7 @@ class Soak:
                     raise Wrong(f"PUSH {key}: {count} were sent, and {expected.get(key, 0)} came")
 
     def acknowledged(self, chance, until):
-        """A DEALER that sends again what was not acknowledged, to a ROUTER that is killed."""
+        """A DEALER that sends messages without acknowledgment again, to a ROUTER that is killed."""
         record = f"{self.directory.name}/{next(self.names)}.record"
         endpoint = chance.choice(
             [f"tcp://127.0.0.1:{chance.randrange(20_000, 30_000)}", f"ipc://{self.directory.name}/{next(self.names)}"]
@@ -360,12 +359,12 @@ class Soak:
             return Peer("record", endpoint, record)
 
         peers = [start(0)]
-        base = number = 0  # what was acknowledged up to, and what was sent up to
+        base = number = 0  # the next message to be acknowledged, and to be sent
         epoch, bases = 0, {}
         with zmqcy.Context(linger=0) as context:
             try:
                 while time.monotonic() < until:
-                    epoch += 1  # all that is not acknowledged is sent again, in order, by a new socket
+                    epoch += 1  # a new socket sends all messages without acknowledgment again, in order
                     bases[epoch], number = base, base
                     dealer = context.socket(zmqcy.DEALER, sndhwm=chance.choice([5, 1000]))
                     dealer.connect(endpoint)
@@ -385,7 +384,7 @@ class Soak:
                         for each in acknowledged:
                             if each == b"%d %d" % (epoch, base):
                                 base += 1
-                            elif peers[0].process is not process:  # it took with it what it had not acknowledged
+                            elif peers[0].process is not process:  # the killed process has not acknowledged them
                                 ends = 0
                                 break
                             else:
@@ -413,7 +412,7 @@ class Soak:
             raise Wrong(f"ROUTER: acknowledged, and not written down: {sorted(missing)[:20]}")
 
     def requests(self, chance, until):
-        """REQs that ask again, by a new socket, what was not answered; a device, and REPs that are killed."""
+        """REQs that repeat unanswered requests with a new socket, a device, and REPs that are killed."""
         with (
             zmqcy.Context(linger=0) as context,
             Device(zmqcy.QUEUE, self.endpoint(chance, ("tcp",)), self.endpoint(chance, ("tcp",))) as device,
@@ -454,11 +453,11 @@ class Soak:
                     peer.drop()
 
     def news(self, chance, until):
-        """A PUB, and SUBs that come and go in a Poller: what each gets is whole, and in order."""
+        """A PUB, and SUBs in a Poller that are created and closed. Each receives whole messages, in order."""
         with zmqcy.Context(linger=0) as context:
             pub = context.socket(zmqcy.PUB, sndhwm=chance.choice([10, 1000]))
             endpoints = []
-            # Both ends go here with messages under way, which libzmq survives over tcp and ipc if they have one part.
+            # Both ends close here with messages under way. libzmq survives that over tcp and ipc if they have one part.
             several = chance.random() < 0.5
             for transport in ("inproc",) if several else ("tcp", "ipc", "inproc"):
                 pub.bind(self.endpoint(chance, (transport,)))
@@ -511,7 +510,7 @@ class Soak:
                 raise failed[0]
 
     def threads(self, chance, until):
-        """Threads that share two sockets without a lock, and a context that is ended in the middle of it."""
+        """Threads that share two sockets without a lock, and a context that is terminated meanwhile."""
         while time.monotonic() < until:
             context = zmqcy.Context(linger=0)
             kinds = chance.choice([(zmqcy.PULL, zmqcy.PUSH), (zmqcy.PAIR, zmqcy.PAIR), (zmqcy.DEALER, zmqcy.DEALER)])
@@ -519,7 +518,7 @@ class Soak:
             a, b = context.socket(kinds[0], rcvhwm=hwm), context.socket(kinds[1], sndhwm=hwm)
             a.bind(self.endpoint(chance, ("inproc", "tcp")))
             b.connect(a.last_endpoint)
-            # Over tcp both ends go within a message here, which libzmq does not survive if it has several parts.
+            # Over tcp both ends close within a message here, which libzmq does not survive for multipart messages.
             parts = None if a.last_endpoint.startswith("inproc") else 0
             sent, got, failed, refused = [], [], [], Counter()
 
@@ -568,7 +567,7 @@ class Soak:
             self.met["refused"] += refused["refused"]
 
     def forks(self, chance, until):
-        """Children that use, close or forget what they inherited, make their own, and exit."""
+        """Forked children that use, close or drop inherited objects, create their own, and exit."""
         with zmqcy.Context(linger=0) as context:
             a, b = context.socket(zmqcy.PAIR), context.socket(zmqcy.PAIR)
             a.bind(self.endpoint(chance))
@@ -621,7 +620,7 @@ class Soak:
             os._exit(code)
 
     def coroutines(self, chance, until):
-        """Asynchronous sockets: tests/kit/soak_aio.py, a loop a round."""
+        """Asynchronous sockets: tests/kit/soak_aio.py, one event loop per round."""
         loop = chance.choice(["asyncio", "debug", "uvloop", "anyio", "trio"])
         seconds = max(until - time.monotonic(), 1)
         done = subprocess.run(
@@ -670,7 +669,7 @@ class Soak:
         )
 
     def growth(self, name):
-        """By how much a number grew from the end of the warm-up to the end, by least squares."""
+        """Return the growth of a value from the end of the warm-up to the end, by least squares."""
         points = [(each["time"], each[name]) for each in self.samples[len(self.samples) // 3 :]]
         if len(points) < 2:
             return 0
@@ -692,7 +691,7 @@ class Soak:
         while any(work.is_alive() for work in works):
             works[0].join(0.5)
             time.sleep(0.5)
-            if not self.over:  # its end is no part of what is to be flat
+            if not self.over:  # the end of the run does not count as growth
                 self.samples.append(self.measure())
                 if self.samples[-1]["time"] >= minute:
                     print(self.line(self.samples[-1]), flush=True)
@@ -736,13 +735,13 @@ KINDS = ("PUSH PULL", "DEALER ROUTER", "REQ REP", "PUB SUB", "threads", "forks",
 
 
 def nice(number):
-    """Round up to 1, 2 or 5 and zeros."""
+    """Round up to 1, 2 or 5 times a power of ten."""
     power = 10 ** math.floor(math.log10(number))
     return next(digit * power for digit in (1, 2, 5, 10) if number <= digit * power)
 
 
 def plot(title, points, unit):
-    """Draw one line over time, as SVG."""
+    """Draw a line chart over time, as SVG."""
     width, height, left, right, bottom = 900, 200, 80, 30, 30
     top, end = max((y for _, y in points), default=1) or 1, max((x for x, _ in points), default=1)
     y_step, x_step = nice(top / 4), nice(end / 8) if end < 240 else nice(end / 480) * 60
@@ -808,11 +807,11 @@ def main():
     parser.add_argument("--peer", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if "MALLOC_ARENA_MAX" not in os.environ:
-        # glibc gives new threads arenas in turn: what is free in each looks like a leak, for minutes
+        # glibc gives each new thread one of several arenas: their free memory looks like a leak for minutes
         os.execve(sys.executable, sys.orig_argv, {**os.environ, "MALLOC_ARENA_MAX": "2"})
     if options.peer:
         PEERS[options.peer[0]](*options.peer[1:])
-        # the interpreter takes the handlers away before it ends
+        # the interpreter removes the handlers before it ends
         signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGUSR1, signal.SIGUSR2, signal.SIGALRM])
         return
     soak = Soak(options.minutes * 60, int(os.environ.get("SEED", random.randrange(1 << 30))))
@@ -824,7 +823,7 @@ def main():
     print(f"the page: {options.page}", flush=True)
     if soak.wrong:
         print("\n".join(soak.wrong), file=sys.stderr, flush=True)
-        os._exit(1)  # a work that hangs would hold it up
+        os._exit(1)  # a hanging workload would block the exit
 
 
 if __name__ == "__main__":

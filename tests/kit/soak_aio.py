@@ -1,9 +1,9 @@
-"""A soak of asynchronous sockets: many pairs, cancelled and timed out at random, and every message exactly once.
+"""Soak test of asynchronous sockets: random cancellation and timeouts. Every message must arrive exactly once.
 
-    python tests/kit/soak_aio.py [SECONDS] [LOOP ...]     seconds a loop (600); loops: asyncio debug uvloop anyio trio
+    python tests/kit/soak_aio.py [SECONDS] [LOOP ...]     seconds per loop (600); loops: asyncio debug uvloop anyio trio
 
-Each loop gives one line of figures. What is wrong ends the program with an exception. A pair is closed with messages on
-their way only where libzmq promises to send them: by the sender of a PUSH, without linger's limit, over inproc and tcp.
+It prints a line of figures for each loop. A failure ends the program with an exception. A pair is closed with messages
+under way only if libzmq guarantees to send them: by the sender of a PUSH, with unlimited linger, over inproc and tcp.
 """
 
 import asyncio
@@ -47,13 +47,13 @@ HEADER = struct.Struct(">HI")
 SIZES = [0, 1, 8, 26, 27, 33, 34, 200, 1_000, 8_192, 65_536, 1_000_000]
 WEIGHTS = [8, 8, 8, 8, 8, 8, 8, 8, 8, 4, 2, 1]
 PAIRS = 12
-STUCK = 20  # seconds after which a round of a pair hangs
-GROWTH = 100_000_000  # bytes of resident memory that are no leak yet
+STUCK = 20  # max seconds of a round
+GROWTH = 100_000_000  # max growth of resident memory in bytes
 IDENTITY = b"soak"
 
 
 class Missed(Exception):
-    """An operation was cancelled, or out of time."""
+    """An operation was cancelled or has timed out."""
 
     def __init__(self, sent=0):
         self.sent = sent
@@ -63,7 +63,7 @@ class Missed(Exception):
 
 
 async def by_future(start, chance, patient, tally):
-    """Start an operation of asyncio and wait for it in one of many ways. Return its result, or raise Missed."""
+    """Start an asyncio operation and wait for it in a random way. Return its result, or raise Missed."""
     ways = ["time", "wait_for", "timeout", "task", "future", "gather"] + ["await"] * 3 * patient
     if not hasattr(asyncio, "timeout"):
         ways.remove("timeout")
@@ -148,13 +148,13 @@ async def by_coroutine(start, chance, patient, tally):
 
 
 class Stream:
-    """What goes one way through a pair: the messages of each sender, and what has arrived of them."""
+    """One direction of a pair: the messages of each sender, and those that have arrived."""
 
     def __init__(self, seed, senders, count, multipart, alone):
         self.seed = seed
         self.counts = [count] * senders
         self.multipart = multipart
-        self.alone = alone  # one sender, one receiver: the order is whole, and messages need no header
+        self.alone = alone  # one sender and one receiver: all messages are in order, and need no header
         self.seen = [[] for _ in range(senders)]
         self.arrived = 0
         self.total = count * senders
@@ -256,7 +256,7 @@ class Soak:
             self.tally["messages"] += len(got)
 
     async def one_round(self, ctx):
-        """Make a pair, send and receive through it both ways if it can, and close it."""
+        """Create a pair, send and receive in each possible direction, and close it."""
         chance = self.chance
         kind, other, both = chance.choice(KINDS)
         transport = chance.choice(["inproc", "ipc", "tcp"])
@@ -271,7 +271,7 @@ class Soak:
             right.router_mandatory = True
             left.routing_id = IDENTITY
         left.connect(right.last_endpoint)
-        if router:  # which can send once it knows its peer
+        if router:  # it can send when it knows its peer
             await left.send(b"here")
             if await right.recv_multipart() != [IDENTITY, b"here"]:
                 raise AssertionError("no greeting")
@@ -309,7 +309,7 @@ class Soak:
         self.tally["rounds"] += 1
 
     async def close(self, socket):
-        """Close a socket, in half of the cases while somebody waits for it."""
+        """Close a socket, in half of the cases while a task waits in it."""
         if socket.closed:
             return
         waits = socket.socket_type != zmqcy.PUSH and self.chance.random() < 0.5
@@ -332,7 +332,7 @@ class Soak:
             socket.close()
 
     async def watch(self):
-        """Measure by how much the loop is late, in time of its own thread: not when others had the processor."""
+        """Measure the delay of the event loop, in CPU time of its thread."""
         while time.monotonic() < self.until:
             before, worked = time.perf_counter(), time.thread_time()
             await anyio.sleep(0.001)
@@ -351,7 +351,7 @@ class Soak:
                 asyncio.get_running_loop().set_exception_handler(self.complain)
 
         async def measure():
-            await anyio.sleep(seconds / 4)  # when it is warm
+            await anyio.sleep(seconds / 4)  # warm-up
             self.start = resident()
 
         async with self.module.Context() as ctx:
@@ -393,7 +393,7 @@ COMPLAINTS = []
 
 
 class Slow(logging.Handler):
-    """Counts the slow callbacks of asyncio's debug mode; anything else that it logs is a complaint."""
+    """Count the slow callbacks that asyncio's debug mode logs. Any other record is a failure."""
 
     count = 0
 

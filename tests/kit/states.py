@@ -1,9 +1,9 @@
-"""Call every public method of every class in a state that it may be in: a value or an exception, never a crash.
+"""Call every public method of every class in a state: each must return or raise, and never crash.
 
     python tests/kit/states.py STATE
 
-What `fuzz_calls` does at random, state by state. Each call is written down before it is made, so that a crash shows
-what was called last.
+`fuzz_calls` does this at random; this program goes through all states. Each call is logged before it is made, so that
+the log shows the last call before a crash.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ MODULES = {
     "compat": compat,
     "compat asyncio": compat_asyncio,
 }
-# By the name of a parameter: what no call needs is left to its default.
+# Arguments by parameter name. Optional parameters keep their defaults.
 ARGUMENTS = {
     "timeout": 1, "data": b"x", "parts": [b"a", b"b"], "msg_parts": [b"a", b"b"], "messages": [b"a", b"b"],
     "buffer": bytearray(8), "buffers": [bytearray(8), bytearray(8)], "limit": 3, "endpoint": "inproc://states",
@@ -46,7 +46,7 @@ HIDDEN = {"__init__", "__new__", "__setattr__", "__delattr__", "__getattribute__
 
 
 class Family:
-    """Objects of a module that hang together, in their first state."""
+    """Related objects of a module, in their initial state."""
 
     def __init__(self, module):
         self.module = module
@@ -76,7 +76,7 @@ class Family:
         return {**found, "Context": self.context, "Poller": self.poller}
 
     def others(self):
-        """Return what sockets make: for the state that these are in next."""
+        """Return the objects that sockets create, such as monitors and frames."""
         with contextlib.suppress(zmqcy.ZMQError):
             pull = self.sockets["PULL"]
             yield "Endpoint", pull.bind("inproc://family")
@@ -130,7 +130,7 @@ def uninitialised(family):
     return {kind.__name__: type(kind.__name__, (kind,), {"__init__": lambda self: None})() for kind in kinds}
 
 
-# What a state makes of a family, and whether calls leave it: then each call has a family of its own.
+# How to bring a family into a state, and whether calls change the state: then each call gets a new family.
 STATES = {
     "new": (Family.things, True),
     "uninitialised": (uninitialised, True),
@@ -144,7 +144,7 @@ STATES = {
 
 
 def arguments_of(function):
-    """Return arguments that a function can take: all that it needs, and a short timeout."""
+    """Return all required arguments of a function, and a short timeout."""
     name = getattr(function, "__name__", "")
     if name in SINGLE:
         return SINGLE[name], {}
@@ -157,12 +157,12 @@ def arguments_of(function):
             )
             if needed or parameter.name in ("timeout", "linger"):
                 named[parameter.name] = ARGUMENTS.get(parameter.name)
-    positional = [named.pop("fn")] if "fn" in named else []  # which has no name
+    positional = [named.pop("fn")] if "fn" in named else []  # positional-only
     return positional, named
 
 
 def use(thing, name):
-    """Call a method, or read an attribute and set it to what it is."""
+    """Call a method, or read an attribute and set it to the same value."""
     value = getattr(thing, name)
     if callable(value) and not isinstance(value, type):
         positional, named = arguments_of(value)
@@ -192,7 +192,7 @@ async def call(fuzzer, text, thing, name):
 
 
 async def walk(fuzzer, state, module, family=None):
-    """Call everything in a state; `family`: one that came into it elsewhere."""
+    """Call everything in a state. `family`: a family that is already in this state."""
     make, leaves = STATES.get(state, (None, False))
     things = make(Family(MODULES[module])) if family is None else family.things() | family.made
     for label, thing in things.items():
@@ -202,7 +202,7 @@ async def walk(fuzzer, state, module, family=None):
                 own = Family(MODULES[module])
                 thing = make(own)[label]
             await call(fuzzer, f"{state}: {module} {label}.{name}", thing, name)
-            if leaves and callable(getattr(type(thing), name, None)):  # an option leaves it as it is
+            if leaves and callable(getattr(type(thing), name, None)):  # options do not change the state
                 own.end()
                 own = None
         if own is not None:
@@ -210,7 +210,7 @@ async def walk(fuzzer, state, module, family=None):
 
 
 async def walk_others(fuzzer, module):
-    """Call what is in what sockets make, before and after these were closed, and their context ended."""
+    """Call everything of the objects that sockets create, before and after the sockets and the context are closed."""
     for state in (None, *STATES):
         family = Family(MODULES[module])
         found = dict(family.others())
@@ -235,7 +235,7 @@ async def made(module):
 
 
 def loop_closed(fuzzer, module):
-    """Call what an event loop has used that is closed: in no loop, and in another one."""
+    """Call everything of objects whose event loop is closed: without a loop, and in another one."""
     family = asyncio.run(made(module))
     for label, thing in (family.things() | family.made).items():
         for name in names_of(thing):
@@ -250,7 +250,7 @@ def loop_closed(fuzzer, module):
 
 
 def after_fork(fuzzer, module):
-    """Call what the parent has made in a child."""
+    """Call everything of the parent's objects in a forked child."""
     family = asyncio.run(made(module))
     child = os.fork()
     if child == 0:

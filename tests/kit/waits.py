@@ -1,16 +1,16 @@
-"""Waiting with a deadline, and for another thread to be in a socket."""
+"""Wait with a deadline for a condition, or until another thread uses a socket."""
 
 import time
 from contextlib import contextmanager
 
 import zmqcy
 
-LIMIT = 10_000  # ms that may pass until something is seen
+LIMIT = 10_000  # max ms until a condition holds
 
 
 @contextmanager
 def at_least(milliseconds):
-    """Check that a block takes some time."""
+    """Check that a block takes a minimum time in milliseconds."""
     start = time.monotonic()
     yield
     assert time.monotonic() - start >= milliseconds / 1000
@@ -25,11 +25,11 @@ def until(condition):
 
 
 def until_in_use(call, *arguments):
-    """Make a call again and again until it meets another thread in the socket."""
+    """Repeat a call until it raises because another thread uses the socket."""
     deadline = time.monotonic() + LIMIT / 1000
     while time.monotonic() < deadline:
         try:
             call(*arguments)
         except zmqcy.SocketInUse:
             return
-    raise AssertionError("the other thread did not come")
+    raise AssertionError("no other thread used the socket within the limit")

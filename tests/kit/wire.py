@@ -1,7 +1,7 @@
-"""What goes over the wire: ZMTP by hand, strangers that speak it, a proxy that cuts, holds, delays and alters.
+"""The wire protocol: ZMTP by hand, untrusted peers, and a proxy that resets, holds, delays and changes connections.
 
-The proxy stands for what networks do to TCP: a connection is reset, or falls silent one way or both, or is slow. It
-never loses bytes in the middle of a stream, since TCP does not.
+The proxy simulates networks: a connection is reset, slow, or silent in one or both directions. It never loses bytes in
+the middle of a stream, as TCP does not.
 """
 
 import contextlib
@@ -11,13 +11,13 @@ import struct
 import threading
 import time
 
-LIMIT = 10  # seconds that what a test waits for may take
+LIMIT = 10  # max seconds that a test waits
 SIGNATURE = b"\xff" + bytes(8) + b"\x7f"
-UP, DOWN = "up", "down"  # from who connected to who listens, and back
+UP, DOWN = "up", "down"  # from the connecting side to the listening side, and back
 
 
 def greeting(version="3.1", mechanism=b"NULL", as_server=False, kind="DEALER"):
-    """Return the bytes that a peer of a version begins with, as far as it may send them without an answer."""
+    """Return the first bytes of a peer of a version, up to the point where it must wait for an answer."""
     if version == "1.0":
         return b"\x01\x00"  # the frame of an empty identity
     if version == "2.0":
@@ -30,7 +30,7 @@ KINDS = ["PAIR", "PUB", "SUB", "REQ", "REP", "DEALER", "ROUTER", "PULL", "PUSH",
 
 
 def frame(body, flags=0):
-    """Return a frame: flags 1 more, 4 a command."""
+    """Return a frame. Flags: 1 for more, 4 for a command."""
     if len(body) > 255:
         return bytes([flags | 2]) + struct.pack(">Q", len(body)) + body
     return bytes([flags, len(body)]) + body
@@ -52,7 +52,7 @@ def ready(kind, identity=b""):
 
 
 def handshake(kind, mechanism=b"NULL"):
-    """Return all that a client of a type sends until messages follow; without a key, for NULL and PLAIN."""
+    """Return all bytes that a client of a type sends before messages, for NULL and PLAIN."""
     if mechanism == b"PLAIN":
         hello = command(b"HELLO", b"\x05admin\x06secret")
         return greeting(mechanism=mechanism) + hello + command(b"INITIATE", ready(kind)[8:])
@@ -60,7 +60,7 @@ def handshake(kind, mechanism=b"NULL"):
 
 
 def shaken(endpoint, kind, mechanism="NULL"):
-    """Return a connection after the handshake of NULL or PLAIN; libzmq takes no message before it has sent READY."""
+    """Return a connection after the handshake of NULL or PLAIN. (libzmq ignores messages before it has sent READY.)"""
     connection = stranger(endpoint, greeting(mechanism=mechanism.encode()))
     answer = b""
     if mechanism == "PLAIN":
@@ -80,14 +80,14 @@ def address(endpoint):
     return host, int(port)
 
 
-opened = []  # by `stranger`, for whoever closes them all
+opened = []  # the connections of `stranger`, so that a caller can close them all
 
 
 def stranger(endpoint, data=b""):
-    """Return a plain TCP connection over which something was sent, as far as the other side has it taken."""
+    """Open a plain TCP connection, and send data as far as the other side accepts it."""
     connection = socket.create_connection(address(endpoint), timeout=LIMIT)
     opened.append(connection)
-    with contextlib.suppress(OSError):  # it may be shown the door in the middle
+    with contextlib.suppress(OSError):  # the other side may close the connection
         connection.sendall(data)
     return connection
 
@@ -100,7 +100,7 @@ def reset(connection):
 
 
 def closed_by_peer(connection):
-    """Read until the other side closes, or fail after the time limit."""
+    """Read until the other side closes the connection. Fail after the time limit."""
     deadline = time.monotonic() + LIMIT
     while time.monotonic() < deadline:
         try:
@@ -114,22 +114,22 @@ def closed_by_peer(connection):
 
 
 class Proxy:
-    """A TCP proxy in a thread, which does to connections what a test says; in a `with` block.
+    """A TCP proxy in a thread, which disturbs connections, for a `with` block.
 
     Attributes
     ----------
     endpoint : str
-        Where it listens; stays the same.
+        The endpoint on which it listens. It does not change.
     target : str
-        The endpoint that new connections go on to.
+        The endpoint to which new connections are forwarded.
     hold : set of UP and DOWN
-        Directions in which nothing is passed on now; what comes waits.
+        The directions in which data is held back.
     delay : float
-        Seconds that each piece takes.
+        Seconds by which each piece of data is delayed.
     alter : callable or None
-        Takes bytes and their direction and returns others.
+        A function of bytes and their direction, which returns the bytes to forward.
     refuse : bool
-        Reset whoever connects.
+        Whether new connections are reset.
     """
 
     def __init__(self, target):
@@ -158,7 +158,7 @@ class Proxy:
         self.listener.close()
 
     def cut(self, how=reset):
-        """End all connections: with RST, or `socket.socket.close` for FIN."""
+        """Close all connections: with RST or, with `socket.socket.close`, with FIN."""
         with self.lock:
             for pair in self.pairs:
                 for end in pair.ends.values():
@@ -173,7 +173,7 @@ class Proxy:
             try:
                 select.select(ends, [], [], 0.002)
             except (OSError, ValueError):
-                continue  # one was cut meanwhile
+                continue  # a connection was closed meanwhile
 
     def turn(self):
         while select.select([self.listener], [], [], 0)[0]:
@@ -190,11 +190,11 @@ class Proxy:
 
 
 class Pair:
-    """The two connections that a proxy joins."""
+    """Two connections that a proxy joins."""
 
     def __init__(self, client, server):
-        self.ends = {UP: client, DOWN: server}  # by the direction of what is read there
-        self.waiting = {UP: [], DOWN: []}  # pieces, and when they are due
+        self.ends = {UP: client, DOWN: server}  # by the direction of the data that is read there
+        self.waiting = {UP: [], DOWN: []}  # pieces of data, with the times when they are due
         for end in self.ends.values():
             end.setblocking(False)
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -203,7 +203,7 @@ class Pair:
         return [end for direction, end in self.ends.items() if len(self.waiting[direction]) < 100]
 
     def move(self, proxy):
-        """Pass on what is due; return False when the two have come to their end."""
+        """Forward the data that is due. Return False when both connections are closed."""
         try:
             return all([self.move_one_way(proxy, UP), self.move_one_way(proxy, DOWN)])
         except OSError:
@@ -222,7 +222,7 @@ class Pair:
                 pass
         while waiting and direction not in proxy.hold and waiting[0][0] <= time.monotonic():
             data = waiting.pop(0)[1]
-            if not data:  # FIN is passed on as the end of both, as most of what goes wrong is
+            if not data:  # after a FIN close both connections
                 source.close()
                 other.close()
                 return False

@@ -1,4 +1,4 @@
-"""The constants of the installed zmq.h, read from its text."""
+"""Read the constants of the installed zmq.h."""
 
 import os
 import re
@@ -26,7 +26,7 @@ def find():
 
 
 def read(path):
-    """Return what a header defines: by section, the names without their ZMQ_ and their values."""
+    """Return the definitions of a header: for each section, the names without ZMQ_ and their values."""
     sections, values, section = {}, {}, ""
     for line in path.read_text().replace("\\\n", " ").splitlines():
         heading = HEADING.match(line)
