@@ -1,4 +1,4 @@
-"""Fixtures of polls: pollers, pipes, another thread, alarms, pairs of which there may be many."""
+"""Fixtures for polling: pollers, pipes, a second thread, alarms, and any number of pairs."""
 
 import itertools
 import os
@@ -18,7 +18,7 @@ def poller():
 
 @pytest.fixture
 def pipe():
-    """A function that makes pipes, which are closed at the end."""
+    """A function that creates pipes, which are closed at the end."""
     ends = []
 
     def make():
@@ -40,7 +40,7 @@ def pool():
 
 @pytest.fixture
 def alarms():
-    """A function that lets SIGALRM come again and again, each to a handler."""
+    """A function that makes SIGALRM repeat, with a handler for each."""
     before = signal.getsignal(signal.SIGALRM)
 
     @contextmanager
@@ -59,7 +59,7 @@ def alarms():
 
 @pytest.fixture
 def pairs(socket, transport, tmp_path):
-    """A function that makes two connected sockets, over the same transport and to another endpoint each time."""
+    """A function that creates two connected sockets, over the same transport, with a new endpoint each time."""
     numbers = itertools.count()
 
     def make(bound, connected):

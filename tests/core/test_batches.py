@@ -1,4 +1,4 @@
-"""Batches: what went is counted exactly, and what comes is whole and in order, however a call ends."""
+"""Batches: the number of sent messages is exact, and messages arrive whole and in order, however a call ends."""
 
 import contextlib
 import gc
@@ -24,12 +24,12 @@ SENDS, RECEIVES = ["send_many", "send_multipart_many"], ["recv_many", "recv_mult
 
 
 class Stop(Exception):
-    """What a handler, or a generator, raises."""
+    """The exception of a handler or generator."""
 
 
 @pytest.fixture
 def alarm():
-    """A function that lets SIGALRM call a handler, and has it come every so many seconds. Gone at the end."""
+    """A function that makes SIGALRM call a handler at an interval in seconds, until the end of the test."""
     previous = signal.getsignal(signal.SIGALRM)
 
     def start(handler, interval=0):
@@ -51,7 +51,7 @@ def ring_in_use(socket):
 
 
 def sent_messages(call, count, size=10_000):
-    """Return different messages, as a batch of that call takes them."""
+    """Return different messages, as arguments for a batch call."""
     if call == "send_many":
         return [b"%d." % i * (size // 8) for i in range(count)]
     return [[b"%d" % i, b"%d." % i * (size // 8), b""] for i in range(count)]
@@ -62,7 +62,7 @@ def whole(messages):
 
 
 def everything(receiver, sender):
-    """Return all messages on their way, in order; a last one that follows them shows that there are no more."""
+    """Receive all messages under way, in order. A last message marks the end."""
     got = []
     while not sender.try_send(END):
         got += receiver.recv_multipart_many()
@@ -226,7 +226,7 @@ def test_a_batch_of_large_messages_is_a_mebibyte(pair):
     batches = []
     while sum(map(len, batches)) < 8:
         batches.append(pull.recv_many())
-    assert max(map(len, batches)) <= 4  # the fourth is the one that goes beyond it
+    assert max(map(len, batches)) <= 4  # the fourth exceeds the bound
     push.send_many([data] * 8)
     got = []
     while len(got) < 8:
@@ -295,7 +295,7 @@ def test_order_is_kept_over_many_calls(pair, thread, call):
     assert result() == len(messages)
 
 
-# ---- checks before the first goes
+# ---- checks before the first message is sent
 
 
 NO_BUFFERS = [(None, TypeError), ("text", TypeError), (5, TypeError), (memoryview(b"abcdef")[::2], BufferError)]
@@ -586,7 +586,7 @@ def test_the_count_when_a_handler_raises(pair, thread, alarm, call):
 
 @pytest.mark.parametrize("call", SENDS)
 def test_ctrl_c_ends_a_batch_that_a_peer_receives(socket, thread, call):
-    """The batch waits again and again, each time for a moment only."""
+    """The batch blocks repeatedly, each time briefly."""
     pull, push = socket(zmqcy.PULL, rcvhwm=2), socket(zmqcy.PUSH, sndhwm=2, sndtimeo=-1)
     pull.bind("inproc://moving")
     push.connect("inproc://moving")
@@ -648,7 +648,7 @@ def test_the_count_when_the_context_is_shut_down(socket, thread, call):
     assert pull.poll(50) == 0
 
 
-@pytest.mark.parametrize("transport", ["inproc", "tcp"])  # libzmq's ipc may lose what a closed socket has queued
+@pytest.mark.parametrize("transport", ["inproc", "tcp"])  # libzmq's ipc may lose queued messages of a closed socket
 @pytest.mark.parametrize("call", SENDS)
 def test_the_count_when_a_handler_closes_the_socket(pair, thread, alarm, call):
     pull, push = pair(zmqcy.PULL, zmqcy.PUSH, {"rcvhwm": 5}, {"sndhwm": 5, "sndtimeo": -1, "linger": -1})
@@ -666,7 +666,7 @@ def test_the_count_when_a_handler_closes_the_socket(pair, thread, alarm, call):
 @pytest.mark.parametrize("another", [True, False], ids=["and another comes", "alone"])
 @pytest.mark.parametrize("call", SENDS)
 def test_the_count_when_the_peer_goes(socket, thread, call, another):
-    """What the peer had queued is lost with it, and counts as sent."""
+    """Messages in the peer's queue are lost with it, and count as sent."""
 
     def peer():
         pull = socket(zmqcy.PULL, rcvhwm=1)
@@ -744,7 +744,7 @@ def test_a_storm_of_signals_in_the_receiver(pair, thread, alarm, call):
 
 @pytest.mark.parametrize("call", RECEIVES)
 def test_a_receive_that_is_interrupted_loses_nothing(pair, thread, alarm, call):
-    """The loop over the calls is in C, so that a handler runs, and raises, only within the call."""
+    """The loop over the calls is in C, so that a handler runs and raises only within the call."""
     pull, push = pair(zmqcy.PULL, zmqcy.PUSH, {"rcvhwm": 3}, {"sndhwm": 3})
     messages = sent_messages("send_multipart_many", 5000, 50)
     expected = messages if call == "recv_multipart_many" else [part for message in messages for part in message]
@@ -756,7 +756,7 @@ def test_a_receive_that_is_interrupted_loses_nothing(pair, thread, alarm, call):
             raise Stop
 
     result = thread(push.send_multipart_many, messages)
-    gc.disable()  # it may run Python code within the call, which swallows what the handler raises
+    gc.disable()  # it may run Python code within the call, which swallows the handler's exception
     try:
         alarm(handler, 0.001)
         while len(got) < len(expected):
@@ -874,7 +874,7 @@ def test_twins(pair, thread, way, spin):
 
 
 def split(messages, cuts):
-    """Cut a list into runs, whose lengths are taken in turn."""
+    """Split a list into runs with the given lengths in turn."""
     start, cuts = 0, itertools.cycle(cuts)
     while start < len(messages):
         end = start + next(cuts)
@@ -900,7 +900,7 @@ def send_run(socket, run, way, copy, kind):
 
 
 def receive_run(socket, way):
-    """Receive a message or more; return them as lists of bytes."""
+    """Receive at least one message. Return lists of bytes."""
     if way == "parts":
         message = [socket.recv(timeout=5000)]
         while socket.rcvmore:

@@ -1,4 +1,4 @@
-"""Frames: messages in libzmq's own memory, which nobody can change under another's feet; and receiving into buffers."""
+"""Frames: zero-copy messages in libzmq's memory; and receiving into buffers."""
 
 import array
 import copy
@@ -18,7 +18,7 @@ from memory import resident
 
 import zmqcy
 
-VSM = 33  # up to here libzmq keeps a message in its own structure, and so in the frame
+VSM = 33  # up to this size libzmq stores a message in its own struct, and so in the frame
 BIG = 100_000
 SIZES = [0, 1, VSM, VSM + 1, 8193, 65536, BIG]
 
@@ -47,11 +47,11 @@ def frame_of(pull, push, data):
 
 
 def wait_for_drop(data):
-    """Wait until the caller has the only reference to lent bytes."""
+    """Wait until the caller has the only reference to zero-copy bytes."""
     deadline = time.monotonic() + 10
     while sys.getrefcount(data) > 3:
         assert time.monotonic() < deadline
-        time.sleep(0)  # gives the GIL away, after which the main thread looks for pending calls
+        time.sleep(0)  # releases the GIL, after which the main thread makes pending calls
 
 
 # ---- a buffer
@@ -408,7 +408,7 @@ def test_what_came_over_inproc_is_not(inproc, size, how):
 @pytest.mark.parametrize("size", [1, VSM])
 @pytest.mark.parametrize("how", [{}, {"copy": False}, {"copy": True}, {"track": True}])
 def test_no_receiver_changes_short_bytes_of_its_sender(inproc, size, how):
-    """The frame may be writable where it has the content itself."""
+    """The frame may be writable if it contains the data itself."""
     pull, push = inproc
     push.copy_threshold = 0
     data = bytes(bytearray(b"s" * size))
@@ -491,7 +491,7 @@ def test_the_view_of_a_frame_as_a_target(tcp):
     assert frame.bytes == b"into the frame" + b"f" * 86
 
 
-# ---- frames that users make, and send
+# ---- frames that users create and send
 
 
 @pytest.mark.parametrize("kind", [bytes, bytearray, memoryview, lambda data: array.array("B", data), zmqcy.Frame])
@@ -547,7 +547,7 @@ def test_a_frame_of_a_lent_bytearray():
             data.append(1)
             break
         except BufferError:
-            time.sleep(0)  # gives the GIL away, after which the main thread looks for pending calls
+            time.sleep(0)  # releases the GIL, after which the main thread makes pending calls
     assert data == b"x234\x01"
 
 
@@ -647,7 +647,7 @@ def test_a_frame_is_sent_by_many_threads(socket):
 
 @pytest.mark.parametrize("use", ["frame.bytes", "other.send(frame)"])
 def test_a_frame_that_another_thread_releases_while_it_is_copied(run, use):
-    """The copy is made without the GIL; the message stays until it is made."""
+    """The copy is made without the GIL, and the message stays valid meanwhile."""
     done = run(f"""
         import threading, zmqcy
         zmqcy.exit_linger = 0
@@ -768,7 +768,7 @@ def test_recv_multipart_into_does_not_fit(near, rooms, detail):
 
 
 def test_rcvmore_of_a_message_that_did_not_fit(pair):
-    """Held parts say themselves whether another one follows: libzmq has given the last one already."""
+    """Held parts store whether another part follows, because libzmq has already delivered the last one."""
     pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
     push.send_multipart([b"a", b"b", b"c"])
     with pytest.raises(zmqcy.ZMQError):
@@ -845,7 +845,7 @@ def test_recv_multipart_into_in_the_middle_of_a_message(pair):
 
 
 class Kind(zmqcy.Frame):
-    """A class of the user's own."""
+    """A subclass of the user."""
 
     __slots__ = ("note",)
 

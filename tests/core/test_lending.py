@@ -1,4 +1,4 @@
-"""Lent buffers: whose memory libzmq sends, until when it keeps it, and the trackers that tell."""
+"""Zero-copy sends: how long libzmq keeps a buffer, and the trackers of its release."""
 
 import array
 import asyncio
@@ -26,26 +26,26 @@ SIZES = [0, 1, 33, 100, 8193, BIG]
 
 
 def fresh(size=BIG):
-    """Return bytes that nothing else refers to."""
+    """Return bytes without other references."""
     return bytes(bytearray(size))
 
 
 def references(data):
-    """Return how many references to an object there are beside the caller's own."""
-    return sys.getrefcount(data) - 3  # the caller's, the parameter, and getrefcount's
+    """Return the number of references to an object other than the caller's."""
+    return sys.getrefcount(data) - 3  # those of the caller, the parameter, and getrefcount
 
 
 def until(condition):
-    """Wait for a condition without a call of zmqcy: a pending call has to bring it about."""
+    """Wait for a condition without calls of zmqcy: a pending call must make it true."""
     deadline = time.monotonic() + 10
     while not condition():
         assert time.monotonic() < deadline
-        time.sleep(0)  # gives the GIL away, after which the main thread looks for pending calls
+        time.sleep(0)  # releases the GIL, after which the main thread makes pending calls
 
 
 def wait_for_drop(data):
     """Wait until the caller has the only reference."""
-    until(lambda: sys.getrefcount(data) <= 3)  # the caller's, the parameter's, and getrefcount's
+    until(lambda: sys.getrefcount(data) <= 3)  # those of the caller, the parameter, and getrefcount
 
 
 def can_be_resized(buffer):
@@ -60,7 +60,7 @@ def descriptors():
 
 @pytest.fixture
 def waiting(socket):
-    """A socket whose messages wait for a peer that is absent."""
+    """A socket whose messages wait for an absent peer."""
     push = socket(zmqcy.PUSH)
     push.connect(ABSENT)
     return push
@@ -68,7 +68,7 @@ def waiting(socket):
 
 @pytest.fixture
 def unraisable(monkeypatch):
-    """What went to sys.unraisablehook."""
+    """The exceptions passed to sys.unraisablehook."""
     caught = []
     monkeypatch.setattr(sys, "unraisablehook", lambda what: caught.append(what.exc_value))
     return caught
@@ -161,7 +161,7 @@ def test_a_frame_over_inproc_is_the_sender_s_memory(socket):
 
 
 def test_a_thread_that_frees_a_frame_drops_the_reference_at_once(near, thread):
-    """No pending call is needed, which only the main thread makes."""
+    """No pending call, which only the main thread makes, is needed."""
     pull, push = near()
     data = fresh()
     push.send(data)
@@ -220,7 +220,7 @@ def test_a_loop_of_python_code_alone_drops_the_reference(waiting, busy):
 
 
 def test_who_asks_trackers_meanwhile_swallows_no_pending_call(socket):
-    """A pending call that finds the stack empty leaves the next one possible."""
+    """After a pending call that finds the stack empty, another one can be requested."""
     pull, push = socket(zmqcy.PULL), socket(zmqcy.PUSH, linger=0)
     push.copy_threshold = 1
     pull.bind("tcp://127.0.0.1:*")
@@ -305,7 +305,7 @@ def test_the_default_threshold(socket, monkeypatch):
 
 @pytest.mark.parametrize(("wrong", "error"), [("x", TypeError), (None, TypeError), (-1, ValueError)])
 def test_a_wrong_default_threshold_leaves_no_socket_behind(monkeypatch, wrong, error):
-    """No socket is left open behind it, so that the context can end."""
+    """No socket stays open, so the context can end."""
     context = zmqcy.Context()
     monkeypatch.setattr(zmqcy, "COPY_THRESHOLD", wrong)
     with pytest.raises(error, match="COPY_THRESHOLD"):
@@ -369,7 +369,7 @@ def test_a_lent_bytearray_cannot_be_resized(waiting, size, send):
 @pytest.mark.parametrize("track", [False, True])
 @pytest.mark.parametrize("size", [5, BIG])
 def test_what_is_not_lent_may_change_at_once(near, copy, track, size):
-    pull, push = near()  # over inproc what is lent is the receiver's memory until it is received
+    pull, push = near()  # over inproc the receiver's message is the sender's buffer until it is received
     data = bytearray(b"a" * size)
     push.send(data, copy=copy, track=track)
     push.send_multipart([data, data], copy=copy, track=track)
@@ -414,7 +414,7 @@ def test_a_scattered_buffer(near, copy, track):
 
 
 def failing_sends(socket):
-    """Give sends that fail, with what they raise."""
+    """Yield sends that fail, with their exceptions."""
     absent = socket(zmqcy.PUSH)
     req = socket(zmqcy.REQ)
     req.connect(ABSENT)
@@ -604,7 +604,7 @@ def test_an_exit_with_buffers_in_flight(run, end):
 
 
 def test_an_exit_while_libzmq_lets_go(run, socket):
-    """Its threads ask for pending calls up to the last moment."""
+    """Its threads request pending calls until the last moment."""
     pull = socket(zmqcy.PULL, rcvhwm=0)
     pull.bind("tcp://127.0.0.1:*")
     for _ in range(5):
@@ -778,7 +778,7 @@ def test_a_tracker_of_parts_that_no_peer_takes(socket):
     data = [fresh() for _ in range(3)]
     with pytest.raises(zmqcy.TimedOut):
         push.send_multipart(data, track=True, timeout=5)
-    until(lambda: [sys.getrefcount(each) for each in data] == [3, 3, 3])  # the list's, `each`, and getrefcount's
+    until(lambda: [sys.getrefcount(each) for each in data] == [3, 3, 3])  # those of the list, `each`, and getrefcount
 
 
 def test_a_wait_in_a_thread_while_another_receives(socket):
@@ -830,7 +830,7 @@ def test_a_signal_ends_a_wait(waiting):
 
 
 def test_callbacks(socket, unraisable):
-    """Each is called once; an exception goes to sys.unraisablehook as it was raised."""
+    """Each callback runs once. Its exception is passed to sys.unraisablehook unchanged."""
     pull, push = socket(zmqcy.PULL), socket(zmqcy.PUSH)
     pull.bind("inproc://callbacks")
     push.connect("inproc://callbacks")
@@ -873,7 +873,7 @@ def test_a_callback_of_a_tracker_that_nobody_else_has(pair):
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
 def test_a_callback_that_raises_what_is_no_exception(socket, unraisable, error):
-    """The callbacks of other trackers, and its own later ones, are called all the same."""
+    """The callbacks of other trackers, and its own later callbacks, still run."""
     pull, push = socket(zmqcy.PULL), socket(zmqcy.PUSH)
     pull.bind("inproc://stop")
     push.connect("inproc://stop")
@@ -887,7 +887,7 @@ def test_a_callback_that_raises_what_is_no_exception(socket, unraisable, error):
         tracker.add_done_callback(fail)
         tracker.add_done_callback(called.append)
 
-    def take():  # and collect all three at once, in a thread that runs no pending calls
+    def take():  # and collect all three at once, in a thread that makes no pending calls
         pull.recv_many()
         with contextlib.suppress(error):
             assert trackers[0].done
@@ -948,7 +948,7 @@ async def as_coroutine(tracker):
 
 
 def test_await_what_another_thread_finishes(socket, debug):
-    """The sockets by which the loop is woken are closed: there is no ResourceWarning."""
+    """The sockets that wake the loop are closed: there is no ResourceWarning."""
     pull, push = inproc(socket)
 
     async def main():
@@ -1009,7 +1009,7 @@ def test_many_trackers_at_once(socket, debug):
 
 
 def test_two_loops_await_one_tracker(socket):
-    """Two threads that need the waker at once get the same one."""
+    """Two threads that request the waker at the same time get the same one."""
     pull, push = inproc(socket)
     start = threading.Barrier(2)
     waiting, outcome = [], []
@@ -1039,7 +1039,7 @@ def test_two_loops_await_one_tracker(socket):
 @pytest.mark.skipif(not zmqcy.has("ws"), reason="this libzmq has no ws")
 @pytest.mark.parametrize("how", ["bytes", "copy=False", "track", "frame", "tracked frame", "many", "through a proxy"])
 def test_what_is_lent_is_not_masked_in_place(ctx, socket, how):
-    """Who connects over ws masks what it sends; libzmq would do that in the memory that it was lent."""
+    """A ws client masks outgoing data; libzmq would do that in the borrowed memory."""
     data = fresh()
     pull, push = socket(zmqcy.PULL), socket(zmqcy.PUSH)
     pull.bind("ws://127.0.0.1:*")

@@ -1,4 +1,4 @@
-"""Socket.poll and Poller: what is registered, and what polls return over every transport."""
+"""Socket.poll and Poller: registration, and the results of polls over every transport."""
 
 import gc
 import random
@@ -17,7 +17,7 @@ from zmqcy import POLLERR, POLLIN, POLLOUT, POLLPRI
 
 
 def fill(socket):
-    """Send until the high-water mark; return how many messages went."""
+    """Send up to the high-water mark. Return the number of sent messages."""
     count = 0
     while socket.try_send(b"x"):
         count += 1
@@ -56,7 +56,7 @@ def test_poll_of_one_socket_does_not_end_early(socket, timeout):
 
 
 def test_poll_of_one_socket_for_nothing(socket):
-    """With no flags there is nothing to come but the end of the time."""
+    """Without flags a poll only times out."""
     dealer = socket(zmqcy.DEALER)
     dealer.bind("inproc://nothing")
     with at_least(20):
@@ -81,7 +81,7 @@ def test_poll_of_one_socket_at_high_water_mark(pair):
     text = bytes(1 << 16)
     assert push.poll(LIMIT, POLLOUT)
     sent = 0
-    while push.poll(500, POLLOUT):  # over tcp some go to the kernel, later
+    while push.poll(500, POLLOUT):  # over tcp the kernel takes some messages later
         push.send(text)
         sent += 1
     assert not push.try_send(b"")
@@ -124,7 +124,7 @@ def test_timeout_of_wrong_type(socket, poller, timeout):
 
 @rows("timeout", [-2, -2.0, -1000, timedelta(seconds=-1), float("nan")], ids=str)
 def test_timeout_that_is_none(near, poller, timeout):
-    """-1 is for ever; any other negative time is a slip in somebody's arithmetic."""
+    """-1 waits indefinitely. Any other negative time is an error in the caller's arithmetic."""
     bound, connected = near(zmqcy.PULL, zmqcy.PUSH)
     connected.send(b"so that for ever is not for ever")
     poller.register(bound, POLLIN)
@@ -219,13 +219,13 @@ def test_register_descriptor_again(poller, pipe):
     poller.register(writer.fileno(), POLLOUT)
     assert poller.poll(0) == [(writer.fileno(), POLLOUT)]
     poller.register(reader, POLLIN)
-    poller.register(reader.fileno(), POLLIN)  # the object and its number are two
+    poller.register(reader.fileno(), POLLIN)  # the object and its number are two registrations
     writer.write(b"x")
     assert poller.poll(0) == [(writer.fileno(), POLLOUT), (reader, POLLIN), (reader.fileno(), POLLIN)]
 
 
 def test_flags_0(socket, poller, pipe):
-    """Registering for nothing takes out; modifying to nothing keeps."""
+    """Registering with 0 removes; modifying to 0 keeps."""
     pull = socket(zmqcy.PULL)
     _, writer = pipe()
     poller.register(pull, 0)
@@ -299,7 +299,7 @@ def test_closed_objects_cannot_be_registered(socket, poller):
 
 
 def test_objects_are_kept(ctx, poller):
-    """A registered socket lives as long as it is registered."""
+    """A poller keeps registered sockets alive."""
     pull = ctx.socket(zmqcy.PULL)
     alive = weakref.ref(pull)
     poller.register(pull, POLLIN)
@@ -322,7 +322,7 @@ def test_poller_lets_go_of_its_sockets(ctx):
 
 
 def test_poller_in_a_cycle(ctx):
-    """An object that is registered may hold the poller."""
+    """A registered object may refer to the poller."""
     thing = Thing(0)
     thing.poller = zmqcy.Poller()
     thing.poller.register(thing, POLLIN)
@@ -333,7 +333,7 @@ def test_poller_in_a_cycle(ctx):
 
 
 def test_random_registering(ctx):
-    """The arrays stay in step with the list, whatever is taken out."""
+    """The arrays match the list, whichever item is removed."""
     choice = random.Random(5)
     poller = zmqcy.Poller()
     everything = [ctx.socket(zmqcy.PAIR, linger=0) for _ in range(30)]
@@ -371,7 +371,7 @@ def test_poll_over_transports(pair, poller):
     assert poller.poll(0) == []
     connected.send(b"one")
     assert poller.poll(LIMIT) == [(bound, POLLIN)]
-    assert poller.poll(0) == [(bound, POLLIN)]  # level-triggered: it is there until it was received
+    assert poller.poll(0) == [(bound, POLLIN)]  # level-triggered: ready until the message is received
     assert all(type(events) is int for _, events in poller.poll(0))
     assert bound.recv() == b"one"
     assert poller.poll(0) == []
@@ -474,7 +474,7 @@ def test_poll_until_another_thread_writes(socket, poller, pool, pipe):
 
 
 def test_poll_until_room(socket, poller, pool):
-    """Another thread reads, and so makes room."""
+    """Another thread receives, which ends the backpressure."""
     pull = socket(zmqcy.PULL, rcvhwm=1)
     pull.bind("inproc://room")
     push = socket(zmqcy.PUSH, sndhwm=1)
@@ -492,7 +492,7 @@ def test_poll_until_room(socket, poller, pool):
 
 
 def test_peer_that_comes_and_goes(socket, url, poller):
-    """A first peer gives room to send; when it goes, that is seen too."""
+    """The first peer makes the socket ready to send; its disconnect is noticed too."""
     push = socket(zmqcy.PUSH)
     push.bind(url)
     poller.register(push, POLLOUT)
@@ -511,7 +511,7 @@ def test_peer_that_comes_and_goes(socket, url, poller):
 
 
 def test_rep_turns(pair, poller):
-    """REQ and REP can send or receive, in turns."""
+    """REQ and REP alternate between sending and receiving."""
     rep, req = pair(zmqcy.REP, zmqcy.REQ)
     poller.register(rep)
     poller.register(req)
@@ -567,7 +567,7 @@ def test_poller_may_go_from_thread_to_thread(pair, poller, pool):
 
 
 def test_many_sockets(ctx, poller):
-    """500 sockets, of which some are ready: those, and in order."""
+    """Among 500 sockets exactly the ready ones are returned, in order."""
     pulls, pushes = [], []
     for number in range(250):
         pull, push = ctx.socket(zmqcy.PULL, linger=0), ctx.socket(zmqcy.PUSH, linger=0)

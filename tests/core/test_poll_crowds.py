@@ -42,7 +42,7 @@ def thousand():
 
 
 def test_a_thousand_sockets(thousand, poller):
-    """Readiness appears and disappears, by messages, by calls, by what is wanted."""
+    """Sockets become ready and not ready by messages, calls and changed flags."""
     for first, _ in thousand:
         poller.register(first, POLLIN)
     assert poller.poll(0) == poller.poll(0) == []
@@ -88,7 +88,7 @@ def test_a_thousand_sockets_wake_a_poll_that_sleeps(thousand, poller, pool):
 
 
 def test_unregister_in_a_crowd(ctx, pair, poller):
-    """A ready one goes, and comes back; what it left behind is not polled."""
+    """A ready socket is removed and added again; its old state is not polled."""
     bound, connected = pair(zmqcy.PULL, zmqcy.PUSH)
     poller.register(bound, POLLIN)
     idle = crowd(poller, ctx)
@@ -134,7 +134,7 @@ def test_socket_in_two_crowded_pollers(ctx, pair, poller):
     for _ in range(3):
         assert poller.poll(0) == second.poll(0) == []
         connected.send(b"one")
-        assert poller.poll(LIMIT) == [(bound, POLLIN)]  # this reads the events, and takes the edge
+        assert poller.poll(LIMIT) == [(bound, POLLIN)]  # this reads the events, and consumes the edge
         assert second.poll(LIMIT) == [(bound, POLLIN)]
         assert bound.recv() == b"one"
     second.unregister(bound)
@@ -148,7 +148,7 @@ def test_socket_in_two_crowded_pollers(ctx, pair, poller):
 
 
 def test_socket_that_goes_from_thread_to_thread(ctx, pair, poller, pool):
-    """What another thread did is seen by the next poll, as an own call is."""
+    """The next poll notices calls of another thread, as it does its own."""
     bound, connected = pair(zmqcy.PAIR, zmqcy.PAIR)
     poller.register(bound, POLLIN)
     crowd(poller, ctx)
@@ -164,7 +164,7 @@ def test_socket_that_goes_from_thread_to_thread(ctx, pair, poller, pool):
 
 
 def test_sockets_and_many_descriptors(ctx, poller):
-    """Random registering and readiness of 40 of each kind, in the order of registration."""
+    """Random registration and readiness of 40 sockets of each kind, in the order of registration."""
     choice = random.Random(13)
     everything, peers, write, read = [], [], {}, {}
     for number in range(40):
@@ -213,7 +213,7 @@ def test_closed_socket_in_a_crowd(ctx, socket, poller):
 
 
 def test_number_of_a_closed_socket_in_a_crowd(ctx, poller):
-    """A new socket gets the descriptor's number of a closed one: to take that out leaves the new one in."""
+    """A new socket gets the file descriptor number of a closed one. Removing the closed one keeps the new one."""
     old = ctx.socket(zmqcy.PULL)
     number = old.fileno()
     poller.register(old, POLLIN)
@@ -246,7 +246,7 @@ def test_number_of_a_closed_socket_in_a_crowd(ctx, poller):
 @linux
 @pytest.mark.parametrize("how", ["close", "shadow", "unregister", "underlying"])
 def test_what_leaves_the_set_while_a_child_has_its_descriptors(run, how):
-    """A closed descriptor stays in an epoll set as long as another process has it: it must be taken out before."""
+    """A closed file descriptor stays in an epoll set while another process has it: it must be removed before."""
     run("""
         import os, sys, warnings, zmqcy
         from polling import crowd, epoll_sets, in_epoll_sets
@@ -286,7 +286,7 @@ def test_what_leaves_the_set_while_a_child_has_its_descriptors(run, how):
 
 @linux
 def test_shared_socket_is_in_no_set(ctx, socket, poller):
-    """Who else has it may close it, of which we would not know."""
+    """Other owners may close it without notice."""
     pull = socket(zmqcy.PULL)
     number = pull.fileno()
     shadow = zmqcy.Socket.shadow(pull.underlying)
@@ -299,7 +299,7 @@ def test_shared_socket_is_in_no_set(ctx, socket, poller):
 
 
 def test_fork_in_a_crowd(run):
-    """The child's epoll set would be its parent's: what it does there is not seen here."""
+    """The child would share its parent's epoll set: the parent must not notice the child's changes."""
     done = run("""
         import os, sys, warnings, zmqcy
         from polling import in_epoll_sets
@@ -353,7 +353,7 @@ def test_fork_in_a_crowd(run):
 
 
 def test_handler_that_forks_in_a_poll(run):
-    """The child goes on with the poll that the handler broke into: it must see that the sockets are its parent's."""
+    """The child continues the poll that the handler interrupted: it must notice that the sockets are the parent's."""
     done = run("""
         import os, signal, warnings, zmqcy
         warnings.simplefilter("ignore", DeprecationWarning)  # threads and fork
@@ -377,7 +377,7 @@ def test_handler_that_forks_in_a_poll(run):
 
 @linux
 def test_no_descriptor_for_the_set(run):
-    """The sockets are polled all the same, and go into a set once one can be had."""
+    """The sockets are polled anyway, and move to an epoll set once one can be created."""
     run("""
         import os, resource, zmqcy
         from polling import in_epoll_sets
@@ -461,7 +461,7 @@ def test_poller_and_socket_end_in_any_order(ctx, near, first, count):
 
 
 def test_poller_and_sockets_in_a_cycle(ctx):
-    """The collector ends them in whatever order."""
+    """The garbage collector frees them in any order."""
 
     class Knot(zmqcy.Socket):
         pass
@@ -482,7 +482,7 @@ def test_poller_and_sockets_in_a_cycle(ctx):
 
 
 def test_what_a_debugger_keeps_of_a_poller(ctx, pair):
-    """The parts of a poller that is gone, found through the collector, are harmless to its sockets."""
+    """The parts of a freed poller, found through the garbage collector, are harmless to its sockets."""
     bound, connected = pair(zmqcy.PAIR, zmqcy.PAIR)
     poller = zmqcy.Poller()
     poller.register(bound, POLLIN)

@@ -25,7 +25,7 @@ def test_pipe(poller, pipe):
 
 
 def test_end_of_pipe(poller, pipe):
-    """Nobody has to ask for an error or a hang-up."""
+    """Errors and hang-ups are reported without a flag."""
     reader, writer = pipe()
     poller.register(reader, POLLIN)
     writer.close()
@@ -83,7 +83,7 @@ def test_urgent_data(poller):
 
 
 def test_regular_file(poller, tmp_path):
-    """A file is ready always."""
+    """A file is always ready."""
     with open(tmp_path / "file", "w+b") as file:
         poller.register(file)
         assert poller.poll(0) == poller.poll() == [(file, POLLIN | POLLOUT)]
@@ -149,7 +149,7 @@ def test_sockets_and_descriptors_together(pair, poller, pipe):
 
 
 def test_descriptor_of_a_socket(pair, poller):
-    """The descriptor says only that something may have changed; the socket itself is what to register."""
+    """The file descriptor only shows that something may have changed: register the socket itself."""
     bound, connected = pair(zmqcy.PULL, zmqcy.PUSH)
     poller.register(bound.fileno(), POLLIN)
     assert bound.poll(0) == 0

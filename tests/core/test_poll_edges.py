@@ -1,4 +1,4 @@
-"""What a poll remembers of a socket, whose descriptor tells of a change once, is what the socket has."""
+"""The events that a poller remembers are those of the socket, although its file descriptor is edge-triggered."""
 
 import random
 import select
@@ -16,7 +16,7 @@ from zmqcy import POLLIN, POLLOUT
 
 
 def operations():
-    """What a user may do between two polls that makes libzmq look at its commands, and so empties the descriptor."""
+    """Calls between two polls that make libzmq process its commands, and so consume the edge of the file descriptor."""
     return {
         "events": lambda socket: socket.getsockopt(zmqcy.EVENTS),
         "property": lambda socket: socket.events,
@@ -56,7 +56,7 @@ def second_poll(socket):
 @pytest.mark.parametrize("crowded", [False, True])
 @rows("name", operations())
 def test_events_are_seen_after_any_operation(ctx, pairs, name, crowded):
-    """The descriptor is edge-triggered: what an operation of the user found there is not found again."""
+    """The file descriptor is edge-triggered: an edge that a user's call has consumed does not come again."""
     bound, connected = pairs(zmqcy.PAIR, zmqcy.PAIR)
     poller = zmqcy.Poller()
     poller.register(bound, POLLIN)
@@ -65,7 +65,7 @@ def test_events_are_seen_after_any_operation(ctx, pairs, name, crowded):
         assert poller.poll(0) == []
         connected.send(b"first")
         connected.send(b"second")
-        assert select.select([bound.fileno()], [], [], LIMIT / 1000)[0]  # the edge is there; nobody has looked yet
+        assert select.select([bound.fileno()], [], [], LIMIT / 1000)[0]  # the edge is pending: no call has read it yet
         operations()[name](bound)
         for _ in range(1 if "one" in name else 2):
             assert poller.poll(LIMIT) == [(bound, POLLIN)]
@@ -78,7 +78,7 @@ def test_events_are_seen_after_any_operation(ctx, pairs, name, crowded):
 
 
 def test_swallowed_edge(socket, poller):
-    """getsockopt(EVENTS) after the message has come: the descriptor is quiet, the message is there."""
+    """getsockopt(EVENTS) after the message has arrived: no edge is left, but the message is there."""
     pull = socket(zmqcy.PULL)
     pull.bind("inproc://edge")
     push = socket(zmqcy.PUSH)
@@ -123,7 +123,7 @@ def test_second_part_of_a_message(pair, poller):
 
 
 def test_message_that_did_not_fit(pair, poller):
-    """It waits in the socket, where libzmq does not see it."""
+    """It is held in the socket, where libzmq does not see it."""
     bound, connected = pair(zmqcy.PULL, zmqcy.PUSH)
     poller.register(bound, POLLIN)
     assert poller.poll(0) == []
@@ -140,7 +140,7 @@ def test_message_that_did_not_fit(pair, poller):
 
 
 def test_own_send_fills_it(socket, poller):
-    """The room to send changes by the socket's own sends, of which its descriptor says nothing."""
+    """The socket's own sends change its readiness to send, without an edge."""
     pull = socket(zmqcy.PULL, rcvhwm=1)
     pull.bind("inproc://fill")
     push = socket(zmqcy.PUSH, sndhwm=1)
@@ -159,7 +159,7 @@ def test_own_send_fills_it(socket, poller):
 @rows("crowded", [False, True])
 @rows("early", [True, False])
 def test_shadow_behind_the_back(ctx, pairs, early, crowded):
-    """Another wrapper of the same socket takes messages and edges that the registered one knows nothing of."""
+    """Another wrapper of the same socket receives messages and edges without the registered wrapper."""
     bound, connected = pairs(zmqcy.PAIR, zmqcy.PAIR)
     poller = zmqcy.Poller()
     if early:
@@ -202,7 +202,7 @@ def test_shadow_is_polled(pair, poller):
 
 
 def test_shadow_closes_it(socket, poller):
-    """`close` on a shadow closes the socket of both: the other one is told, not let into freed memory."""
+    """`close` on a shadow closes the socket of both; the other one raises, and does not use freed memory."""
     pull = socket(zmqcy.PULL)
     poller.register(pull, POLLIN)
     assert poller.poll(0) == []
@@ -216,7 +216,7 @@ def test_shadow_closes_it(socket, poller):
 
 
 def test_poll_forwards_everything(pair, poller):
-    """Messages come while some were taken and others not: each one is seen, with nothing but the poller to wait on."""
+    """Messages arrive while others are received: the poller notices each one by itself."""
     bound, connected = pair(zmqcy.PULL, zmqcy.PUSH)
     choice = random.Random(7)
     poller.register(bound, POLLIN)
@@ -266,7 +266,7 @@ class Polling(RuleBasedStateMachine):
             pairs[number + 1].connect(f"inproc://pair{number}")
         self.sockets = list(self.peers)
         self.shadows = {}  # by socket: the wrapper to use instead
-        self.parts = dict.fromkeys(self.sockets, 0)  # that have come, and were not received
+        self.parts = dict.fromkeys(self.sockets, 0)  # arrived, and not yet received
         self.flags = {}
         for each in self.sockets:
             self.poller.register(each)
@@ -295,7 +295,7 @@ class Polling(RuleBasedStateMachine):
                 room = bytearray(1)
                 try:
                     wrapper.recv_into(room)
-                except zmqcy.ZMQError as error:  # the routing id of a message is longer
+                except zmqcy.ZMQError as error:  # a message with a routing id is longer
                     assert error.errno == zmqcy.EMSGSIZE
                 else:
                     self.parts[socket] -= 1
@@ -303,7 +303,7 @@ class Polling(RuleBasedStateMachine):
             assert bool(wrapper.getsockopt(zmqcy.EVENTS) & POLLIN) == (self.parts[socket] > 0)
         elif operation == "poll":
             assert bool(wrapper.poll(0)) == (self.parts[socket] > 0)
-        elif self.parts[socket] == 0:  # what waits in one wrapper is not in the other
+        elif self.parts[socket] == 0:  # a part held in one wrapper is not in the other
             self.shadows[socket] = zmqcy.Socket.shadow(socket)
 
     @rule(
@@ -314,7 +314,7 @@ class Polling(RuleBasedStateMachine):
         compare=st.integers(0, 3),
     )
     def work_and_poll(self, number, operations, compare):
-        """Operate on a socket and its peer, then poll."""
+        """Use a socket and its peer, then poll."""
         socket = self.sockets[number]
         for operation, here, detail in operations:
             self.operate(socket if here else self.peers[socket], operation, detail)
@@ -340,7 +340,7 @@ class Polling(RuleBasedStateMachine):
 
     @rule(number=st.integers(0, 6))
     def poll_elsewhere(self, number):
-        """Another poller, that knows some of the sockets, reads their events too."""
+        """Another poller with some of the sockets reads their events too."""
         ready = dict(self.second.poll(0))
         for each, _ in self.second.sockets:
             assert bool(ready.get(each, 0) & POLLIN) == (self.parts[each] > 0), (each, self.parts[each])
@@ -351,7 +351,7 @@ class Polling(RuleBasedStateMachine):
 
 
 class PollingInCrowd(Polling):
-    """The same among many idle sockets: in the epoll set, in the array, and in both by turns."""
+    """The same among many idle sockets: in the epoll set, in the array, and alternately in both."""
 
     def __init__(self):
         super().__init__()
@@ -371,5 +371,5 @@ class PollingInCrowd(Polling):
 
 TestPollingInCrowd = pytest.mark.timeout(400)(PollingInCrowd.TestCase)
 TestPollingInCrowd.settings = settings(max_examples=30, stateful_step_count=50, deadline=None)
-TestPolling = pytest.mark.timeout(400)(Polling.TestCase)  # to find the smallest example takes its time
+TestPolling = pytest.mark.timeout(400)(Polling.TestCase)  # finding the smallest example takes time
 TestPolling.settings = settings(max_examples=40, stateful_step_count=50, deadline=None)

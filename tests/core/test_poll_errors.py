@@ -1,4 +1,4 @@
-"""Polls of closed sockets, and beside other threads, forks and signals."""
+"""Polls of closed sockets, and polls with other threads, forks and signals."""
 
 import errno
 import threading
@@ -114,7 +114,7 @@ def test_socket_in_another_thread(pair, poller, pool):
 
 
 def test_many_threads_on_one_poller(pair, poller):
-    """Each gets what is ready or SocketInUse, and nothing breaks."""
+    """Each thread gets the ready sockets or SocketInUse, and nothing breaks."""
     bound, connected = pair(zmqcy.PULL, zmqcy.PUSH)
     poller.register(bound, POLLIN)
     other = Thing(0)
@@ -173,7 +173,7 @@ def test_fork(run):
 
 
 def test_finalizer_that_changes_the_poller(run):
-    """The collector runs where it likes, as between two sockets of a poll: what is freed there is not looked at."""
+    """The garbage collector may run between two sockets of a poll: freed sockets are not read."""
     run("""
         import gc, zmqcy
 
@@ -215,7 +215,7 @@ def test_finalizer_that_changes_the_poller(run):
 
 
 def test_signals_keep_the_time(socket, poller, alarms):
-    """A poll goes on after a handler with the time that is left: not anew, and not at once."""
+    """After a handler a poll continues with the remaining time."""
     pull = socket(zmqcy.PULL)
     poller.register(pull, POLLIN)
     rung = []
@@ -241,7 +241,7 @@ def stop(*_):
 
 @rows("timeout", [None, LIMIT])
 def test_handler_that_raises(near, alarms, timeout):
-    """It ends the poll, which is of use again afterwards."""
+    """It ends the poll, and the poller can be used again."""
     bound, connected = near(zmqcy.PULL, zmqcy.PUSH)
     poller = zmqcy.Poller()
     poller.register(bound, POLLIN)
@@ -278,7 +278,7 @@ def test_interrupt(run):
 
 
 def test_handler_that_sends(pair, poller, alarms):
-    """What a handler does is seen by the poll that it broke into."""
+    """The interrupted poll notices a handler's calls."""
     bound, connected = pair(zmqcy.PULL, zmqcy.PUSH)
     poller.register(bound, POLLIN)
     for call in (poller.poll, bound.poll):
@@ -295,7 +295,7 @@ def test_handler_that_sends(pair, poller, alarms):
 
 
 def test_handler_that_receives_one_of_two(socket, poller, alarms):
-    """It swallows the edge of both; the poll finds the second message all the same."""
+    """It consumes the edges of both; the poll still finds the second message."""
     pull = socket(zmqcy.PULL)
     pull.bind("inproc://handler")
     push = socket(zmqcy.PUSH)
@@ -316,7 +316,7 @@ def test_handler_that_receives_one_of_two(socket, poller, alarms):
 
 
 def test_handler_that_polls_what_a_device_has_in_hand(socket, poller, alarms):
-    """The device has the message when the handler polls its socket, and gives it back afterwards."""
+    """The device has the message when the handler polls its socket, and returns it afterwards."""
     pull, push = socket(zmqcy.PULL), socket(zmqcy.PUSH)  # which has no peer
     pull.bind("inproc://hand")
     sender = socket(zmqcy.PUSH)

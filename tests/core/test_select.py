@@ -1,4 +1,4 @@
-"""select: as that of Python, for sockets too."""
+"""select: like Python's, also for sockets."""
 
 import os
 import select
@@ -64,7 +64,7 @@ def test_select_of_closed_descriptor():
 
 
 def test_select_of_what_has_ended(pipe):
-    """As select.select has it, the end of a file can be read, and a broken pipe be written to: neither call waits."""
+    """As in select.select, a file at its end can be read and a broken pipe written: neither call blocks."""
     reader, writer = pipe()
     writer.close()
     assert select.select([reader], [], [], 10) == ([reader], [], [])
@@ -107,7 +107,7 @@ def test_select_for_a_negative_time(socket, timeout):
 
 
 def test_select_of_a_socket_instead_of_a_list(pair):
-    """To iterate a socket is to receive: a slip like this may not cost a message."""
+    """Iterating over a socket receives messages: this mistake must not lose one."""
     bound, connected = pair(zmqcy.PULL, zmqcy.PUSH, {"rcvtimeo": 100})
     connected.send(b"one")
     assert bound.poll(LIMIT)

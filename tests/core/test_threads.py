@@ -1,4 +1,4 @@
-"""Threads: a socket in two of them says so, and handing it over is free."""
+"""Threads: a socket used in two threads at once raises, and passing it to another thread is free."""
 
 import threading
 import time
@@ -123,7 +123,7 @@ def test_many_threads_without_a_lock_lose_and_double_nothing(pair, size):
 @pytest.mark.parametrize("size", [8, 100_000])
 def test_many_receivers_without_a_lock_tear_and_double_nothing(pair, size):
     pull, push = pair(zmqcy.PULL, zmqcy.PUSH, {"rcvhwm": 0}, {"sndhwm": 0})
-    total = 10 if INSTRUMENTED else 1000  # the threads that are turned away take the time of the one that receives
+    total = 10 if INSTRUMENTED else 1000  # the refused threads take processor time from the receiving one
     for i in range(total):
         push.send_multipart([b"%d" % i, (b"%d" % i).ljust(size, b".")])
     got = []
