@@ -1,4 +1,4 @@
-"""Asynchronous sockets on every event loop: what an operation gives, when it ends, and that nothing is lost by it."""
+"""Asynchronous sockets on every event loop: the results of operations, when they end, and that no message is lost."""
 
 import contextlib
 import itertools
@@ -81,13 +81,13 @@ RECEIVES = {
     "recv_json": (lambda s, **o: s.recv_json(**o), [b'{"a":1}'], {"a": 1}),
     "recv_serialized": (lambda s, **o: s.recv_serialized(b"".join, **o), [b"a", b"b"], b"ab"),
 }
-# What differs by the call lies in the core, which all loops share, and in the methods of the two modules.
+# Differences between calls are in the core, which all loops share, and in the methods of the two modules.
 sends = on_each_module("name", SENDS)
 receives = on_each_module("name", RECEIVES)
 
 
 def call_of(name):
-    """Return the call by which an error of a row of the tables has to be named."""
+    """Return the call that errors in a row of the tables name."""
     call = name.partition(" ")[0].rstrip(",")
     base = {"string": "", "json": "", "serialized": "_multipart"}
     start, _, form = call.partition("_")
@@ -183,7 +183,7 @@ async def test_recv_many_takes_what_is_there(near):
 
 
 async def test_a_batch_ends_by_its_bytes(near):
-    """What is there, and what a task waited for."""
+    """Queued messages, and messages for which a task has waited."""
     pull, push = near()
     for call in ("recv_many", "recv_multipart_many"):
         receive = getattr(pull, call)
@@ -508,7 +508,7 @@ async def test_the_state_changes_while_a_receive_waits(near):
         await turns()
         await req.send(b"another")
         await rep.send(await rep.recv())
-        if second.error is None:  # it may wait on, for the next reply
+        if second.error is None:  # it may continue to wait, for the next reply
             await until(lambda: second.ended)
     assert first.result == b"question"
     assert second.result == b"another" or type(second.error) is zmqcy.StateError
@@ -607,7 +607,7 @@ async def test_cancelled_send_sends_nothing(narrow, name):
 
 @pytest.mark.parametrize("between", range(6))
 async def test_message_and_cancellation_together(near, between):
-    """However many turns of the loop lie between the two, the message is taken or there."""
+    """However many event-loop iterations lie between the two, the message is received or still queued."""
     await message_and_cancellation(near, "recv", between)
 
 
@@ -667,7 +667,7 @@ async def test_the_next_gets_what_a_cancelled_one_was_woken_for(near, between):
 
 @pytest.mark.parametrize("between", range(6))
 async def test_those_behind_a_cancelled_one_get_theirs(near, between):
-    """The second is cancelled about when the first ends, and it would be its turn to watch the descriptor."""
+    """The second is cancelled about when the first ends, and the second should watch the file descriptor next."""
     pull, push = near()
     async with anyio.create_task_group() as group:
         tasks = [await waiting(group, pull, pull.recv) for _ in range(4)]
@@ -683,7 +683,7 @@ async def test_those_behind_a_cancelled_one_get_theirs(near, between):
 
 
 async def test_a_message_goes_past_all_who_are_cancelled_by_the_one_before(near):
-    """Whoever goes on first cancels the next ones in its step, when it may be their turn already."""
+    """The task that continues first cancels the others in its step, when they may already be woken."""
     pull, push = near()
     tasks = []
 
@@ -723,14 +723,14 @@ async def test_who_was_woken_for_a_message_that_a_shadow_has_taken_waits_on(near
 
 @pytest.mark.parametrize("between", range(4))
 async def test_the_time_ends_as_the_message_comes(near, between):
-    """The message is taken, or it is there for the next one; the one who waits behind gets what the first did not."""
+    """The message is received, or it is queued for the next task. The waiting task behind gets the other messages."""
     pull, push = near()
     async with anyio.create_task_group() as group:
         first = await waiting(group, pull, pull.recv, timeout=5)
         second = await waiting(group, pull, pull.recv)
         await push.send(b"x")
         end = time.monotonic() + 0.006
-        while time.monotonic() < end:  # the loop does not turn until both are so
+        while time.monotonic() < end:  # the loop has no iteration before both have happened
             pass
         await turns(between)
         await until(lambda: first.ended)
@@ -899,7 +899,7 @@ async def test_times_that_end_as_messages_come(socket, outside, how):
     pull.bind("tcp://127.0.0.1:*")
     push = outside(zmqcy.PUSH)
     push.connect(pull.last_endpoint)
-    go = threading.Semaphore(0)  # so that each message comes when its receive has begun to wait
+    go = threading.Semaphore(0)  # so that each message arrives after its receive has begun to wait
     messages = [b"%d" % i for i in range(150)]
 
     def send():
@@ -927,7 +927,7 @@ async def test_times_that_end_as_messages_come(socket, outside, how):
 
 @pytest.mark.parametrize("between, call", [*enumerate(["recv_multipart", "recv_many"] * 3)])
 async def test_cancelled_while_the_loop_has_its_turn(near, between, call):
-    """A call on a socket that is always ready lets the loop turn now and then, and may be cancelled there."""
+    """A call on a socket that is always ready yields to the event loop regularly, and may be cancelled there."""
     pull, push = near(rcvhwm=0, sndhwm=0)
     messages = [b"%d" % i for i in range(30_000)]
     await push.send_many(messages)
@@ -958,7 +958,7 @@ async def test_cancelled_while_the_loop_has_its_turn(near, between, call):
 
 
 async def ticks_beside(*busy, limit=300_000):
-    """Run calls that never wait, beside a task that counts the turns of the loop, until there were twenty."""
+    """Run calls that complete immediately, with a task that counts event-loop iterations, until there were twenty."""
     ticks = 0
 
     async def call_for_ever(call):
@@ -993,7 +993,7 @@ async def test_two_ready_sockets_let_the_loop_turn(near):
 
 
 async def test_sends_alone_let_the_loop_turn(socket):
-    pub = socket(zmqcy.PUB)  # which drops what nobody takes
+    pub = socket(zmqcy.PUB)  # which drops messages that no peer receives
     await ticks_beside(lambda: pub.send(b"x"))
 
 
@@ -1050,7 +1050,7 @@ async def test_peers_that_answer_each_other_let_the_loop_turn(near):
 
 
 async def test_a_socket_ends_after_a_shutdown_of_its_context(flavour):
-    """Nothing can be made that would receive its last event."""
+    """No socket can be created that would receive its last event."""
     context = flavour.Context()
     pull = context.socket(zmqcy.PULL)
     pull.bind("tcp://127.0.0.1:*")

@@ -1,4 +1,4 @@
-"""What operations of zmqcy.asyncio are as futures: by their methods, and in what asyncio does with futures."""
+"""Operations of zmqcy.asyncio as futures: their methods, and their use with asyncio's functions."""
 
 import asyncio
 import contextlib
@@ -91,7 +91,7 @@ async def test_message_of_a_cancellation(near):
 @on_asyncio
 @pytest.mark.parametrize("waits", [False, True], ids=["Done", "Operation"])
 async def test_callbacks(near, waits):
-    """They are called by the loop, not at once, with the object, in the order and context they were added in."""
+    """The loop calls them later, with the object, in the order and context in which they were added."""
     pull, push = near()
     if not waits:
         await push.send(b"x")
@@ -205,7 +205,7 @@ async def test_operation_that_two_tasks_await(near):
 
 @on_asyncio
 async def test_one_of_two_tasks_that_await_an_operation_is_cancelled(near):
-    """As with any future: it is cancelled, or the other gets what comes; nothing is lost."""
+    """As with any future: either it is cancelled, or the other gets the message; none is lost."""
     pull, push = near()
     operation = pull.recv()
 
@@ -360,7 +360,7 @@ async def test_future_that_only_its_callback_waits_for_is_kept(near):
 
 @on_asyncio
 async def test_message_and_cancellation_in_the_same_turn(near):
-    """The task is cancelled right before, and right after, its socket is looked at."""
+    """The task is cancelled right before, and right after, its socket is read."""
     pull, push = near()
     for early in (True, False):
 
@@ -402,7 +402,7 @@ def test_run_until_complete(flavour, ctx, near):
 
 @on_asyncio
 async def test_who_iterates_over_an_operation_and_does_not_wait_is_told(flavour, near):
-    # As futures of asyncio do: `in` looks in C for ever, and hears no signal.
+    # As with asyncio's futures: `in` would loop endlessly in C, without signal handling.
     pull, push = near()
     operation = pull.recv()
     with pytest.raises(RuntimeError, match="^recv: the operation was iterated over; use await$"):
@@ -413,7 +413,7 @@ async def test_who_iterates_over_an_operation_and_does_not_wait_is_told(flavour,
 
 @pytest.mark.parametrize("flavour", ["asyncio"], indirect=True)
 def test_operations_outlive_their_loop_and_socket(run):
-    """Each of their methods, in each state, has a result or an exception, whatever has gone meanwhile."""
+    """Each method, in each state, returns or raises, whatever objects are closed."""
     done = run("""
         import asyncio
 

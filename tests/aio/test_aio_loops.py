@@ -1,4 +1,4 @@
-"""Asynchronous sockets and their loops: no missed wake-up, who watches the descriptor, which loop, and how they end."""
+"""Asynchronous sockets and event loops: no missed wake-up, the watch of the file descriptor, and the end."""
 
 import asyncio
 import contextlib
@@ -44,7 +44,7 @@ DISTURBANCES = {
 
 @on_each_module("name", DISTURBANCES)
 async def test_no_use_of_the_socket_hides_a_message(near, name):
-    """A call may swallow what the descriptor would have told the waiter; so may one before, and one after."""
+    """A call may consume the waiting task's event; so may a call before and after."""
     a, b = near(zmqcy.DEALER, zmqcy.DEALER, sndhwm=0, rcvhwm=0)
     plain = zmqcy.Socket.shadow(a)
     disturb = DISTURBANCES[name]
@@ -89,7 +89,7 @@ async def test_plain_shadow_takes_turns_with_tasks(near):
         for i in range(20):
             task = await waiting(group, pull, pull.recv)
             await push.send_many([b"a%d" % i, b"b%d" % i])
-            got += [plain.recv(zmqcy.DONTWAIT)]  # takes what the task was to be woken for
+            got += [plain.recv(zmqcy.DONTWAIT)]  # receives the message for which the task was to be woken
             await until(lambda task=task: task.ended)
             got += [task.result]
     assert got == [b"%c%d" % (letter, i) for i in range(20) for letter in b"ab"]
@@ -109,7 +109,7 @@ async def test_async_shadow_of_a_plain_socket(flavour, outside):
             assert task.result == b"%d" % i
 
 
-@on_asyncio  # anyio lets one task alone wait for a descriptor
+@on_asyncio  # in anyio only one task may wait for a file descriptor
 @pytest.mark.parametrize("leaves", [False, True], ids=["both stay", "one leaves"])
 async def test_two_async_shadows_of_a_socket(flavour, outside, leaves):
     pull, push = outside(zmqcy.PULL), outside(zmqcy.PUSH)
@@ -134,7 +134,7 @@ async def test_two_async_shadows_of_a_socket(flavour, outside, leaves):
 @on_asyncio
 @pytest.mark.parametrize("what", ["two sockets", "a socket and a poller", "a thread-safe socket and its shadow"])
 async def test_those_that_wait_for_the_same_handle_sleep(flavour, near, what):
-    """One that looks tells the others of what it finds, and they look: without end, if nothing new had to be there."""
+    """A socket that reads events informs the others, which read them too: an endless loop without new events."""
     if what.startswith("a thread-safe") and not zmqcy.has("draft"):
         pytest.skip("this libzmq has no draft sockets")
     looks = []
@@ -169,7 +169,7 @@ async def test_those_that_wait_for_the_same_handle_sleep(flavour, near, what):
 @pytest.mark.parametrize("kinds", [(), ("SERVER", "CLIENT")], ids=["ordinary", "thread-safe"])
 @pytest.mark.parametrize("looks", [False, True], ids=["unseen", "seen"])
 async def test_a_message_that_comes_while_the_time_is_converted_ends_the_wait(near, kinds, looks):
-    """The operation has tried, and is not in its queue; the first one on a thread-safe socket has no descriptor yet."""
+    """The operation was tried, and is not queued. The first one on a thread-safe socket has no file descriptor yet."""
     if kinds and not zmqcy.has("draft"):
         pytest.skip("this libzmq has no draft sockets")
 
@@ -241,7 +241,7 @@ async def test_many_rounds_with_a_thread_at_the_other_end(socket, outside, threa
 
 
 class Counting(asyncio.SelectorEventLoop):
-    """Counts what it is asked to watch."""
+    """Count the file descriptors to watch."""
 
     def __init__(self):
         super().__init__()
@@ -318,7 +318,7 @@ async def test_reader_goes_with_the_last_who_waits(counting, near, how):
     else:
         pull.close()
         assert isinstance(operation.exception(), zmqcy.ZMQError)
-        assert loop.removed == [fd]  # before the number can be another's
+        assert loop.removed == [fd]  # before another file gets the number
     await turns()
     assert loop.removed == [fd]
 
@@ -350,7 +350,7 @@ def test_outside_a_loop(flavour, near, call):
         await other.send(b"y")
         assert await pair.recv() == b"y"
 
-    for _ in range(2):  # before it has met a loop, and after it has
+    for _ in range(2):  # before its first loop, and after
         with pytest.raises(RuntimeError, match=f"^{call}: no event loop runs in this thread"):
             CALLS[call](pair)
         flavour.run(use)
@@ -456,7 +456,7 @@ def test_loops_in_threads_share_a_context(flavour, ctx, thread):
                 async with anyio.create_task_group() as group:
                     task = Task(group, push.send_many, [b"%d" % number] * 300)
                     got = []
-                    while len(got) < 300:  # each gets a third of what each has sent
+                    while len(got) < 300:  # each receives a third of the messages of each
                         got += await pull.recv_many(7)
                 assert task.result == 300
                 ready.wait(10)
@@ -487,7 +487,7 @@ async def all_waiting(group, pull, push):
 
 @pytest.fixture
 def stuck(socket, tmp_path):
-    """A PULL to which nothing comes, and a PUSH that is full."""
+    """A PULL that receives nothing, and a PUSH at its high-water mark."""
     pull, push = socket(zmqcy.PULL), socket(zmqcy.PUSH, sndhwm=1)
     pull.bind("inproc://empty")
     push.connect(f"ipc://{tmp_path}/nobody")
@@ -558,7 +558,7 @@ async def test_async_for_ends_at_once_where_the_context_has(ctx, near):
 
 @pytest.mark.parametrize("how", ["aclose", "async with", "context.aclose"])
 async def test_aclose_waits_for_a_late_peer(flavour, thread, tmp_path, how):
-    """And the loop turns meanwhile."""
+    """The event loop runs meanwhile."""
     plain, ctx = zmqcy.Context(), flavour.Context()
     push = ctx.socket(zmqcy.PUSH, linger=-1, reconnect_ivl=1)
     push.connect(f"ipc://{tmp_path}/late")
@@ -615,7 +615,7 @@ async def test_aclose_ends_those_who_wait(stuck):
 
 
 async def test_aclose_beside_a_peer_that_does_nothing(near):
-    """libzmq ends a connection over inproc only once the peer, in a call of its own, has taken note of it."""
+    """libzmq closes an inproc connection only after a call of the peer has noticed the end."""
     _, push = near()
     await push.send(b"x")
     await push.aclose(0)
@@ -694,7 +694,7 @@ async def test_aclose_of_a_context_ends_those_who_wait(flavour):
 
 
 def test_socket_and_context_are_dropped(flavour):
-    """With a wait behind them: nothing is left, and nothing is said."""
+    """With a waiting operation behind them: nothing is left or reported."""
 
     async def use():
         ctx = flavour.Context()
@@ -713,11 +713,11 @@ async def test_a_port_is_free_after_aclose(flavour, socket):
         await one.aclose(0)
 
 
-# ---- sockets that nobody waits for
+# ---- sockets for which no task waits
 
 
 def has_news(socket):
-    """Tell whether libzmq has something for a socket that it has not looked at."""
+    """Return whether libzmq has unprocessed commands for a socket."""
     waits = select.poll()
     waits.register(socket._descriptor(), select.POLLIN)
     return waits.poll(0) != []
@@ -725,7 +725,7 @@ def has_news(socket):
 
 @pytest.mark.parametrize("flavour", ["asyncio", "anyio-asyncio", "anyio-trio"], indirect=True)
 async def test_socket_that_nobody_calls_is_looked_at_now_and_then(flavour, socket, outside):
-    """Else libzmq keeps 12 KB for each peer that came and went. One whose descriptor others watch is left to them."""
+    """Otherwise libzmq keeps 12 KB for each peer that has disconnected. Sockets with another watcher are left to it."""
     left, watched, handed_out = (socket(zmqcy.PUB) for _ in range(3))
     assert watched.fileno() >= 0
     assert handed_out.underlying
@@ -742,7 +742,7 @@ async def test_socket_that_nobody_calls_is_looked_at_now_and_then(flavour, socke
 
 @pytest.mark.parametrize("flavour", ["asyncio", "anyio-asyncio", "anyio-trio"], indirect=True)
 def test_looking_now_and_then_keeps_nothing_alive(flavour, ctx):
-    """Not the socket; not the loop, which ends at once; nor what was made for it."""
+    """Neither the socket, nor the loop, which ends at once, nor its helper objects."""
     kept = []
 
     async def main():

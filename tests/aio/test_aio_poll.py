@@ -124,7 +124,7 @@ async def test_poller_changes(flavour, near):
 
 
 async def test_poller_while_another_task_uses_the_socket(flavour, near):
-    """What the other task takes is not there any more, and what it leaves is."""
+    """A message that the other task receives is gone; others are still there."""
     pull, push = near()
     poller = flavour.Poller()
     poller.register(pull)
@@ -187,7 +187,7 @@ async def test_poller_and_the_end_of_the_context(flavour, ctx, near):
     "what, flavour",
     [
         *itertools.product(["async socket", "plain socket"], FLAVOURS),
-        *(("descriptor", name) for name in ASYNCIO),  # anyio lets one task alone wait for a descriptor
+        *(("descriptor", name) for name in ASYNCIO),  # in anyio only one task may wait for a file descriptor
     ],
     indirect=["flavour"],
 )
@@ -219,7 +219,7 @@ async def test_two_pollers_wait_for_the_same(flavour, socket, near, outside, pip
 
 
 class Counting:
-    """Mixed into a poller: how many times it has begun to wait."""
+    """A mixin of pollers that counts how many times they begin to wait."""
 
     begun = 0
 
@@ -244,7 +244,7 @@ async def test_pollers_that_wait_for_the_same_socket_sleep(flavour, near, outsid
 
 @pytest.fixture
 def urgent():
-    """Two ends of a connection of TCP, the second of which can send urgent data."""
+    """Two ends of a TCP connection. The second one can send urgent data."""
     with system_sockets.create_server(("127.0.0.1", 0)) as listener:
         ends = system_sockets.create_connection(listener.getsockname()), listener.accept()[0]
     yield ends
@@ -272,7 +272,7 @@ async def test_poller_sleeps_while_nothing_that_is_polled_for_is_there(flavour, 
     poller = type("", (Counting, flavour.Poller), {})()
     poller.register(urgent[0], flags)
     assert await poller.poll(200) == []
-    assert poller.begun < 100  # in thousands, where it does not sleep; uvloop's clock is coarse
+    assert poller.begun < 100  # in thousands, because it does not sleep; uvloop's clock is coarse
     async with anyio.create_task_group() as group:
         task = Task(group, poller.poll)
         await turns(20)
@@ -283,7 +283,7 @@ async def test_poller_sleeps_while_nothing_that_is_polled_for_is_there(flavour, 
 
 
 async def test_poller_of_a_closed_file_whose_number_is_anothers(flavour, pipe):
-    """What is polled is the descriptor, as it was registered; and the next poll is one as any."""
+    """The registered file descriptor is polled, and the next poll works normally."""
     file = pipe[0].makefile("rb", buffering=0)
     number = os.dup(file.fileno())
     file.close()
@@ -303,7 +303,7 @@ async def test_poller_of_a_closed_file_whose_number_is_anothers(flavour, pipe):
 @pytest.mark.parametrize("flavour", ["asyncio", "uvloop"], indirect=True)
 async def test_poller_that_fails_as_it_begins_to_wait_can_poll_again(flavour, near, monkeypatch):
     pull, _ = near()
-    assert pull.underlying  # whoever has it may use the socket, so that the poller waits by an operation
+    assert pull.underlying  # other code may use the socket, so the poller waits with an operation
     poller = flavour.Poller()
     poller.register(pull, zmqcy.POLLIN)
 

@@ -1,4 +1,4 @@
-"""Asynchronous sockets lose nothing, double nothing, and leave nothing behind."""
+"""Asynchronous sockets lose and repeat no message, and do not leak."""
 
 import asyncio
 import gc
@@ -38,7 +38,7 @@ names = itertools.count()
 
 @pytest.fixture
 def pair_of():
-    """A function that makes two sockets of a module, PAIR and PAIR, whose queues hold one message each."""
+    """A function that creates two PAIR sockets of a module, whose queues hold one message each."""
     contexts = []
 
     def make(module, **options):
@@ -61,25 +61,25 @@ async def turns(count):
 
 
 def pending():
-    """Return the operations that are in a queue."""
+    """Return the operations in a queue."""
     gc.collect()
     return [each for each in gc.get_objects() if issubclass(type(each), Operation) and not each.done()]
 
 
 def objects():
-    """Return how many objects of the core there are, but for sockets."""
+    """Return the number of the core's objects, except sockets."""
     gc.collect()
     kinds = (Operation, Done, Waker)
     return sum(issubclass(type(each), kinds) for each in gc.get_objects())
 
 
 def readers(loop):
-    """Return the descriptors that an event loop of asyncio watches for sockets."""
+    """Return the file descriptors of sockets that an asyncio loop watches."""
     return [key.fd for key in loop._selector.get_map().values() if "zmqcy" in repr(key.data)]
 
 
 def timers(loop):
-    """Return those of operations: not the one that looks at idle sockets once a second."""
+    """Return the timers of operations, without the timer that reads idle sockets once a second."""
     return [handle for handle in loop._scheduled if not handle.cancelled() and "_tick" not in repr(handle)]
 
 
@@ -87,13 +87,13 @@ def timers(loop):
 
 
 class Started:
-    """An operation that was begun."""
+    """An operation that was started."""
 
     operation = handle = None
 
     @property
     def report(self):
-        """What says how it ended: the task that awaits it, or itself. A shield only repeats that, later."""
+        """The future that shows how it ended: the awaiting task, or itself. (A shield only repeats that later.)"""
         return self.handle if isinstance(self.handle, asyncio.Task) else self.operation
 
     @property
@@ -102,7 +102,7 @@ class Started:
 
 
 class Sending(Started):
-    """Messages, and how many of them went, as it was reported."""
+    """Messages, and the reported number of sent ones."""
 
     def __init__(self, messages, batch):
         self.messages = messages
@@ -116,7 +116,7 @@ class Sending(Started):
 
 
 class Receiving(Started):
-    """What has been got."""
+    """The received messages."""
 
     def __init__(self, nested):
         self.nested = nested
@@ -127,7 +127,7 @@ class Receiving(Started):
 
 
 class Histories(RuleBasedStateMachine):
-    """Any history of operations on a pair of sockets of one event loop, whose queues hold one message."""
+    """Random histories of operations on a pair of sockets in one event loop, whose queues hold one message."""
 
     @initialize(
         transport=st.sampled_from(["inproc", "ipc", "tcp"]),
@@ -163,7 +163,7 @@ class Histories(RuleBasedStateMachine):
         return [first, b"x" * size, b""] if self.multipart else [first + b"x" * size]
 
     def start(self, record, records, how, begin):
-        """Begin an operation in one of the ways in which a program may wait for it."""
+        """Start an operation, and wait for it in one of several ways."""
 
         def operate():
             record.operation = begin()
@@ -288,7 +288,7 @@ class Histories(RuleBasedStateMachine):
             self.directory.cleanup()
 
     async def settle(self):
-        """End what receives, receive the rest, and close both ends with somebody waiting."""
+        """End the receives, receive the rest, and close both sockets while tasks wait."""
         for waiting in [*(record.operation for record in self.receivings), *self.others]:
             waiting.cancel()
         for record in self.receivings:
@@ -327,12 +327,12 @@ class Histories(RuleBasedStateMachine):
             record.operation = record.handle = None
         self.others.clear()
         self.closed = None
-        # what timed out and was never asked for is told, as for any future
+        # a timeout that was never retrieved is reported, as for any future
         assert [c for c in self.complaints if "never retrieved" not in c["message"]] == []
 
 
 class Ended:
-    """What was done without an operation, as a future."""
+    """The result of a call without an operation, as a future."""
 
     def __init__(self, value):
         self.value = value
@@ -354,7 +354,7 @@ class Ended:
 
 
 class Dropped(Ended):
-    """An operation that nobody kept: it has left its queue."""
+    """An unreferenced operation: it has left its queue."""
 
     def __init__(self, sent):
         super().__init__(None)
@@ -371,7 +371,7 @@ TestHistories = pytest.mark.slow(Histories.TestCase)
 
 
 async def within(count, call, *arguments):
-    """Return the result, or None, and how many of a batch went: it was cancelled after some checkpoints."""
+    """Return the result, or None, and the number of sent messages. The call is cancelled after some checkpoints."""
     result, sent = None, 0
     async with anyio.create_task_group() as group:
 
@@ -397,7 +397,7 @@ steps = st.lists(st.tuples(st.integers(0, 6), st.integers(1, 5)), min_size=1, ma
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
 @given(sends=steps, receives=steps)
 def test_cancelled_sends_and_receives_of_anyio(backend, sends, receives):
-    """Each operation may take some checkpoints, and is cancelled then; what was not sent is sent again."""
+    """Each operation is cancelled after some checkpoints, and unsent messages are sent again."""
     got = []
 
     async def main():
@@ -438,7 +438,7 @@ def test_cancelled_sends_and_receives_of_anyio(backend, sends, receives):
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_many_tasks_of_anyio_share_a_socket(backend):
-    """They wake each other and are cancelled at any checkpoint; each message arrives once, those of one in order."""
+    """They wake each other, and are cancelled at any checkpoint. Each message arrives once, in order per sender."""
 
     async def main(seed):
         chance = random.Random(seed)
@@ -727,7 +727,7 @@ def test_who_was_woken_and_cancelled_leaves_the_message_to_the_next(pair_of):
 
 
 def test_a_context_with_a_message_that_cannot_be_sent_is_dropped_without_blocking(run):
-    """The loop goes on while it is collected, and the process ends within its exit_linger."""
+    """The loop continues while the socket is collected, and the process ends within its exit_linger."""
     start = time.monotonic()
     done = run("""
         import asyncio, gc, zmqcy, zmqcy.asyncio
@@ -759,7 +759,7 @@ def test_a_context_with_a_message_that_cannot_be_sent_is_dropped_without_blockin
     """)
     assert done.stdout == "end\n"
     assert [line for line in done.stderr.splitlines() if "dropped messages" not in line] == []
-    assert time.monotonic() - start < 30  # not for ever: libzmq's own linger has no end
+    assert time.monotonic() - start < 30  # bounded: libzmq's own linger is infinite
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
@@ -872,7 +872,7 @@ def test_the_end_of_a_context_closes_what_told_of_it(run):
 
 
 def keep_from_turning(socket):
-    """Send until an operation of the socket has to wait for the loop to turn. Return it, a send."""
+    """Send until an operation of the socket must wait for an event-loop iteration. Return this send."""
     for _ in range(3000):
         operation = socket.send(b"")
         if not isinstance(operation, Done):
@@ -984,7 +984,7 @@ def test_anyio_woken_and_out_of_time_at_once(pair_of):
             await anyio.lowlevel.checkpoint()
             await anyio.lowlevel.checkpoint()
             await b.send(b"in time")
-            assert a.events is not None  # it is looked at in the next turn, when the time is up as well
+            assert a.events is not None  # it is read in the next iteration, when the timeout has passed too
             until = time.monotonic() + 0.02
             while time.monotonic() < until:
                 pass
@@ -1029,7 +1029,7 @@ def test_anyio_three_that_wait(pair_of, backend):
 
 
 def bring_to_checkpoint(socket):
-    """Make the next operation of a socket of anyio one that begins with a checkpoint."""
+    """Make the next operation of an anyio socket begin with a checkpoint."""
     receive = zmqcy._aio.FutureSocket.recv_multipart
     for _ in range(1000):
         operation = receive(socket)
@@ -1044,7 +1044,7 @@ def bring_to_checkpoint(socket):
 
 
 def test_anyio_cancelled_at_its_checkpoint(pair_of):
-    """Whoever is cancelled there has taken nothing. (trio takes tasks in any order, so it is tried many times.)"""
+    """A task that is cancelled there has received nothing. (Many attempts, because trio runs tasks in any order.)"""
     a, b = pair_of(zmqcy.anyio)
 
     async def main():
@@ -1066,7 +1066,7 @@ def test_anyio_cancelled_at_its_checkpoint(pair_of):
                 bring_to_checkpoint(a)
                 await b.send(b"%d" % number)
                 group.start_soon(wait)
-                assert a.events is not None  # it is looked at in the next turn
+                assert a.events is not None  # it is read in the next iteration
                 await anyio.lowlevel.checkpoint()
                 scope.cancel()
                 await anyio.sleep(0.001)
@@ -1077,7 +1077,7 @@ def test_anyio_cancelled_at_its_checkpoint(pair_of):
 
 
 def test_anyio_the_leader_goes_while_the_next_one_is_at_its_checkpoint(pair_of):
-    """The one after that has to watch the descriptor. (trio takes tasks in any order, so it is tried many times.)"""
+    """The next task must watch the file descriptor. (Many attempts, because trio runs tasks in any order.)"""
 
     async def main():
         for _ in range(20):
@@ -1129,7 +1129,7 @@ def test_anyio_a_new_socket_with_the_descriptor_of_a_closed_one():
             await anyio.sleep(0.01)
             fd = a.fileno()
             a.close()
-            while True:  # until libzmq has closed it, which is another thread's work
+            while True:  # until libzmq has closed it, in another thread
                 try:
                     os.fstat(fd)
                 except OSError:
@@ -1295,7 +1295,7 @@ def test_the_end_of_a_context_leaves_no_descriptor():
 
 
 def test_who_leaves_before_its_try_lets_the_next_one_have_its_turn(pair_of):
-    """It stood in front when a message was seen, and the loop was to turn before it tried."""
+    """It was the head of the queue when a message arrived, and was to be tried after an event-loop iteration."""
     a, b = pair_of(zmqcy.asyncio)
 
     async def main():
@@ -1309,8 +1309,8 @@ def test_who_leaves_before_its_try_lets_the_next_one_have_its_turn(pair_of):
             a._look()
             assert first.cancel()
 
-        for _ in range(100):  # by then it is arranged that the turn of the loop is noticed: before it leaves
-            a.recv()  # it is dropped, and takes nothing
+        for _ in range(100):  # now the end of the iteration is scheduled: before it leaves
+            a.recv()  # it is dropped, and receives nothing
         first = a.recv()
         while not first._yielding:
             first = a.recv()
@@ -1324,7 +1324,7 @@ def test_who_leaves_before_its_try_lets_the_next_one_have_its_turn(pair_of):
 
 @pytest.mark.parametrize("name", ["asyncio", "anyio"])
 def test_a_cancelled_aclose_leaves_the_threads_of_libzmq_at_work(name):
-    """The thread that closes sockets would wait to tell of the end, if nobody were there to be told."""
+    """The thread that closes sockets would block if no socket received the last event."""
     module = {"asyncio": zmqcy.asyncio, "anyio": zmqcy.anyio}[name]
 
     async def main():

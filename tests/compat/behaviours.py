@@ -1,6 +1,6 @@
-"""What programs rely on, as functions that run on pyzmq and on zmqcy.compat alike.
+"""Behaviors that programs rely on, as functions that run on pyzmq and on zmqcy.compat.
 
-Each holds in both by its asserts, and what it returns is the same in both. Run it to get that as JSON.
+The asserts of each function hold on both, and its results are equal. Run this file to get the results as JSON.
 """
 
 import asyncio

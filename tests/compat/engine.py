@@ -1,7 +1,7 @@
-"""A front end and its engine, as servers of models have them: one with asyncio, the other with threads.
+"""A front end and its engine, as in model servers: one with asyncio, the other with threads.
 
-``engine.py front ipc|tcp FOLDER COMMAND...`` starts the engine by COMMAND, and prints as JSON what came of it.
-Buffers are lent to libzmq and written to again when their trackers are done; every one carries its checksum.
+``engine.py front ipc|tcp FOLDER COMMAND...`` starts the engine with COMMAND, and prints the result as JSON. Buffers are
+sent zero-copy, and reused when their trackers are done. Each has a checksum.
 """
 
 import asyncio

@@ -1,6 +1,6 @@
-"""Programs that say ``import zmq`` get tuned contexts, unless `install` is told otherwise.
+"""Programs with ``import zmq`` get tuned contexts, unless `install` switches that off.
 
-Where libzmq has no drafts nothing is tuned; `make test-drafts` runs this with one that has.
+Contexts are not tuned if libzmq has no drafts. `make test-drafts` runs these tests with drafts.
 """
 
 import importlib.util

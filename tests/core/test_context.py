@@ -1,4 +1,4 @@
-"""Contexts: how they begin and end, and what they have when."""
+"""Contexts: their start, their end, and their attributes."""
 
 import copy
 import importlib
@@ -237,7 +237,7 @@ def test_what_was_sent_before_term_arrives(socket):
 
 
 def test_a_dropped_context_ends_in_the_background(socket):
-    """With a message for an absent peer, and linger for ever, ending it takes for ever: nobody may wait for that."""
+    """With a message for an absent peer and infinite linger, termination never ends: no call may wait for it."""
     context = zmqcy.Context()
     push = context.socket(zmqcy.PUSH)
     push.connect("tcp://127.0.0.1:1")
@@ -292,7 +292,7 @@ def test_threads_that_ask_at_once_get_one_instance(module):
 
     class Slow(kind):
         __slots__ = ()
-        _instance = None  # of compat, whose subclasses share it else
+        _instance = None  # a subclass of compat's Context, whose subclasses otherwise share the global context
 
         def __init__(self, *arguments):
             made.append(self)
@@ -313,7 +313,7 @@ def test_threads_that_ask_at_once_get_one_instance(module):
 
 @pytest.mark.parametrize("module", ["", ".compat.core"])
 def test_an_instance_that_is_being_made_stops_no_other(run, module):
-    """Not what its own making asks for, nor a child that is forked meanwhile."""
+    """Neither recursion in its own constructor, nor a fork meanwhile."""
     run(f"""
         import importlib, os, signal, threading, warnings
         Context = importlib.import_module("zmqcy{module}").Context
@@ -387,7 +387,7 @@ def test_more_sockets_than_max_sockets():
         assert caught.value.errno == zmqcy.EMFILE
         sockets.pop().close()
         deadline = time.monotonic() + 10
-        while True:  # its place is given free in the background
+        while True:  # its place becomes free in the background
             try:
                 context.socket(zmqcy.PUSH)
                 break
@@ -407,8 +407,8 @@ for _ in range(1022):
     with context.socket(zmqcy.DEALER, linger=0) as socket:
         socket.connect("inproc://nobody")
 """
-# libzmq's own thread is given the time to close the socket: while it does, the end of the context aborts the process in
-# one of 40 runs (own.cpp:180), whoever ends it.
+# Give libzmq's thread time to close the socket: if the context ends meanwhile, libzmq aborts the process in one of 40
+# runs (own.cpp:180).
 CONNECTIONS = """
 import time
 with context.socket(zmqcy.DEALER, linger=0) as socket:
@@ -424,7 +424,7 @@ time.sleep(0.2)
 )
 @pytest.mark.parametrize("what", [SOCKETS, CONNECTIONS], ids=["sockets", "connections"])
 def test_who_waits_for_a_name_of_inproc_is_let_go_in_the_end(what, end):
-    """libzmq needs a place among max_sockets for each such connection then, and aborts where there is none."""
+    """libzmq needs a place in max_sockets for each such connection, and aborts the process if there is none."""
     program = WAITING.format(what, end)
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "ended\n", "")
@@ -487,7 +487,7 @@ REFUSED = {
 @pytest.mark.skipif(sys.platform != "linux", reason="priorities are another system's")
 @pytest.mark.parametrize("call", REFUSED)
 def test_what_libzmq_could_not_start_its_threads_with(run, call):
-    """It would abort in a new thread; and an hour later than the option was set."""
+    """It would abort in a new thread, possibly long after the option was set."""
     done = run("""
         import resource, sys, zmqcy
         from zmqcy import Context
@@ -507,7 +507,7 @@ def test_what_libzmq_could_not_start_its_threads_with(run, call):
 
 
 def test_no_threads_left(run):
-    """A user may have no more of them, or the system may not."""
+    """The user may have no more threads, or the system."""
     done = run("""
         import os, resource
         import zmqcy._aio, zmqcy._socket
@@ -525,7 +525,7 @@ def test_no_threads_left(run):
 
 
 def test_no_descriptors_left(run):
-    """libzmq aborts when its first threads get no descriptors."""
+    """libzmq aborts if its first threads get no file descriptors."""
     done = run("""
         import errno, os, resource, zmqcy
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
@@ -567,7 +567,7 @@ def test_no_descriptors_left(run):
 
 
 def test_more_connections_than_descriptors(run):
-    """A socket takes one, and a connection over tcp one at each end. What is connected still serves."""
+    """A socket takes one file descriptor, and a tcp connection one at each end. Existing connections still work."""
     done = run("""
         import resource, zmqcy
         resource.setrlimit(resource.RLIMIT_NOFILE, (200, 200))
@@ -615,7 +615,7 @@ def test_descriptors_left_are_counted_wherever_they_are(run, limit, left):
 
 @pytest.mark.parametrize("call", ["bind tcp://127.0.0.1:*", "bind tcp://lo:*", "connect tcp://127.0.0.1:0;127.0.0.1:1"])
 def test_an_endpoint_without_descriptors(run, call):
-    """libzmq aborts when it finds no descriptor to look up the interfaces."""
+    """libzmq aborts if it gets no file descriptor to look up the interfaces."""
     done = run("""
         import errno, os, resource, sys, zmqcy
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
@@ -716,7 +716,7 @@ def test_many_contexts_in_many_threads():
 
 
 def test_the_first_socket_while_another_thread_ends_the_context(run):
-    """It is made, and `term` waits for it, or the context had ended before; libzmq's memory is not used after that."""
+    """Either it is created, and `term` waits for it, or the context had ended. libzmq's freed memory is not used."""
     run(
         """
         import threading, zmqcy
@@ -742,7 +742,7 @@ def test_the_first_socket_while_another_thread_ends_the_context(run):
 
 
 def test_an_ipc_bind_warns_where_few_descriptors_are_left(run, tmp_path):
-    """libzmq ends the process where it can accept no connection over ipc."""
+    """libzmq aborts the process if it cannot accept an ipc connection."""
     done = run("""
         import os, resource, sys, warnings, zmqcy
         context = zmqcy.Context(linger=0)

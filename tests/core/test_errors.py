@@ -1,4 +1,4 @@
-"""Exceptions, and what of libzmq needs neither context nor socket: versions, capabilities, keys, Z85."""
+"""Exceptions, and functions that need neither context nor socket: versions, capabilities, keys, Z85."""
 
 import copy
 import ctypes
@@ -16,7 +16,7 @@ from rows import rows
 import zmqcy
 from zmqcy.errors import CLASSES, EFSM, EMTHREAD, ENOCOMPATPROTO, ETERM, HAUSNUMERO
 
-# What each class is beside a ZMQError, and the errno that it stands for.
+# The other base classes of each exception, and its errno.
 EXCEPTIONS = {
     zmqcy.Again: (errno.EAGAIN, BlockingIOError),
     zmqcy.TimedOut: (errno.EAGAIN, TimeoutError),
@@ -68,7 +68,7 @@ def test_class_of_errno(number, kind):
 
 
 def test_every_class_but_two_belongs_to_an_errno():
-    """TimedOut is an Again that was given a time; ZMQBindError is raised by one method."""
+    """TimedOut is an Again of a call with a timeout. ZMQBindError is raised by one method."""
     assert set(EXCEPTIONS) - set(CLASSES.values()) == {zmqcy.TimedOut, zmqcy.ZMQBindError}
 
 
@@ -191,7 +191,7 @@ def test_bind_error(socket):
 
 
 def test_endpoint_that_is_no_text(socket):
-    """An endpoint is shown whatever its bytes are."""
+    """An endpoint is shown, whatever its bytes."""
     with pytest.raises(zmqcy.ZMQError, match=r"bind \\xff\\xfe \(PUSH\)"):
         socket(zmqcy.PUSH).bind(b"\xff\xfe")
 
@@ -228,7 +228,7 @@ def test_text(words, text):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="errno is found as glibc and musl have it")
 def test_without_arguments():
-    """It is for what libzmq met last in this thread, which is the errno of C."""
+    """It is for libzmq's last error in this thread, which is C's errno."""
     library = ctypes.CDLL(None)
     library.__errno_location.restype = ctypes.POINTER(ctypes.c_int)
     library.__errno_location()[0] = errno.EADDRINUSE
@@ -246,7 +246,7 @@ def test_errno_alone():
 
 
 def test_base_class_stays_itself():
-    """OSError(EAGAIN) makes a BlockingIOError; ZMQError is what was asked for."""
+    """OSError(EAGAIN) creates a BlockingIOError; ZMQError(EAGAIN) creates a ZMQError."""
     assert type(zmqcy.ZMQError(errno.EAGAIN)) is zmqcy.ZMQError
     assert type(zmqcy.Again(errno.EAGAIN)) is zmqcy.Again
 
@@ -289,7 +289,7 @@ def test_strerror(number):
     text = zmqcy.strerror(number)
     assert text and "Unknown" not in text
     if number < HAUSNUMERO:
-        assert text in (os.strerror(number), "Host unreachable")  # which libzmq says in its own words
+        assert text in (os.strerror(number), "Host unreachable")  # libzmq's own text
     assert zmqcy.ZMQError(number).strerror == text
 
 
@@ -353,7 +353,7 @@ def test_has(capability):
 
 @rows("transport", ["ipc", "vmci", "ws", "wss"])
 def test_has_tells_which_transports_there_are(socket, transport, tmp_path):
-    """libzmq refuses a transport that it was built without by EPROTONOSUPPORT, and by nothing else."""
+    """libzmq reports a transport that it was built without by EPROTONOSUPPORT, and uses that only for this."""
     endpoint = f"ipc://{tmp_path}/x" if transport == "ipc" else f"{transport}://127.0.0.1:0"
     refused = None
     try:
@@ -407,7 +407,7 @@ def test_curve_public(kind):
 
 @with_curve
 def test_curve_public_of_reference():
-    """The keys of the manual page of zmq_curve: server and client."""
+    """The server's and the client's keys in zmq_curve(7)."""
     assert zmqcy.curve_public("JTKVSB%%)wK0E.X)V>+}o?pNmC{O&4W4b!Ni{Lh6") == b"rq:rM>}U?@Lns47E1%kR.o@n%FcmmsL/@{H8]yf7"
     assert zmqcy.curve_public("D:)Q[IlAW!ahhC2ac:9*A}h:p?([4%wOTJ%JR%cs") == b"Yne@$w-vo<fVvi]a<NY6T1ed:M$fCG*[IaLV{hID"
 

@@ -1,4 +1,4 @@
-"""The end of the process: it ends, in every order, and what was sent arrives as its linger says."""
+"""The end of the process: it exits, in every order, and messages are delivered according to linger."""
 
 import signal
 import subprocess
@@ -26,7 +26,7 @@ def pull(socket):
 
 @pytest.fixture
 def program(run):
-    """A function that runs a program whose head imports zmqcy and has `url` to connect to."""
+    """A function that runs a program. The program starts with an import of zmqcy, and with `url` to connect to."""
 
     def execute(code, *arguments, **options):
         return run(HEAD + textwrap.dedent(code), *arguments, **options)
@@ -108,7 +108,7 @@ def test_a_linger_that_was_set_is_kept_to_the_letter(program, where):
 
 
 def test_a_late_peer_gets_what_was_sent(pull, socket, run):
-    """The exit waits for a peer that comes a second later."""
+    """The exit waits for a peer that connects a second later."""
     with socket(zmqcy.PULL) as probe:
         port = probe.bind_to_random_port("tcp://127.0.0.1")
     code = (

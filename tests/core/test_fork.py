@@ -1,4 +1,4 @@
-"""fork: the child exits as always, makes its own contexts, and touches none of its parent's sockets."""
+"""fork: the child exits normally, creates its own contexts, and does not use its parent's sockets."""
 
 import contextlib
 import gc
@@ -15,7 +15,7 @@ import zmqcy.asyncio
 
 
 def in_child(function):
-    """Run a function in a forked child; return what it said, and its exit code."""
+    """Run a function in a forked child. Return its output and exit code."""
     reader, writer = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
@@ -155,7 +155,7 @@ CONTEXT_CALLS = {
 
 
 def allowed_in(things, calls):
-    """Return the calls that are not refused."""
+    """Return the calls that do not raise."""
     allowed = []
     for how, thing in things.items():
         for name, call in calls.items():

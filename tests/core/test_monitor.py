@@ -1,4 +1,4 @@
-"""Monitors: what watchers and raw monitors tell of connections, made with real peers over tcp and ipc."""
+"""Monitors: the events of real peers over tcp and ipc, in typed and raw monitors."""
 
 import contextlib
 import errno
@@ -24,7 +24,7 @@ LIMIT = 10_000  # ms that an event may take
 
 
 def until(monitor, name):
-    """Return the events up to the first of a name."""
+    """Return the events up to the first one with a name."""
     events = [monitor.recv(LIMIT)]
     while events[-1].name != name:
         events.append(monitor.recv(LIMIT))
@@ -58,7 +58,7 @@ def test_both_sides(socket, url):
 
 
 def test_the_end(socket, url):
-    """Whoever listens no more says so; a client tries again, and says when."""
+    """A closed listener is reported; a client retries, and reports when."""
     server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH, reconnect_ivl=1)
     serving, asking = server.watch(), client.watch()
     server.bind(url)
@@ -87,7 +87,7 @@ def test_bind_failed(socket):
 
 
 def test_curve_refuses(socket):
-    """Without its ZAP handler the server gives 'no reason'; with another key than the server's the client knows one."""
+    """Without its ZAP handler the server reports "no reason"; the client reports a wrong server key."""
     public, secret = zmqcy.curve_keypair()
     server = socket(zmqcy.PULL, curve_server=True, curve_secretkey=secret)
     server.bind("tcp://127.0.0.1:*")
@@ -110,7 +110,7 @@ def test_curve_refuses(socket):
 
 
 def test_zap_refuses(ctx, socket):
-    """The client is told the status that the handler gave."""
+    """The client reports the status of the handler."""
     public, secret = zmqcy.curve_keypair()
     handler = socket(zmqcy.REP)
     handler.bind("inproc://zeromq.zap.01")
@@ -158,7 +158,7 @@ def test_each_gets_what_it_asked_for(socket, url):
     again.close()
     some.close()
     client.close()
-    assert until(everything, "DISCONNECTED")  # it goes on without the others
+    assert until(everything, "DISCONNECTED")  # this monitor continues after the others are closed
 
 
 @pytest.mark.parametrize("events", [0, -1, Event.ALL_V2, "ALL"])
@@ -180,7 +180,7 @@ def test_time_outs(socket):
 
 
 def test_in_a_poller(socket, url):
-    """The descriptor is readable as long as there are events, also where another watcher has read them."""
+    """The file descriptor is readable while there are events, also if another monitor has read them."""
     server = socket(zmqcy.PULL)
     first, second = server.watch(), server.watch()
     poller = zmqcy.Poller()
@@ -199,7 +199,7 @@ def test_in_a_poller(socket, url):
 
 
 def test_threads(socket, url):
-    """Each watcher in a thread of its own, and two threads in one watcher: all events, each once."""
+    """Monitors in several threads, and two threads in one monitor: all events, each once."""
     server = socket(zmqcy.PULL)
     shared, own = server.watch(Event.ACCEPTED), server.watch(Event.ACCEPTED)
     got = {"a": [], "b": [], "own": []}
@@ -250,7 +250,7 @@ def test_closed_while_others_wait(socket):
         monitor.fileno()
     monitor.close()
     assert list(monitor) == []
-    server.bind("tcp://127.0.0.1:*")  # nobody waits for who reads no more
+    server.bind("tcp://127.0.0.1:*")  # no call waits for a reader that has stopped reading
 
 
 def test_the_end_of_the_context(ctx, socket):
@@ -263,7 +263,7 @@ def test_the_end_of_the_context(ctx, socket):
 
 @pytest.mark.parametrize("at_once", [True, False])
 def test_a_watched_context_ends(at_once):
-    """The sockets that read monitors are no hindrance."""
+    """The sockets that read monitors do not block it."""
     ctx = zmqcy.Context(linger=0)
     server, client = ctx.socket(zmqcy.PULL), ctx.socket(zmqcy.PUSH)
     monitors = [server.watch(), server.watch(), client.watch()]
@@ -281,7 +281,7 @@ def test_a_watched_context_ends(at_once):
 
 
 def test_what_nobody_holds(ctx, socket):
-    """A watcher that was dropped takes no events; a socket lives as long as its watchers."""
+    """A dropped monitor takes no events. A monitor keeps its socket alive."""
     server = socket(zmqcy.PULL)
     monitor = server.watch()
     server.watch()
@@ -340,7 +340,7 @@ def test_the_monitor_socket(socket, url):
 
 
 def test_a_reader_that_goes(ctx, socket):
-    """Nobody waits for the reader: neither a bind, nor connections, nor the end of the socket."""
+    """Neither `bind`, nor connections, nor the end of the socket wait for the reader."""
     server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH)
     server.get_monitor_socket().close()
     server.bind("tcp://127.0.0.1:*")
@@ -372,7 +372,7 @@ def test_what_is_no_message_of_a_monitor(parts):
     ],
 )
 def test_a_monitor_that_nobody_reads_is_ended(run, code):
-    """libzmq tells the reader of the end, and waits for one."""
+    """libzmq sends the reader a last event, and waits for a reader."""
     run("""
         import sys, zmqcy
         ctx = zmqcy.Context()
@@ -413,7 +413,7 @@ def close_a_shadow_of_the_reader(ctx, shadows):
 
 @pytest.mark.parametrize("end", [leave_to_a_shadow, close_a_shadow_of_the_reader])
 def test_a_reader_that_goes_where_there_are_shadows(ctx, end):
-    """Nobody waits for it, whichever object has the socket that is monitored, and whichever closes the reader."""
+    """No call waits for the reader, whichever object has the monitored socket, and whichever closes the reader."""
     left = []
     end(ctx, left)
     left[0].bind("tcp://127.0.0.1:*")
@@ -429,7 +429,7 @@ def test_closed(socket):
 
 
 def test_ready_clients(socket, url):
-    """What the guide says on waiting for peers: watch first, then bind, and count handshakes."""
+    """The guide on waiting for peers: watch first, then bind, and count handshakes."""
     push = socket(zmqcy.PUSH)
     with push.watch(Event.HANDSHAKE_SUCCEEDED) as monitor:
         push.bind(url)
@@ -444,7 +444,7 @@ def test_ready_clients(socket, url):
 
 
 def test_slow_joiners(socket, url):
-    """What is published once the subscription was received from an XPUB arrives, all of it."""
+    """Messages published after an XPUB has received the subscription all arrive."""
     for _ in range(20):
         news = socket(zmqcy.XPUB)
         with news.watch(Event.HANDSHAKE_SUCCEEDED) as monitor:
@@ -460,7 +460,7 @@ def test_slow_joiners(socket, url):
 
 
 def test_beside_a_thread_that_receives(socket, url):
-    """A watcher may be asked and closed while another thread is in a call on the socket."""
+    """A monitor may be read and closed while another thread is in a call on the socket."""
     server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH)
     got = []
     with server.watch() as monitor:
@@ -483,7 +483,7 @@ def test_ctrl_c(socket):
 
 
 def test_the_end_of_the_process(socket, run):
-    """A watcher that was left open holds up no message, and says nothing."""
+    """An open monitor blocks no messages, and causes no warning."""
     server = socket(zmqcy.PULL)
     server.bind("tcp://127.0.0.1:*")
     code = """
@@ -529,7 +529,7 @@ def test_a_forked_child(socket, run):
 
 
 def test_more_events_than_are_read_at_a_time(socket, monkeypatch):
-    """A watcher whose event is behind many others is woken again, though the descriptor of the PAIR is silent."""
+    """A monitor whose event is behind many others is woken again, although the PAIR's descriptor is not readable."""
     monkeypatch.setattr("zmqcy.monitor._MOST", 5)
     server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH)
     monitors = [server.watch(Event.ACCEPTED) for _ in range(3)]
@@ -630,8 +630,8 @@ asyncio.run(main())
 @pytest.mark.slow
 @pytest.mark.parametrize("code, words", [(PLAIN, ["nothing"]), (ASYNCHRONOUS, ["nothing", "cancelled"])])
 def test_events_without_end(run, code, words):
-    """libzmq tries without a pause to accept where no descriptor is left, and makes an event of each time."""
-    names, *said = run(ENDLESS + code, timeout=120).stdout.splitlines()  # all that has come meanwhile is read
+    """Without free file descriptors libzmq retries accept without a pause, and reports each attempt."""
+    names, *said = run(ENDLESS + code, timeout=120).stdout.splitlines()  # all events so far are read
     assert "ACCEPT_FAILED" in names
     assert said == words
 
@@ -662,7 +662,7 @@ class TestAsynchronous:
 
     @on_each_loop
     async def test_iteration(self, flavour, socket, url):
-        """Tasks that wait get all, and end with the socket, whether that is closed or waited for."""
+        """Waiting tasks get all events, and end when the socket is closed."""
         server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH)
         names = [[], [], []]
 
@@ -687,7 +687,7 @@ class TestAsynchronous:
 
     @on_each_loop
     async def test_the_end_of_a_watched_socket(self, flavour, socket, url):
-        """`aclose` waits until all is sent, though a monitor was in the place of what tells."""
+        """`aclose` waits until all messages are sent, although a monitor was in use."""
         server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH, linger=-1)
         monitor = client.watch()
         server.bind(url)
@@ -774,7 +774,7 @@ class TestAsynchronous:
 
 
 async def waiting_in(group, monitor, function, *arguments):
-    """Start a task, and return it once it waits in a monitor."""
+    """Start a task, and return it when it waits in a monitor."""
     task = Task(group, function, *arguments)
     await until_true(lambda: monitor._waiting or task.ended)
     assert not task.ended, (task.result, task.error)
@@ -839,7 +839,7 @@ def stats_of_descriptors():
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/fd"), reason="needs /proc")
 def test_a_descriptor_that_has_passed_to_a_file_is_no_peer_and_is_not_kept(tmp_path):
-    """The connection of an event may have gone, and its number be another's, before anybody asks."""
+    """The connection of an event may be closed, and its file descriptor reused, before the event is read."""
     path = tmp_path / "file"
     with path.open("wb") as file:
         for _ in range(5):
@@ -889,12 +889,12 @@ print("all gone")
 
 
 def test_a_socket_and_its_watcher_go_in_a_cycle(run):
-    # The collector clears weak references first, so that the watcher's end finds no socket whose monitor it could end.
+    # The garbage collector clears weak references first, so the finalizer of the monitor finds no socket to unmonitor.
     assert run(IN_A_CYCLE).stdout == "all gone\n"
 
 
 def refuses_to_be_made_again(monitor):
-    """See that `__init__` of a watcher raises, leaves no descriptor behind, and takes none away."""
+    """Check that `__init__` of a monitor raises, and neither leaks nor closes a file descriptor."""
     before = os.listdir("/proc/self/fd")
     for socket in (monitor.socket, None):
         with pytest.raises(RuntimeError, match=f"^{type(monitor).__name__}: already initialised$"):
@@ -913,7 +913,7 @@ async def test_a_watcher_of_tasks_is_made_once(flavour, ctx):
 
 
 def test_what_is_read_of_a_watched_socket_has_libzmq_forget_the_peer(socket):
-    """Else it keeps 12 KB for each peer that came and went, until somebody uses the socket."""
+    """Otherwise it keeps 12 KB for each peer that has disconnected, until a call uses the socket."""
     pub = socket(zmqcy.PUB)
     pub.bind("tcp://127.0.0.1:*")
     waits = select.poll()
@@ -934,14 +934,14 @@ def test_what_is_read_of_a_watched_socket_has_libzmq_forget_the_peer(socket):
 
 
 def own_port():
-    """Return an endpoint where nobody listens, with a source that makes TCP connect the port to itself."""
+    """Return a free endpoint, and a source port that makes TCP connect the port to itself."""
     with system.create_server(("127.0.0.1", 0)) as one:
         port = one.getsockname()[1]
     return f"tcp://127.0.0.1:{port};127.0.0.1:{port}"
 
 
 def test_a_connection_to_itself_is_no_peer(socket):
-    one = socket(zmqcy.DEALER)  # which takes its own handshake for that of a peer
+    one = socket(zmqcy.DEALER)  # libzmq then takes its own handshake for a peer's
     with one.watch() as monitor:
         one.connect(endpoint := own_port())
         connected = until(monitor, "HANDSHAKE_SUCCEEDED")[-2]
@@ -959,7 +959,7 @@ def test_a_connection_to_itself_is_no_peer(socket):
 
 
 def test_a_connection_to_itself_that_ends_at_once_is_told(socket):
-    one = socket(zmqcy.PUSH)  # whose type does not fit itself: libzmq does not try again
+    one = socket(zmqcy.PUSH)  # a type that is no partner of itself: libzmq does not retry
     with one.watch() as monitor:
         one.connect(own_port())
         assert "to itself" in until(monitor, "DISCONNECTED")[-1].reason

@@ -240,10 +240,10 @@ def test_poll_forwards_everything(pair, poller):
 
 
 class Polling(RuleBasedStateMachine):
-    """Random operations on connected sockets; what the poller says is what each socket says of itself.
+    """Random operations on connected sockets. The poller reports the events of each socket.
 
-    Over inproc everything has come when a send is back. To ask a socket for its events lets the poller forget what it
-    remembered: so it is not asked each time, and the parts that have come are counted here as well.
+    Over inproc a message has arrived when its send returns. Reading a socket's events makes the poller forget what it
+    remembered. So the events are not read each time, and the arrived parts are counted here too.
     """
 
     OPERATIONS = ("send", "receive", "receive all", "receive too small", "look", "poll", "shadow")

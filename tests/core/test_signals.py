@@ -1,4 +1,4 @@
-"""Signals: a handler that returns changes nothing, one that raises ends the call, and no message is lost."""
+"""Signals: a handler that returns has no effect on a call, one that raises ends it, and no message is lost."""
 
 import os
 import signal
@@ -11,12 +11,12 @@ import zmqcy
 
 
 class Stop(Exception):
-    """What a handler raises."""
+    """The exception of a handler."""
 
 
 @pytest.fixture
 def storm():
-    """A function that lets a timer signal strike every millisecond; a handler counts them. Gone at the end."""
+    """A function that starts a timer signal every millisecond, with a handler that counts. It stops at the end."""
     previous = signal.getsignal(signal.SIGALRM)
     strikes = []
 
@@ -159,7 +159,7 @@ def test_term_goes_on_in_a_storm(storm):
 
 
 def test_a_signal_for_another_thread_does_not_disturb(pair):
-    """Handlers run in the main thread: a wait in another one goes on."""
+    """Handlers run in the main thread: a wait in another thread continues."""
     a, b = pair(zmqcy.PAIR, zmqcy.PAIR)
     got = []
     thread = threading.Thread(target=lambda: got.append(a.recv()))
@@ -178,7 +178,7 @@ def test_a_signal_for_another_thread_does_not_disturb(pair):
 
 @pytest.mark.parametrize("call", ["recv", "send", "poll", "poller", "term", "proxy"])
 def test_a_signal_that_another_thread_took_ends_a_wait(call):
-    """Nothing interrupts the wait of the main thread then; the same holds for a signal just before the wait begins."""
+    """Nothing interrupts the main thread's wait then, as after a signal just before the wait begins."""
     context = zmqcy.Context()
     pull, push = context.socket(zmqcy.PULL), context.socket(zmqcy.PUSH)
     poller = zmqcy.Poller()

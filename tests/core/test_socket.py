@@ -1,4 +1,4 @@
-"""Sockets: sending and receiving over each transport, by each pattern, and what bad input gets."""
+"""Sockets: sending and receiving over each transport and pattern, and the errors for bad input."""
 
 import contextlib
 import copy
@@ -22,8 +22,8 @@ from wire import shaken
 import zmqcy.asyncio
 import zmqcy.compat.core
 
-BIG = 65536  # from here on a copy is made without the GIL
-VSM = 33  # up to here libzmq keeps a message in its own structure
+BIG = 65536  # from this size a copy releases the GIL
+VSM = 33  # up to this size libzmq stores a message in its own struct
 SIZES = [0, 1, 2, VSM - 1, VSM, VSM + 1, 255, 256, 8191, 8192, 8193, BIG - 1, BIG, BIG + 1, 1 << 20]
 
 
@@ -265,7 +265,7 @@ def test_a_call_that_waits_is_woken(near, timeout):
 
 
 def fill(push, data):
-    """Send until neither libzmq nor the kernel takes more; return how many went."""
+    """Send until libzmq and the kernel accept no more. Return the number of sent messages."""
     for count in range(100_000):
         try:
             push.send(data, timeout=300)
@@ -308,7 +308,7 @@ def test_a_send_that_waits_goes_when_there_is_room(pair):
 
 
 def test_try_send_sees_room_at_once(socket):
-    """libzmq looks at its commands once a millisecond: a send that may not wait must look itself."""
+    """libzmq processes its commands once a millisecond: a non-blocking send must do it itself."""
     pull, push = socket(zmqcy.PULL, rcvhwm=1), socket(zmqcy.PUSH, sndhwm=1)
     pull.bind("inproc://room")
     push.connect("inproc://room")
@@ -398,7 +398,7 @@ def test_the_rest_of_a_message(pair):
 @given(messages=st.lists(st.lists(st.binary(max_size=100), min_size=1, max_size=8), min_size=1, max_size=20))
 def test_messages_come_whole_and_in_order(ctx, messages):
     with ctx.socket(zmqcy.PULL, linger=0) as pull, ctx.socket(zmqcy.PUSH, linger=0) as push:
-        url = f"inproc://{uuid.uuid4()}"  # the last one is given free in the background
+        url = f"inproc://{uuid.uuid4()}"  # the last one becomes free in the background
         pull.bind(url)
         push.connect(url)
         for parts in messages:
@@ -420,7 +420,7 @@ def test_big_parts_come_whole(ctx, data, sizes):
 
 @pytest.mark.parametrize("kind", ["PUSH", "DEALER", "PAIR"])
 def test_a_peer_that_goes_in_the_middle_tears_no_message(ctx, kind):
-    """The parts that went to a peer that is gone are sent again, with the rest, to the next one."""
+    """The parts sent to a disconnected peer are sent again, with the rest, to the next peer."""
     receiver = {"PUSH": zmqcy.PULL, "DEALER": zmqcy.DEALER, "PAIR": zmqcy.PAIR}[kind]
     sender = ctx.socket(zmqcy.SocketType[kind], linger=0, sndhwm=10)
     sender.bind("tcp://127.0.0.1:*")
@@ -437,9 +437,9 @@ def test_a_peer_that_goes_in_the_middle_tears_no_message(ctx, kind):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["PUSH", "DEALER", "PAIR"])
 def test_a_peer_that_goes_in_the_middle_costs_no_message(ctx, kind):
-    """What went to the peer that is gone goes to the next one, with the rest.
+    """The parts sent to a disconnected peer are sent again, with the rest, to the next peer.
 
-    Unless libzmq's thread comes between on the sender's processor: see docs/reliability.md.
+    This may fail if libzmq's thread runs in between on the sender's processor: see docs/reliability.md.
     """
     receiver = {"PUSH": zmqcy.PULL, "DEALER": zmqcy.DEALER, "PAIR": zmqcy.PAIR}[kind]
     processors = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -464,7 +464,7 @@ def test_a_peer_that_goes_in_the_middle_costs_no_message(ctx, kind):
             while thread.is_alive():
                 sender.poll(0)
         first.close()
-        for limit in (1000, 2000, 4000, 8000):  # a PAIR turns peers away until it has seen the first one go
+        for limit in (1000, 2000, 4000, 8000):  # a PAIR refuses peers until it has noticed the end of the first one
             with ctx.socket(receiver, linger=0) as second:
                 second.connect(endpoint)
                 if second.poll(limit):
@@ -472,8 +472,8 @@ def test_a_peer_that_goes_in_the_middle_costs_no_message(ctx, kind):
                     thread.join()
                     sender.close()
                     return
-                if not thread.is_alive():  # the first was too slow to go: the message counts as sent to it
-                    sender.close()  # before its peer: libzmq may abort where both go in the middle of a message
+                if not thread.is_alive():  # the first peer disconnected too late: the message counts as sent to it
+                    sender.close()  # before its peer: libzmq may abort if both close in the middle of a message
                     second.poll(1000)
                     break
         thread.join()
@@ -612,7 +612,7 @@ def test_bind_and_connect_undo_themselves(socket):
         assert caught.value.errno == zmqcy.ENOENT
     again = socket(zmqcy.PULL)
     deadline = time.monotonic() + 10
-    while True:  # the port is given free in the background
+    while True:  # the port becomes free in the background
         try:
             again.bind(bound.endpoint)
             break
@@ -907,7 +907,7 @@ def test_a_subclass_with_attributes(ctx):
 
 @pytest.mark.parametrize("cls", [zmqcy.Socket, zmqcy.asyncio.Socket, zmqcy.compat.core.Socket])
 def test_the_classes_of_sockets_own_their_c_methods(cls):
-    """CPython calls a C method faster where the object is of that very class."""
+    """CPython calls a C method faster if the object is of exactly its class."""
     assert {vars(cls)[name].__objclass__ for name in ("recv", "send_many", "fileno")} == {cls}
     assert "bind" not in vars(zmqcy.Socket)  # a method of BaseSocket, in Python
 
@@ -955,7 +955,7 @@ def test_arguments_that_send_and_recv_do_not_take(socket, call):
 
 @pytest.mark.parametrize("arguments", ["flags=zmqcy.DONTWAIT", "timeout=0"])
 def test_a_call_that_fails_is_in_its_traceback_once(run, arguments):
-    """In a new process: after other errors, Cython can show a line of an included file under the name of this file."""
+    """In a new process: after other errors Cython may show a line of an included file under this file's name."""
     done = run(f"""
         import traceback, zmqcy
         with zmqcy.Context() as ctx:

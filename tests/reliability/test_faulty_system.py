@@ -1,7 +1,7 @@
-"""What becomes of calls of libzmq and of the system that fail: an error that says so, and nothing lost.
+"""Failing calls of libzmq and of the system: they raise the right error, and no message is lost.
 
-shim.c, preloaded, makes the first, the second, ... call of a function fail in each step of faulty.py. It has a signal
-come before each call in interrupted.py, and counts the calls in counted.py.
+shim.c, preloaded, makes the first, the second, ... call of a function fail in each step of faulty.py. It sends a signal
+before each call in interrupted.py, and counts the calls in counted.py.
 """
 
 import json

@@ -1,10 +1,10 @@
 """Random histories of plain sockets, compared with models of queues.
 
-A model says what libzmq's manual does: over inproc exactly (who may send, what the next receive gives, which events
-there are), over tcp that what went arrives, once, whole and in order. Each step is done in another thread than the one
-before.
+A model follows libzmq's manual: over inproc exactly (which socket may send, the result of the next receive, the
+events). Over tcp it requires that each sent message arrives once, whole and in order. Each step runs in another thread
+than the previous step.
 
-MODELS=500 in the environment runs so many histories of each kind, for hours of search.
+MODELS=500 in the environment runs so many histories of each kind, which takes hours.
 """
 
 import itertools

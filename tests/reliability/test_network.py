@@ -1,7 +1,7 @@
-"""What networks do: connections reset, silent, slow, addresses that move, hosts that start again; and what is kept.
+"""Network failures: connections that are reset, silent or slow, addresses that change, hosts that restart.
 
-Most of it is done by `wire.Proxy`, which works everywhere; three hosts are network namespaces, where the system allows
-them. ZMQCY_LONG=1 has each last longer.
+Most tests use `wire.Proxy`, which works everywhere. Some use network namespaces as three hosts, if the system allows
+it. ZMQCY_LONG=1 makes each test last longer.
 """
 
 import contextlib
@@ -111,12 +111,12 @@ def test_without_req_relaxed_a_lost_request_is_the_last(through):
 @pytest.mark.parametrize("seed", [1, 2])
 @pytest.mark.parametrize("bound", ["PULL", "PUSH"])
 def test_what_push_sends_comes_whole_and_once_at_most_in_the_order_of_its_connection(through, bound, seed):
-    """A cut loses what is on its way; nothing is repeated or torn, and afterwards messages come again.
+    """A cut loses the messages under way. None is repeated or torn, and afterwards messages arrive again.
 
-    A PULL that is bound has a pipe for each connection, and reads in turn from the new one and from what the old one
-    has left. Connections carry the numbers in order, each those after the last of the one before. So where two numbers
-    that came are neighbours by size, and the greater one came first, there are two connections; there can be no more
-    such pairs than there were new connections. A PULL that connects keeps its pipe, and all of the order with it.
+    A bound PULL has a pipe for each connection, and reads fair-queued from the new pipe and from the rest of the old
+    one. Each connection carries numbers in order, after the last number of the previous connection. So if two
+    neighbouring numbers arrive in reverse order, they come from two connections. There can be no more such pairs than
+    new connections. A connecting PULL keeps its pipe, and so the whole order.
     """
     rng = random.Random(seed)
     reading = {**HEARTBEATS, "rcvhwm": 0}  # libzmq ends the process where heartbeats, a full queue and a reset meet

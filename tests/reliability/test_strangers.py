@@ -1,7 +1,7 @@
-"""Strangers: bytes that are no ZMTP, half handshakes, lies about lengths, silence, and what a fuzzer makes of them all.
+"""Untrusted peers: bytes that are not ZMTP, incomplete handshakes, wrong lengths, silence, and fuzzed conversations.
 
-The sockets live in a process of their own (`host.Host`): that it lives, serves its good peers, and stays small is seen
-from outside. ZMQCY_LONG=1 has 100,000 connections come that say nothing, in place of 300.
+The sockets are in a separate process (`host.Host`). The tests check that it runs, serves well-behaved peers, and does
+not grow. ZMQCY_LONG=1 opens 100,000 silent connections instead of 300.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""Who is let in: CURVE, PLAIN and NULL over tcp, with right and wrong peers, and the handler that decides."""
+"""Access control: CURVE, PLAIN and NULL over tcp, with accepted and refused peers, and the handler."""
 
 import ast
 import asyncio
@@ -41,7 +41,7 @@ FAILED = (
 
 
 class Server:
-    """A PULL that is bound, and what it tells of handshakes."""
+    """A bound PULL, and the handshake events of its monitor."""
 
     def __init__(self, socket, secure, **options):
         self.make = socket
@@ -52,14 +52,14 @@ class Server:
         self.endpoint = self.socket.last_endpoint
 
     def client(self, secure, source="127.0.0.1", **options):
-        """Return a PUSH that tries to get in, once."""
+        """Return a PUSH that tries to connect, once."""
         client = self.make(zmqcy.PUSH, reconnect_ivl=-1, **options)
         secure(client)
         client.connect(self.endpoint.replace("tcp://", f"tcp://{source}:0;"))
         return client
 
     def serves(self, secure, **options):
-        """Have a client send something, and return the frame that arrives."""
+        """Send a message with a client, and return the frame that arrives."""
         client = self.client(secure, **options)
         client.send(b"let me in")
         frame = self.socket.recv(copy=False)
@@ -69,7 +69,7 @@ class Server:
         return frame
 
     def refuses(self, secure, **options):
-        """Have a client try, and return the event that says why it was refused; good ones are served afterwards."""
+        """Try to connect a client, and return the event with the reason for its refusal. Then serve another one."""
         client = self.client(secure, **options)
         client.try_send(b"not for you")
         event = self.events.recv(LIMIT)
@@ -109,7 +109,7 @@ def null_client(socket):
 
 
 class Tap:
-    """A proxy of tcp that keeps what went through it."""
+    """A tcp proxy that records the traffic."""
 
     def __init__(self, endpoint):
         self.address = ("127.0.0.1", int(endpoint.rpartition(":")[2]))
@@ -196,7 +196,7 @@ def test_too_late(socket, attach, call, arguments):
 
 @rows("wrong", [b"", b"short", "x" * 41, "~" * 40, b"\xff" * 40, "ü" * 40])
 def test_what_is_no_key(socket, wrong):
-    """It is refused before anything is set, and not shown: the socket is as it was."""
+    """It is refused before any option is set, and not shown. The socket is unchanged."""
     each = socket(zmqcy.PULL)
     for call in (
         lambda: each.serve_curve(wrong),
@@ -314,7 +314,7 @@ def test_ipc(ctx, socket, tmp_path):
 
 
 def test_replay(ctx, serve, socket):
-    """What a client has sent is of no use to who has recorded it: each handshake has keys of its own."""
+    """Recorded traffic of a client is useless: each handshake has its own keys."""
     with Authenticator(ctx, curve=[FRIEND]):
         server = serve(curve_server)
         client = socket(zmqcy.PUSH, reconnect_ivl=-1)
@@ -345,13 +345,13 @@ def test_no_handler(ctx, serve, socket):
     server = serve(plain_server)
     assert server.refuses(plain_client()).reason == "there is no ZAP handler to ask about the peer"
     with Authenticator(ctx, plain={"friend": "right"}):
-        server.serves(plain_client())  # a handler may come after the servers
+        server.serves(plain_client())  # a handler may start after the servers
         server.refuses(plain_client("wrong"))
     server.refuses(plain_client())
 
 
 def test_a_handler_that_dies(ctx, serve, socket):
-    """It takes a request and is gone: whoever asked is not let in, and is served by the next handler."""
+    """It receives a request and is closed: this peer is refused, and then served by the next handler."""
     handler = socket(zmqcy.REP)
     handler.bind(ZAP)
     server = serve(curve_server, handshake_ivl=300)
@@ -372,14 +372,14 @@ async def _later(result):
 
 
 def _raise(kind):
-    raise kind("right")  # a careless function: the password is in the text
+    raise kind("right")  # a careless rule: the password is in the exception's text
 
 
 def _in_a_task(result):
     async def call():
         return result()
 
-    return asyncio.ensure_future(call())  # what it raises, KeyboardInterrupt too, comes out of the loop
+    return asyncio.ensure_future(call())  # its exceptions, KeyboardInterrupt too, are raised by the loop
 
 
 FORMS = {"at once": lambda result: result(), "later": _later, "in a task": _in_a_task}
@@ -408,7 +408,7 @@ def test_whatever_a_function_raises_is_a_refusal(ctx, serve, caplog, kind, form)
 
 
 def test_ctrl_c_in_a_function_is_for_the_loop_whose_it_is():
-    """It is a refusal, and ends the program's loop all the same."""
+    """It is a refusal, and still ends the program's loop."""
     loop = asyncio.new_event_loop()
     with zmqcy.Context() as ctx, contextlib.closing(loop):
         question = ctx.socket(zmqcy.DEALER, rcvtimeo=LIMIT, linger=0)
@@ -432,7 +432,7 @@ def test_ctrl_c_in_a_function_is_for_the_loop_whose_it_is():
 
 
 class Loop:
-    """An event loop in a thread, with an Authenticator that nobody stops."""
+    """An event loop in a thread, with an Authenticator that is not stopped."""
 
     def __init__(self, authenticator):
         self.loop = asyncio.new_event_loop()
@@ -479,7 +479,7 @@ def enters(server, secure, source):
 
 
 def who_gets_in(serve, authenticator, row, handler):
-    """Return a cell of the table: try with a peer that the rules let in, and with one that they refuse."""
+    """Return a cell of the table: try an accepted and a refused peer."""
     secure, client = ROWS[row]
     with contextlib.ExitStack() as stack:
         if handler in ("event loop closed", "tasks cancelled"):
@@ -507,10 +507,10 @@ def who_gets_in(serve, authenticator, row, handler):
 
 @pytest.mark.parametrize("row", ROWS, ids=" ".join)
 def test_who_gets_in(ctx, serve, caplog, row):
-    """The table of the page is what happens."""
+    """The table in the docs is correct."""
     cells = []
     for handler in HANDLERS:
-        with zmqcy.Context(linger=0) as own:  # a context that had a handler has one until it ends
+        with zmqcy.Context(linger=0) as own:  # a context that had a handler keeps one until it ends
 
             def make(kind, **options):
                 return own.socket(kind, rcvtimeo=LIMIT, sndtimeo=LIMIT, **options)
@@ -561,7 +561,7 @@ def test_what_expects_a_handler_is_refused_without_one(ctx, socket, secure, atta
         assert late.last_endpoint == ""
         late.bind("inproc://none")  # where nobody is asked
         late.unbind("inproc://none")
-        with Authenticator(zmqcy.Context.shadow(ctx)):  # a shadow of the context is the same one
+        with Authenticator(zmqcy.Context.shadow(ctx)):  # a shadow of the context counts as the same context
             getattr(late, attach)(endpoint)
             getattr(late, "unbind" if attach == "bind" else "disconnect")(late.last_endpoint)
         late.close()
@@ -577,7 +577,7 @@ def test_clients_expect_no_handler(socket):
 
 
 def test_only_what_libzmq_can_ask_may_be_a_handler(socket):
-    """libzmq would abort at the next peer."""
+    """libzmq would abort the process at the next peer."""
     for kind in (zmqcy.PULL, zmqcy.PAIR, zmqcy.DEALER):
         with pytest.raises(
             zmqcy.InvalidArgument, match=r"bind inproc://zeromq.zap.01 .*only a REP, ROUTER or SERVER socket can be"
@@ -613,7 +613,7 @@ def test_the_handler_of_a_context_does_not_keep_it():
 
 
 def test_a_peer_cannot_name_its_user(run):
-    """Unless the program has a handler of its own: there zmqcy cannot tell whom that was asked about."""
+    """Except if the program has its own handler: then zmqcy cannot know which peers it was asked about."""
     run("""
         import sys
         sys.path.insert(0, sys.argv[1])
@@ -681,7 +681,7 @@ def test_nothing_secret_is_logged(ctx, serve, caplog):
     with Authenticator(ctx, plain={"friend": "hunter2"}, curve=[FRIEND]):
         server, curve = serve(plain_server), serve(curve_server)
         server.serves(plain_client("hunter2"))
-        server.refuses(plain_client("hunter3", "hunter2"))  # who has typed the password as the name
+        server.refuses(plain_client("hunter3", "hunter2"))  # a user who has typed the password as the name
         curve.serves(curve_client(FRIEND))
         curve.refuses(curve_client(STRANGER))
     levels = [each.levelname for each in caplog.records if each.name == "zmqcy.auth"]
@@ -696,13 +696,13 @@ def test_nothing_secret_is_logged(ctx, serve, caplog):
 
 
 def test_a_folder(ctx, serve, tmp_path, caplog):
-    """It is read again when it has changed: who is added gets in, who is removed or replaced does not."""
+    """It is read again when it has changed: new peers are accepted, removed or replaced ones refused."""
     with pytest.raises(FileNotFoundError):
         Policy(curve=tmp_path / "none")
     Certificate(FRIEND.public).save(tmp_path / "friend.key")
     os.mkfifo(tmp_path / "pipe.key")
     (tmp_path / "loop.key").symlink_to("loop.key")
-    STRANGER.save_secret(tmp_path / "stranger.key_secret")  # whoever may be known by it is not for others to say
+    STRANGER.save_secret(tmp_path / "stranger.key_secret")  # other peers must not claim this name
     with Authenticator(ctx, curve=tmp_path):
         server = serve(curve_server)
         server.serves(curve_client(FRIEND))
@@ -769,7 +769,7 @@ def test_domains(ctx, serve):
 
 @pytest.fixture
 def ask(ctx, socket):
-    """A function that asks the handler itself, as libzmq does, and returns the status and the user."""
+    """A function that asks the handler, as libzmq does, and returns the status and the user."""
 
     def ask(mechanism, *credentials, domain=b"", address=b"127.0.0.1"):
         question = socket(zmqcy.REQ)
@@ -789,7 +789,7 @@ def ask(ctx, socket):
         ({}, "8.8.8.8", 200),
         ({"deny": "10.0.0.0/8"}, "10.1.2.3", 400),
         ({"deny": "10.0.0.0/8"}, "11.1.2.3", 200),
-        ({"deny": "10.0.0.0/8"}, "::ffff:10.1.2.3", 400),  # IPv4 at a socket with ipv6=True
+        ({"deny": "10.0.0.0/8"}, "::ffff:10.1.2.3", 400),  # IPv4 on a socket with ipv6=True
         ({"allow": ["10.0.0.0/8"]}, "::ffff:10.1.2.3", 200),
         ({"allow": ["10.0.0.0/8"], "deny": ["10.1.0.0/16"]}, "10.1.2.3", 400),
         ({"allow": []}, "10.1.2.3", 400),
@@ -803,7 +803,7 @@ def ask(ctx, socket):
         ({"deny": "ipc"}, "localhost:0:0:123", 400),
         ({"allow": "ipc"}, "localhost", 200),
         ({"allow": ["ipc"]}, "localhostile", 400),
-        ({"allow": ["0.0.0.0/0", "::/0"]}, "", 400),  # what cannot be read is nowhere
+        ({"allow": ["0.0.0.0/0", "::/0"]}, "", 400),  # an unreadable address is in no network
         ({"deny": ["10.0.0.0/8"]}, "", 400),
         ({"deny": ["10.0.0.0/8"]}, "10.0.0", 400),
     ],
@@ -814,7 +814,7 @@ def test_addresses(ctx, ask, rules, address, status):
 
 
 def test_passwords_that_are_empty(ctx, ask):
-    """A peer may send what use_plain does not: nothing, as a name, or as the password of nobody."""
+    """A peer may send values that use_plain refuses: an empty name, or the password of no user."""
     with Authenticator(ctx, plain={"friend": "right", "": ""}):
         for name, password in ((b"stranger", b""), (b"friend", b""), (b"", b""), (b"", b"right")):
             assert ask(b"PLAIN", name, password) == (400, "")
@@ -1058,7 +1058,7 @@ def test_a_task_that_is_cancelled():
 
 
 def test_the_handler_outlives_what_goes_wrong(ctx, ask, monkeypatch, caplog):
-    """An error in its own loop, as of memory, does not end it: libzmq would let everybody in."""
+    """An error in its own loop, such as MemoryError, does not end it: libzmq would accept all peers."""
     receive, failed = zmqcy.asyncio.Socket.recv_multipart, threading.Event()
 
     def scarce(self):
@@ -1077,7 +1077,7 @@ def test_the_handler_outlives_what_goes_wrong(ctx, ask, monkeypatch, caplog):
 
 @pytest.fixture
 def pyzmq():
-    """A function that makes a socket of pyzmq, which has a libzmq of its own."""
+    """A function that creates a socket of pyzmq, which has its own libzmq."""
     zmq = pytest.importorskip("zmq")
     made = []
 
@@ -1133,7 +1133,7 @@ def test_the_programs_of_the_page_run(run, tmp_path, number):
 
 
 def test_many_at_once(ctx, serve, socket):
-    """Good peers get in while bad ones try without a pause."""
+    """Well-behaved peers are accepted while others try without a pause."""
     with Authenticator(ctx, curve=[FRIEND]):
         server = serve(curve_server)
         bad = [socket(zmqcy.PUSH, reconnect_ivl=1) for _ in range(5)]
@@ -1158,7 +1158,7 @@ def test_many_at_once(ctx, serve, socket):
 
 
 def test_nothing_executes_what_arrives():
-    """No module takes what turns data into code, but for those that are as pyzmq has them (zmqcy.compat)."""
+    """No module calls functions that turn data into code, except those required by pyzmq's API (zmqcy.compat)."""
     package = Path(zmqcy.__file__).parent
     names = {"eval", "exec", "compile", "__import__", "pickle", "cPickle", "marshal", "shelve", "dill", "cloudpickle"}
     found = []
@@ -1177,7 +1177,7 @@ def test_nothing_executes_what_arrives():
             else:
                 continue
             found += [(path.name, node.lineno, name) for name in used & names]
-    for path in package.glob("*.pyx"):  # which ast cannot read: look for calls and imports
+    for path in package.glob("*.pyx"):  # ast cannot read them: search for calls and imports
         for number, line in enumerate(path.read_text().splitlines(), 1):
             code = line.partition("#")[0]
             calls = re.findall(r"(?<![.\w])(eval|exec|compile|__import__)\s*\(", code)

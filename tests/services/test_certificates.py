@@ -36,7 +36,7 @@ int main(int count, char **arguments) {
 
 @pytest.fixture(scope="module")
 def czmq(tmp_path_factory):
-    """A function that runs a program of czmq which writes a certificate, or shows the one in a file."""
+    """A function that runs a czmq program which writes a certificate, or prints a certificate file."""
     compiler = shutil.which("cc") or pytest.skip("there is no C compiler")
     program = tmp_path_factory.mktemp("czmq") / "czmq"
     source = program.with_suffix(".c")
@@ -91,7 +91,7 @@ def test_what_exists_is_kept(tmp_path):
 
 
 def test_a_file_is_never_half_there(tmp_path):
-    """Who reads while it is replaced gets the one or the other; and nobody else's file is written through a link."""
+    """A reader during the replacement gets the old or the new file, and a link is not followed to another file."""
     path = tmp_path / "server.key_secret"
     made = [Certificate.generate(), Certificate.generate()]
     made[0].save_secret(path)
@@ -227,7 +227,7 @@ def test_we_read_czmq(tmp_path, czmq, value):
     czmq("name", value, path)
     loaded = Certificate.load(f"{path}_secret")
     assert loaded.metadata == {"name": value}
-    if '"' not in value:  # which czmq writes, but does not read
+    if '"' not in value:  # czmq writes it, but does not read it
         assert czmq(path) == [loaded.public.decode(), loaded.secret.decode(), value]
     assert Certificate.load(path) == Certificate(loaded.public, metadata={"name": value})
 
