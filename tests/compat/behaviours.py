@@ -17,7 +17,7 @@ import warnings
 
 import zmq
 
-made = []  # sockets that the shadow of a context does not close
+made = []  # the shadow of a context does not close these sockets
 
 
 def pair(ctx, bound=zmq.PULL, connected=zmq.PUSH):
@@ -127,7 +127,7 @@ def the_context_of_a_shadow(ctx):
 
 
 def methods_are_replaced(ctx):
-    """Of one instance: by a mock, by a wrapper, and back."""
+    """Methods of one instance are replaced by a mock, by a wrapper, and restored."""
     from unittest import mock
 
     import zmq.asyncio
@@ -290,7 +290,7 @@ def a_monitor_is_read_to_its_end(ctx):
     pull.bind("tcp://127.0.0.1:*")
     pull.disable_monitor()
     found = [int(recv_monitor_message(monitor)["event"]) for _ in range(2)]
-    again = pull.get_monitor_socket(addr="inproc://again")  # pyzmq's own name may still be taken
+    again = pull.get_monitor_socket(addr="inproc://again")  # pyzmq's own name may still be in use
     found += [again is not monitor, monitor.closed]
     pull.disable_monitor()
     for each in (monitor, again):
@@ -541,7 +541,7 @@ def a_steerable_proxy(ctx):
 
 
 def monitored_queue_with_the_same_names(ctx):
-    """The peers of a ROUTER on both sides find each other by their names."""
+    """The peers of a ROUTER on both sides address each other by routing id."""
     from zmq.devices import monitored_queue
 
     front, back, watch = ctx.socket(zmq.ROUTER), ctx.socket(zmq.ROUTER), ctx.socket(zmq.PUB)
@@ -781,7 +781,7 @@ def futures_on_tornado(ctx):
 
 
 def coroutines_of_tornado(ctx):
-    """`yield` of what is done at once, of what is not, of several, of a failure, with a time limit."""
+    """`yield` of operations: completed, waiting, several, failed, and with a timeout."""
     import datetime
 
     from tornado import gen
@@ -860,7 +860,7 @@ def greenlets(ctx):
 
 
 def two_greenlets_in_a_socket(ctx):
-    """One waits to receive while another sends: what tells of an answer is not swallowed."""
+    """One task waits to receive while another sends: the event of the answer is not lost."""
     import gevent
     import zmq.green
 

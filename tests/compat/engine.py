@@ -21,13 +21,13 @@ import zmq.asyncio
 REQUESTS = 150
 LIMIT = 20_000  # ms
 SIZES = (0, 8, 1000, 70_000, 500_000, 2_000_000)
-CAPACITY = 3_000_000  # of a buffer: more than three sizes in a row
-AT_ONCE = 16  # requests that wait for their answers
+CAPACITY = 3_000_000  # bytes of a buffer: more than three sizes in a row
+AT_ONCE = 16  # max requests without an answer
 READY, ADD, END = b"\x00", b"\x01", b"\x02"
 
 
 class Buffers:
-    """Bytearrays that are lent, and taken again when libzmq is done with them."""
+    """Bytearrays that are sent zero-copy, and reused when libzmq has released them."""
 
     def __init__(self):
         self.free = []
@@ -56,7 +56,7 @@ class Buffers:
 
 
 def fill(buffer, size, seed):
-    """Write to a buffer what no other message has, and return the view that is to be sent, and its checksum."""
+    """Write unique content to a buffer, and return the view to send and its checksum."""
     view = memoryview(buffer)[:size]
     pattern = random.Random(seed).randbytes(1021)
     for start in range(0, size, len(pattern)):
@@ -100,7 +100,7 @@ def answer(context, addresses, answers):
             for part in parts:
                 view[start : start + part.nbytes] = part
                 start += part.nbytes
-            del parts, found  # the frames of the request, whose memory was libzmq's
+            del parts, found  # the frames of the request, in libzmq's memory
             head["crc"] = zlib.crc32(view)
             buffers.lend(socket.send_multipart((json.dumps(head).encode(), view), copy=False, track=True), buffer)
             del view
@@ -133,7 +133,7 @@ def engine(addresses):
 
 
 class Sentinel:
-    """What tells of the end of the engine's process: an object with a descriptor."""
+    """An object with a file descriptor that shows the end of the engine's process."""
 
     def __init__(self, socket):
         self.socket = socket
@@ -147,7 +147,7 @@ async def front(transport, folder, command):
         return f"ipc://{folder}/{name}" if transport == "ipc" else "tcp://127.0.0.1:*"
 
     context = zmq.asyncio.Context(io_threads=2)
-    plain = zmq.Context(context)  # of the same libzmq: for the sockets of no coroutine
+    plain = zmq.Context(context)  # in the same libzmq: for sockets without coroutines
     requests, answers, news = context.socket(zmq.ROUTER), context.socket(zmq.PULL), plain.socket(zmq.XPUB)
     requests.setsockopt(zmq.ROUTER_MANDATORY, 1)
     for socket, name in ((requests, "requests"), (answers, "answers"), (news, "news")):
@@ -161,7 +161,7 @@ async def front(transport, folder, command):
     process = subprocess.Popen([*command, __file__, "engine", json.dumps(addresses)], pass_fds=[theirs.fileno()])
     theirs.close()
 
-    # Before the loop has its part: the hello of the engine, by a plain shadow of the asynchronous socket.
+    # Before the event loop: the engine's hello, with a plain shadow of the asynchronous socket.
     shadow = zmq.Socket.shadow(requests)
     sentinel = Sentinel(ours)
     poller = zmq.Poller()
@@ -187,7 +187,7 @@ async def front(transport, folder, command):
     async def ask():
         for number in range(REQUESTS):
             await room.acquire()
-            # The largest last: pyzmq's tracker is that of the last part, and small ones are copied.
+            # The largest part last: pyzmq's tracker is that of the last part, and small ones are copied.
             sizes = sorted(SIZES[(number + i) % len(SIZES)] for i in range(1 + number % 3))
             buffer = buffers.take()
             views, start = [], 0
@@ -244,7 +244,7 @@ async def front(transport, folder, command):
 
 
 def trackers(transport, folder):
-    """Hold a message back, and see that its buffer is lent as long as that."""
+    """Hold a message back, and check that libzmq keeps its buffer until then."""
     context = zmq.Context()
     push, pull = context.socket(zmq.DEALER), context.socket(zmq.DEALER)
     push.linger = pull.linger = 0

@@ -89,7 +89,7 @@ def test_check_of_what_is_no_python(tmp_path):
 
 @pytest.fixture
 def environment(tmp_path):
-    """Python of a virtual environment that sees what this one has installed."""
+    """The Python of a virtual environment that sees the packages of this one."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv"], check=True, timeout=50)
     python = tmp_path / "venv" / "bin" / "python"
     paths = [path for path in sys.path if path and Path(path).is_dir()]

@@ -1,4 +1,4 @@
-"""`zmqcy.compat`: what programs rely on, beside pyzmq itself, and how it is installed."""
+"""`zmqcy.compat`: behaviors that programs rely on, compared with pyzmq, and its installation."""
 
 import ast
 import importlib.util
@@ -35,13 +35,13 @@ def outcomes(*how):
 
 @pytest.fixture(scope="module")
 def ours():
-    """What comes of each behaviour with compat."""
+    """The result of each behavior with compat."""
     return outcomes("-m", "zmqcy.compat")
 
 
 @pytest.fixture(scope="module")
 def theirs():
-    """The same with pyzmq."""
+    """The result of each behavior with pyzmq."""
     return outcomes() if importlib.util.find_spec("zmq") else None
 
 
@@ -56,7 +56,7 @@ def test_behaviour(ours, theirs, name):
 
 
 def test_every_name_of_each_module_is_there_or_has_a_reason():
-    """All that `dir` lists of any module of pyzmq."""
+    """All names that `dir` lists for any module of pyzmq."""
     for name in ("zmq", "tornado", "gevent"):
         if importlib.util.find_spec(name) is None:
             pytest.skip(f"{name} is not installed")
@@ -128,7 +128,7 @@ def test_install_after_pyzmq_is_refused(run):
 
 
 def test_install_in_a_thread_after_pyzmq_is_refused_too(run):
-    """And changes nothing: pyzmq goes on."""
+    """It changes nothing: pyzmq still works."""
     if importlib.util.find_spec("zmq") is None:
         pytest.skip("pyzmq is not installed")
     run("""
@@ -171,7 +171,7 @@ def test_installed_in_a_thread_it_is_there_for_all(run):
 
 
 def test_what_pyzmq_has_and_compat_lacks_says_where_to_ask(run):
-    """Names that pyzmq has, by each way that a program asks for them."""
+    """Names of pyzmq, in each form in which a program accesses them."""
     run("""
     import zmqcy.compat
     zmqcy.compat.install()
@@ -322,7 +322,7 @@ for options in ([], ["-m", "child"]):
 
 @pytest.mark.parametrize("seen", [False, True])
 def test_what_a_program_starts_has_it_too(tmp_path, seen):
-    """Where nothing was enabled in the environment; a sitecustomize of the environment is heeded, if there is one."""
+    """In an environment without `enable`. A sitecustomize of the environment is imported, if there is one."""
     (tmp_path / "program.py").write_text(PROGRAM_WITH_CHILDREN)
     (tmp_path / "child.py").write_text("import zmq\nprint(zmq.Socket.__module__)\n")
     if seen:
@@ -335,7 +335,7 @@ def test_what_a_program_starts_has_it_too(tmp_path, seen):
 
 
 def test_modules_that_python_runs():
-    """`python -m zmq.curve_keygen` and `python -m zmq.log`, which prints what a PUBHandler publishes."""
+    """`python -m zmq.curve_keygen`, and `python -m zmq.log`, which prints the records of a PUBHandler."""
     command = [sys.executable, "-m", "zmqcy.compat", "-m"]
     keys = json.loads(subprocess.check_output([*command, "zmq.curve_keygen", "--json"], timeout=30))
     assert len(keys["public"]) == len(keys["secret"]) == 40
@@ -354,7 +354,7 @@ def test_modules_that_python_runs():
 
 
 def test_exit_waits_for_a_second_at_most(run):
-    """Without a word, where pyzmq does not wait at all; a program that wants to wait longer says so before or after."""
+    """Without a warning, as pyzmq does not wait at all. A program can set a longer time before or after."""
     done = run("""
     import warnings
     warnings.simplefilter("ignore", ResourceWarning)
@@ -378,7 +378,7 @@ def test_exit_waits_for_a_second_at_most(run):
 
 
 def test_a_stream_drops_what_cannot_be_sent(run):
-    """And goes on with the next message; the log says so once."""
+    """It continues with the next message, and logs that once."""
     pytest.importorskip("tornado")
     run("""
     import asyncio, logging, zmqcy.compat
@@ -416,7 +416,7 @@ def test_a_stream_drops_what_cannot_be_sent(run):
 
 
 def test_a_handler_leaves_the_record_to_others_as_it_was(run):
-    """It publishes from any thread, also by an asynchronous socket; a forked child drops, and says so once."""
+    """It publishes from any thread, also with an asynchronous socket. A forked child drops records, and warns once."""
     run("""
     import logging, os, threading, warnings, zmqcy.compat
     zmqcy.compat.install()
@@ -504,7 +504,7 @@ def test_ssh_that_does_not_answer_is_given_up(tmp_path, monkeypatch):
 
 
 def test_a_cancelled_receive_takes_nothing(run):
-    """Where pyzmq's may have taken the message."""
+    """pyzmq may lose the message here."""
     run("""
     import asyncio, zmqcy.compat
     zmqcy.compat.install()
@@ -532,7 +532,7 @@ def test_a_cancelled_receive_takes_nothing(run):
 
 
 def test_a_closed_socket_does_not_end_the_poll_of_the_others(run):
-    """It is closed before, and while the poll waits; in a poller of asyncio, in `select` and `zmq_poll`."""
+    """It is closed before and during the poll; in a poller of asyncio, in `select` and `zmq_poll`."""
     run("""
     import asyncio, zmqcy.compat
     zmqcy.compat.install()
@@ -563,7 +563,7 @@ def test_a_closed_socket_does_not_end_the_poll_of_the_others(run):
 
 
 def test_a_name_is_bound_to_by_any_libzmq(run):
-    """Before 4.3.5 libzmq's bind takes addresses only."""
+    """Before 4.3.5 libzmq's bind accepts only addresses."""
     run("""
     import zmqcy.compat
     zmqcy.compat.install()
@@ -588,7 +588,7 @@ def test_a_name_is_bound_to_by_any_libzmq(run):
 
 
 def test_green_sockets_heed_their_timeouts(run):
-    """Where pyzmq's do not. The other greenlets run meanwhile, and what comes in time is taken."""
+    """pyzmq's do not. Other greenlets run meanwhile, and a message that arrives in time is received."""
     pytest.importorskip("gevent")
     run("""
     import time, zmqcy.compat
@@ -647,7 +647,7 @@ def test_green_sockets_heed_their_timeouts(run):
 
 
 def test_a_green_router_whose_peer_is_full_waits_for_it_alone(run):
-    """It says that it can send, to others; and the other greenlets have their turns."""
+    """It reports that it can send, to other peers. The other greenlets run meanwhile."""
     pytest.importorskip("gevent")
     run("""
     import zmqcy.compat
@@ -694,7 +694,7 @@ def test_a_green_router_whose_peer_is_full_waits_for_it_alone(run):
 
 
 def test_a_stream_answers(run):
-    """Of a REP socket, which may not receive before it has sent, and of a ROUTER that has many requests at once."""
+    """For a REP socket, which must send before it receives, and a ROUTER with many requests at once."""
     pytest.importorskip("tornado")
     done = run("""
     import asyncio, threading, zmqcy.compat
@@ -737,7 +737,7 @@ def test_a_stream_answers(run):
 
 
 def test_objects_of_zmqcy_and_of_compat_shadow_each_other(run):
-    """Contexts and sockets of one libzmq, plain and asynchronous, by object and by address, while both are alive."""
+    """Contexts and sockets of one libzmq, plain and asynchronous, by object and by address, while both exist."""
     run("""
     import asyncio, zmqcy, zmqcy.asyncio, zmqcy.compat
     zmqcy.compat.install()
@@ -824,7 +824,7 @@ def test_objects_of_zmqcy_and_of_compat_shadow_each_other(run):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_devices_in_processes(tmp_path, method):
-    """However Python starts them. What ends them is the end of their process."""
+    """However Python starts them. Their process ends them."""
     (tmp_path / "devices.py").write_text(PROGRAM_WITH_DEVICES)
     command = [sys.executable, "-W", "error", "devices.py", method]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50)

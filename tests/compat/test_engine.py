@@ -1,4 +1,4 @@
-"""A server of models and its engine on `zmqcy.compat`, in processes of their own; and on pyzmq, as a program for it."""
+"""A model server and its engine on `zmqcy.compat`, in separate processes, and on pyzmq."""
 
 import importlib.util
 import json

@@ -1,4 +1,4 @@
-"""`zmq.green` of compat: who waits, who is woken, and what runs meanwhile."""
+"""`zmq.green` of compat: waiting, waking, and other greenlets."""
 
 from textwrap import dedent
 
@@ -50,12 +50,12 @@ for each in (green.Socket, green.Poller):
 
 @pytest.fixture
 def greenlets(run):
-    """A function that runs code with green sockets in a process of its own."""
+    """A function that runs code with green sockets in a new process."""
     return lambda code: run(f"{BEGIN}{dedent(code)}\ncontext.destroy(0)\n")
 
 
 def test_who_receives_in_one_socket_leaves_the_others_asleep(greenlets):
-    """The socket can send all the while, which is no news for those who wait to receive."""
+    """The socket can send all the time, which must not wake greenlets that wait to receive."""
     greenlets("""
     left, right = pair(zmq.DEALER)
     waiting = [asleep(left.recv) for _ in range(3)]
@@ -77,7 +77,7 @@ def test_who_receives_in_one_socket_leaves_the_others_asleep(greenlets):
     ],
 )  # fmt: skip
 def test_what_one_greenlet_swallows_another_gets(greenlets, swallow):
-    """Operations of all kinds take from the descriptor what it would tell."""
+    """Operations of all kinds consume the event of the file descriptor."""
     greenlets(f"""
     left, right = pair(zmq.DEALER)
     poller = zmq.Poller()
@@ -92,7 +92,7 @@ def test_what_one_greenlet_swallows_another_gets(greenlets, swallow):
 
 @pytest.mark.parametrize("spin", [0, 1_000_000])
 def test_an_ended_wait_takes_no_message(greenlets, spin):
-    """By a kill or a timeout of gevent, be it before the wait is woken, or between that and its turn."""
+    """By a kill or a timeout of gevent, before the wait is woken, or between that and its continuation."""
     greenlets(f"""
     left, right = pair(zmq.DEALER)
     left.spin = {spin}
@@ -123,7 +123,7 @@ def test_an_ended_wait_takes_no_message(greenlets, spin):
 
 @pytest.mark.parametrize("who", ["left", "poller"])
 def test_who_waits_for_an_answer_spins(greenlets, who):
-    """It takes what comes soon without sleep, and others have turns; it sleeps for what comes late, or unasked."""
+    """It receives an early answer without sleep, while others run. It sleeps for late or unrequested messages."""
     greenlets(f"""
     left, right = pair(zmq.DEALER)
     poller = zmq.Poller()
@@ -165,7 +165,7 @@ def test_who_waits_for_an_answer_spins(greenlets, who):
 
 @pytest.mark.parametrize("close", ["greenlet", "thread", "context", "swallowed"])
 def test_close_ends_all_waits(greenlets, close):
-    """Whoever closes the socket: a greenlet, another thread; and the end of the context, whoever hears of it first."""
+    """Whether a greenlet or another thread closes the socket, or the context ends."""
     greenlets(f"""
     gevent.get_hub().exception_stream = None
     left, right = pair()
@@ -218,7 +218,7 @@ def test_close_ends_a_poll(greenlets):
 
 
 def test_a_socket_goes_from_thread_to_thread(greenlets):
-    """Each of which has a loop of its own."""
+    """Each has its own event loop."""
     greenlets("""
     left, right = pair()
 
@@ -239,7 +239,7 @@ def test_a_socket_goes_from_thread_to_thread(greenlets):
 
 
 def test_the_loop_ends_when_nobody_waits(greenlets):
-    """A socket that was waited for keeps it no longer."""
+    """A socket that was waited for does not keep it alive."""
     greenlets("""
     left, right = pair()
     waiting = asleep(left.recv)

@@ -1,4 +1,4 @@
-"""A kernel of ipykernel and the client of jupyter_client, each in its own process, on `zmqcy.compat`."""
+"""An ipykernel kernel and a jupyter_client client, each in its own process, on `zmqcy.compat`."""
 
 import json
 import os

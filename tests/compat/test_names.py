@@ -1,4 +1,4 @@
-"""What ``import zmqcy as zmq`` finds: the names of pyzmq, with the same meaning, or a reason why not."""
+"""The names of pyzmq in ``import zmqcy as zmq``, with the same meaning, or the reason why one is missing."""
 
 import importlib.util
 import json
@@ -26,7 +26,7 @@ REASONS = {name for names in OTHERWISE for name in names.split()}
 
 
 def ask_pyzmq(code):
-    """Run code after ``import zmq`` in a process of its own, and return what it prints as JSON."""
+    """Run code after ``import zmq`` in a new process, and return its output, parsed as JSON."""
     if importlib.util.find_spec("zmq") is None:
         pytest.skip("pyzmq is not installed")
     command = [sys.executable, "-W", "ignore", "-c", f"import json, zmq, enum\nprint(json.dumps({code}))"]
@@ -94,7 +94,7 @@ def test_an_object_with_an_address_is_shadowed(socket, ctx):
 
 
 def test_pyzmq_takes_our_addresses():
-    """What pyzmq's shadows call to learn the address of another's object takes ours."""
+    """The function that pyzmq's shadows call for the address of another object accepts zmqcy's objects."""
     code = "__import__('zmq.utils.interop').utils.interop.cast_int_addr(__import__('zmqcy').Context().underlying) > 0"
     assert ask_pyzmq(code) is True
 

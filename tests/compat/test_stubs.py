@@ -1,4 +1,4 @@
-"""The stubs for code that says ``import zmq`` on compat: that they are those of the tree, and that mypy takes them."""
+"""The stubs for ``import zmq`` on compat match the tree, and mypy accepts them."""
 
 import importlib.util
 import os
@@ -59,7 +59,7 @@ def test_mypy_knows_the_names_of_compat(tmp_path):
     command = [sys.executable, "-m", "mypy", "--strict", "--no-error-summary", "accepted.py", "refused.py"]
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=170)
     lines = [line for line in done.stdout.splitlines() if ": error" in line]
-    # What mypy says of the package itself is for its own settings, and no program sees it where zmqcy is installed.
+    # mypy's messages about the package itself depend on its own settings, and do not appear for an installed zmqcy.
     assert [line.split(":")[:2] for line in lines if not line.startswith(str(ROOT / "zmqcy"))] == [
         ["refused.py", "2"], ["refused.py", "3"]
     ], done.stdout  # fmt: skip

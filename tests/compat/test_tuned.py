@@ -35,7 +35,7 @@ print(json.dumps(found))
 
 @pytest.fixture
 def tuned(tmp_path):
-    """A function that runs the program in a way, and returns whether all of its contexts are tuned, or none is."""
+    """A function that runs the program in one way, and returns whether all of its contexts are tuned, or none."""
     (tmp_path / "program.py").write_text(PROGRAM)
 
     def execute(*how, begin="", more=(), **variables):
@@ -79,5 +79,5 @@ def test_by_the_environment(tuned, value):
 
 @pytest.mark.parametrize("option", [[], ["--tuned"]])
 def test_by_an_option(tuned, option):
-    """--tuned is the default. A process that it starts has it too."""
+    """--tuned is the default. Child processes have it too."""
     assert tuned("-m", "zmqcy.compat", *option, more=["again"]) == CAN

@@ -1,4 +1,4 @@
-"""Devices: what they forward, and how they end."""
+"""Devices: forwarding, and how they end."""
 
 import ctypes
 import signal
@@ -16,7 +16,7 @@ import zmqcy
 
 
 class Running:
-    """A device in a thread: what ended it."""
+    """A device in a thread, and the exception that ended it."""
 
     def __init__(self, function, *arguments):
         self.error = None
@@ -37,11 +37,11 @@ class Running:
 
 @pytest.fixture
 def device():
-    """A function that runs a device over new sockets of its own context, and returns where its two sides are bound."""
+    """A function that runs a device over new sockets of its own context, and returns the endpoints of its two sides."""
     context = zmqcy.Context(linger=0)
     running = []
 
-    # last_endpoint must be read before the device takes the sockets
+    # last_endpoint must be read before the device uses the sockets
     def start(front, back, function=None, front_options=(), back_options=(), capture=None):
         sockets = [context.socket(front, **dict(front_options)), context.socket(back, **dict(back_options))]
         if capture is not None:
@@ -117,7 +117,7 @@ def test_forwarder_of_sub_and_pub(device, socket):
     front, back = device(zmqcy.SUB, zmqcy.PUB, front_options={"linger": 0})
     publisher, subscriber = connected(socket, zmqcy.PUB, front), connected(socket, zmqcy.SUB, back)
     subscriber.subscribe(b"")
-    # The device's SUB asks for nothing: nothing comes through, and the device lives.
+    # The device's SUB has no subscription: nothing is forwarded, and the device runs.
     publisher.send(b"x")
     with pytest.raises(zmqcy.Again):
         subscriber.recv(timeout=100)
@@ -145,7 +145,7 @@ def test_big_messages(device, socket):
 
 @pytest.mark.parametrize(("kind", "peer"), [(zmqcy.ROUTER, zmqcy.DEALER), (zmqcy.REP, zmqcy.REQ)])
 def test_the_same_socket_twice(device, socket, kind, peer):
-    """Each message goes back to its sender: behind the id of a DEALER, or as the reply to a REQ."""
+    """Each message returns to its sender: with the routing id of a DEALER, or as the reply to a REQ."""
     context = device.context
     both = context.socket(kind)
     both.bind("tcp://127.0.0.1:*")
@@ -160,7 +160,7 @@ def test_the_same_socket_twice(device, socket, kind, peer):
 
 
 def test_the_high_water_mark_is_felt_on_the_other_side(device, socket):
-    """With nobody behind the device its sender must be held up, and later lose nothing."""
+    """Without a peer behind the device its sender is blocked, and later no message is missing."""
     front, back = device(zmqcy.PULL, zmqcy.PUSH, None, {"rcvhwm": 2}, {"sndhwm": 2})
     push = connected(socket, zmqcy.PUSH, front, sndhwm=2)
     data = b"x" * 200_000
@@ -193,7 +193,7 @@ def test_capture(device, socket, capture):
     listener = connected(socket, {zmqcy.PUSH: zmqcy.PULL, zmqcy.PUB: zmqcy.SUB}.get(capture, capture), copy)
     if capture == zmqcy.PUB:
         listener.subscribe(b"")
-        time.sleep(0.3)  # a PUB does not tell who has subscribed
+        time.sleep(0.3)  # a PUB does not report its subscribers
     req, rep = connected(socket, zmqcy.REQ, front, routing_id=b"me"), connected(socket, zmqcy.REP, back)
     req.send_multipart([b"question", b"part"])
     assert rep.recv_multipart() == [b"question", b"part"]
@@ -309,11 +309,11 @@ def test_a_signal_handler_that_returns_lets_the_device_go_on(socket):
 
 @pytest.mark.parametrize("parts", [[b"one"], [b"one", b"two", b"three"]])
 def test_a_message_under_way_goes_back_to_its_socket(parts):
-    """A device that is broken off while its far side is full holds a message: the next receive finds it."""
+    """A device that is interrupted while its target is full holds a message: the next receive gets it."""
     context = zmqcy.Context(linger=0)
     a, b = context.socket(zmqcy.PULL), context.socket(zmqcy.PUSH)
     a.bind("inproc://front")
-    b.bind("inproc://back")  # without a peer it takes nothing
+    b.bind("inproc://back")  # without a peer it accepts nothing
     push = context.socket(zmqcy.PUSH)
     push.connect("inproc://front")
     push.send_multipart(parts)
@@ -333,7 +333,7 @@ def test_a_message_under_way_goes_back_to_its_socket(parts):
         assert a.poll(0) == zmqcy.POLLIN
         signal.setitimer(signal.ITIMER_REAL, 0.2)
         with pytest.raises(Broken):
-            zmqcy.proxy(a, b)  # once more: it begins with what it left
+            zmqcy.proxy(a, b)  # again: it begins with the message that it has returned
     finally:
         signal.signal(signal.SIGALRM, previous)
     assert a.recv_multipart() == parts
@@ -420,7 +420,7 @@ def test_what_is_no_socket(ctx, bad):
 
 @pytest.fixture(params=[zmqcy.REP, zmqcy.PAIR])
 def steered(request, device, socket):
-    """A streamer that obeys a control socket: sender, receiver, and a function that gives a command."""
+    """A streamer with a control socket: sender, receiver, and a function that sends a command."""
     context = device.context
     sockets = [context.socket(kind) for kind in (zmqcy.PULL, zmqcy.PUSH, request.param)]
     for each in sockets:
@@ -472,7 +472,7 @@ def test_statistics(steered):
 
 
 def zmq_proxy_steerable(front, back, capture, control):
-    """Forward by libzmq's own function, of the library that zmqcy has loaded."""
+    """Forward with zmq_proxy_steerable of the libzmq that zmqcy has loaded."""
     library = ctypes.CDLL(zmqcy._proxy.__file__, use_errno=True)
     handles = [ctypes.c_void_p(each.underlying) for each in (front, back, control)]
     if library.zmq_proxy_steerable(*handles[:2], None, handles[2]):
@@ -492,7 +492,7 @@ CONTROLS = {
 @needs_steering
 @pytest.mark.parametrize("control", CONTROLS, ids=lambda kind: kind.name)
 def test_the_control_words_are_those_of_libzmq(device, socket, control):
-    """The same words do the same, and the same traffic gives the same eight counters."""
+    """The same commands have the same effect, and the same traffic gives the same eight counters."""
 
     def observe(function):
         steering = device.context.socket(control)
@@ -528,10 +528,10 @@ def test_the_control_words_are_those_of_libzmq(device, socket, control):
             seen.append(client.recv_multipart())
         if answers:
             seen.append(statistics())
-        if control != zmqcy.REP:  # libzmq gives it no answer to these, and then takes no other
+        if control != zmqcy.REP:  # libzmq does not answer these, and then accepts no other command
             command.send(b"PAUSE")
             deadline = time.monotonic() + 10
-            while pass_on(b"word"):  # that came before PAUSE was obeyed
+            while pass_on(b"word"):  # that arrived before PAUSE was executed
                 assert time.monotonic() < deadline
             command.send(b"RESUME")
             seen.append(worker.recv_multipart())
@@ -556,7 +556,7 @@ def test_the_control_words_are_those_of_libzmq(device, socket, control):
 
 @pytest.fixture
 def obeying(device):
-    """A function that runs a streamer with a control socket: what connects to that and to both sides."""
+    """A function that runs a streamer with a control socket, and returns sockets connected to it and to both sides."""
 
     def start(kind):
         control = device.context.socket(kind)
@@ -595,7 +595,7 @@ def test_a_controller_that_asks_and_goes_stops_nothing(obeying, socket, control)
     push, pull = connected(socket, zmqcy.PUSH, front), connected(socket, zmqcy.PULL, back)
     for i in range(50):
         leaving = obeying.connect(CONTROLS[control])
-        leaving.try_send(b"STATISTICS")  # a PAIR turns it away until the last one has gone
+        leaving.try_send(b"STATISTICS")  # a PAIR refuses it until it has noticed the end of the last one
         leaving.close(0)
         push.send(b"%d" % i)
         assert pull.recv() == b"%d" % i

@@ -1,4 +1,4 @@
-"""`zmqcy.devices`: devices that are started, steered, watched and stopped."""
+"""`zmqcy.devices`: starting, controlling, watching and stopping devices."""
 
 import os
 import re
@@ -26,7 +26,7 @@ LIMIT = 10_000  # ms
 
 @pytest.fixture
 def make():
-    """A function that makes a device; those that run at the end of the test are stopped."""
+    """A function that creates a device. Devices that run at the end of the test are stopped."""
     devices = []
 
     def make(*arguments, **options):
@@ -46,7 +46,7 @@ def run_in(request):
 
 @pytest.fixture
 def started(make, request):
-    """A function that starts a device; in a thread and in a process in turn, for a test that takes `run_in`."""
+    """A function that starts a device: in a thread and in a process in turn, for a test with `run_in`."""
 
     def started(*arguments, **options):
         if "run_in" in request.fixturenames:
@@ -96,7 +96,7 @@ def test_queue(run_in, started, peers):
 
 
 def publish_until_received(pub, sub, *topics):
-    """Publish again and again, for a PUB does not tell who has subscribed; return the first message that came."""
+    """Publish repeatedly, because a PUB does not report its subscribers. Return the first message that arrives."""
     deadline = time.monotonic() + LIMIT / 1000
     while time.monotonic() < deadline:
         for topic in topics:
@@ -176,11 +176,11 @@ def test_statistics(run_in, started, peers):
         assert rep.recv() == b"12345"
         rep.send(b"1")
         assert req.recv_multipart() == [b"", b"1"]
-    until(lambda: device.statistics().back_to_front.messages_out == 3)  # it is counted when it has gone
+    until(lambda: device.statistics().back_to_front.messages_out == 3)  # it is counted after it was sent
     numbers = device.statistics()
     assert numbers.state == "running"
     assert before <= numbers.since <= datetime.now(timezone.utc)
-    assert numbers.front_to_back[:4] == (3, 3 * 10, 3, 3 * 10)  # with the five bytes that a ROUTER puts in front
+    assert numbers.front_to_back[:4] == (3, 3 * 10, 3, 3 * 10)  # with the five bytes of a ROUTER's routing id
     assert numbers.back_to_front[:4] == (3, 3 * 6, 3, 3 * 6)
     assert numbers.waits > 0
     device.stop()
@@ -213,7 +213,7 @@ def test_a_message_in_hand_is_in_and_not_out(started, socket):
 
 @pytest.mark.slow
 def test_pause_under_load(run_in, started, peers):
-    """For a second nothing is taken, the sender is held up by its high-water mark, and then nothing is missing."""
+    """For a second the device is paused, and its high-water mark blocks the sender. Then no message is missing."""
     device = started(zmqcy.STREAMER, ANY, ANY, front_options=NARROW, back_options=NARROW)
     push, pull = peers(device, zmqcy.PUSH, zmqcy.PULL, **NARROW)
     pause, sent, got = threading.Event(), [], []
@@ -254,7 +254,7 @@ def test_pause_under_load(run_in, started, peers):
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="no /proc")
 def test_pause_under_load_takes_no_memory(make, socket):
-    """For five seconds; the load is all that senders can bring, and then it goes on."""
+    """For five seconds, with the maximum load of all senders. Then it continues."""
     device = make(zmqcy.STREAMER, ANY, ANY, front_options=NARROW, back_options=NARROW, run_in="process")
     device.start()
     pull = socket(zmqcy.PULL, **NARROW)
@@ -286,7 +286,7 @@ def test_pause_under_load_takes_no_memory(make, socket):
             largest = max(largest, resident())
             done.wait(0.05)
         assert device.statistics().front_to_back.messages_in == taken
-        assert largest - before < 8_000_000  # unhindered, three senders bring hundreds of MB in that time
+        assert largest - before < 8_000_000  # without a pause, three senders send hundreds of MB in that time
         device.resume()
         for _ in range(300):
             pull.recv()
@@ -321,7 +321,7 @@ def test_pause_from_many_threads(run_in, started, peers):
 
 @pytest.fixture
 def near(started, ctx, socket):
-    """A streamer over inproc, where what was sent is there, that waits for room at each message; push and pull."""
+    """A streamer over inproc, where messages arrive at once, blocked at each message; push and pull."""
     device = started(
         zmqcy.STREAMER, "inproc://front", "inproc://back",
         front_options={"rcvhwm": 1000}, back_options={"sndhwm": 1, "linger": LIMIT}, context=ctx,
@@ -468,7 +468,7 @@ def test_run_tells_when_it_is_ready(make):
 
 
 def test_signal_handlers_under_run(make):
-    """What a handler may do with the device that runs below it."""
+    """Calls of a handler on the device that it interrupts."""
     device = make(zmqcy.STREAMER, ANY, ANY)
     texts = []
 
@@ -491,7 +491,7 @@ def test_signal_handlers_under_run(make):
 
 
 def test_a_signal_handler_within_a_call(run_in, started):
-    """A handler that stops the device while its own thread waits for an answer of it."""
+    """A handler that stops the device while the device's thread waits for its answer."""
     device = started(zmqcy.STREAMER, ANY, ANY)
     stopped = []
 
@@ -557,7 +557,7 @@ def test_a_program_that_forgets_its_device_ends(run):
 
 
 def killed(pid):
-    """Say whether a process is gone, or waits for its parent to ask how it ended."""
+    """Return whether a process is gone, or a zombie."""
     try:
         with open(f"/proc/{pid}/stat") as file:
             return file.read().rpartition(")")[2].split()[0] == "Z"
@@ -581,7 +581,7 @@ def test_a_process_drains(make, peers):
 
 
 def test_a_killed_device_is_started_again_between_live_peers(make, socket):
-    """What was acknowledged, the worker had; and all comes through in the end."""
+    """The worker has received each acknowledged message, and all arrive in the end."""
     worker_done = threading.Event()
     handled, acknowledged, total = [], [], 300
     first = make(zmqcy.QUEUE, ANY, ANY)
@@ -608,7 +608,7 @@ def test_a_killed_device_is_started_again_between_live_peers(make, socket):
             word = b"%d" % i
             while True:
                 req.send(word)
-                if req.poll(200):  # the request, or its answer, died with the device: ask again
+                if req.poll(200):  # the request or its answer was lost with the device: ask again
                     assert req.recv() == word
                     break
             acknowledged.append(word)
@@ -671,7 +671,7 @@ def test_a_process_ends_with_its_parent(run, end):
 
 
 def test_a_child_of_the_parent_does_not_keep_the_process_alive():
-    """A forked child has the pipe open, so that its end cannot tell of the parent's."""
+    """A forked child has the pipe open, so the end of the parent does not close it."""
     code = PARENT + "    if os.fork():\n        os._exit(0)\n    os.close(1)\n    sys.stdin.read()\n"
     command = [sys.executable, "-W", "ignore", "-c", code, "forks"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
@@ -701,7 +701,7 @@ def test_a_main_module_without_its_guard(tmp_path):
 
 @pytest.fixture
 def chain(socket):
-    """A function that starts two devices in a row. It returns the publisher, and where subscribers connect to."""
+    """A function that starts two devices in a row. It returns the publisher, and the endpoint for subscribers."""
     with ExitStack() as running:
 
         def start(options):
@@ -729,7 +729,7 @@ def chain(socket):
     ids=["by default", "verbose", "verboser"],
 )
 def test_what_a_chain_passes_on_of_subscriptions(chain, socket, options, passed_on):
-    """As docs/devices.md says: a verbose XPUB in a chain keeps subscriptions without end."""
+    """As docs/devices.md explains, a verbose XPUB in a chain keeps subscriptions indefinitely."""
     origin, place = chain(options)
     seen = []
 
@@ -786,7 +786,7 @@ def test_an_endpoint_in_use_is_named_with_its_side(make, socket, side, run_in):
 
 
 def starts(device):
-    """Start once the port is free, which libzmq does not tell."""
+    """Start when the port is free, which libzmq does not report."""
     try:
         device.start()
     except zmqcy.ZMQError:
@@ -857,7 +857,7 @@ def test_what_a_device_refuses(arguments, error, text):
 
 
 def test_a_device_beside_greenlets(run):
-    """Under gevent's monkey patch it forwards in a thread of the system, and the greenlets go on meanwhile."""
+    """With gevent's monkey patch it forwards in a system thread, and greenlets run meanwhile."""
     pytest.importorskip("gevent")
     done = run("""
         from gevent import monkey
@@ -966,7 +966,7 @@ constant = 5
 
 @pytest.fixture
 def filters(tmp_path, monkeypatch):
-    """A module of filters, that a process may import too."""
+    """A module of filters, which a process can import too."""
     (tmp_path / "filters.py").write_text(FILTERS)
     monkeypatch.syspath_prepend(tmp_path)
     yield
@@ -1141,7 +1141,7 @@ def test_a_program_that_forgets_a_watched_device_ends(run):
 
 @pytest.fixture
 def config(tmp_path):
-    """A function that writes a file, and makes a device of it."""
+    """A function that writes a file, and creates a device from it."""
 
     def config(text):
         path = tmp_path / "device.toml"
@@ -1297,7 +1297,7 @@ def test_a_device_is_made_once(run_in):
 
 
 def test_the_authenticator_of_a_device(started, run_in, socket):
-    """It decides while the device runs, in its process too; without one a side with a domain is not bound."""
+    """It runs with the device, also in its process. Without it, a side with a domain cannot be bound."""
     options = {"front_options": {"zap_domain": "d"}}
     with pytest.raises(zmqcy.StateError, match="front: bind .*no Authenticator is running"):
         started((zmqcy.PULL, zmqcy.PUSH), ANY, ANY, **options)

@@ -1,4 +1,4 @@
-"""Filters of devices: functions of Python, called for a batch of messages."""
+"""Filters of devices: Python functions, called with a batch of messages."""
 
 import os
 import signal
@@ -16,7 +16,7 @@ AHEAD, BACK = "front_to_back", "back_to_front"
 
 @pytest.fixture
 def filtered(ctx, socket):
-    """A function that runs a device with a filter in a thread, over inproc; it returns a socket on each side."""
+    """A function that runs a device with a filter in a thread, over inproc. It returns a socket on each side."""
     runs = []
 
     def start(
@@ -71,7 +71,7 @@ class Run:
         return [struct.unpack("=Q", part)[0] for part in self.control.recv_multipart()]
 
     def join(self):
-        """Wait for the end, and return what ended it."""
+        """Wait for the end of the device, and return its exception."""
         self.thread.join(10)
         assert not self.thread.is_alive()
         return self.error
@@ -83,7 +83,7 @@ class Run:
 
 
 def leave_no_room(run):
-    """Close the peer at the back, before the device runs, and wait until its socket there has seen it go."""
+    """Close the peer at the back, before the device runs, and wait until its socket has noticed that."""
     run.peers[1].close()
     until(lambda: not run.sockets[1].poll(0, zmqcy.POLLOUT))
 
@@ -148,7 +148,7 @@ def test_drop_change_and_insert(filtered):
         push.send_multipart(parts)
     expected = [[b"A"], [b"twice", b"b", b"c"], [b"TWICE", b"B", b"C"], [b"view"], [b"", b""]]
     assert [pull.recv_multipart() for _ in expected] == expected
-    # what was dropped was received and not sent; what was inserted was sent alone
+    # dropped messages were received and not sent; inserted ones were sent only
     assert run.statistics() == [6, 1 + 5 + 7 + 4 + 4, 0, 0, 0, 0, 5, 1 + 7 + 7 + 4]
 
 
@@ -186,7 +186,7 @@ def test_both_directions_of_a_queue_with_routing_ids(filtered):
     rep.send(b"answer")
     assert req.recv() == b"answer!"
     assert seen == [(AHEAD, [b"me", b"", b"question"]), (BACK, [b"me", b"", b"answer"])]
-    # the capture gets what is forwarded
+    # the capture socket gets the forwarded messages
     assert [listener.recv_multipart() for _ in range(2)] == [[b"me", b"", b"question?"], [b"me", b"", b"answer!"]]
 
 
@@ -243,7 +243,7 @@ def test_drain_forwards_what_is_in_the_filters_hand(filtered):
 
     run = filtered(slow, later=True)
     push, pull = run.peers
-    for i in range(1000):  # several batches, of which the filter has the first when DRAIN comes
+    for i in range(1000):  # several batches; the filter has the first one when DRAIN arrives
         push.send(b"%d" % i)
     run.start()
     assert entered.wait(10)
@@ -254,7 +254,7 @@ def test_drain_forwards_what_is_in_the_filters_hand(filtered):
 
 
 def test_terminate_leaves_what_found_no_room_to_the_next_receives(filtered):
-    """In order: those that the filter returned, as it did, with their parts; then those that it has not seen."""
+    """In order: first messages that the filter has returned, with their parts, then those that it has not seen."""
     seen = []
 
     def edit(direction, messages):
@@ -281,7 +281,7 @@ def test_terminate_leaves_what_found_no_room_to_the_next_receives(filtered):
 
 
 def test_a_device_goes_on_with_what_the_last_one_left(filtered, socket):
-    """Without a filter too: several messages that wait in the socket stay several."""
+    """Also without a filter: several held messages stay separate."""
     run = filtered(lambda direction, messages: [[*parts, b"1"] for parts in messages], later=True)
     push, _ = run.peers
     leave_no_room(run)
@@ -290,9 +290,9 @@ def test_a_device_goes_on_with_what_the_last_one_left(filtered, socket):
     for filter in (run.filter, same, None):
         run.filter = filter
         run.start()
-        while run.statistics()[0] != 10:  # they come with the first round
+        while run.statistics()[0] != 10:  # they arrive with the first round
             pass
-        run.statistics()  # after a round in which the filter had its turn
+        run.statistics()  # after a round in which the filter was called
         run.command(b"TERMINATE")
         assert run.join() is None
     run.start()
@@ -339,7 +339,7 @@ def test_an_exception_ends_the_device_and_loses_nothing(filtered, parts):
     front = run.sockets[0]
     assert front.recv_multipart(timeout=10_000) == messages[0]
     fail.error = None
-    run.start()  # it goes on with what was left
+    run.start()  # it continues with the rest
     assert [pull.recv_multipart() for _ in messages[1:]] == messages[1:]
 
 
@@ -393,7 +393,7 @@ def test_the_sockets_are_in_use_while_the_filter_runs(filtered):
 
 
 def test_ctrl_c_in_the_filter(near):
-    """What another signal handler raises comes out too; what was in hand is not lost."""
+    """Exceptions of other signal handlers are raised too, and the messages in hand are not lost."""
 
     def handler(*_):
         raise Broken

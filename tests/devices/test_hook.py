@@ -1,4 +1,4 @@
-"""Hooks of devices, in C: the example, and one that is built here and does what the first byte of a part says."""
+"""Hooks of devices, in C: the example, and one that is built here and acts on the first byte of a part."""
 
 import errno
 import os
@@ -71,7 +71,7 @@ cdef class Rules(Hook):
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
-    """A folder in which zmqcy is as a wheel installs it: modules, declarations, and no source."""
+    """A folder with zmqcy as a wheel installs it: modules and declarations, without sources."""
     site = tmp_path_factory.mktemp("site")
     source = shutil.ignore_patterns("*.pyx", "*.c", "__pycache__")
     shutil.copytree(Path(zmqcy.__file__).parent, site / "zmqcy", ignore=source)
@@ -94,7 +94,7 @@ def verdicts():
 
 
 def build(folder, site):
-    """Build what is in a folder as the example says, with zmqcy installed; return the environment to use it in."""
+    """Build the code in a folder as the example explains, with zmqcy installed. Return the environment for its use."""
     env = {**os.environ, "PYTHONPATH": str(site)}
     command = [sys.executable, "setup.py", "build_ext", "--inplace"]
     done = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
@@ -111,7 +111,7 @@ def test_the_example(tmp_path, site):
 
 
 def test_a_hook_has_the_libzmq_that_zmqcy_has(tmp_path, site):
-    """Its functions are those, also where another libzmq is installed beside."""
+    """Its functions are the loaded ones, also if another libzmq is installed."""
     (tmp_path / "version.pyx").write_text(VERSION)
     (tmp_path / "setup.py").write_text((EXAMPLE / "setup.py").read_text().replace("guard", "version"))
     env = build(tmp_path, site)
@@ -140,7 +140,7 @@ def rules(tmp_path_factory, site):
 
 
 class Device:
-    """A device with a hook, in a thread, over inproc: its sockets, and one of a peer on each side."""
+    """A device with a hook, in a thread, over inproc: its sockets, and a peer's socket on each side."""
 
     def __init__(self, hook, socket, types, peers):
         self.hook = hook
@@ -184,7 +184,7 @@ class Device:
 
 @pytest.fixture
 def device(rules, socket):
-    """A function that makes a device with the hook."""
+    """A function that creates a device with the hook."""
     made = []
 
     def make(types=(zmqcy.PULL, zmqcy.PUSH), peers=(zmqcy.PUSH, zmqcy.PULL)):
@@ -207,8 +207,8 @@ def test_what_a_hook_forwards_drops_and_changes(device):
         push.send_multipart(parts)
     expected = [[b"1"], [REPLACED, b"x", b"y"], [b"c", b"x"], [REPLACED], [b"", b"last"]]
     assert [pull.recv_multipart() for _ in expected] == expected
-    assert [run.listener.recv_multipart() for _ in expected] == expected  # the capture gets what is forwarded
-    # what is dropped was received, and not sent
+    assert [run.listener.recv_multipart() for _ in expected] == expected  # the capture socket gets them too
+    # dropped messages were received, and not sent
     assert run.statistics() == [7, 15, 0, 0, 0, 0, 5, 1 + 63 + 2 + 2 + 63 + 4]
     assert run.hook.seen == (7, 0)
 
@@ -227,7 +227,7 @@ def test_directions_and_routing_ids(device):
 
 
 def test_many_that_are_dropped(device):
-    """They are a part of the burst, so that commands are obeyed between them."""
+    """They count as part of the burst, so that commands are executed between them."""
     run = device()
     push, pull = run.peers
     for _ in range(900):
@@ -264,7 +264,7 @@ def test_what_a_hook_returns_ends_the_device_and_the_message_goes_back(device, w
     assert str(error).startswith("proxy_steerable <zmqcy.socket.Socket PULL inproc://0> and <")
     assert "zmqcy_test_rules.Rules object" in str(error)
     assert str(error).endswith(text)
-    first = b"before the error" if word == b"p" else word  # as the hook has left it, and still whole
+    first = b"before the error" if word == b"p" else word  # in the hook's version, and still whole
     assert run.front.recv_multipart(timeout=10_000) == [first, b"x", b"y"]
     assert run.front.recv_multipart(timeout=10_000) == [b"2"]
 

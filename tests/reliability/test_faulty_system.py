@@ -18,7 +18,7 @@ from rows import rows
 
 import zmqcy
 
-FAILURES = {  # function: the errno that it may have, how often at least it is to fail
+FAILURES = {  # function: its possible errnos, and the minimum number of failures
     ("zmq_ctx_new", "ENOMEM"): 1,
     ("zmq_ctx_set", "EINVAL"): 2,
     ("zmq_ctx_get", "EINVAL"): 2,
@@ -46,7 +46,7 @@ FAILURES = {  # function: the errno that it may have, how often at least it is t
     ("zmq_curve_keypair", "ENOTSUP"): 1,
     ("epoll_wait", "EBADF"): 1,
 }
-if zmqcy.has("draft"):  # what tells of a thread-safe socket
+if zmqcy.has("draft"):  # the functions that show a thread-safe socket
     FAILURES |= {("zmq_poller_new", "EMFILE"): 3, ("zmq_poller_add", "ENOMEM"): 3, ("zmq_poller_fd", "EINVAL"): 3}
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the shim is preloaded as Linux does it"),
@@ -59,7 +59,7 @@ pytestmark = [
 def shim(tmp_path_factory):
     target = tmp_path_factory.mktemp("shim") / "shim.so"
     command = ["gcc", "-O1", "-shared", "-fPIC", KIT / "shim.c", "-o", target, "-ldl", "-Wl,--no-as-needed"]
-    if prefix := os.environ.get("ZMQCY_LIBZMQ"):  # the one that zmqcy was built with
+    if prefix := os.environ.get("ZMQCY_LIBZMQ"):  # the libzmq that zmqcy was built with
         flags = [f"-I{prefix}/include", f"-L{prefix}/lib", f"-Wl,-rpath,{prefix}/lib", "-lzmq"]
     else:
         found = subprocess.run(
@@ -96,7 +96,7 @@ def test_a_call_that_fails(shim, function, error):
     assert failed >= FAILURES[function, error]
 
 
-MOST_CALLS = [  # state of the sockets, call: how often each function is called at most, and no other one
+MOST_CALLS = [  # state of the sockets, call: the max number of calls of each function; other functions are not called
     ("room", "push.send(b'x')", {"zmq_send": 1}),
     ("room", "push.send(bytearray(b'x'))", {"zmq_send": 1}),
     ("room", "push.send(BIG)", {"zmq_msg_send": 1, "zmq_msg_init_data": 1, "zmq_msg_copy": 1}),
@@ -174,7 +174,7 @@ MOST_CALLS = [  # state of the sockets, call: how often each function is called 
 
 @pytest.fixture(scope="module")
 def counts(shim):
-    """How often each call of the table has called each function."""
+    """The number of calls of each function, for each call of the table."""
     found = json.loads(run_with(shim, "counted.py", text=json.dumps([row[:2] for row in MOST_CALLS])))
     return {(state, call): each for (state, call, _), each in zip(MOST_CALLS, found, strict=True)}
 
@@ -228,7 +228,7 @@ gone = []
 
 @pytest.fixture
 def parted(run, shim):
-    """A function that runs code in which a peer can go in the middle of a message."""
+    """A function that runs code in which a peer can disconnect in the middle of a message."""
     return lambda code: run(GOES + textwrap.dedent(code), env={"LD_PRELOAD": str(shim)})
 
 

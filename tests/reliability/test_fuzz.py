@@ -1,4 +1,4 @@
-"""What `make fuzz` does for long, for some seconds and always the same; and what it found."""
+"""`make fuzz` for some seconds, with fixed seeds, and the faults that it has found."""
 
 import copy
 import importlib
@@ -17,7 +17,7 @@ import zmqcy
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)  # a seed that hangs is ended by its own clock, and then tells what it did
+@pytest.mark.timeout(300)  # a seed that hangs ends itself, and then prints its last calls
 @pytest.mark.parametrize("seed", [1, 2])
 def test_any_argument_of_any_call_gives_a_result_or_an_exception(seed):
     failed = run_seed(seed, 3)
@@ -29,7 +29,7 @@ EXTENSIONS = ["_library", "_context", "_message", "_base", "_socket", "_poll", "
 
 @rows("name", EXTENSIONS)
 def test_no_state_can_be_set_from_outside(name):
-    """What Cython makes to unpickle reads the tuple that it is given without a look at its length."""
+    """Cython's unpickling function reads its tuple without a check of the length."""
     module = importlib.import_module(f"zmqcy.{name}")
     kinds = [kind for kind in vars(module).values() if isinstance(kind, type) and kind.__module__ == module.__name__]
     assert [kind for kind in kinds if hasattr(kind, "__setstate__")] == []

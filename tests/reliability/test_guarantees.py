@@ -1,4 +1,4 @@
-"""What docs/guarantees.md says: the rows that no other test has, and that each test it names is there."""
+"""docs/guarantees.md: rows without another test, and a check that each test it names exists."""
 
 import re
 
@@ -82,7 +82,7 @@ def test_xpub_nodrop_says_that_there_is_no_room(near):
 
 
 def test_immediate_queues_for_peers_that_are_there_alone(socket):
-    """Without it a connect is a peer at once, and what is queued for it waits for it."""
+    """Without it a connect creates a peer at once, whose queue holds messages."""
     assert socket(zmqcy.PUSH).connect("tcp://127.0.0.1:1").endpoint
     queued, refused = socket(zmqcy.PUSH), socket(zmqcy.PUSH, immediate=True)
     for each in (queued, refused):
@@ -100,7 +100,7 @@ def test_conflate_keeps_the_last_alone(near):
 
 @pytest.mark.parametrize(("bound", "connected"), [(zmqcy.PAIR, zmqcy.PAIR), (zmqcy.ROUTER, zmqcy.DEALER)])
 def test_a_second_peer_is_kept_out_until_it_connects_anew(socket, bound, connected):
-    """It has shaken hands and counts as connected, and is not served even after the first has gone."""
+    """It has completed the handshake and counts as connected, but is not served, even after the first is closed."""
     one = socket(bound)
     endpoint = one.bind("tcp://127.0.0.1:*").endpoint
     with one.watch(zmqcy.Event.DISCONNECTED) as monitor:
@@ -115,7 +115,7 @@ def test_a_second_peer_is_kept_out_until_it_connects_anew(socket, bound, connect
         monitor.recv(10_000)
         second.send(b"lost")
         assert one.poll(200) == 0
-        if connected == zmqcy.PAIR:  # which takes no new connection until libzmq has ended the old one
+        if connected == zmqcy.PAIR:  # it accepts no new connection until libzmq has closed the old one
             second.close()
             second = socket(connected)
         else:

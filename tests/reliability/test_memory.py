@@ -1,4 +1,4 @@
-"""Memory: flat, in objects and in resident pages; a message for which there is none is not lost."""
+"""Memory: no growth, in objects and in resident pages. A message for which there is no memory is not lost."""
 
 import gc
 import sys
@@ -14,7 +14,7 @@ MEGABYTE = b"m" * 1_000_000
 
 
 def growth(work, times, warm=20):
-    """Run some work again and again; return by how much memory grew after it was warm."""
+    """Repeat some work. Return the growth of memory after a warm-up."""
     for _ in range(warm):
         work()
     gc.collect()
@@ -141,7 +141,7 @@ def test_a_multipart_without_memory_stays_whole(run):
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="about the malloc of glibc")
 def test_large_messages_find_their_pages_again(run):
-    """malloc keeps what a batch of large messages needs, instead of giving it back and taking it anew each time."""
+    """malloc keeps the memory of a batch of large messages, instead of returning and allocating it each time."""
     done = run("""
         import resource, zmqcy
         c = zmqcy.Context(linger=0)

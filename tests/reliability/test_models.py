@@ -23,7 +23,7 @@ import zmqcy
 
 pytestmark = pytest.mark.slow
 
-LIMIT = 10_000  # ms in which what is on its way must have come
+LIMIT = 10_000  # max ms until messages under way have arrived
 THREADS = [ThreadPoolExecutor(1) for _ in range(3)]
 PATIENCE = {"now": {"flags": zmqcy.DONTWAIT}, "zero": {"timeout": 0}, "soon": {"timeout": 1}, "option": {}}
 names = itertools.count()
@@ -33,7 +33,7 @@ which = st.integers(0, 5)
 
 
 class Pipe:
-    """One direction of a connection: a queue of messages, whose writer hears of every so many that were read."""
+    """One direction of a connection: a queue of messages, whose writer is informed of every so many reads."""
 
     def __init__(self, room):
         self.queue = deque()
@@ -45,7 +45,7 @@ class Pipe:
         return self.room - (self.written - self.heard) if self.room else 1_000_000
 
     def free_if(self, ahead):
-        """How many go, if the reader has taken the first of them ahead of time."""
+        """Return how many messages can be sent if the reader has prefetched the first one."""
         if not (ahead and self.queue and self.room and (self.read + 1) % ((self.room + 1) // 2) == 0):
             return self.free
         return self.room - (self.written - self.read - 1)
@@ -62,12 +62,12 @@ class Pipe:
 
 
 def room(*options):
-    """What two high-water marks make together over inproc; 0 is no limit."""
+    """Return the combined limit of two high-water marks over inproc. 0: no limit."""
     return 0 if 0 in options else sum(options)
 
 
 class Threaded(RuleBasedStateMachine):
-    """A context, and calls that go from thread to thread."""
+    """A context, and calls that alternate between threads."""
 
     def __init__(self):
         super().__init__()
@@ -80,14 +80,14 @@ class Threaded(RuleBasedStateMachine):
         return THREADS[next(self.steps) % 3].submit(function, *arguments, **options).result(20)
 
     def holds(self, name):
-        """Tell whether the history has begun, and nothing was wrong in it: else there is no more to compare."""
+        """Return whether the history has started, and nothing has failed: otherwise there is nothing to compare."""
         return hasattr(self, name) and sys.exc_info()[0] is None
 
     def message(self, size, parts=1):
         return [b"%d." % next(self.numbers) + b"x" * size, b"", b"y" * size][:parts]
 
     def receive(self, socket, how, limit=1):
-        """Receive in one of the ways. Return a list of messages, empty if there was nothing."""
+        """Receive in one of several ways. Return a list of messages, empty if there were none."""
         options = PATIENCE.get(how, {})
         try:
             if how == "try":
@@ -137,7 +137,7 @@ class Threaded(RuleBasedStateMachine):
 
 
 class Peer:
-    """A socket that is, or was, connected to the hub; `inward` is what it sends, `outward` what it receives."""
+    """A socket that is, or was, connected to the hub. `inward`: its sent messages, `outward`: those it will receive."""
 
     def __init__(self, socket, inward, outward, name):
         self.socket = socket
@@ -180,7 +180,7 @@ class Star(Threaded):
     @precondition(lambda self: self.bound and self.kind != "PAIR" and self.exact)
     @rule()
     def unbind(self):
-        """Those who are connected over inproc stay so; libzmq cuts the others off."""
+        """Peers over inproc stay connected; libzmq disconnects the others."""
         self.call(self.hub.unbind, self.bound)
         self.bound = None
 
@@ -188,7 +188,7 @@ class Star(Threaded):
     @rule()
     def connect(self):
         if self.kind == "PAIR" and self.peers:
-            return  # a PAIR takes a new peer only once it has done with the old one
+            return  # a PAIR accepts a new peer only after it has noticed the end of the old one
         other = {"PULL": zmqcy.PUSH, "PAIR": zmqcy.PAIR, "ROUTER": zmqcy.DEALER}[self.kind]
         name = b"peer%d" % next(self.numbers)
         options = {"routing_id": name} if self.kind == "ROUTER" else {}
@@ -202,20 +202,20 @@ class Star(Threaded):
             self.drain(peer)
 
     def drain(self, peer):
-        """Receive all that is on its way from and to a peer."""
+        """Receive all messages under way from and to a peer."""
         while peer.inward.queue:
             assert self.arrived("patient", 1)
         while peer.outward and peer.outward.queue and not peer.socket.closed:
             self.answered(peer, "patient", 1)
 
     def free(self, peer):
-        """For how many messages of a peer there is room: a ROUTER takes one ahead to know whether it has any."""
+        """Return how many messages of a peer fit: a ROUTER prefetches one to know whether it has any."""
         if not peer.there:
             return {0}
         return {peer.inward.free_if(ahead) for ahead in (False, self.kind == "ROUTER")}
 
     def sent(self, peer, messages, how, count):
-        """Send messages by a peer's socket, and note how many went."""
+        """Send messages with a peer's socket, and record the number of sent ones."""
         socket, pipe = peer.socket, peer.inward
         options = PATIENCE.get(how, {})
         went = 0
@@ -249,7 +249,7 @@ class Star(Threaded):
     @precondition(lambda self: self.alive)
     @rule(index=which, size=sizes)
     def begin_message(self, index, size):
-        """Nobody sees a message before its last part."""
+        """No socket receives a message before its last part is sent."""
         peer = self.alive[index % len(self.alive)]
         parts = self.message(size)
         try:
@@ -264,7 +264,7 @@ class Star(Threaded):
     @precondition(lambda self: self.alive)
     @rule(index=which, copy=st.booleans(), bad=st.sampled_from([None, 7, "text"]))
     def send_what_is_wrong(self, index, copy, bad):
-        """Nothing of it goes."""
+        """No part of it is sent."""
         peer = self.alive[index % len(self.alive)]
         with pytest.raises(TypeError):
             self.call(peer.socket.send_multipart, [b"lost", b"x" * 30_000, bad], copy=copy)
@@ -272,7 +272,7 @@ class Star(Threaded):
     @precondition(lambda self: self.alive)
     @rule(index=which)
     def send_frames(self, index):
-        """What was received goes on, and stays what it was."""
+        """A received message is sent on, unchanged."""
         if not self.frames:
             return
         peer, (frames, content) = self.alive[index % len(self.alive)], self.frames[index % len(self.frames)]
@@ -289,7 +289,7 @@ class Star(Threaded):
         return [peer.inward for peer in self.peers]
 
     def arrived(self, how, limit):
-        """Receive by the hub, and compare. Return how many came."""
+        """Receive with the hub, and compare. Return the number of messages."""
         waiting = sum(len(pipe.queue) for pipe in self.inwards)
         if how == "patient":
             got = [self.call(self.hub.recv_multipart, timeout=LIMIT)]
@@ -322,7 +322,7 @@ class Star(Threaded):
         prefix = [peer.name] if self.kind == "ROUTER" else []
         there = peer.there and not peer.socket.closed
         if self.exact:
-            assert isinstance(self.hub.events, int)  # a ROUTER that drops does not look who has gone, or has room
+            assert isinstance(self.hub.events, int)  # a ROUTER that drops does not check its peers
         try:
             self.call(self.hub.send_multipart, prefix + message, **PATIENCE[how])
         except zmqcy.HostUnreachable:
@@ -333,7 +333,7 @@ class Star(Threaded):
             assert not self.exact or not there or peer.outward.free <= 0
             return
         if not there:
-            pass  # libzmq's thread had not closed it yet: it is lost, as what is sent to a peer that goes may be
+            pass  # libzmq's thread had not closed it yet: the message is lost, as for any closing peer
         elif self.kind == "PAIR" or self.mandatory:
             assert not self.exact or peer.outward.free > 0
             peer.outward.put(message)
@@ -341,7 +341,7 @@ class Star(Threaded):
             peer.outward.put(message)
         elif not self.exact:
             self.call(self.hub.poll, 0)
-            # Whether there was room cannot be known; the next receive tells.
+            # Whether it was full is unknown; the next receive shows it.
             peer.outward.put(("perhaps", message))
 
     def answered(self, peer, how, limit):
@@ -376,9 +376,9 @@ class Star(Threaded):
     @precondition(lambda self: self.alive)
     @rule(index=which, disconnect=st.booleans())
     def leave(self, index, disconnect):
-        """What a peer has sent still arrives, whole messages only; what it has not received is lost."""
+        """Whole messages that a peer has sent still arrive. Those that it has not received are lost."""
         peer = self.alive[index % len(self.alive)]
-        if not self.exact:  # both ends of a connection must not end within a message: a limit of libzmq
+        if not self.exact:  # both ends of a connection must not close within a message: a limit of libzmq
             self.drain(peer)
         if peer.begun and not self.exact:
             self.call(peer.socket.send, b"", timeout=LIMIT)
@@ -429,7 +429,7 @@ class Star(Threaded):
         index=which, calls=st.lists(st.sampled_from(["send", "many", "recv", "poll", "option"]), min_size=2, max_size=2)
     )
     def two_threads_at_once(self, index, calls):
-        """Each call of two threads on one socket is refused, or does its work as if it were alone."""
+        """Each call of two threads on one socket is refused, or works as if it were the only one."""
         peer = self.alive[index % len(self.alive)]
         if not peer.there or peer.begun:
             return
@@ -469,7 +469,7 @@ class Star(Threaded):
             return
         for message in itertools.chain(*went):
             peer.inward.put(message)
-        if len(went) == 2:  # either may have been the first, or both have gone in turns: all of them are there
+        if len(went) == 2:  # either may have been first, or they have alternated: all messages are there
             while len(peer.inward.queue) > sum(map(len, went)):
                 assert self.arrived("patient", 1)
             rest = Counter(tuple(m) for m in peer.inward.queue)
@@ -495,7 +495,7 @@ class Star(Threaded):
 
 
 class Spread(Threaded):
-    """A PUSH or DEALER with many who receive: each message goes to one of them, whichever has room."""
+    """A PUSH or DEALER with many receivers: each message is sent to one that is not full."""
 
     @initialize(
         kinds=st.sampled_from(["PUSH PULL", "DEALER DEALER"]), tcp=st.booleans(), hwm=st.sampled_from([1, 3, 0])
@@ -529,7 +529,7 @@ class Spread(Threaded):
         if self.exact:
             capacity = room(self.hwm, self.hwm) * len(self.sinks) or 1_000_000
             assert len(self.flying) <= capacity
-            if went < count:  # all are full, as far as the sender has heard
+            if went < count:  # all are full, as far as the sender knows
                 assert len(self.flying) > (capacity // 2 - len(self.sinks)), "it refused while there was room"
 
     @rule(index=which, how=Threaded.ways, limit=st.integers(1, 9))
@@ -562,7 +562,7 @@ class Spread(Threaded):
 
 
 class News(Threaded):
-    """A PUB, or XPUB, and those who subscribe to topics. (Over inproc, where it is known when it has heard of them.)"""
+    """A PUB or XPUB, and subscribers. (Over inproc, where it is known when a subscription has arrived.)"""
 
     topics = st.sampled_from([b"", b"a", b"ab", b"b", b"abc"])
 
@@ -593,7 +593,7 @@ class News(Threaded):
     @rule(index=which, topic=topics)
     def unsubscribe(self, index, topic):
         socket, pipe, topics = self.reader(index)
-        while pipe.queue:  # what has come already would be looked at again
+        while pipe.queue:  # otherwise messages that have already arrived would be checked again
             self.read(index, "now", 9)
         self.call(socket.unsubscribe, topic)
         topics[topic] = max(topics[topic] - 1, 0)
@@ -601,7 +601,7 @@ class News(Threaded):
     @rule(topic=topics, size=sizes, parts=st.integers(1, 3), many=st.integers(1, 7))
     def publish(self, topic, size, parts, many):
         messages = [[topic + b"-" + first, *rest] for first, *rest in (self.message(size, parts) for _ in range(many))]
-        assert isinstance(self.hub.events, int)  # it hears of subscriptions, and of room, now
+        assert isinstance(self.hub.events, int)  # it processes subscriptions and reads now
         if many == 1:
             self.call(self.hub.send_multipart, messages[0], timeout=0)
         else:
@@ -640,14 +640,14 @@ class News(Threaded):
 
 
 class Asking(Threaded):
-    """REQs and a REP: who may send and who may receive, and who gets which answer."""
+    """REQs and a REP: which socket may send or receive, and which answer it gets."""
 
     @initialize(relaxed=st.booleans())
     def begin(self, relaxed):
         self.relaxed = relaxed
         self.rep = self.context.socket(zmqcy.REP, rcvtimeo=1, sndtimeo=1)
         self.rep.bind(f"inproc://asking{next(names)}")
-        self.asked = None  # the client whose request is to be answered, and the request
+        self.asked = None  # the client of the current request, and the request
         self.clients = []
         self.connect()
 
@@ -657,7 +657,7 @@ class Asking(Threaded):
         options = {"req_relaxed": True, "req_correlate": True} if self.relaxed else {}
         socket = self.context.socket(zmqcy.REQ, rcvtimeo=1, sndtimeo=1, **options)
         self.call(socket.connect, self.rep.last_endpoint)
-        # requests on their way; the one it waits for; answers on their way, with the request of each
+        # requests under way; the request whose answer each awaits; answers under way, each with its request
         self.clients.append({"socket": socket, "requests": deque(), "open": None, "answers": deque()})
 
     def client(self, index):
@@ -736,7 +736,7 @@ class Asking(Threaded):
     @precondition(lambda self: len(self.clients) > 1)
     @rule(index=which)
     def leave(self, index):
-        """Its request may be received all the same; the answer goes nowhere."""
+        """Its request may still be received; the answer is dropped."""
         client = self.client(index)
         if not client["requests"]:
             self.call(client["socket"].close)

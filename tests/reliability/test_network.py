@@ -30,7 +30,7 @@ HEARTBEATS = {"heartbeat_ivl": 50, "heartbeat_timeout": 200, "heartbeat_ttl": 30
 
 @pytest.fixture
 def through(socket):
-    """A function that makes two sockets with a proxy between them; the first is bound."""
+    """A function that creates two sockets with a proxy between them. The first one is bound."""
     proxies = []
 
     def make(bound, connected, bound_options=(), connected_options=()):
@@ -49,7 +49,7 @@ def through(socket):
 
 
 def storm(proxy, rng):
-    """Do one thing to the connections."""
+    """Disturb the connections once."""
     match rng.randrange(5):
         case 0:
             proxy.cut(reset)
@@ -69,7 +69,7 @@ def calm(proxy):
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_requests_are_asked_again_until_answered(through, seed):
-    """REQ with `req_relaxed` and `req_correlate`: each request gets its own answer, however often it was asked."""
+    """REQ with `req_relaxed` and `req_correlate`: each request gets its own answer, however often it was sent."""
     rng = random.Random(seed)
     options = {"req_relaxed": True, "req_correlate": True}
     server, client, proxy = through(zmqcy.REP, zmqcy.REQ, HEARTBEATS, {**options, **HEARTBEATS})
@@ -85,7 +85,7 @@ def test_requests_are_asked_again_until_answered(through, seed):
             asked += 1
             if server.poll(20):
                 server.send(b"answer to " + server.recv())
-            try:  # not by `poll`: it counts answers to what was asked before, which `recv` passes over
+            try:  # not with `poll`: it reports answers to earlier requests, which `recv` skips
                 answer = client.recv(timeout=20)
             except zmqcy.Again:
                 calm(proxy)
@@ -119,7 +119,7 @@ def test_what_push_sends_comes_whole_and_once_at_most_in_the_order_of_its_connec
     new connections. A connecting PULL keeps its pipe, and so the whole order.
     """
     rng = random.Random(seed)
-    reading = {**HEARTBEATS, "rcvhwm": 0}  # libzmq ends the process where heartbeats, a full queue and a reset meet
+    reading = {**HEARTBEATS, "rcvhwm": 0}  # libzmq aborts the process if heartbeats, a full queue and a reset coincide
     if bound == "PULL":
         pull, push, proxy = through(zmqcy.PULL, zmqcy.PUSH, reading, HEARTBEATS)
     else:
@@ -133,12 +133,12 @@ def test_what_push_sends_comes_whole_and_once_at_most_in_the_order_of_its_connec
 
     end = time.monotonic() + SECONDS
     while time.monotonic() < end:
-        # A PUSH that is bound loses with a connection all that it has queued for it: leave it some that come through.
+        # A bound PUSH loses its queue for a connection with the connection: leave some connections open.
         if rng.random() < 0.02 and (bound == "PULL" or len(received) > seen):
             storm(proxy, rng)
             seen = len(received)
         if push.poll(1, zmqcy.POLLOUT):
-            with contextlib.suppress(zmqcy.Again):  # the peer has gone since: who waited would never come to `calm`
+            with contextlib.suppress(zmqcy.Again):  # the peer has disconnected: `calm` would not come
                 push.send_multipart([b"%d" % sent, b"x" * (sent % 1000)], zmqcy.DONTWAIT)
                 sent += 1
         receive(0)
@@ -146,7 +146,7 @@ def test_what_push_sends_comes_whole_and_once_at_most_in_the_order_of_its_connec
             calm(proxy)
     calm(proxy)
     last, deadline = [b"last", b""], time.monotonic() + LIMIT / 1000
-    while last not in received:  # the first may go to a connection that is given up
+    while last not in received:  # the first one may be sent on a connection that is about to close
         assert time.monotonic() < deadline
         push.send_multipart(last)
         receive(20)
@@ -160,7 +160,7 @@ def test_what_push_sends_comes_whole_and_once_at_most_in_the_order_of_its_connec
 
 
 def test_a_pull_that_is_bound_reads_the_old_and_the_new_connection_of_a_peer_in_turn(socket):
-    """What the old one has left does not come first: there is no order across a reconnect."""
+    """The rest of the old connection does not come first: there is no order across a reconnect."""
     pull = socket(zmqcy.PULL)
     pull.bind("tcp://127.0.0.1:*")
     for name in (b"old", b"new"):
@@ -169,7 +169,7 @@ def test_a_pull_that_is_bound_reads_the_old_and_the_new_connection_of_a_peer_in_
         connection.shutdown(SHUT_WR)
         assert closed_by_peer(connection)  # who has read to the end
         connection.close()
-    assert pull.poll(LIMIT)  # it learns of both here: `recv` does not ask for news while there are messages
+    assert pull.poll(LIMIT)  # it processes both here: `recv` does not process commands while there are messages
     received = [pull.recv() for _ in range(4)]
     assert [word for word in received if word.startswith(b"old")] == [b"old 1", b"old 2"]
     assert [word for word in received if word.startswith(b"new")] == [b"new 1", b"new 2"]
@@ -177,7 +177,7 @@ def test_a_pull_that_is_bound_reads_the_old_and_the_new_connection_of_a_peer_in_
 
 
 def test_what_push_has_queued_survives_a_cut(through):
-    """What was not yet written to the connection goes out by the next one."""
+    """Messages not yet written to the old connection are sent on the next one."""
     pull, push, proxy = through(zmqcy.PULL, zmqcy.PUSH)
     push.send(b"first")
     assert pull.recv() == b"first"
@@ -191,7 +191,7 @@ def test_what_push_has_queued_survives_a_cut(through):
 
 
 def test_subscriptions_come_back_and_what_was_published_meanwhile_is_lost(through):
-    """And only when the SUB is called: its own thread sends them again, from within recv or poll."""
+    """And only when the SUB is called: its own thread sends them again, within recv or poll."""
     pub, sub, proxy = through(zmqcy.XPUB, zmqcy.SUB, {"xpub_verbose": True}, {"subscribe": b"a"})
     assert pub.recv() == b"\x01a"
     for turn in range(5):
@@ -212,14 +212,14 @@ def test_subscriptions_come_back_and_what_was_published_meanwhile_is_lost(throug
 
 @pytest.mark.parametrize("silent", [{UP}, {DOWN}, {UP, DOWN}], ids=["up", "down", "both"])
 def test_heartbeats_find_a_peer_that_is_silent(through, silent):
-    """A connection that passes nothing on, one way or both, is given up, and another made."""
+    """A connection that is silent in one or both directions is closed, and a new one is opened."""
     server, client, proxy = through(zmqcy.DEALER, zmqcy.DEALER, HEARTBEATS, HEARTBEATS)
     client.send(b"before")
     assert server.recv() == b"before"
     with client.watch(Event.DISCONNECTED) as monitor:
         proxy.hold = silent
         assert monitor.recv(LIMIT).name == "DISCONNECTED"
-        proxy.cut()  # else what was held would still come
+        proxy.cut()  # otherwise the held data would still arrive
         proxy.hold = set()
     client.send(b"after")
     assert server.recv() == b"after"
@@ -239,7 +239,7 @@ def test_without_heartbeats_a_silent_peer_is_not_found(through):
 
 
 def test_an_address_that_changes(socket, through):
-    """The name stays, and leads elsewhere: the client finds the new host by itself."""
+    """The name stays, but its address changes: the client finds the new host itself."""
     first, client, proxy = through(zmqcy.REP, zmqcy.REQ)
     client.send(b"1")
     first.send(first.recv())
@@ -259,7 +259,7 @@ def test_an_address_that_changes(socket, through):
 
 @pytest.mark.parametrize("order", [*itertools.product(["bound", "connected"], repeat=3)], ids="-".join)
 def test_either_side_starts_again(socket, order):
-    """In whichever order: what is sent after both are there arrives."""
+    """In either order: messages arrive that are sent after both are started."""
     pull = socket(zmqcy.PULL, **QUICK)
     pull.bind("tcp://127.0.0.1:*")
     endpoint = pull.last_endpoint
@@ -283,7 +283,7 @@ def test_either_side_starts_again(socket, order):
             push.connect(endpoint)
         number = 0
         while not pull.poll(20):
-            push.send(b"%d" % number)  # the first may go to the connection of the one that was closed
+            push.send(b"%d" % number)  # the first one may be sent on the connection of the closed socket
             number += 1
             assert number < 500
         while pull.poll(20):
@@ -299,7 +299,7 @@ def ip(*words, check=True):
 
 @pytest.fixture
 def hosts():
-    """Three namespaces on a bridge, which is in the first: 10.214.0.1, .2 and .3."""
+    """Three namespaces on a bridge, which is in the first one: 10.214.0.1, .2 and .3."""
     if os.geteuid() != 0 or not shutil.which("ip"):
         pytest.skip("needs root and iproute2")
     try:
@@ -363,14 +363,14 @@ while True:
 
 @pytest.mark.slow
 def test_three_hosts_and_a_partition(hosts):
-    """A link goes down and comes back: the other host is served all the time, and the one that was cut off again."""
+    """A link fails and recovers: the other host is always served, and the first one again afterwards."""
 
     def start(number, code, *arguments):
         command = [sys.executable, "-W", "error", "-c", textwrap.dedent(code), *arguments]
         return subprocess.Popen(["ip", "netns", "exec", hosts[number], *command], stdout=subprocess.PIPE, text=True)
 
     def heard(name):
-        """Read what the server heard until it has heard a host; return how often the others."""
+        """Read the server's messages up to one of a host. Return how many the others have sent."""
         others = 0
         deadline = time.monotonic() + 20
         while (line := server.stdout.readline().strip()) != name:
@@ -409,7 +409,7 @@ def test_three_hosts_and_a_partition(hosts):
     ids=["plain", "source address", "port below the range", "reserved port"],
 )
 def test_a_source_address_keeps_a_client_from_connecting_to_itself(endpoint, setting, is_served):
-    """In a namespace whose few ports for clients come round soon, a client tries 300 times before its server starts."""
+    """In a namespace with few client ports, a client tries 300 times before its server starts."""
     code = """
         import sys, time, zmqcy
         context = zmqcy.Context(linger=0)
@@ -457,7 +457,7 @@ def test_heartbeats_cut_a_message_that_takes_longer(through, whose):
         assert pull.recv() == b"small"
         push.send(bytes(400_000))
         assert "a message took longer than heartbeat_timeout" in monitor.recv(LIMIT).reason
-        if whose == "receiver":  # else the kernel may have all of it, and send it before it ends the connection
+        if whose == "receiver":  # otherwise the kernel may have all of it, and send it before it closes the connection
             assert pull.poll(100) == 0
 
 

@@ -1,4 +1,4 @@
-"""The soak, for a moment; and that it would find what it looks for."""
+"""A short soak test, and a check that it would find failures."""
 
 import random
 import subprocess

@@ -18,7 +18,7 @@ import zmqcy
 pytestmark = pytest.mark.slow
 
 LONG = "ZMQCY_LONG" in os.environ
-SMALL = 32 << 20  # bytes that strangers may cost
+SMALL = 32 << 20  # max growth in bytes
 VERSIONS = ["1.0", "2.0", "3.0", "3.1"]
 
 
@@ -31,7 +31,7 @@ def strangers_go():
 
 @pytest.fixture
 def seen():
-    """A function that collects what a host's watchers told, until an event of a name has come so often."""
+    """A function that collects a host's monitor events until one with a name has come so often."""
 
     def until(host, key, name, count=1):
         reasons = []
@@ -56,7 +56,7 @@ def test_a_greeting_cut_at_each_byte(ctx, seen, mechanism, how):
         count = 0
         for version in VERSIONS:
             whole = greeting(version, mechanism.encode(), kind="REQ")
-            for size in range(len(whole) + (version[0] == "3")):  # a whole one of 1.0 and 2.0 is a handshake
+            for size in range(len(whole) + (version[0] == "3")):  # a complete one of 1.0 and 2.0 is a handshake
                 connection = stranger(host.endpoints[key], whole[:size])
                 reset(connection) if how == "reset" else connection.close()
                 count += 1
@@ -95,7 +95,7 @@ def test_a_wrong_handshake_is_told_with_a_reason(ctx, seen, data, reason):
 
 
 def test_a_request_of_a_stranger_that_goes_costs_one_reply_at_most(ctx):
-    """libzmq may take what a REP sends next for a part of its answer to what was no request."""
+    """libzmq may treat the next message of a REP as a part of its answer to an invalid request."""
     with ctx.socket(zmqcy.REP, linger=0, rcvtimeo=10_000) as server:
         server.bind("tcp://127.0.0.1:*")
         with server.watch(zmqcy.Event.DISCONNECTED) as monitor:
@@ -125,7 +125,7 @@ def test_a_wrong_partner_is_told_without_a_reason(seen, data):
 @pytest.mark.parametrize("version", ["1.0", "2.0"])
 @pytest.mark.parametrize("mechanism", [each for each in mechanisms() if each != "NULL"])
 def test_an_old_version_does_not_get_around_a_mechanism(ctx, seen, mechanism, version):
-    """ZMTP 1.0 and 2.0 have no mechanisms; a watcher sees the end of the connection and no reason."""
+    """ZMTP 1.0 and 2.0 have no mechanisms: a monitor reports the end of the connection without a reason."""
     key = f"PULL {mechanism}"
     with Host(["PULL"], [mechanism]) as host:
         connection = stranger(host.endpoints[key], greeting(version, kind="PUSH") + frame(b"message"))
@@ -168,7 +168,7 @@ def test_maxmsgsize_ends_the_connection_at_the_length(ctx, seen):
 
 
 def test_without_maxmsgsize_a_stranger_can_fill_the_memory(seen):
-    """Why docs/guarantees.md says to set it: what was sent of a message stays until all of it has come."""
+    """Why docs/guarantees.md recommends it: parts of an incomplete message stay in memory."""
     size = 64 << 20
     with Host(["PULL"], ["NULL"]) as host:
         before = host.memory()
@@ -186,7 +186,7 @@ def test_without_maxmsgsize_a_stranger_can_fill_the_memory(seen):
 
 
 def test_many_parts_fill_the_memory_in_spite_of_maxmsgsize(seen):
-    """`maxmsgsize` is for each part; neither it nor `rcvhwm` bounds the parts of one message."""
+    """`maxmsgsize` applies to each part; neither it nor `rcvhwm` bounds the number of parts in a message."""
     with Host(["PULL"], ["NULL"], maxmsgsize=1000, rcvhwm=1) as host:
         before = host.memory()
         connection = shaken(host.endpoints["PULL NULL"], "PUSH")
@@ -204,11 +204,11 @@ def test_many_parts_fill_the_memory_in_spite_of_maxmsgsize(seen):
     "options", [{"tcp_keepalive": 1}, {"heartbeat_ivl": 100, "heartbeat_timeout": 60_000, "rcvhwm": 0}], ids=str
 )
 def test_who_resets_at_the_high_water_mark(options):
-    """With `heartbeat_ivl` and an `rcvhwm` libzmq ends the process: this is what docs/reliability.md says to set."""
+    """With `heartbeat_ivl` and an `rcvhwm` libzmq aborts the process: these are the settings of docs/reliability.md."""
     with Host(["PUSH"], ["NULL"], **{"rcvhwm": 1, **options}) as host:  # which never receives
         connection = shaken(host.endpoints["PUSH NULL"], "PULL")
         connection.sendall(frame(b"x" * 200) * 20)
-        assert b"tick" in connection.recv(1000)  # it has had the time to read them
+        assert b"tick" in connection.recv(1000)  # it has had time to read them
         reset(connection)
         other = shaken(host.endpoints["PUSH NULL"], "PULL")
         ticks = 0
@@ -220,7 +220,7 @@ def test_who_resets_at_the_high_water_mark(options):
 
 
 def test_connections_that_say_nothing(ctx, seen):
-    """They hold a descriptor each until `handshake_ivl` is over; good peers are served meanwhile."""
+    """Each holds a file descriptor until `handshake_ivl` has passed. Well-behaved peers are served meanwhile."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wave, waves = (5000, 20) if LONG else (300, 1)
     if hard < wave * 2 + 100:
@@ -250,7 +250,7 @@ def test_connections_that_say_nothing(ctx, seen):
 
 
 def test_out_of_descriptors_good_peers_are_served_again_afterwards(ctx):
-    """Nobody watches: libzmq tries to accept without a pause meanwhile, and makes an event of each time."""
+    """Without a monitor: libzmq retries accept without a pause meanwhile, and reports each attempt."""
     with Host(["REP"], ["NULL"], watch=False) as host:
         assert is_served(ctx, host, "REP NULL")
         most = host.descriptors() + 20
@@ -296,7 +296,7 @@ def websocket_frame(opcode, body, final=True, masked=True):
     ids=["binary", "ping", "text", "fragments", "unmasked", "empty"],
 )
 def test_a_frame_of_websocket_that_libzmq_cannot_read_ends_what_it_reads(socket, frames, is_read):
-    """It and all that follows it on the connection are dropped, and no event tells."""
+    """It and all later data on the connection are dropped, without an event."""
     pull, good = socket(zmqcy.PULL), socket(zmqcy.PUSH)
     pull.bind("ws://127.0.0.1:*")
     with pull.watch() as monitor:
@@ -323,6 +323,6 @@ def test_a_frame_of_websocket_that_libzmq_cannot_read_ends_what_it_reads(socket,
 
 @pytest.mark.slow
 def test_fuzzed_bytes_against_every_type_and_mechanism(ctx):
-    """The seed is shown where it fails; tests/kit/fuzz_wire.py runs it again, and others for longer."""
+    """A failure shows the seed. tests/kit/fuzz_wire.py runs it again, or other seeds for longer."""
     with Host() as host:
         Wire(ctx, host, seed=1).run(conversations=600)
