@@ -1,4 +1,4 @@
-"""The build: what is found, what is not, and what it says then."""
+"""The build: the libraries and headers that it finds, and its errors."""
 
 import os
 import re
@@ -20,7 +20,7 @@ Cython = pytest.importorskip("Cython", reason="the build's own requirements are 
 
 
 def build(tmp_path, *arguments, env):
-    """Run setup.py on a copy of the sources; return the finished process."""
+    """Run setup.py on a copy of the sources. Return the finished process."""
     source = tmp_path / "source"
     if not source.exists():
         ignored = shutil.ignore_patterns("*.so", "*.c", "*.pyi", "__pycache__")
@@ -46,7 +46,7 @@ def test_c_compiles_without_a_warning(source):
     ("editable", "inplace", "folder"), [(True, 0, "build/inplace"), (False, 1, "build/inplace"), (False, 0, "other")]
 )
 def test_an_editable_installation_and_a_build_in_place_share_what_is_compiled(monkeypatch, editable, inplace, folder):
-    """And a wheel is made of what pip builds in a folder of its own."""
+    """A wheel contains the files that pip builds in a separate folder."""
     monkeypatch.syspath_prepend(ROOT)
     from setuptools import Distribution
 
@@ -113,7 +113,7 @@ def include_of_libzmq():
 
 
 def prefix_of(tmp_path, header):
-    """Make a prefix with a header of our own, and the system's library."""
+    """Create a prefix with a header of the test, and the system's library."""
     prefix = tmp_path / "prefix"
     (prefix / "include").mkdir(parents=True)
     (prefix / "include" / "zmq.h").write_text(header)
@@ -131,7 +131,7 @@ NEWER = [  # than 4.2.0
 
 @pytest.mark.slow
 def test_a_prefix_with_an_older_header_and_without_drafts_builds_and_works(tmp_path):
-    """The oldest header that is supported lacks names; no draft is declared in it either."""
+    """The oldest supported header lacks names, and declares no drafts."""
     header = (include_of_libzmq() / "zmq.h").read_text()
     header = re.sub(r"#ifdef ZMQ_BUILD_DRAFT_API.*?#endif // ZMQ_BUILD_DRAFT_API", "", header, flags=re.S)
     header = re.sub(r"/\*.*?\*/", "", header, flags=re.S)
@@ -159,7 +159,7 @@ with zmqcy.Context() as c:
 
 @pytest.mark.slow
 def test_what_has_changed_is_compiled_again(tmp_path):
-    """A touched .pyx is, what depends on a touched .pxd, and everything where the settings are others."""
+    """A changed .pyx is rebuilt, modules that depend on a changed .pxd, and everything after a change of settings."""
 
     def compiled(**env):
         before = {path: path.stat().st_mtime_ns for path in package.glob("*.so")}
@@ -170,7 +170,7 @@ def test_what_has_changed_is_compiled_again(tmp_path):
         }
 
     def dependent(name):
-        """Return the modules that cimport `name`, be it by way of another."""
+        """Return the modules that cimport `name`, directly or indirectly."""
         found = {name}
         while more := {path.stem for path in sources if found & cimported(path)} - found:
             found |= more
@@ -198,10 +198,10 @@ def test_what_has_changed_is_compiled_again(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("words", [("-c", "import zmqcy"), ("-m", "zmqcy"), ("-m", "zmqcy.compat")])
 def test_an_import_in_the_source_tree_says_what_to_do(tmp_path, words):
-    """The modules of C are not there, or are those of another Python."""
+    """The extension modules are missing, or built for another Python."""
     shutil.copytree(ROOT / "zmqcy", tmp_path / "zmqcy", ignore=shutil.ignore_patterns("*.so", "*.c", "__pycache__"))
     env = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    python = sys._base_executable  # that of the virtual environment finds the zmqcy which is installed there
+    python = sys._base_executable  # the virtual environment's Python finds the installed zmqcy there
     done = subprocess.run([python, *words], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert done.returncode == 1
     assert f"{tmp_path / 'zmqcy'} is the source tree of zmqcy, and its C modules are not built" in done.stderr
@@ -209,7 +209,7 @@ def test_an_import_in_the_source_tree_says_what_to_do(tmp_path, words):
 
 
 def test_what_a_wheel_has(tmp_path):
-    """The modules, the types, what other Cython projects cimport; no generated C, and nothing left of other builds."""
+    """The modules, the types, and declarations for other Cython projects; no generated C, and no files of other builds."""
     source = tmp_path / "source"
     assert build(tmp_path, "--version", env={}).returncode == 0  # which copies the sources
     done = build(tmp_path, "bdist_wheel", "--dist-dir", str(tmp_path), env={"ZMQCY_DEBUG": "1"})

@@ -1,4 +1,4 @@
-"""The libzmq that is built for tests and wheels: what the script refuses, what it makes, and zmqcy built on it."""
+"""The libzmq for tests and wheels: the script's errors, its result, and zmqcy built with it."""
 
 import ctypes
 import functools
@@ -57,7 +57,7 @@ def test_a_folder_of_somebody_else_is_left_alone(tmp_path):
 
 
 def source_of_nothing(tmp_path):
-    """Make a folder with as little of libzmq as the script looks at before it builds."""
+    """Create a folder with the files of libzmq that the script reads before it builds."""
     source = tmp_path / "source"
     (source / "src").mkdir(parents=True)
     (source / "src" / "zmq.cpp").touch()
@@ -77,7 +77,7 @@ def test_a_command_that_is_missing_is_named_with_its_package(tmp_path, lacking):
     commands = tmp_path / "bin"
     commands.mkdir()
     for name in {"c++", "cmake", "pkg-config"} - {lacking}:
-        (commands / name).symlink_to(sys.executable)  # which the script does not get to run
+        (commands / name).symlink_to(sys.executable)  # the script does not run it
     done = run(tmp_path / "prefix", "--source", source_of_nothing(tmp_path), PATH=str(commands), CXX="c++")
     assert done.returncode == 1
     package = "g++" if lacking == "c++" else lacking
@@ -104,7 +104,7 @@ def test_libsodium_of_another_hash_is_refused(tmp_path):
 
 @functools.cache
 def made():
-    """Make the prefix, once a source tree; return it with what the script said."""
+    """Build the prefix, once per source tree. Return it with the script's output."""
     compiler = os.environ.get("CXX", "c++")
     if shutil.which(compiler) is None:
         pytest.skip(f"no {compiler} here")
@@ -155,7 +155,7 @@ def symbols(library):
     reason="ZMQCY_LIBZMQ_ARCHIVE (and ZMQCY_LIBSODIUM_ARCHIVE) name no archive that is pinned in the script",
 )
 def test_a_libzmq_to_ship(tmp_path):
-    """It has what a wheel promises, its licences, no path of its build, and the same bytes twice."""
+    """It has everything that a wheel needs, its licences, no build path, and identical bytes in two builds."""
     words = ["--archive", os.environ["ZMQCY_LIBZMQ_ARCHIVE"]]
     sodium = os.environ.get("ZMQCY_LIBSODIUM_ARCHIVE")
     if sodium:

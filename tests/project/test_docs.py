@@ -68,7 +68,7 @@ def is_program(part):
     return re.search(r"^\w+\.run\(", part, re.M) is not None
 
 
-LIMIT = 30  # seconds that the service may take
+LIMIT = 30  # max seconds of the service
 PROGRAMS = {"uvloop": "b'hello'\n", "anyio": "b'not lost'\n"}
 
 # Pages whose Python has tests of its own, here or elsewhere; of all others every part is run as in a console.
@@ -113,7 +113,7 @@ trace.set_tracer_provider(TracerProvider())
 
 @pytest.fixture
 def with_free_ports():
-    """A function that puts free ports for those of the pages."""
+    """A function that replaces the ports of the pages by free ones."""
     with ExitStack() as stack:
         free = {}
         for port in ("5555", "5556"):
@@ -124,7 +124,7 @@ def with_free_ports():
 
 
 LOGGED = {"logging.md": "app ERROR no connection to the database\n"}  # on stderr
-# Modules that the Python of a page imports, and that not every environment of tests has.
+# Imports of the pages' Python that not every test environment has.
 NEEDS = {"logging.md": ["opentelemetry.sdk", "prometheus_client"], "web-frameworks.md": ["fastapi", "httpx2"]}
 
 
@@ -187,7 +187,7 @@ def test_the_application_of_the_page_on_web_frameworks_is_served(tmp_path, with_
 
         asked = pool.submit(urlopen, f"{address}/prices/eggs")
         assert prices.recv() == b"eggs"
-        with pytest.raises(HTTPError) as refused:  # the reply does not come in time
+        with pytest.raises(HTTPError) as refused:  # the reply does not arrive in time
             asked.result()
         assert refused.value.code == 504
         refused.value.close()
@@ -257,7 +257,7 @@ def test_the_service_of_the_asyncio_page_answers_what_it_has_received_and_exits(
             for request in range(100):
                 client.send_multipart([b"%d" % request, b"hello"])
             assert client.recv_multipart() == [b"0", b"HELLO"]
-            service.send_signal(number)  # the rest has been received, and is answered, or is left in the queue
+            service.send_signal(number)  # the rest was received and answered, or is left in the queue
             assert client.recv_multipart() == [b"1", b"HELLO"]
             out, errors = service.communicate()
             assert (service.returncode, out, errors) == (0, "", "")
@@ -269,7 +269,7 @@ def test_the_service_of_the_asyncio_page_answers_what_it_has_received_and_exits(
 def test_the_page_for_users_of_pyzmq_runs(run):
     parts = parts_of("from-pyzmq.md")
     assert len(parts) == 3
-    for line, part in parts:  # each in a process of its own: the last puts another module under the name zmq
+    for line, part in parts:  # each in a new process: the last one puts another module under the name zmq
         assert execute(run, [(line, part)], DOCS / "from-pyzmq.md") == ""
 
 
@@ -486,7 +486,7 @@ def test_every_page_is_in_the_index():
 
 
 def test_the_reference_has_every_public_name():
-    """Options are in their table, and constants in those of their enums."""
+    """Options are in their table, and constants in the tables of their enums."""
     text = "".join(page.read_text() for page in (DOCS / "api").glob("*.md"))
     from zmqcy import constants
     from zmqcy.options import ALIASES, CONTEXT_OPTIONS, SOCKET_OPTIONS

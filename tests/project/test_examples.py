@@ -1,4 +1,4 @@
-"""Each example, run as a user runs it: a process of its own, and exactly what it prints."""
+"""Each example as a user runs it: in a new process, with exactly its output."""
 
 import json
 import os
@@ -20,7 +20,7 @@ import zmqcy
 pytestmark = pytest.mark.slow
 
 EXAMPLES = ROOT / "examples"
-LIMIT = 45  # seconds that an example may take
+LIMIT = 45  # max seconds of an example
 ANY_PORT = "tcp://127.0.0.1:*"
 ENDPOINT = r"tcp://127\.0\.0\.1:\d+"
 
@@ -29,7 +29,7 @@ TEN = [f"msg {number}" for number in range(10)]
 
 @contextmanager
 def started(name, *arguments):
-    """Start an example; it is killed when it takes too long, and at the end."""
+    """Start an example. It is killed if it takes too long, and at the end."""
     process = subprocess.Popen(
         [sys.executable, EXAMPLES / f"{name}.py", *arguments],
         env={**os.environ, "PYTHONWARNINGS": "error"},
@@ -48,7 +48,7 @@ def started(name, *arguments):
 
 
 def ended(process, code=0, errors=""):
-    """Wait for the end of an example; return the lines that it printed."""
+    """Wait for the end of an example. Return its output lines."""
     out, err = process.communicate()
     assert process.returncode == code and (err.startswith(errors) if errors else not err), f"{out}\n{err}"
     return out.splitlines()
@@ -60,13 +60,13 @@ def run(name, *arguments):
 
 
 def interrupted(process):
-    """Press Ctrl-C; return the lines printed since those that were read."""
+    """Press Ctrl-C. Return the lines printed after those already read."""
     process.send_signal(signal.SIGINT)
     return ended(process)
 
 
 def endpoint(process, label):
-    """Read the line in which a process tells where it is bound."""
+    """Read the line in which a process prints its endpoint."""
     line = process.stdout.readline()
     assert re.fullmatch(rf"{label} {ENDPOINT}\n", line), line + process.stderr.read()
     return line.split()[-1]
@@ -74,7 +74,7 @@ def endpoint(process, label):
 
 @contextmanager
 def taken(port):
-    """Hold a port of this machine, unless somebody else does."""
+    """Reserve a port of this machine, unless it is in use."""
     with sockets.socket() as holder:
         holder.setsockopt(sockets.SOL_SOCKET, sockets.SO_REUSEADDR, 1)
         try:
@@ -111,7 +111,7 @@ def test_echo_server_says_which_endpoint_is_taken():
 
 
 def test_echo_client_without_a_server_ends_on_ctrl_c():
-    with sockets.socket() as listener:  # it takes the connection, and never speaks
+    with sockets.socket() as listener:  # it accepts the connection, and never sends
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         with started("echo_client", f"tcp://127.0.0.1:{listener.getsockname()[1]}") as client:
@@ -203,7 +203,7 @@ def test_rpc_server_finishes_what_it_has_in_hand_when_it_ends():
         client.send_multipart([b"1", b'["sleep", [0.5]]'])
         client.send_multipart([b"2", b'["sleep", [600]]'])
         client.send_multipart([b"3", b'["no_such_method", []]'])
-        # Requests are begun in order, so that the first two are in hand when the third is answered.
+        # Requests are started in order, so that the first two are in progress when the third is answered.
         assert client.recv_multipart() == [b"3", b'{"error": "LookupError: no method no_such_method"}']
         server.send_signal(signal.SIGTERM)
         assert client.recv_multipart() == [b"1", b'{"result": null}']
@@ -230,11 +230,11 @@ def test_rpc_server_says_that_its_endpoint_is_taken():
 
 
 def held_back(lines):
-    """Check what the producer with back pressure says at its end."""
+    """Check the last output of the producer with backpressure."""
     assert lines[0] == "300 messages of 1 MB, each processed once, in order"
     behind = int(re.fullmatch(r"the worker was (\d+) messages behind at most", lines[1])[1])
     growth = int(re.fullmatch(r"the producer's memory grew by (\d+) MB at most", lines[2])[1])
-    # Eight in the queues and what the buffers of the system take; without high-water marks it is 250 and 170.
+    # Eight in the queues, and those in the system's buffers; without high-water marks it is 250 and 170.
     assert behind < 80
     assert growth < 80
 
@@ -259,7 +259,7 @@ def test_back_pressure_ends_on_ctrl_c():
 
 @contextmanager
 def news(*others):
-    """Start a server of news; give its process, the address of its pages, and the endpoint of its news."""
+    """Start a news server. Yield its process, the address of its pages, and the endpoint of its news."""
     with started("http_news", "0", ANY_PORT, *others) as process:
         source = endpoint(process, "news")
         line = process.stdout.readline()
@@ -268,7 +268,7 @@ def news(*others):
 
 
 def follow(page, seen):
-    """Read server-sent events of a page into a list, until it is ended. Return when the reader is there."""
+    """Read server-sent events of a page into a list until it ends. Return when the reader is connected."""
     response = urlopen(page, timeout=LIMIT)
 
     def read():
@@ -288,7 +288,7 @@ def publish(page, text):
 
 
 def publish_until_seen(page, text, *readers):
-    """Publish until all have it: a PUB socket drops what nobody has asked for yet, and nobody is told of that."""
+    """Publish until all have received it: a PUB socket drops messages without a subscriber."""
     deadline = time.monotonic() + LIMIT
     while not all(text in seen for seen in readers):
         assert time.monotonic() < deadline, f"{text} did not come: {readers}"
@@ -348,7 +348,7 @@ An echo between two processes: REQ to REP over tcp
 
 
 def demo_prints(libraries, others, progress="    25 %\n    50 %\n    75 %\n    100 %\n"):
-    """Return a pattern of what the demo prints, with the names of the libraries and what it adds about others."""
+    """Return a pattern of the demo's output, with the names of the libraries and its remarks about others."""
     figures = FIGURE * len(libraries) + RATIO * (len(libraries) - 1)
     return rf"""{HEAD}{progress}    all arrived, each once and in order:{FIGURE} messages/s
 
@@ -365,12 +365,12 @@ Next: docs/tutorial.md     .*
 
 
 def test_demo_compares_with_pyzmq(monkeypatch):
-    """Without docstrings and asserts too: `python -OO`, and so all that it starts."""
+    """Also without docstrings and asserts: `python -OO`, and so all child processes."""
     pytest.importorskip("zmq", reason="pyzmq is not installed")
     monkeypatch.setenv("PYTHONOPTIMIZE", "2")
     lines = run("demo", "--messages", "1000")
     assert re.fullmatch(demo_prints(["zmqcy", "zmq"], COMPARED), "\n".join(lines) + "\n"), lines
-    assert len(lines) < 40  # one screen, with what `make demo` prints before
+    assert len(lines) < 40  # one screen, with the output of `make demo` before it
 
 
 def test_demo_without_pyzmq_says_how_to_compare(monkeypatch, tmp_path):
@@ -438,7 +438,7 @@ def test_wrong_arguments_are_an_error_without_docstrings_too(monkeypatch):
 
 
 def endpoints(process):
-    """Read the line in which a process tells where it is bound, twice."""
+    """Read the two lines in which a process prints its endpoints."""
     line = process.stdout.readline()
     assert re.fullmatch(rf"ready on {ENDPOINT} {ENDPOINT}\n", line), line + process.stderr.read()
     return line.split()[-2:]

@@ -1,4 +1,4 @@
-"""Imports between the modules of C go down only, and no two files import each other."""
+"""Extension modules import only modules below them, and no two files import each other."""
 
 import re
 from graphlib import TopologicalSorter
@@ -11,13 +11,13 @@ TABLES = {"libzmq", "_system", "errors", "options", "socket_types", "stats", "_w
 
 
 def modules():
-    """The extension modules, from the ground up."""
+    """The extension modules, from the bottom up."""
     text = (ROOT / "setup.py").read_text()
     return re.findall(r'"(\w+)"', re.search(r"^MODULES = \[(.+?)\]", text, re.MULTILINE | re.DOTALL)[1])
 
 
 def imported(path):
-    """The names of zmqcy that a source imports or cimports, at any depth, with what it takes of the package itself."""
+    """The names of zmqcy that a source imports or cimports, at any level, and the names that it uses of the package."""
     text = path.read_text()
     names = set(re.findall(r"^\s*from zmqcy\.(\w+) c?import", text, re.MULTILINE))
     for line in re.findall(r"^\s*from zmqcy c?import (.+)$", text, re.MULTILINE):
@@ -58,7 +58,7 @@ def test_no_files_import_each_other(folder):
         name: files.keys() & set(re.findall(r"^\s*(?:from|import) (\w+)", text, re.MULTILINE)) - {name}
         for name, text in files.items()
     }
-    TopologicalSorter(graph).prepare()  # which raises CycleError, and names the files
+    TopologicalSorter(graph).prepare()  # it raises CycleError, and names the files
 
 
 def test_no_two_classes_of_sockets_share_a_name_but_those_that_users_import():

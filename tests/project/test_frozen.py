@@ -1,4 +1,4 @@
-"""Programs frozen by PyInstaller: the hooks that zmqcy ships find what PyInstaller does not see."""
+"""Programs frozen by PyInstaller: zmqcy's hooks find the imports that PyInstaller misses."""
 
 import os
 import subprocess
@@ -103,7 +103,7 @@ def frozen(tmp_path_factory):
     tomllib = pytest.importorskip("tomllib")
     folder = tmp_path_factory.mktemp("frozen")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    # The hooks are found by the entry point, also where zmqcy was installed before it had one.
+    # The entry point finds the hooks, also if zmqcy was installed before it had one.
     installed = folder / "site" / "zmqcy-0.dist-info"
     installed.mkdir(parents=True)
     (installed / "METADATA").write_text("Metadata-Version: 2.1\nName: zmqcy\nVersion: 0\n")

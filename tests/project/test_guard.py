@@ -1,4 +1,4 @@
-"""`make bench-guard`: it counts the same twice, sees what has grown, and says so by its exit code."""
+"""`make bench-guard`: two counts are equal, growth is found, and the exit code shows it."""
 
 import re
 import shutil
@@ -23,7 +23,7 @@ WORK = "try_send, try_recv 8 B"
 
 
 def changed(tmp_path, name, text):
-    """Return a copy of the built package, with another text in one of its files."""
+    """Return a copy of the built package, with other text in one of its files."""
     shutil.copytree(BUILT / "zmqcy", tmp_path / "zmqcy", ignore=shutil.ignore_patterns("*.c", "__pycache__"))
     (tmp_path / "zmqcy" / name).write_text(text)
     return tmp_path

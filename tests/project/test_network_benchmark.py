@@ -1,4 +1,4 @@
-"""The benchmark of two hosts: its namespaces work, and are gone whatever happens."""
+"""The benchmark of two hosts: its namespaces work, and are always removed."""
 
 import os
 import signal
@@ -17,7 +17,7 @@ LAN = bench_network.LINKS["LAN"]
 
 
 def namespaces(process):
-    """Return the names of the namespaces that a process has made."""
+    """Return the names of the namespaces that a process has created."""
     listed = subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout.split()
     return sorted(name for name in listed if name.startswith(f"zmqcy-{process}-"))
 
@@ -80,7 +80,7 @@ def test_namespaces_are_gone_after_a_signal(network, number):
             if line.startswith("LAN: "):
                 break
         assert len(namespaces(process.pid)) == 2
-        os.killpg(process.pid, number)  # as a terminal does: to its works too
+        os.killpg(process.pid, number)  # as a terminal does: also to child processes
         assert process.wait(30) != 0
     assert namespaces(process.pid) == []
 

@@ -1,4 +1,4 @@
-"""The README: its lines of Python run, and the commands that it names are there."""
+"""The README: its Python runs, and the commands that it names exist."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""The checks before a release, on a small repository; and what the workflows are held to."""
+"""The checks before a release, on a small repository, and the rules for workflows."""
 
 import os
 import re
@@ -21,7 +21,7 @@ def git(root, *words):
         f"GIT_{who}_{what}": "zmqcy@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")
     }
     environment = {**os.environ, **identity, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-    # Set by git itself where the tests run in a hook.
+    # git sets these if the tests run in a hook.
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
         environment.pop(name, None)
     subprocess.run(["git", *words], cwd=root, env=environment, check=True, capture_output=True)

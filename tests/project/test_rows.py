@@ -1,4 +1,4 @@
-"""A test that loops over a table says which rows fail, and looks at all of them."""
+"""A test that loops over a table reports the rows that fail, and runs all rows."""
 
 import pytest
 from rows import rows

