@@ -209,7 +209,7 @@ def test_an_import_in_the_source_tree_says_what_to_do(tmp_path, words):
 
 
 def test_what_a_wheel_has(tmp_path):
-    """The modules, the types, and declarations for other Cython projects; no generated C, and no files of other builds."""
+    """The modules, types, and declarations for other Cython projects; no generated C, and no files of other builds."""
     source = tmp_path / "source"
     assert build(tmp_path, "--version", env={}).returncode == 0  # which copies the sources
     done = build(tmp_path, "bdist_wheel", "--dist-dir", str(tmp_path), env={"ZMQCY_DEBUG": "1"})

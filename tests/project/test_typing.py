@@ -102,7 +102,7 @@ def methods(stub):
 
 
 def test_three_stubs_say_the_same():
-    """Plain sockets, sockets with futures (asyncio) and with coroutines (anyio) have the same parameters and results."""
+    """Plain sockets, sockets with futures (asyncio) and with coroutines (anyio) have the same parameters and result."""
     plain = methods("_socket.pyi")
     assert methods("_aio.pyi") == plain
     assert methods("anyio.pyi") == {name: found for name, found in plain.items() if not name.startswith("try_")}
