@@ -146,7 +146,7 @@ def test_a_taken_address_is_told(socket):
     done = cli("watch", "pull", taken.last_endpoint)
     assert done.returncode == 1
     assert done.stderr.startswith(
-        f"zmqcy: bind {taken.last_endpoint} (PULL): Address already in use; another socket has"
+        f"zmqcy: bind {taken.last_endpoint} (PULL): Address already in use; another socket uses port"
     )
 
 
