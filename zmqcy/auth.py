@@ -763,7 +763,7 @@ class Authenticator:
             if isinstance(user, str) and (len(user.encode()) > 255 or "\0" in user):
                 raise ValueError("a rule returned a name of more than 255 bytes, or with a null byte")
             if user or (user == "" and request.mechanism == "NULL"):
-                self._log.info("let in %s: %r", _describe(request), user)
+                self._log.info("accepted %s: %r", _describe(request), user)
                 return b"200", b"OK", user
             reason = "the credentials are unknown or wrong"
         self._log.warning("refused %s: %s", _describe(request), reason)

@@ -688,7 +688,7 @@ def test_nothing_secret_is_logged(ctx, serve, caplog):
     assert levels == ["INFO", "WARNING", "INFO", "WARNING"]
     for secret in ("hunter2", "hunter3", SERVER.secret.decode(), FRIEND.secret.decode(), STRANGER.secret.decode()):
         assert secret not in caplog.text
-    assert "let in CURVE from 127.0.0.1, domain '': " in caplog.text
+    assert "accepted CURVE from 127.0.0.1, domain '': " in caplog.text
     assert "refused PLAIN from 127.0.0.1, domain '': the credentials are unknown or wrong" in caplog.text
 
 
