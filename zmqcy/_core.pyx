@@ -87,7 +87,7 @@ cdef int wait_on(Handle handle, Signaler *signaler, short wanted, nsec deadline)
 
     The file descriptor is edge-triggered. Wait on it only if the operation has just failed, after libzmq had processed
     its commands. For a thread-safe socket each waiting thread has its own file descriptor, in its `signaler`. If two
-    threads shared one, the first could consume the event of the second, which would then sleep beside a message.
+    threads shared one, the first could consume the event of the second, which would then miss a message.
     """
     cdef pollfd item
     cdef nsec spin

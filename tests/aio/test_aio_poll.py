@@ -252,7 +252,7 @@ def urgent():
         end.close()
 
 
-@pytest.mark.parametrize("flags", [zmqcy.POLLPRI, zmqcy.POLLPRI | zmqcy.POLLIN], ids=["alone", "beside POLLIN"])
+@pytest.mark.parametrize("flags", [zmqcy.POLLPRI, zmqcy.POLLPRI | zmqcy.POLLIN], ids=["alone", "with POLLIN"])
 async def test_poller_tells_urgent_data_at_once(flavour, urgent, flags):
     poller = flavour.Poller()
     poller.register(urgent[0], flags)

@@ -202,7 +202,7 @@ for each in sockets[1:]:
 pollers = [zmqcy.Poller(), zmqcy.Poller()]
 any = lambda: random.choice(sockets)
 poller = lambda: random.choice(pollers)
-def anew():
+def make_new():
     pollers[random.randrange(2)] = zmqcy.Poller()
 def replace():
     each = context.socket(zmqcy.DEALER, linger=0)
@@ -213,7 +213,7 @@ hammer(
     lambda: poller().unregister(any()), lambda: poller().modify(any(), zmqcy.POLLOUT),
     lambda: poller().poll(1), lambda: poller().poll(0),
     lambda: poller().sockets, lambda: any().send(b"x", zmqcy.DONTWAIT), lambda: any().recv(zmqcy.DONTWAIT),
-    lambda: random.choice(sockets[1:]).close(0) if random.random() < 0.05 else None, replace, anew,
+    lambda: random.choice(sockets[1:]).close(0) if random.random() < 0.05 else None, replace, make_new,
     lambda: zmqcy.select([any()], [any()], [], 0),
 )
 """,
@@ -223,7 +223,7 @@ a, b = context.socket(zmqcy.PUSH), context.socket(zmqcy.PULL)
 a.bind("inproc://x"); b.connect("inproc://x")
 frames = [zmqcy.Frame(b"content" * 5000)]
 views = [None]
-def anew():
+def make_new():
     frames[0] = zmqcy.Frame(bytes([random.randrange(256)]) * random.choice((5, 50, 20000)), copy=random.random() < 0.5)
 def receive():
     frames[0] = b.recv(zmqcy.DONTWAIT, copy=False)
@@ -233,7 +233,7 @@ def same():
 def view():
     views[0] = memoryview(frames[0])
 hammer(
-    anew, receive, same, view, lambda: a.send(frames[0], zmqcy.DONTWAIT), lambda: frames[0].release(),
+    make_new, receive, same, view, lambda: a.send(frames[0], zmqcy.DONTWAIT), lambda: frames[0].release(),
     lambda: a.send_multipart([frames[0]] * 3, zmqcy.DONTWAIT), lambda: a.send(frames[0], zmqcy.DONTWAIT, track=True),
     lambda: len(frames[0]), lambda: repr(frames[0]), lambda: bytes(views[0]), lambda: views.__setitem__(0, None),
     lambda: frames[0].more, lambda: __import__("copy").copy(frames[0]),

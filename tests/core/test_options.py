@@ -447,7 +447,7 @@ def test_negative_duration(socket, value):
     assert push.sndtimeo == -1
 
 
-# ---- calls beside the attributes
+# ---- calls in addition to the attributes
 
 
 def test_get_and_set(socket):

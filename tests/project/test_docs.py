@@ -532,3 +532,22 @@ def test_the_site_is_made_without_a_warning_and_its_search_finds_the_words_of_th
 
     for words in re.split(r"\||\n", SOUGHT.strip()):
         assert set.intersection(*map(pages, re.split("[ -]", words))), words
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a queue under back pressure",
+        "When the time is up, it",
+        "a message for who is there",
+        "It tells the peer",
+        "let the GIL go",
+    ],
+)
+def test_phrases_that_texts_avoid_are_found(text, tmp_path):
+    (tmp_path / "page.md").write_text(text + "\n")
+    command = ["git", "grep", "--no-index", "-nEi", "-f", ROOT / "tools" / "phrases.txt", "--", "page.md"]
+    found = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert (found.returncode, found.stdout) == (0, f"page.md:1:{text}\n")
+    (tmp_path / "page.md").write_text("A call that times out never loses a message.\n")
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 1

@@ -30,8 +30,8 @@ def test_extension_modules_import_only_what_lies_below_them():
     assert set(order) > set().union(*SIDE_BY_SIDE)
     above = []
     for name in order:
-        beside = set().union(*[rooms for rooms in SIDE_BY_SIDE if name not in rooms])
-        below = TABLES | set(order[: order.index(name)]) - beside
+        same_floor = set().union(*[rooms for rooms in SIDE_BY_SIDE if name not in rooms])
+        below = TABLES | set(order[: order.index(name)]) - same_floor
         for path in (ROOT / "zmqcy").glob(f"{name}.p[xy][xd]"):
             above += [f"{path.name}: {each}" for each in imported(path) - below - {name}]
     assert not above

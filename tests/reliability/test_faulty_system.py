@@ -312,7 +312,7 @@ def test_a_signal_while_the_rest_of_a_message_is_dropped_loses_nothing_of_the_me
             assert shim.shim_failed() == 1
             if shim.shim_calls() > 3:  # otherwise libzmq has seen the end of the connection, and drops the rest itself
                 break
-        assert shim.shim_calls() == 7  # two parts, one of them twice, and the message anew
+        assert shim.shim_calls() == 7  # two parts, one of them twice, and the message again
         assert second.recv_multipart() == [b"1", b"2", b"3", b"4"]
         ctx.destroy()
     """)
