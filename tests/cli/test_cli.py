@@ -7,6 +7,7 @@ import pty
 import re
 import select
 import signal
+import socket as sockets
 import stat
 import subprocess
 
@@ -37,6 +38,22 @@ def test_help_has_examples(command):
     done = cli(*command.split(), "--help")
     assert done.returncode == 0
     assert re.search(rb"Examples:\n[^\n]*zmqcy", done.stdout)
+
+
+COMMANDS = [
+    "", "info", "send", "recv", "sub", "req", "echo", "ping", "device", "watch", "bench", "bench throughput",
+    "bench latency", "curve-keygen", "compat", "compat check", "compat enable", "compat disable",
+]  # fmt: skip
+
+
+@rows("command", COMMANDS)
+def test_help_is_narrow_and_shows_defaults_one_way(command):
+    text = cli(*command.split(), "--help", env={**os.environ, "COLUMNS": "200"}, text=True).stdout
+    assert max(map(len, text.splitlines())) <= 80
+    assert "URL" not in text and "--topic" not in text
+    options = text.partition("Options:\n")[2].partition("\n\n")[0]
+    for brackets in re.findall(r"\[([^\]]*)\]", re.sub(r"\s+", " ", options)):
+        assert re.match(r"default: |[a-z0-9.]*<?=?[a-zA-Z]?[<>]|env var: |[a-z]+\|", brackets), brackets
 
 
 @pytest.mark.parametrize("missing", ["click", "rich"])
@@ -116,7 +133,7 @@ def test_publisher_waits_for_subscriptions(start):
         port = ctx.socket(zmqcy.PULL)
         port.bind(ANY)
         endpoint = port.last_endpoint
-    subscriber, _ = start("sub", endpoint, "--topic", "a", "--topic", "b", "--count", 10_000)
+    subscriber, _ = start("sub", endpoint, "--subscribe", "a", "--topic", "b", "--count", 10_000)
     lines = b"".join(b"%s %d\n" % (b"abc"[i % 3 : i % 3 + 1], i) for i in range(15_000))
     sender = cli("send", "pub", endpoint, "--wait", 2, input=lines)
     assert sender.returncode == 0, sender.stderr
@@ -137,15 +154,79 @@ def test_what_was_not_handed_over_is_told():
         socket.bind(ANY)
         endpoint = socket.last_endpoint
     done = cli("send", "push", endpoint, "-m", "hello", "--timeout", 100)
-    fails(done, 1, endpoint, "not all of 1 messages", "100 ms")
+    fails(done, 1, endpoint, "1 message was not delivered", "100 ms")
+    done = cli("send", "push", endpoint, "-m", "a", "-m", "b", "--timeout", 100)
+    fails(done, 1, endpoint, "up to 2 messages were not delivered")
     done = cli("send", "push", f"@{endpoint}", "-m", "hello", "--timeout", 100)
-    fails(done, 1, endpoint, "no room for message 1", "100 ms")
+    fails(done, 1, endpoint, "message 1 was not sent", "100 ms")
     done = cli("send", "pub", endpoint, "-m", "hello", "--wait", "1", "--timeout", 100)
-    fails(done, 1, endpoint, "0 of 1 subscriptions", "100 ms")
+    fails(done, 1, endpoint, "0 of 1 subscription ", "100 ms")
     fails(cli("send", "router", endpoint, "-m", "x", "-m", "y", "--multipart", "--timeout", 100), 1, endpoint)
     fails(cli("recv", "pull", endpoint, "--timeout", 100), 1, endpoint, "no message within 100 ms")
     fails(cli("req", endpoint, "hello", "--timeout", 100), 1, endpoint, "no reply to request 1")
     fails(cli("ping", endpoint, "--timeout", 100), 1, endpoint, "no reply to request 1")
+
+
+@pytest.fixture
+def nowhere():
+    """An endpoint without a listener."""
+    with zmqcy.Context() as ctx:
+        socket = ctx.socket(zmqcy.PULL)
+        socket.bind(ANY)
+        return socket.last_endpoint
+
+
+@pytest.mark.parametrize(
+    ("arguments", "peers"),
+    [
+        (["send", "push", ">", "-m", "x"], "PULL"),
+        (["send", "push", "@", "-m", "x"], "PULL"),
+        (["send", "pub", "@", "-m", "x", "--wait", "1"], "SUB or XSUB"),
+        (["req", ">", "x"], "REP or ROUTER"),
+        (["ping", ">"], "REP or ROUTER"),
+        (["sub", ">"], "PUB or XPUB"),
+    ],
+)
+def test_a_command_without_a_peer_names_the_peer_once(nowhere, arguments, peers):
+    arguments = [each + nowhere if each in "<>@" else each for each in arguments]
+    done = cli(*arguments, "--timeout", 2500)
+    lines = [line for line in done.stderr.decode().splitlines() if not line.startswith("ready ")]
+    assert lines[0] == f"zmqcy: {arguments[0] if arguments[0] == 'sub' else KINDS.get(arguments[0], arguments[1])} " + (
+        f"{nowhere}: waiting for a peer ({peers})"
+    )
+    assert len(lines) == 2 and done.returncode == 1
+    quiet = cli(*arguments, "--timeout", 1500, "--quiet").stderr.decode()
+    assert "waiting" not in quiet and quiet.count("\n") == 1
+
+
+KINDS = {"req": "req", "ping": "req"}
+
+
+def test_a_command_that_waits_goes_on_with_the_peer(nowhere):
+    """And a peer that connects in time is not reported as missing; nor is one that a publisher does not need."""
+    sender = subprocess.Popen([*COMMAND, "send", "push", nowhere, "-m", "late"], stderr=subprocess.PIPE)
+    assert b"waiting for a peer (PULL)" in sender.stderr.readline()
+    assert cli("recv", "pull", nowhere, "--count", 1).stdout == b"late\n"
+    assert sender.communicate(timeout=LIMIT) == (None, b"")
+    assert sender.returncode == 0
+    assert cli("send", "pub", nowhere, "-m", "x", "-m", "y", "--rate", 0.7).stderr == b""
+
+
+def test_a_server_does_not_report_that_it_has_no_peer():
+    assert b"waiting" not in cli("recv", "pull", ANY, "--timeout", 1500).stderr
+
+
+def test_an_echo_whose_last_reply_is_not_delivered_fails(start):
+    server, endpoint = start("echo", ANY, "--count", 1)
+    request = b"x" * 50_000_000  # more than the buffers of the system take
+    with sockets.create_connection(endpoint.removeprefix("tcp://").split(":")) as peer:
+        peer.sendall(GREETING + b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x03REQ")
+        peer.sendall(b"\x01\0\x02" + len(request).to_bytes(8, "big") + request)
+        assert server.wait(LIMIT) == 1
+    assert b"the last reply was not delivered within 1000 ms" in server.stderr.read()
+
+
+GREETING = b"\xff" + bytes(8) + b"\x7f\x03\0NULL" + bytes(16) + b"\0" + bytes(31)
 
 
 def test_requests(start):
@@ -156,6 +237,7 @@ def test_requests(start):
     assert found["count"] == 20
     assert 0 < found["min_us"] <= found["p50_us"] <= found["p99_us"] <= found["max_us"]
     assert b"20 round trips of 8 bytes" in cli("ping", endpoint, "--count", 20).stdout
+    assert b"1 round trip of 1 byte to" in cli("ping", endpoint, "--count", 1, "--size", 1).stdout
     server.send_signal(signal.SIGINT)
     assert server.communicate(timeout=LIMIT) == (b"", b"")
     assert server.returncode == 130
@@ -278,7 +360,12 @@ def test_keys(tmp_path):
     done = cli("curve-keygen", "--file", path, umask=0)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     secret = path.read_text().split('secret-key = "')[1][:40]
-    assert done.stdout.decode().split() == ["public", zmqcy.curve_public(secret).decode()]
+    public = zmqcy.curve_public(secret).decode()
+    assert done.stdout.decode() == f"public  {public}\nfile    {path}\n"
+    other = tmp_path / "other"
+    assert json.loads(cli("curve-keygen", "--json", "--file", other).stdout)["file"] == str(other)
+    missing = tmp_path / "none" / "key"
+    fails(cli("curve-keygen", "--file", missing), 1, f"zmqcy: {missing}: No such file")
     before = path.read_text()
     fails(cli("curve-keygen", "--file", path), 1, str(path), "File exists")
     assert path.read_text() == before
@@ -330,6 +417,7 @@ def test_progress_on_a_terminal_only(start):
     shown = read(master)
     assert sender.wait(LIMIT) == 0
     assert b"3 sent" in shown
+    assert b"100%" in shown
     assert receiver.communicate(timeout=LIMIT) == (b"a\nb\nc\n", b"")
 
 

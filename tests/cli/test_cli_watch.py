@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import re
 import signal
 import subprocess
@@ -74,10 +75,64 @@ def test_json_and_some_events_only(start, socket):
 def test_retries_and_a_time_without_events(nowhere):
     done = cli("watch", "dealer", nowhere, "--events", "connect_retried,closed", "--count", 2)
     assert done.returncode == 0
-    assert re.search(r"connect_retried .*\(next try in \d+ ms\)", done.stdout)
+    assert re.search(r"connect_retried .*\(Connection refused; next try in \d+ ms\)", done.stdout)
     done = cli("watch", "dealer", nowhere, "--events", "connected", "--timeout", 500)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.splitlines()[1:] == [f"zmqcy: dealer {nowhere}: no event within 500 ms"]
+
+
+def test_causes_of_failed_connections(nowhere, tmp_path):
+    for endpoint, cause in ((nowhere, "Connection refused"), (f"ipc://{tmp_path}/none", "No such file or directory")):
+        done = cli("watch", "dealer", endpoint, "--events", "connect_retried", "--count", 1, "--json")
+        found = json.loads(done.stdout)
+        assert found["meaning"] == f"{cause}; next try in {found['value']} ms"
+
+
+def test_a_lost_connection_has_no_cause(start, socket):
+    push = socket(zmqcy.PUSH)
+    push.bind(ANY)
+    watcher, _ = start("pull", f">{push.last_endpoint}", "--events", "connected,disconnected,connect_retried", "--json")
+    assert json.loads(watcher.stdout.readline())["event"] == "connected"
+    push.close()
+    assert json.loads(watcher.stdout.readline())["event"] == "disconnected"
+    assert json.loads(watcher.stdout.readline())["meaning"].startswith("next try in ")
+
+
+def test_repeats_are_counted_in_a_pipe(start, nowhere, socket):
+    """A line for the first, and one for all at the next other event."""
+    watcher, _ = start("dealer", nowhere, "--events", "connect_retried,connected")
+    assert "connect_retried" in watcher.stdout.readline()
+    server = cli("watch", "dealer", nowhere, "--events", "connect_retried", "--count", 3)  # which takes some time
+    first, second = server.stdout.splitlines()
+    assert "×" not in first and second.endswith(" × 3")
+    router = socket(zmqcy.ROUTER)
+    router.bind(nowhere)
+    rest = [watcher.stdout.readline(), watcher.stdout.readline()]
+    assert re.search(r"connect_retried .* × \d+\n", rest[0]) and " connected " in rest[1]
+
+
+def test_repeats_are_counted_when_it_is_ended(start, nowhere):
+    watcher, _ = start("dealer", nowhere, "--events", "connect_retried")
+    watcher.stdout.readline()
+    cli("watch", "dealer", nowhere, "--events", "connect_retried", "--count", 3)
+    watcher.send_signal(signal.SIGINT)
+    assert re.search(r"connect_retried .* × \d+\n$", watcher.communicate(timeout=LIMIT)[0])
+    assert watcher.returncode == 130
+
+
+def test_repeats_are_counted_in_place_on_a_terminal(nowhere):
+    master, slave = pty.openpty()
+    words = ["watch", "dealer", nowhere, "--events", "closed,connect_retried", "--count", "6", "--quiet"]
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "70"}
+    process = subprocess.Popen([*commands.COMMAND, *words], stdout=slave, env=environment)
+    os.close(slave)
+    shown = commands.read(master).decode()
+    assert process.wait(LIMIT) == 0
+    *_, last = shown.split("\x1b[2A")
+    lines = last.replace("\x1b[2K", "").splitlines()
+    assert [line.endswith(" × 3") for line in lines] == [True, True]
+    assert all(len(line) <= 70 for line in lines)
+    assert shown.count("\x1b[2A") == 4
 
 
 def test_a_connection_to_itself_is_told(nowhere):
@@ -89,7 +144,7 @@ def test_a_connection_to_itself_is_told(nowhere):
 def test_sub_subscribes(start, socket):
     xpub = socket(zmqcy.XPUB)
     xpub.bind(ANY)
-    start("sub", xpub.last_endpoint, "--subscribe", "news")
+    start("sub", xpub.last_endpoint, "--topic", "news")
     assert xpub.recv() == b"\x01news"
 
 
@@ -99,7 +154,7 @@ def test_curve(socket, tmp_path):
     server = socket(zmqcy.ROUTER, curve_server=True, curve_secretkey=secret)
     server.bind(ANY)
     words = ["watch", "dealer", server.last_endpoint, "--events", "handshake_succeeded", "--count", 1]
-    for keys in ([], ["--curve-file", tmp_path / "client"]):
+    for keys in ([], ["--key-file", tmp_path / "client"]):
         done = cli(*words, "--curve-server", public.decode(), *keys)
         assert done.returncode == 0, done.stderr
         assert "handshake_succeeded" in done.stdout
@@ -107,11 +162,15 @@ def test_curve(socket, tmp_path):
     done = cli(*words, "--curve-server", public.decode(), "--curve-file", tmp_path / "client")
     assert done.returncode == 1 and "other users can open this secret key (mode 0640)" in done.stderr
     done = cli(*words, "--curve-server", secret.decode() + "x")  # the wrong one, and mistyped
-    assert done.returncode == 2 and "no key of 40 characters" in done.stderr and secret.decode() not in done.stderr
+    assert (
+        done.returncode == 2
+        and "a key has 40 characters in Z85, not these 41" in done.stderr
+        and secret.decode() not in done.stderr
+    )
     (tmp_path / "empty").write_text("")
     done = cli(*words, "--curve-server", public.decode(), "--curve-file", tmp_path / "empty")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "no file with a secret key" in done.stderr
+    assert "not a file with a secret key" in done.stderr
     done = cli(*words, "--curve-server", public.decode(), "--curve-file", tmp_path / "none")
     assert (done.returncode, done.stderr) == (1, f"zmqcy: {tmp_path / 'none'}: No such file or directory\n")
 
@@ -128,10 +187,10 @@ def test_ends_when_its_reader_has_gone(start):
     [
         (["nothing", ANY], "'nothing' is not one of"),
         (["pull"], "ENDPOINT"),
-        (["pull", ANY, "--events", "accepted,arrived"], "'arrived' is no event; there are connected,"),
-        (["pull", ANY, "--subscribe", "a"], "--subscribe is for sub"),
-        (["pull", ANY, "--curve-server", "short"], "these 5 characters are no key"),
-        (["pull", ANY, "--curve-file", "file"], "--curve-file needs --curve-server"),
+        (["pull", ANY, "--events", "accepted,arrived"], "'arrived' is not an event; the events are connected,"),
+        (["pull", ANY, "--subscribe", "a"], "--subscribe needs the type sub"),
+        (["pull", ANY, "--curve-server", "short"], "not these 5"),
+        (["pull", ANY, "--curve-file", "file"], "--key-file needs --curve-server"),
     ],
 )
 def test_wrong_usage(arguments, words):

@@ -1,6 +1,7 @@
 """`zmqcy compat check`, `enable` and `disable`."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -64,6 +65,7 @@ def test_check(tmp_path):
     (tmp_path / ".hidden" / "no.py").write_text("import zmq.nothing")
     done = cli("check", tmp_path)
     assert done.returncode == 1, done.stderr
+    assert re.fullmatch(r"checked 2 files and \d+ names from zmq, zmq\..*: \d+ differences\n", done.stderr)
     lines = {}
     for line in done.stdout.splitlines():
         path, number, text = line.split(":", 2)
@@ -78,6 +80,9 @@ def test_check_finds_nothing(tmp_path):
     (tmp_path / "fine.py").write_text("from zmq import *\nimport zmq.devices\nzmq.devices.Proxy\nzmq.zmq_version()")
     done = cli("check", tmp_path / "fine.py")
     assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr == "checked 1 file and 3 names from zmq, zmq.devices: no differences\n"
+    (tmp_path / "other.py").write_text("import json")
+    assert cli("check", tmp_path / "other.py").stderr.startswith("checked 1 file and 0 names from no module of pyzmq: ")
 
 
 def test_check_of_what_is_no_python(tmp_path):
@@ -114,7 +119,7 @@ def test_enable_and_disable(environment):
         assert used() == before
     assert "removed" in cli("disable", python=environment).stdout
     assert used(ZMQCY_AS_ZMQ="1") == before
-    assert "was not there" in cli("disable", python=environment).stdout
+    assert "did not exist" in cli("disable", python=environment).stdout
 
 
 @pytest.mark.skipif(sys.prefix != sys.base_prefix, reason="this is a virtual environment")

@@ -1,4 +1,4 @@
-"""The command line, ``zmqcy``: how it starts, and how it ends. docs/cli.md tells how to use it."""
+"""The start and the exit of the command line, ``zmqcy``. docs/cli.md describes its use."""
 
 import sys
 from importlib.util import find_spec
@@ -6,8 +6,8 @@ from typing import NoReturn
 
 
 def main() -> NoReturn:
-    """Run the command line with the arguments of the process, and end the process."""
-    if not all(map(find_spec, ("click", "rich"))):  # rich is imported only where it is used
+    """Run the command line with the arguments of the process, and exit."""
+    if not all(map(find_spec, ("click", "rich"))):  # rich is imported on use
         sys.exit("zmqcy: the command line needs click and rich: pip install zmqcy[cli]")
     from zmqcy.cli import commands, signals
 

@@ -1,4 +1,4 @@
-"""The list of commands, each loaded when it is asked for, and what becomes of their errors."""
+"""The list of commands, each imported on use, and the reports of their errors."""
 
 import sys
 from difflib import get_close_matches
@@ -26,9 +26,12 @@ COMMANDS = {  # command: its module
     "compat": "compat",
 }
 
+ALIASES = {"topic": "subscribe", "t": "s", "curve-file": "key-file", "server-key": "key-file"}
+"""Older names of options, which no help shows."""
+
 
 class Commands(click.Group):
-    """A group that knows the names of its commands, and imports one when it is used."""
+    """A group that imports a command when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
@@ -44,7 +47,7 @@ class Commands(click.Group):
             return super().resolve_command(ctx, args)
         except click.UsageError as error:
             near = get_close_matches(args[0], COMMANDS, 1)
-            if not near or "mean" in error.message:  # as later versions of click say themselves
+            if not near or "mean" in error.message:  # later versions of click suggest one themselves
                 raise
             raise click.UsageError(f"{error.message} Did you mean {near[0]!r}?", ctx) from None
 
@@ -57,7 +60,11 @@ class Commands(click.Group):
 
 @click.command(
     cls=Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 80,
+        "token_normalize_func": lambda name: ALIASES.get(name, name),
+    },
     epilog="""\b
 Examples:
   zmqcy info
@@ -68,13 +75,13 @@ Examples:
   zmqcy watch dealer tcp://127.0.0.1:5556
   zmqcy bench throughput
 
-Exit codes: 0; 1 for a failure, with a line that says which; 2 for wrong usage; 130 after Ctrl-C.
+Exit codes: 0 for success, 1 for a failure, 2 for wrong usage, 130 after Ctrl-C.
 """,
 )
 @click.version_option(zmqcy.__version__, prog_name="zmqcy")
-@click.option("--debug", is_flag=True, help="Show the traceback of an error. It may stand anywhere.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error (with any command).")
 def group(debug: bool) -> None:
-    """ZeroMQ from the shell: send, receive, ask, answer, measure."""
+    """Use ZeroMQ from the shell: send, receive, forward, watch, measure."""
 
 
 def run() -> Any:
@@ -85,7 +92,7 @@ def run() -> Any:
     int or None
         The exit code.
     """
-    zmqcy.exit_linger = 0  # a command itself waits for what it has sent; one that failed has given up
+    zmqcy.exit_linger = 0  # a command waits for its messages itself, and reports those that it gives up
     arguments = sys.argv[1:]
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     debugging = "--debug" in options
@@ -106,7 +113,7 @@ def run() -> Any:
     except Exception as error:
         if debugging:
             raise
-        click.echo(f"zmqcy: {type(error).__name__}: {printable(str(error))} (--debug shows where)", err=True)
+        click.echo(f"zmqcy: {type(error).__name__}: {printable(str(error))} (--debug shows the traceback)", err=True)
         return 1
 
 

@@ -120,6 +120,11 @@ def read(name: str, multipart: bool) -> Iterator[list[Message]]:
             number += len(lines)
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number with its noun: ``1 message``, ``2 messages``."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def printable(text: str) -> str:
     """Return a text without characters that a terminal obeys, or does not show: they are escaped, but for line breaks.
 

@@ -1,4 +1,4 @@
-"""``zmqcy info``: what is installed, and what it can do."""
+"""``zmqcy info``: versions, libzmq, its capabilities and limits."""
 
 import json
 import os
@@ -11,18 +11,18 @@ import click
 
 import zmqcy
 from zmqcy import _library
+from zmqcy.hints import ALWAYS, TRANSPORTS
 
 CAPABILITIES = ["ipc", "tipc", "ws", "wss", "pgm", "norm", "vmci", "curve", "gssapi", "draft"]
-TRANSPORTS = ["ipc", "tipc", "ws", "wss", "pgm", "norm", "vmci"]  # beside inproc, tcp and udp, which all have
 
 
 def origin_of_libzmq(path: str | None) -> str | None:
-    """Tell why the loaded libzmq is this one: who put the file there, or what pointed to it."""
+    """Return why this libzmq was loaded: its package, or the variable that names its folder."""
     if path is None:
         return None
     folder = os.path.dirname(path)
     package = os.path.dirname(os.path.realpath(zmqcy.__file__))
-    # Where auditwheel and delocate put the libraries of a wheel.
+    # The folders of auditwheel and delocate for the libraries of a wheel.
     if folder in (f"{package}.libs", os.path.join(package, ".dylibs")):
         return "bundled with zmqcy"
     preloaded = os.environ.get("LD_PRELOAD", "").replace(":", " ").split()
@@ -31,8 +31,8 @@ def origin_of_libzmq(path: str | None) -> str | None:
     for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH"):
         if folder in [os.path.realpath(each) for each in os.environ.get(name, "").split(":") if each]:
             return f"found by {name}"
-    # By the whole path: Debian's are in /usr/lib/x86_64-linux-gnu, those of Homebrew in a folder of each package. What
-    # the build was given as a prefix is in the modules, and may be /usr/local.
+    # Compare the whole path: Debian has /usr/lib/x86_64-linux-gnu, Homebrew a folder per package. The modules contain
+    # the prefix of the build, which may be /usr/local.
     with open(_library.__file__, "rb") as module:
         named = b"\0" + os.fsencode(folder) + b"\0" in module.read()
     if path.startswith(("/lib", "/usr/", "/opt/homebrew/", "/opt/local/")) and not named:
@@ -61,7 +61,7 @@ def collect() -> dict[str, Any]:
         "libzmq_origin": origin_of_libzmq(path),
         "has": able,
         "tuned": tuned,
-        "transports": ["inproc", "tcp", "udp", *(name for name in TRANSPORTS if able[name])],
+        "transports": [name for name in TRANSPORTS if name in ALWAYS or able.get(name)],
         "limits": limits,
     }
 
@@ -75,7 +75,7 @@ Examples:
 )
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
 def info(as_json: bool) -> None:
-    """Tell versions, where libzmq was found, and what it can do."""
+    """Show versions, the path and capabilities of libzmq, and limits."""
     found = collect()
     if as_json:
         click.echo(json.dumps(found))
@@ -89,7 +89,7 @@ def info(as_json: bool) -> None:
         "libzmq is": found["libzmq_origin"] or "-",
         "has": " ".join(name for name in able if able[name]) or "-",
         "has not": " ".join(name for name in able if not able[name]) or "-",
-        "tuned": "yes: 96 KiB at a time" if found["tuned"] else "no: this libzmq has no drafts, those of wheels have",
+        "tuned": "yes: 96 KiB per read and write" if found["tuned"] else "no: this libzmq has no draft API",
         "transports": " ".join(found["transports"]),
         **{name: "unlimited" if value is None else value for name, value in found["limits"].items()},
     }

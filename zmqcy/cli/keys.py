@@ -1,10 +1,11 @@
-"""``zmqcy curve-keygen``: keys for CURVE."""
+"""``zmqcy curve-keygen``: key pairs for CURVE."""
 
 import json
 
 import click
 
 from zmqcy.auth import Certificate
+from zmqcy.cli.sockets import Failure
 
 
 @click.command(
@@ -14,17 +15,16 @@ Examples:
   zmqcy curve-keygen
   zmqcy curve-keygen --file server.key_secret
 
-The file is a certificate as czmq and pyzmq read it.
+czmq and pyzmq read the file as a certificate.
 """,
 )
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
-@click.option(
-    "--file", "path", type=click.Path(), help="Write both keys to a new file that only its owner can read (mode 0600)."
-)
+@click.option("--file", "path", metavar="FILE", type=click.Path(), help="Write both keys to a new file of mode 0600.")
 def curve_keygen(as_json: bool, path: str | None) -> None:
-    """Make a pair of keys for CURVE, in Z85.
+    """Create a key pair for CURVE, in Z85.
 
-    With --file the secret key is in the file only, and the public one is printed. A file that exists is left alone.
+    With --file, only the file contains the secret key, and the command prints the public key. An existing file is not
+    changed.
     """
     certificate = Certificate.generate()
     keys = {"public": certificate.public.decode()}
@@ -32,7 +32,11 @@ def curve_keygen(as_json: bool, path: str | None) -> None:
         assert certificate.secret is not None
         keys["secret"] = certificate.secret.decode()
     else:
-        certificate.save_secret(path)
+        try:
+            certificate.save_secret(path)
+        except OSError as error:
+            raise Failure(f"{path}: {error.strerror}") from error
+        keys["file"] = path
     if as_json:
         click.echo(json.dumps(keys))
         return

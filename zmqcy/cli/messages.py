@@ -1,4 +1,4 @@
-"""``zmqcy send``, ``recv`` and ``sub``: messages from stdin to sockets, and from sockets to stdout."""
+"""``zmqcy send``, ``recv`` and ``sub``: send messages from stdin, and write received messages to stdout."""
 
 import itertools
 import sys
@@ -12,39 +12,53 @@ import click
 import zmqcy
 from zmqcy.cli import formats, signals
 from zmqcy.cli.progress import counting
-from zmqcy.cli.sockets import Endpoint, Failure, Type, hand_over, opened, subscribes, within
+from zmqcy.cli.sockets import Endpoint, Failure, PeerNotice, Type, binds, hand_over, opened, subscribes, within
 from zmqcy.socket_types import types_with
 
 SENDING = Type(types_with("sends", "offered"))
 RECEIVING = Type(types_with("receives", "offered"))
-BATCH = 256  # messages that are taken with one call
+BATCH = 256  # messages per call
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 endpoints_argument = click.argument("endpoints", metavar="ENDPOINT...", nargs=-1, required=True, type=Endpoint())
 bind_option = click.option(
-    "--bind/--connect", default=None, help="What to do with endpoints that begin with neither @ nor >."
+    "--bind/--connect", default=None, help="Bind or connect endpoints without a prefix.", show_default="by TYPE"
 )
-timeout_option = click.option("--timeout", metavar="MS", type=click.FloatRange(min=0), help="How long to wait.")
-count_option = click.option("--count", metavar="N", type=click.IntRange(min=1), help="End after N messages.")
-quiet_option = click.option("--quiet", "-q", is_flag=True, help="Neither `ready` nor progress on stderr.")
+timeout_option = click.option(
+    "--timeout", metavar="MS", type=click.FloatRange(min=0), help="Maximum time to wait.", show_default="unlimited"
+)
+count_option = click.option(
+    "--count", metavar="N", type=click.IntRange(min=1), help="Exit after N messages.", show_default="unlimited"
+)
+quiet_option = click.option("--quiet", "-q", is_flag=True, help="Write no status and no progress to stderr.")
+
+
+def subscribe_option(default: str) -> Callable[[_F], _F]:
+    """Return the option that names topics."""
+    return click.option(
+        "--subscribe", "-s", "topics", metavar="TOPIC", multiple=True, help="Subscribe to a topic prefix (sub).",
+        show_default=default,
+    )  # fmt: skip
 
 
 def format_options(command: _F) -> _F:
-    """Add the options that say how messages are written."""
-    command = click.option("--multipart", is_flag=True, help="In lines: parts have a TAB between them.")(command)
-    command = click.option("--json", "as_json", is_flag=True, help="The same as --format json.")(command)
+    """Add the options for the format of messages."""
+    command = click.option("--multipart", is_flag=True, help="Separate the parts of a message by TABs in `lines`.")(
+        command
+    )
+    command = click.option("--json", "as_json", is_flag=True, help="Short for --format json.")(command)
     return click.option(
         "--format",
         "name",
         type=click.Choice(formats.FORMATS),
         default="lines",
         show_default=True,
-        help="A message a line; frames of ZMTP; bytes as they are; lists of parts in JSON.",
+        help="Format of messages; docs/cli.md describes each.",
     )(command)
 
 
 def ready(where: str, quiet: bool) -> None:
-    """Say that a socket is ready."""
+    """Write `ready` and the endpoints to stderr."""
     if not quiet:
         click.echo(f"ready {where}", err=True)
 
@@ -53,22 +67,41 @@ def ready(where: str, quiet: bool) -> None:
     epilog="""\b
 Examples:
   seq 1000 | zmqcy send push tcp://127.0.0.1:5555
-  zmqcy send push tcp://127.0.0.1:5555 --message hello --count 100000 --rate 5000
+  zmqcy send push tcp://127.0.0.1:5555 -m hello --count 100000 --rate 5000
   zmqcy send pub tcp://127.0.0.1:5556 --wait 1 --message 'news it rains'
-  zmqcy send dealer '>tcp://127.0.0.1:5557' --file picture.png --timeout 2000
+  zmqcy send dealer '>tcp://127.0.0.1:5557' --file a.png --timeout 2000
 """
 )
 @click.argument("kind", metavar="TYPE", type=SENDING)
 @endpoints_argument
 @bind_option
 @format_options
-@click.option("--message", "-m", "texts", multiple=True, help="Send this, not stdin; with --count again and again.")
-@click.option("--file", "-f", "files", multiple=True, type=click.Path(), help="Send what is in a file as a message.")
+@click.option(
+    "--message",
+    "-m",
+    "texts",
+    multiple=True,
+    metavar="TEXT",
+    help="Send TEXT instead of stdin.",
+)
+@click.option("--file", "-f", "files", multiple=True, type=click.Path(), help="Send a file as one message.")
 @count_option
-@click.option("--rate", metavar="N", type=click.FloatRange(min=0, min_open=True), help="At most N messages a second.")
-@click.option("--wait", metavar="N", type=click.IntRange(min=1), help="pub: begin when N subscriptions are there.")
+@click.option(
+    "--rate",
+    metavar="N",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Maximum messages per second.",
+    show_default="unlimited",
+)
+@click.option("--wait", metavar="N", type=click.IntRange(min=1), help="Wait for N subscriptions first (pub).")
 @timeout_option
-@click.option("--linger", metavar="MS", type=click.FloatRange(min=0), help="How long to wait at the end [--timeout].")
+@click.option(
+    "--linger",
+    metavar="MS",
+    type=click.FloatRange(min=0),
+    help="Maximum time to deliver at exit.",
+    show_default="--timeout",
+)
 @quiet_option
 @SENDING.describe
 def send(
@@ -87,23 +120,23 @@ def send(
     linger: float | None,
     quiet: bool,
 ) -> None:
-    """Send messages from stdin to sockets of TYPE: {types}.
+    """Send messages from stdin to a socket of TYPE: {types}.
 
-    {binding} bind, the others connect, unless --bind, --connect or a prefix says otherwise: @ENDPOINT binds and
-    >ENDPOINT connects. For a router the first part of each message is the routing id of a peer; with --multipart, and
-    several --message or --file, these are the parts of one message.
+    {binding} sockets bind. Other types connect. A prefix overrides this for one endpoint: @ENDPOINT binds, >ENDPOINT
+    connects. For a router, the first part of each message is the routing id of a peer. With --multipart, several
+    --message or --file options are the parts of one message.
 
-    It ends when libzmq has handed all of its messages to the system, and waits for a peer as long as that takes:
-    --timeout bounds how long a message waits for room, and --linger how long the end waits. What was not handed over
-    makes the exit code 1. Nobody says whether a peer has used a message: for that, ask with req.
+    The command exits when libzmq has passed all messages to the operating system. It waits for a peer indefinitely.
+    --timeout limits the wait for each message, --linger the wait at exit. The exit code is 1 if a message was not
+    delivered. Use `zmqcy req` if you need a reply from the peer.
 
-    A publisher drops what nobody has subscribed to. With --wait it first waits for subscriptions; a subscriber that
-    is slow slows it down, and misses nothing.
+    A publisher drops messages that have no subscriber. With --wait it waits for subscriptions first. Backpressure from
+    a slow subscriber then slows the publisher down, and no message is lost.
     """
     if kind != "pub" and wait:
-        raise click.UsageError("--wait is for pub")
+        raise click.UsageError("--wait needs the type pub")
     if texts and files:
-        raise click.UsageError("either --message or --file")
+        raise click.UsageError("use either --message or --file")
     options: dict[str, Any] = {}
     if kind == "pub":
         options["xpub_nodrop"] = True
@@ -116,15 +149,17 @@ def send(
         source = given([text.encode() for text in texts], multipart, repeated=count is not None)
     elif files:
         source = given([Path(file).read_bytes() for file in files], multipart, repeated=False)
-    with opened("xpub" if wait else kind, endpoints, bind, **options) as (socket, where):
+    notice = PeerNotice(kind, quiet or (kind == "pub" and not wait))  # a publisher without --wait waits for nobody
+    with opened("xpub" if wait else kind, endpoints, bind, before=notice.watch, **options) as (socket, where):
         if any("*" in address for _, address in endpoints):
             ready(where, quiet)
+        notice.begin(where)
         if wait:
             await_subscriptions(socket, wait, timeout, where)
         sent = 0
         failure = None
         try:
-            with counting("sent", sys.stdin, quiet) as advance:
+            with counting("sent", sys.stdin, quiet, count) as advance:
                 for batch in paced(limited(source, count), rate):
                     while batch:
                         number = send_batch(socket, batch, timeout)
@@ -132,20 +167,29 @@ def send(
                         advance(number)
                         batch = batch[number:]
         except zmqcy.TimedOut:
-            failure = f"{kind} {where}: no room for message {sent + 1}{within(timeout)}; is a peer there?"
+            failure = f"{kind} {where}: message {sent + 1} was not sent{within(timeout)}; is a peer connected?"
         except Failure as error:
             failure = error.message
-        # What went before a failure is handed over all the same.
+        # The messages before a failure are delivered too.
         last = timeout if linger is None else linger
+        if sent:
+            notice.wait(last)
         if sent and not hand_over(socket, last):
-            owed = f"not all of {sent} messages were handed over{within(last)}"
-            failure = f"{failure}; {owed}" if failure else f"{kind} {where}: {owed}; is a peer there?"
+            owed = f"{undelivered(sent)}{within(last)}"
+            failure = f"{failure}; {owed}" if failure else f"{kind} {where}: {owed}; is a peer connected?"
         if failure:
             raise Failure(failure)
 
 
+def undelivered(sent: int) -> str:
+    """Report messages that were dropped at exit. libzmq does not report how many of several it has passed on."""
+    return (
+        "1 message was not delivered" if sent == 1 else f"up to {formats.counted(sent, 'message')} were not delivered"
+    )
+
+
 def given(parts: list[bytes], multipart: bool, repeated: bool) -> Iterator[list[list[bytes]]]:
-    """Give messages that the command line named, once or without an end."""
+    """Give the messages of the command line, once or repeatedly."""
     messages = [parts] if multipart else [[part] for part in parts]
     if not repeated:
         yield messages
@@ -156,7 +200,7 @@ def given(parts: list[bytes], multipart: bool, repeated: bool) -> Iterator[list[
 
 
 def limited(source: Iterable[list[list[bytes]]], count: int | None) -> Iterator[list[list[bytes]]]:
-    """Give the first `count` messages, and read no further."""
+    """Give the first `count` messages, and read no more."""
     if count is None:
         yield from source
         return
@@ -168,7 +212,7 @@ def limited(source: Iterable[list[list[bytes]]], count: int | None) -> Iterator[
 
 
 def paced(source: Iterable[list[list[bytes]]], rate: float | None) -> Iterator[list[list[bytes]]]:
-    """Give messages one by one at a rate, or as they come."""
+    """Give messages one by one at a rate, or as they arrive."""
     if rate is None:
         yield from source
         return
@@ -177,12 +221,12 @@ def paced(source: Iterable[list[list[bytes]]], rate: float | None) -> Iterator[l
         now = time.monotonic()
         if now < due:
             time.sleep(due - now)
-        due = max(due, now - 0.1) + 1 / rate  # a pause of the input is not made up for by a burst
+        due = max(due, now - 0.1) + 1 / rate  # no burst after a pause of the input
         yield [message]
 
 
 def send_batch(socket: zmqcy.Socket, batch: list[list[bytes]], timeout: float | None) -> int:
-    """Send as many messages as go within the time, and return how many; a ROUTER waits for its peer."""
+    """Send as many messages as possible before the timeout, and return their number; a ROUTER waits for its peer."""
     deadline = None if timeout is None else time.monotonic() + timeout / 1000
     while True:
         try:
@@ -192,11 +236,11 @@ def send_batch(socket: zmqcy.Socket, batch: list[list[bytes]], timeout: float | 
                 return sent
             if deadline is not None and time.monotonic() > deadline:
                 raise
-            time.sleep(0.01)  # libzmq tells nobody that a peer has come
+            time.sleep(0.01)  # libzmq does not report a new peer to a ROUTER
 
 
 def await_subscriptions(socket: zmqcy.Socket, number: int, timeout: float | None, where: str) -> None:
-    """Wait until an XPUB has got `number` subscriptions."""
+    """Wait until an XPUB has received `number` subscriptions."""
     deadline = None if timeout is None else time.monotonic() + timeout / 1000
     got = 0
     while got < number:
@@ -204,7 +248,7 @@ def await_subscriptions(socket: zmqcy.Socket, number: int, timeout: float | None
         try:
             got += socket.recv(timeout=left)[:1] == b"\x01"
         except zmqcy.TimedOut:
-            raise Failure(f"pub {where}: {got} of {number} subscriptions{within(timeout)}") from None
+            raise Failure(f"pub {where}: {got} of {formats.counted(number, 'subscription')}{within(timeout)}") from None
 
 
 @click.command(
@@ -220,27 +264,27 @@ Examples:
 @endpoints_argument
 @bind_option
 @format_options
-@click.option("--subscribe", "-s", "topics", multiple=True, help="sub: a prefix of messages [all].")
+@subscribe_option("all messages")
 @count_option
 @timeout_option
 @quiet_option
 @RECEIVING.describe
 def recv(kind: str, topics: tuple[str, ...], **given: Any) -> None:
-    """Write messages of sockets of TYPE to stdout: {types}.
+    """Receive messages with a socket of TYPE, and write them to stdout: {types}.
 
-    {binding} bind, the others connect, unless --bind, --connect or a prefix says otherwise: @ENDPOINT binds and
-    >ENDPOINT connects. Without --multipart each part of a message is a line.
+    {binding} sockets bind. Other types connect. A prefix overrides this for one endpoint: @ENDPOINT binds, >ENDPOINT
+    connects. Without --multipart, each part of a message is a line.
 
     `ready` and the endpoints on stderr mean that the socket is bound, or connecting. From then on a push, pair or
-    dealer at the other end keeps its messages until they can be delivered. A publisher does not: it drops what it
-    sends before the subscription has come to it, a while after `ready`, unless it waits, as `zmqcy send pub --wait 1`
-    does. Messages beyond --count that have come already are lost.
+    dealer socket keeps its messages until it can deliver them. A publisher drops messages until the subscription has
+    arrived, shortly after `ready`; `zmqcy send pub --wait 1` waits for it.
 
-    It ends after --count messages, when the reader of stdout goes, and with the exit code 1 when no message has come
-    for --timeout. Ctrl-C and SIGTERM lose none that was taken.
+    The command exits after --count messages, or when the reader of stdout closes. It exits with code 1 if no message
+    arrives for --timeout. Ctrl-C and SIGTERM lose no message that the command has received. Messages that libzmq has
+    received beyond --count are lost.
     """
     if topics and not subscribes(kind):
-        raise click.UsageError("--subscribe is for sub")
+        raise click.UsageError("--subscribe needs the type sub")
     receive(kind, topics=topics, **given)
 
 
@@ -248,20 +292,20 @@ def recv(kind: str, topics: tuple[str, ...], **given: Any) -> None:
     epilog="""\b
 Examples:
   zmqcy sub tcp://127.0.0.1:5556
-  zmqcy sub tcp://127.0.0.1:5556 tcp://127.0.0.1:5566 --topic news --topic sport --json
+  zmqcy sub tcp://127.0.0.1:5556 --subscribe news --subscribe sport --json
 """
 )
 @endpoints_argument
 @bind_option
 @format_options
-@click.option("--topic", "-t", "topics", multiple=True, help="A prefix of messages [all].")
+@subscribe_option("all messages")
 @count_option
 @timeout_option
 @quiet_option
 def sub(**given: Any) -> None:
-    """Subscribe, and write what is published to stdout: `zmqcy recv sub` in short.
+    """Subscribe, and write messages to stdout. Short for `zmqcy recv sub`.
 
-    What a publisher sends before the subscription has come to it is lost; see `zmqcy recv --help`.
+    A publisher drops messages until the subscription has arrived; see `zmqcy recv --help`.
     """
     receive("sub", **given)
 
@@ -278,15 +322,18 @@ def receive(
     timeout: float | None,
     quiet: bool,
 ) -> None:
-    """Write messages to stdout until `count` have come, the time is up, or nobody reads them any more."""
+    """Write messages to stdout until `count` have arrived, a timeout, or the reader of stdout closes."""
     write = formats.writer("json" if as_json else name, multipart)
-    with opened(kind, endpoints, bind, topics or ("",)) as (socket, where):
+    # A socket that only binds is a server: to wait is its work.
+    notice = PeerNotice(kind, quiet or all(binds(kind, prefix, bind) for prefix, _ in endpoints))
+    with opened(kind, endpoints, bind, topics or ("",), notice.watch) as (socket, where):
         ready(where, quiet)
+        notice.begin(where)
         poller = zmqcy.Poller()
         poller.register(socket, zmqcy.POLLIN)
         formats.register_reader(poller)
         got = 0
-        with counting("received", sys.stdout, quiet) as advance:
+        with counting("received", sys.stdout, quiet, count) as advance:
             while count is None or got < count:
                 events = dict(poller.poll(timeout))
                 if not events:

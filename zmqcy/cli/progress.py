@@ -1,4 +1,4 @@
-"""How many messages went, on a terminal."""
+"""The number of messages, on a terminal."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -7,25 +7,32 @@ from typing import TextIO
 
 
 @contextmanager
-def counting(verb: str, data: TextIO | None, quiet: bool) -> Iterator[Callable[[int], object]]:
-    """Give the function that counts messages: on stderr where that is a terminal, and `data` is none.
+def counting(verb: str, data: TextIO | None, quiet: bool, total: int | None) -> Iterator[Callable[[int], object]]:
+    """Give the function that counts messages: on stderr if that is a terminal, and `data` is not.
+
+    After the last message the bar is full, also if there were fewer than `total`.
 
     Parameters
     ----------
     verb : str
-        What becomes of the messages.
+        What happens to the messages.
     data : file, optional
-        Where the messages come from or go to: on a terminal they would be mixed with the count.
+        The source or target of the messages: on a terminal they would be mixed with the count.
     quiet : bool
         Show nothing.
+    total : int, optional
+        The expected number of messages.
     """
     if quiet or sys.stderr is None or not sys.stderr.isatty() or (data is not None and data.isatty()):
         yield lambda number: None
         return
     from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-    columns = SpinnerColumn(), TextColumn("{task.completed:,.0f} {task.description}"), TimeElapsedColumn()
+    text = TextColumn("{task.completed:,.0f} {task.description}")
+    columns = BarColumn(), TaskProgressColumn(), text, TimeElapsedColumn()
     with Progress(*columns, console=Console(stderr=True)) as progress:
-        task = progress.add_task(verb, total=None)
+        task = progress.add_task(verb, total=total)
         yield lambda number: progress.advance(task, number)
+        if done := progress.tasks[0].completed:
+            progress.update(task, total=done)

@@ -1,4 +1,4 @@
-"""``zmqcy req``, ``echo`` and ``ping``: requests, and answers to them."""
+"""``zmqcy req``, ``echo`` and ``ping``: requests and replies."""
 
 import itertools
 import json
@@ -18,10 +18,11 @@ from zmqcy.cli.messages import (
     ready,
     timeout_option,
 )
-from zmqcy.cli.sockets import Endpoint, Failure, opened, within
+from zmqcy.cli.sockets import Endpoint, Failure, PeerNotice, hand_over, opened, within
 
+LINGER = 1000  # milliseconds to deliver the last reply
 PLACES = tuple[tuple[bool | None, str], ...]
-endpoint_argument = click.argument("endpoint", metavar="URL", type=Endpoint())
+endpoint_argument = click.argument("endpoint", metavar="ENDPOINT", type=Endpoint())
 
 
 @click.command(
@@ -36,6 +37,7 @@ Examples:
 @bind_option
 @format_options
 @timeout_option
+@quiet_option
 def req(
     endpoint: tuple[bool | None, str],
     texts: tuple[str, ...],
@@ -44,17 +46,21 @@ def req(
     as_json: bool,
     multipart: bool,
     timeout: float | None,
+    quiet: bool,
 ) -> None:
-    """Send each TEXT, or each message of stdin, as a request, and write the reply before the next one.
+    """Send each TEXT, or each message from stdin, as a request, and write its reply.
 
-    --timeout is for each reply. A request that was not answered may have been heard, and is not sent again.
+    --timeout applies to each reply. The peer may have received a request without a reply, so the command does not
+    send it again.
     """
     name = "json" if as_json else name
     source: Iterator[list[formats.Message]] = formats.read(name, multipart)
     if texts:
         source = iter([[[text.encode()] for text in texts]])
     write = formats.writer(name, multipart)
-    with opened("req", (endpoint,), bind) as (socket, _):
+    notice = PeerNotice("req", quiet)
+    with opened("req", (endpoint,), bind, before=notice.watch) as (socket, where):
+        notice.begin(where)
         for number, request in enumerate(itertools.chain.from_iterable(source), 1):
             try:
                 socket.send_multipart(request, timeout=timeout)
@@ -76,19 +82,16 @@ Examples:
 @count_option
 @quiet_option
 def echo(endpoints: PLACES, bind: bool | None, count: int | None, quiet: bool) -> None:
-    """Answer each request with its own content, until Ctrl-C.
+    """Reply to each request with its own content, until Ctrl-C.
 
-    `ready` and the endpoints are written to stderr when it listens. It binds, unless it is told to connect.
+    The command binds. It writes `ready` and the endpoints to stderr when it listens.
     """
     with opened("rep", endpoints, bind) as (socket, where):
         ready(where, quiet)
         for _ in itertools.count() if count is None else range(count):
             socket.send_multipart(socket.recv_multipart())
-        socket.linger = 1000  # the last answer is still on its way to the system
-        socket.close()
-        context = socket.context
-        assert context is not None
-        context.term()
+        if not hand_over(socket, LINGER):
+            raise Failure(f"rep {where}: the last reply was not delivered{within(LINGER)}")
 
 
 @click.command(
@@ -100,22 +103,40 @@ Examples:
 )
 @endpoint_argument
 @bind_option
-@click.option("--count", metavar="N", type=click.IntRange(min=1), default=100, show_default=True, help="Round trips.")
-@click.option("--size", metavar="BYTES", type=click.IntRange(min=0), default=8, show_default=True, help="Of a request.")
 @click.option(
-    "--timeout", metavar="MS", type=click.FloatRange(min=0), default=5000, show_default=True, help="For each reply."
+    "--count", metavar="N", type=click.IntRange(min=1), default=100, show_default=True, help="Number of round trips."
 )
-@click.option("--json", "as_json", is_flag=True, help="Write one JSON object; times are microseconds.")
+@click.option(
+    "--size", metavar="BYTES", type=click.IntRange(min=0), default=8, show_default=True, help="Size of a request."
+)
+@click.option(
+    "--timeout",
+    metavar="MS",
+    type=click.FloatRange(min=0),
+    default=5000,
+    show_default=True,
+    help="Maximum time for a reply.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Write one JSON object; times are in microseconds.")
+@quiet_option
 def ping(
-    endpoint: tuple[bool | None, str], bind: bool | None, count: int, size: int, timeout: float, as_json: bool
+    endpoint: tuple[bool | None, str],
+    bind: bool | None,
+    count: int,
+    size: int,
+    timeout: float,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
-    """Measure round trips of requests to a REP or ROUTER, such as `zmqcy echo`.
+    """Measure round trips to a REP or ROUTER socket, such as `zmqcy echo`.
 
-    One request goes before those that count, since it waits for the connection too.
+    The first request is not measured: it waits for the connection.
     """
     times: list[float] = []
     request = bytes(size)
-    with opened("req", (endpoint,), bind) as (socket, _):
+    notice = PeerNotice("req", quiet)
+    with opened("req", (endpoint,), bind, before=notice.watch) as (socket, where):
+        notice.begin(where)
         for number in range(count + 1):
             begin = time.perf_counter_ns()
             try:
@@ -125,11 +146,12 @@ def ping(
                 raise Failure(f"ping {endpoint[1]}: no reply to request {number + 1}{within(timeout)}") from None
             times.append((time.perf_counter_ns() - begin) / 1000)
     times = sorted(times[1:])
-    # The least time that so many of a hundred do not exceed.
+    # Percentiles by the nearest rank.
     found = {"min": times[0], **{f"p{each}": times[-(-count * each // 100) - 1] for each in (50, 99)}, "max": times[-1]}
     if as_json:
         figures = {f"{key}_us": round(value, 3) for key, value in found.items()}
         click.echo(json.dumps({"endpoint": endpoint[1], "count": count, "size": size, **figures}))
         return
-    click.echo(f"{count} round trips of {size} bytes to {endpoint[1]}")
+    trips, octets = formats.counted(count, "round trip"), formats.counted(size, "byte")
+    click.echo(f"{trips} of {octets} to {endpoint[1]}")
     click.echo("   ".join(f"{key} {value:.1f} us" for key, value in found.items()))

@@ -1,5 +1,6 @@
-"""Sockets of commands: endpoints with prefixes, what is said when one is ready, and errors that say where."""
+"""Sockets of commands: endpoints with prefixes, the wait for a peer, and errors that name the endpoint."""
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
@@ -7,8 +8,9 @@ from typing import Any, TypeVar
 import click
 
 import zmqcy
+from zmqcy.constants import Event
 from zmqcy.options import OWNERS
-from zmqcy.socket_types import in_words, types_with
+from zmqcy.socket_types import SOCKET_TYPES, in_words, types_with
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 
@@ -25,18 +27,18 @@ class Endpoint(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # gen
         address = value if bind is None else value[1:]
         transport, mark, place = address.partition("://")
         if not (transport and mark and place):
-            self.fail(f"{value!r} is no endpoint such as tcp://127.0.0.1:5555", param, ctx)
+            self.fail(f"{value!r} is not an endpoint such as tcp://127.0.0.1:5555", param, ctx)
         return bind, address
 
 
 class Type(click.Choice):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.2 on
-    """The type of a socket: one of a few."""
+    """A type of socket."""
 
     def __init__(self, names: list[str]):
         super().__init__([name.lower() for name in names], case_sensitive=False)
 
     def describe(self, command: _F) -> _F:
-        """Fill in the help of a command, which has the types and those that bind as {types} and {binding}."""
+        """Fill in {types} and {binding}, the types that bind, in the help of a command."""
         binding = [name for name in self.choices if name.upper() in types_with("binds")]
         command.__doc__ = (command.__doc__ or "").format(types=in_words(self.choices, "or"), binding=in_words(binding))
         return command
@@ -48,7 +50,7 @@ def subscribes(kind: str) -> bool:
 
 
 class Failure(click.ClickException):
-    """A failure that is told in one line; the exit code is 1."""
+    """A failure that is reported in one line; the exit code is 1."""
 
 
 def key_pair(path: str) -> tuple[bytes, bytes]:
@@ -59,11 +61,60 @@ def key_pair(path: str) -> tuple[bytes, bytes]:
         found = Certificate.load(path)
         if found.secret is not None:
             return found.public, found.secret
-    raise Failure(f"{path}: no file with a secret key, as `zmqcy curve-keygen --file` writes it")
+    raise Failure(f"{path}: not a file with a secret key; `zmqcy curve-keygen --file` writes one")
+
+
+class PeerNotice:
+    """Report on stderr, once, that a command has waited one second for its first peer.
+
+    Parameters
+    ----------
+    kind : str
+        The type of the socket, in small letters.
+    quiet : bool
+        Report nothing.
+    """
+
+    DELAY = 1000  # milliseconds
+
+    def __init__(self, kind: str, quiet: bool):
+        self.kind = kind
+        self.quiet = quiet
+        self.peers = next(row.partners for row in SOCKET_TYPES if row.name == kind.upper())
+        self.thread: threading.Thread | None = None
+
+    def watch(self, socket: zmqcy.Socket) -> None:
+        """Watch a socket that is not yet bound or connected."""
+        if not self.quiet:
+            self.monitor = socket.watch(Event.HANDSHAKE_SUCCEEDED)
+
+    def begin(self, where: str) -> None:
+        """Start to wait."""
+        if not self.quiet:
+            self.thread = threading.Thread(target=self._run, args=(where,), name="zmqcy peer notice", daemon=True)
+            self.thread.start()
+
+    def _run(self, where: str) -> None:
+        try:
+            self.monitor.recv(self.DELAY)
+        except zmqcy.TimedOut:
+            click.echo(f"zmqcy: {self.kind} {where}: waiting for a peer ({in_words(self.peers, 'or')})", err=True)
+        except zmqcy.ZMQError:  # the command has closed its socket
+            pass
+
+    def wait(self, timeout: float | None) -> None:
+        """Wait until a peer is there, or the notice is written: a closed socket has no events."""
+        if self.thread is not None:
+            self.thread.join(self.DELAY if timeout is None else timeout / 1000)
+
+
+def binds(kind: str, prefix: bool | None, bind: bool | None) -> bool:
+    """Tell whether an endpoint is bound: by its prefix, the option, or the type of socket."""
+    return next((each for each in (prefix, bind) if each is not None), kind.upper() in types_with("binds"))
 
 
 def within(timeout: float | None) -> str:
-    """Return the end of a sentence on what did not happen in time."""
+    """Return the end of a message about a timeout."""
     return "" if timeout is None or timeout < 0 else f" within {timeout:g} ms"
 
 
@@ -76,27 +127,25 @@ def opened(
     before: Callable[[zmqcy.Socket], object] = lambda socket: None,
     **options: Any,
 ) -> Iterator[tuple[zmqcy.Socket, str]]:
-    """Give a socket that is bound and connected to all of its endpoints, and these; at the end drop what is unsent.
+    """Give a socket that is bound and connected to its endpoints, and the endpoints; drop unsent messages at the end.
 
-    The endpoints are as libzmq has them, after a wildcard.
+    The endpoints are those of libzmq, with wildcards resolved.
 
     Parameters
     ----------
     kind : str
         Its type, in small letters.
     endpoints : tuple
-        Those that `Endpoint` made.
+        Results of `Endpoint`.
     bind : bool, optional
-        What becomes of an endpoint without a prefix; by default it depends on the type.
+        Whether to bind endpoints without a prefix; None: it depends on the type.
     topics : tuple of str
-        What a SUB subscribes to.
+        The topics of a SUB.
     before : callable
-        Gets the socket before it is bound or connected.
+        A function to call with the socket before it is bound or connected.
     **options
         Options of the socket.
     """
-    if bind is None:
-        bind = kind.upper() in types_with("binds")
     where = " ".join(address for _, address in endpoints)
     context = zmqcy.Context()
     socket = None
@@ -106,7 +155,7 @@ def opened(
             socket.subscribe(topic)
         before(socket)
         names = [
-            (socket.bind if (bind if prefix is None else prefix) else socket.connect)(address).endpoint
+            (socket.bind if binds(kind, prefix, bind) else socket.connect)(address).endpoint
             for prefix, address in endpoints
         ]
         where = " ".join(names)
@@ -115,18 +164,18 @@ def opened(
         text = str(error)
         raise Failure(text if where in text else f"{kind} {where}: {text}") from error
     finally:
-        # No `term`: it would wait for what `hand_over` has given up. The end of the process drops that.
+        # No `term`: it would wait for the messages that `hand_over` has given up. The exit of the process drops them.
         if socket is not None:
             socket.close(0)
 
 
 def hand_over(socket: zmqcy.Socket, timeout: float | None) -> bool:
-    """Close a socket and wait until libzmq has given all of its messages to the system, or to the peer over inproc.
+    """Close a socket, and wait until libzmq has passed all messages to the operating system, or to an inproc peer.
 
     Returns
     -------
     bool
-        Whether all went within `timeout` milliseconds (None: for ever).
+        Whether libzmq did so within `timeout` milliseconds (None: no limit).
     """
     context = socket.context
     assert context is not None

@@ -57,11 +57,16 @@ def check(path: Path) -> list[Finding]:
     OSError
         A file cannot be read.
     """
+    return survey(path)[2]
+
+
+def survey(path: Path) -> tuple[int, set[tuple[str, str]], list[Finding]]:
+    """Do what `check` does, and return the number of files, the modules and names of pyzmq in them, and the findings."""
     files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
+    files = [file for file in files if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+    names: set[tuple[str, str]] = set()
     found: list[Finding] = []
     for file in files:
-        if any(part.startswith(".") for part in file.relative_to(path).parts):
-            continue
         try:
             tree = ast.parse(file.read_bytes(), str(file))
         except (SyntaxError, ValueError) as error:
@@ -69,8 +74,9 @@ def check(path: Path) -> list[Finding]:
             continue
         reader = _Reader()
         reader.visit(tree)
+        names |= reader.names
         found += [(file, line, text) for line, text in sorted(set(reader.found))]
-    return found
+    return len(files), names, found
 
 
 def _what_of(name: str) -> str | None:
@@ -98,6 +104,7 @@ class _Reader(ast.NodeVisitor):
     def __init__(self) -> None:
         self.known: dict[str, str] = {}
         self.found: list[tuple[int, str]] = []
+        self.names: set[tuple[str, str]] = set()  # modules, and the names of them that the code uses
 
     def say(self, node: ast.AST, text: str | None) -> None:
         if text:
@@ -128,6 +135,8 @@ class _Reader(ast.NodeVisitor):
         for alias in node.names:
             name = f"{node.module}.{alias.name}"
             self.known[alias.asname or alias.name] = name
+            if name not in TREE:
+                self.names.add((node.module, alias.name))
             self.say(node, _what_of(name))
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
@@ -136,6 +145,8 @@ class _Reader(ast.NodeVisitor):
             self.generic_visit(node)
         else:
             self.say(node, _what_of(name))
+            if name not in TREE:
+                self.names.add((name.rpartition(".")[0], node.attr))
         if node.attr == "shadow_pyczmq":
             self.say(node, "zmqcy.compat has no Context.shadow_pyczmq: use Context.shadow with an address")
 
