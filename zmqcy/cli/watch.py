@@ -265,7 +265,7 @@ class Lines:
     def _texts(self, keys: Iterable[tuple[Event, str, str | None]]) -> Iterator[str]:
         for key in keys:
             text, times = self.block[key]
-            yield self._cropped(text, f" × {times:,}" if times > 1 else "")
+            yield self._cropped(text, f" ({times:,} times)" if times > 1 else "")
 
     def _cropped(self, text: str, count: str = "") -> str:
         """Return a line; one that is replaced on a terminal must not wrap."""
