@@ -61,7 +61,7 @@ def check(path: Path) -> list[Finding]:
 
 
 def survey(path: Path) -> tuple[int, set[tuple[str, str]], list[Finding]]:
-    """Do what `check` does, and return the number of files, the modules and names of pyzmq in them, and the findings."""
+    """Return the number of files, the modules and names of pyzmq in them, and the findings of `check`."""
     files = sorted(path.rglob("*.py")) if path.is_dir() else [path]
     files = [file for file in files if not any(part.startswith(".") for part in file.relative_to(path).parts)]
     names: set[tuple[str, str]] = set()
