@@ -383,7 +383,7 @@ def test_the_page_on_devices_can_be_followed(shell):
     assert start(pause).communicate(timeout=30) == ('{"state": "paused"}{"state": "running"}', "")
     os.killpg(device.pid, signal.SIGTERM)
     out, _ = device.communicate(timeout=30)
-    assert "orders ended: front to back 1 messages" in out
+    assert "orders ended: front to back 1 message," in out
 
 
 def test_the_program_of_the_page_on_devices_runs(run, devices_page):

@@ -1,7 +1,7 @@
-"""``zmqcy device``: a device as a program, which signals steer, and which shows its numbers.
+"""``zmqcy device``: a device as a program, with signals and statistics.
 
-It forwards in the main thread, by `Device.run`. Another thread does all that is written: it sleeps until a signal
-handler asks it for something, or a table, a line or systemd is due.
+`Device.run` forwards messages in the main thread. Another thread writes all output. It sleeps until a signal handler
+asks for output, or until a table, a line or a report to systemd is due.
 """
 
 import json
@@ -20,6 +20,7 @@ from types import FrameType
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from zmqcy._proxy import unfit
 from zmqcy.cli import formats, signals, systemd
@@ -28,12 +29,14 @@ from zmqcy.constants import DeviceType, SocketType
 from zmqcy.devices import Device, Flow, Statistics
 
 STATUS = 5  # seconds between two lines of status for systemd
-STUCK = 5  # seconds that the end waits for a reader of stdout
-ALIVE = 2  # seconds in which the numbers of a loop change: it wakes twice a second, and counts that
+STUCK = 5  # seconds to wait for a reader of stdout at exit
+ALIVE = 2  # seconds in which the statistics of a loop change: it wakes twice per second, and counts that
 DIRECTIONS = {"front to back": "front_to_back", "back to front": "back_to_front"}
 
 
-# ------------------------------------------------------------------------------------------------------- what is asked
+# ----------------------------------------------------------------------------------------------------------- arguments
+
+PAIRS = "pull:push", "sub:pub", "xsub:xpub", "router:dealer"  # completed before all other pairs
 
 
 class Kind(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
@@ -47,27 +50,44 @@ class Kind(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic
             return DeviceType[name]
         types = [SocketType[each] for each in name.split(":") if each in SocketType.__members__]
         if len(types) != 2 or name.count(":") != 1:
-            self.fail(f"{value!r} is none of streamer, forwarder, queue, or two types such as pull:push", param, ctx)
+            self.fail(f"{value!r} is not streamer, forwarder, queue, or two types such as pull:push", param, ctx)
         front, back = types
         text = unfit(front, back)
         if text is not None:
-            self.fail(f"{value}: {text}", param, ctx)
+            self.fail(f"{value}: {text.partition(';')[0]}; {self.instead({front, back})}", param, ctx)
         return front, back
+
+    @staticmethod
+    def instead(types: set[SocketType]) -> str:
+        """Return what to use instead of two types that no device forwards between."""
+        kinds = {
+            "queue (router:dealer) between REQ and REP sockets": {SocketType.REQ, SocketType.REP},
+            "streamer (pull:push) between PUSH and PULL sockets": {SocketType.PUSH, SocketType.PULL},
+            "forwarder (sub:pub) between PUB and SUB sockets": {SocketType.PUB, SocketType.SUB},
+        }
+        fits = [text for text, its in kinds.items() if types & its]
+        return f"use {' or '.join(fits or kinds)}"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        names = [*(each.name.lower() for each in DeviceType), *PAIRS]
+        if ":" in incomplete:
+            names = [f"{a.name}:{b.name}".lower() for a in SocketType for b in SocketType if unfit(a, b) is None]
+        return [CompletionItem(each) for each in names if each.startswith(incomplete.lower())]
 
 
 class Side(click.ParamType):  # type: ignore[type-arg, unused-ignore]
-    """Endpoints with commas between them."""
+    """Endpoints, separated by commas."""
 
     name = "side"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> list[str]:
         if isinstance(value, list):
             return value
-        # A path may have a comma; what follows one that separates has a transport.
+        # A path may contain a comma. A transport follows a comma that separates endpoints.
         parts = [Endpoint().convert(each.strip(), param, ctx) for each in re.split(r",(?=\s*[@>]?\w+://)", value)]
         for _, address in parts:
             if "," in address and not address.startswith("ipc://"):
-                self.fail(f"{value!r}: {address!r} is no endpoint", param, ctx)
+                self.fail(f"{value!r}: {address!r} is not an endpoint", param, ctx)
         return [f"{'>' if bind is False else '@'}{address}" for bind, address in parts]
 
 
@@ -79,7 +99,7 @@ def _configured(path: str) -> Device:
 
 
 def _served(device: Device, address: str | None, name: str, token: str | None) -> AbstractContextManager[Any]:
-    """Return what serves the numbers over HTTP while it is entered."""
+    """Return a context manager that serves the metrics over HTTP."""
     if address is None:
         return nullcontext()
     try:
@@ -90,20 +110,20 @@ def _served(device: Device, address: str | None, name: str, token: str | None) -
     try:
         return serve(device, address, name=name, token=token)
     except (OSError, ValueError) as error:
-        # The text of an OSError names the address, but its str() begins with a number.
+        # strerror names the address; str() begins with a number.
         raise Failure(f"--metrics: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _authentication(
     allow: tuple[str, ...], deny: tuple[str, ...], passwords: str | None, certificates: str | None, key: str | None
 ) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    """Return the arguments of the Authenticator, or None, and the options of sides that bind."""
+    """Return the arguments of the Authenticator, or None, and the options of bound sides."""
     if not any((allow, deny, passwords, certificates, key)):
         return None, {}
     if passwords and (certificates or key):
-        raise click.UsageError("--passwords or --certificates: a socket has one mechanism")
+        raise click.UsageError("use either --passwords or --certificates: a socket has one mechanism")
     if bool(certificates) is not bool(key):
-        raise click.UsageError("--certificates needs --server-key, and the other way round")
+        raise click.UsageError("--certificates and --key-file need each other")
     rules: dict[str, Any] = {"allow": allow or None, "deny": deny}
     options: dict[str, Any] = {"zap_domain": "device"}
     if passwords:
@@ -115,25 +135,25 @@ def _authentication(
 
 
 def _if_bound(name: str, endpoints: list[str], options: dict[str, Any]) -> dict[str, Any]:
-    """Return the options of a server for a side that binds."""
+    """Return the options of a server for a bound side."""
     connects = [each.startswith(">") for each in endpoints]
     if options and any(connects) and not all(connects):
-        raise click.UsageError(f"{name}: with authentication a side binds or connects, but not both")
+        raise click.UsageError(f"{name}: with authentication, a side either binds or connects")
     return {} if all(connects) else options
 
 
-# ---------------------------------------------------------------------------------------------------------- the numbers
+# ---------------------------------------------------------------------------------------------------------- statistics
 
 
 class Rates:
-    """How much a second since the last call."""
+    """Rates since the last call."""
 
     def __init__(self) -> None:
         self.time = time.monotonic()
         self.flows = [Flow(0, 0, 0, 0, 0)] * 2
 
     def __call__(self, numbers: Statistics) -> list[tuple[float, float]]:
-        """Return messages and bytes a second, of each direction."""
+        """Return messages and bytes per second of each direction."""
         now, flows = time.monotonic(), [numbers.front_to_back, numbers.back_to_front]
         seconds = max(now - self.time, 1e-9)
         rates = [
@@ -150,9 +170,10 @@ def _in_words(name: str, numbers: Statistics, rates: list[tuple[float, float]] |
         flow: Flow = getattr(numbers, attribute)
         rate = f", {rates[place][0]:,.0f}/s, {rates[place][1] / 1e6:,.3f} MB/s" if rates else ""
         parts.append(
-            f"{words} {flow.messages_out:,} messages, {flow.bytes_out / 1e6:,.3f} MB{rate}, {flow.full:,} times full"
+            f"{words} {formats.counted(flow.messages_out, 'message')}, {flow.bytes_out / 1e6:,.3f} MB{rate}, "
+            f"{formats.counted(flow.full, 'time')} full"
         )
-    return f"{name} {numbers.state}: {'; '.join(parts)}; {numbers.waits:,} waits"
+    return f"{name} {numbers.state}: {'; '.join(parts)}; {formats.counted(numbers.waits, 'wait')}"
 
 
 def _as_json(name: str, numbers: Statistics) -> str:
@@ -162,21 +183,21 @@ def _as_json(name: str, numbers: Statistics) -> str:
 
 
 def _write(descriptor: int, text: str) -> None:
-    """Write a line past Python's buffers, which keep what could not be written, and fail with it again at the end."""
+    """Write a line without Python's buffers, which keep a line that was not written, and fail again at exit."""
     data = text.encode(errors="replace") + b"\n"
     while data:
         data = data[os.write(descriptor, data) :]
 
 
 def _say(text: str) -> None:
-    """Write a line to stderr; a device goes on where nobody reads it."""
+    """Write a line to stderr; ignore a stderr without a reader."""
     if sys.stderr is not None:
         with suppress(OSError):
             _write(2, text)
 
 
 class Table:
-    """The numbers on a terminal, in place."""
+    """The statistics on a terminal, in place."""
 
     def __init__(self, name: str, endpoints: dict[str, tuple[str, ...]]) -> None:
         from rich.console import Console
@@ -184,7 +205,7 @@ class Table:
 
         self.name = name
         self.places = "\n".join(f"{side}: {' '.join(each)}" for side, each in endpoints.items())
-        # It is one; asked again after it has gone, it says no, and rich would write nothing and not fail.
+        # force_terminal: after the terminal is closed, rich would write nothing, and not fail.
         console = Console(file=open(1, "w", closefd=False), force_terminal=True)  # noqa: SIM115  # ends with the process
         self.live = Live(console=console, auto_refresh=False, redirect_stdout=False, redirect_stderr=False)
         self.live.start()
@@ -193,7 +214,7 @@ class Table:
         from rich.table import Table
         from rich.text import Text
 
-        caption = Text(f"{numbers.waits:,} waits\n{self.places}")
+        caption = Text(f"{formats.counted(numbers.waits, 'wait')}\n{self.places}")
         table = Table(title=Text(f"{self.name}: {numbers.state}"), caption=caption, caption_justify="left")
         table.add_column("direction")
         for column in ("messages/s", "MB/s", "messages", "MB", "full"):
@@ -215,7 +236,7 @@ class Table:
 
 
 class Asked(Enum):
-    """What the thread that writes is asked for."""
+    """A request to the thread that writes."""
 
     NUMBERS = 1
     STOPPING = 2
@@ -223,7 +244,7 @@ class Asked(Enum):
 
 
 class Reports:
-    """The thread that writes: numbers to stdout, and what systemd wants to know."""
+    """The thread that writes: statistics to stdout, and reports to systemd."""
 
     def __init__(self, device: Device, name: str, as_json: bool, every: float | None):
         self.device = device
@@ -232,12 +253,12 @@ class Reports:
         self.every = every
         self.terminal = sys.stdout is not None and sys.stdout.isatty()
         self.shows = self.terminal and not as_json and os.environ.get("TERM", "dumb") != "dumb"
-        self.ended: Callable[[], object] = lambda: None  # called where this thread cannot go on
+        self.ended: Callable[[], object] = lambda: None  # called if this thread cannot continue
         self.error: Exception | None = None
-        self.asked: queue.SimpleQueue[Asked] = queue.SimpleQueue()  # a signal handler may put what it likes
+        self.asked: queue.SimpleQueue[Asked] = queue.SimpleQueue()  # safe in a signal handler
         self.table: Table | None = None
         self.rates = Rates()
-        self.lost = False  # nobody can read what is written to stdout
+        self.lost = False  # stdout has no reader
         self.stopping = False
         self.seen: tuple[Statistics | None, float] = None, 0.0
         self.thread = threading.Thread(target=self._run, name="zmqcy reports", daemon=True)
@@ -246,17 +267,17 @@ class Reports:
         endpoints = self.device.endpoints
         where = " ".join(each for side in endpoints.values() for each in side)
         _say(f"ready {where}")
-        systemd.notify("READY=1", f"STATUS=forwards: {where}")
+        systemd.notify("READY=1", f"STATUS=forwarding: {where}")
         self.thread.start()
 
     def end(self) -> None:
-        """Have the thread write the numbers a last time, and end."""
+        """Have the thread write the statistics a last time, and exit."""
         if self.thread.ident is None:  # the device did not start
             return
         self.asked.put(Asked.END)
         self.thread.join(STUCK)
         if self.thread.is_alive():
-            self.error = Failure(f"stdout: nobody has read what is there for {STUCK} s")
+            self.error = Failure(f"stdout: its reader did not read for {STUCK} s")
 
     def line(self, rates: list[tuple[float, float]] | None = None) -> None:
         if self.lost:
@@ -269,7 +290,7 @@ class Reports:
             _write(1, text)
 
     def _cannot(self, error: OSError) -> None:
-        """Do without stdout. That a terminal was closed is a way to say that it is over; all else is a failure."""
+        """Continue without stdout. A closed terminal is a request to exit; other errors are failures."""
         self.lost = True
         if not (self.terminal and error.errno == EIO):
             self.error = Failure(f"stdout: {error.strerror}")
@@ -298,7 +319,7 @@ class Reports:
             self.table = None
 
     def _report(self) -> None:
-        """Do what is asked, and what is due, until the end is asked for."""
+        """Write what is requested or due, until the request to exit."""
         every = self._jobs()
         due = {job: time.monotonic() + seconds for job, seconds in every.items()}
         while True:
@@ -311,14 +332,14 @@ class Reports:
                 self.line()
             elif asked is Asked.STOPPING:
                 self.stopping = True
-                systemd.notify("STOPPING=1", "STATUS=drains")
+                systemd.notify("STOPPING=1", "STATUS=draining")
             now = time.monotonic()
             for job in [job for job in due if due[job] <= now]:
                 job()
                 due[job] = now + every[job]
 
     def _jobs(self) -> dict[Callable[[], None], float]:
-        """Return what is done again and again, and how many seconds lie between."""
+        """Return the periodic jobs, and their intervals in seconds."""
         jobs: dict[Callable[[], None], float] = {}
         if not self.lost and self.shows and self.table is None:
             self.table = Table(self.name, self.device.endpoints)
@@ -343,7 +364,7 @@ class Reports:
         systemd.notify(f"STATUS={_in_words(self.name, self.device.statistics())}")
 
     def _watchdog(self) -> None:
-        """Say that the device lives, if its loop does. At the end it may wait for long until all is sent."""
+        """Notify the watchdog if the loop runs. At exit, the device may wait long until all messages are sent."""
         now, numbers = time.monotonic(), self.device.statistics()
         if numbers != self.seen[0]:
             self.seen = numbers, now
@@ -351,31 +372,31 @@ class Reports:
             systemd.notify("WATCHDOG=1")
 
 
-# ------------------------------------------------------------------------------------------------------------- the end
+# ---------------------------------------------------------------------------------------------------------------- exit
 
 
 class Late(BaseException):
-    """It has to end now."""
+    """The device must exit now."""
 
 
 class End:
-    """How the device ends: it drains at the first signal, and ends at once at the second, or when the time is up."""
+    """The exit of the device: it drains at the first signal, and exits at the second signal or the timeout."""
 
     def __init__(self, device: Device, bound: float, reports: Reports):
         self.device = device
         self.bound = bound
         self.reports = reports
-        self.begun = False  # the device has sockets
-        self.over = False  # and they are closed
+        self.begun = False  # the device has opened its sockets
+        self.over = False  # the device has closed its sockets
         self.asked = False
         self.code = 0
         self.drains: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def install(self) -> None:
-        # Started now, and not by a signal handler: what that interrupts may hold a lock that a new thread waits for.
+        # Started now: a signal handler may interrupt code that holds a lock which a new thread needs.
         threading.Thread(target=self._drain, name="zmqcy drain", daemon=True).start()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell does for what runs behind, and nohup
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell does for background jobs, and nohup
                 signal.signal(number, self._on_signal)
         signal.signal(signal.SIGALRM, self._on_alarm)
         signal.signal(signal.SIGUSR1, lambda number, frame: self.reports.asked.put(Asked.NUMBERS))
@@ -387,23 +408,23 @@ class End:
         self.device.stop(drain=True)
 
     def drain(self) -> None:
-        """Have the device drain, and do not wait for that; called by the thread of the reports too."""
-        self._within(self.bound)  # before all else, for a second signal that comes within this sets less
+        """Start to drain, without waiting; also called by the thread of the reports."""
+        self._within(self.bound)  # first: a second signal sets a shorter time
         self.asked = True
         self.reports.asked.put(Asked.STOPPING)
         self.drains.put(None)
 
     @staticmethod
     def _within(milliseconds: float) -> None:
-        # Once to end the loop, and again and again to end the wait for what is unsent.
+        # Once to end the loop, then repeatedly to end the wait for unsent messages.
         signal.setitimer(signal.ITIMER_REAL, max(milliseconds / 1000, 0.001), 0.1)
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         if not self.begun and not self.asked:
-            self.asked = True  # `ready` looks; an exception would be lost where this interrupts a callback
+            self.asked = True  # `ready` checks it; an exception would be lost in a callback
         elif not self.asked:
             self.drain()
-        elif number != signal.SIGHUP:  # a shell that ends sends one, and the system another
+        elif number != signal.SIGHUP:  # a shell that exits sends one, and the system another
             self.code = 128 + number
             if self.over or not self.begun:
                 raise SystemExit(self.code)
@@ -415,11 +436,24 @@ class End:
                 raise Late
             frame = frame.f_back
 
+    def _dropped(self) -> str:
+        """Report messages that were not delivered. libzmq does not report how many its queues held."""
+        numbers = self.device.statistics()
+        held, sent = [], []
+        for flow, target in ((numbers.front_to_back, "back"), (numbers.back_to_front, "front")):
+            place = " ".join(self.endpoints[target])
+            if left := flow.messages_in - flow.messages_out:
+                held.append(f"{formats.counted(left, 'message')} not forwarded to {place}")
+            elif flow.messages_out:
+                sent.append(f"forwarded messages not delivered to {place}")
+        return f"gave up after {self.bound:g} ms: {'; '.join(held or sent) or 'peers still send'}"
+
     def run(self) -> None:
-        """Run the device until one of these ends it."""
+        """Run the device until it exits."""
 
         def ready() -> None:
             self.begun = True
+            self.endpoints = self.device.endpoints
             if self.asked:
                 raise SystemExit(0)
             self.reports.begin()
@@ -428,7 +462,7 @@ class End:
             self.device.run(ready)
         except Late:
             if not self.code:
-                _say(f"zmqcy: {self.reports.name}: not all was forwarded and sent within {self.bound:g} ms")
+                self.reports.error = Failure(f"{self.reports.name}: {self._dropped()}")
         finally:
             self.over = True
             signal.setitimer(signal.ITIMER_REAL, 0)
@@ -444,35 +478,39 @@ class End:
     epilog="""\b
 Examples:
   zmqcy device queue tcp://*:5555 tcp://*:5556
-  zmqcy device streamer tcp://*:5555,ipc:///tmp/jobs '>tcp://one:5556,>tcp://two:5556'
-  zmqcy device xsub:xpub tcp://*:5557 tcp://*:5558 --capture tcp://127.0.0.1:5559
+  zmqcy device streamer tcp://*:5555 '>tcp://one:5556,>tcp://two:5556'
+  zmqcy device xsub:xpub tcp://*:5557 tcp://*:5558 --capture tcp://*:5559
   zmqcy device queue tcp://*:5555 tcp://*:5556 --stats 10 --json >> numbers
-  zmqcy device queue tcp://*:5555 ipc:///run/jobs --allow 10.0.0.0/8 --allow ipc
-  zmqcy device queue tcp://*:5555 tcp://*:5556 --certificates clients --server-key server.key_secret
+  zmqcy device queue tcp://*:5555 ipc:///run/jobs --allow 10.0.0.0/8
+  zmqcy device queue tcp://*:5555 tcp://*:5556 --passwords passwords
   zmqcy device --config device.toml --metrics 127.0.0.1:9100
 """
 )
 @click.argument("kind", required=False, type=Kind())
 @click.argument("front", required=False, type=Side())
 @click.argument("back", required=False, type=Side())
-@click.option("--capture", metavar="URL", type=Side(), help="Publish a copy of every message here.")
+@click.option("--capture", metavar="ENDPOINT", type=Side(), help="Publish a copy of each message.")
 @click.option(
-    "--config", metavar="FILE", type=click.Path(readable=False), help="Read a file of TOML; no KIND, FRONT, BACK then."
+    "--config", metavar="FILE", type=click.Path(readable=False), help="Read a TOML file instead of KIND, FRONT, BACK."
 )
-@click.option("--allow", metavar="NETWORK", multiple=True, help="Let in peers from here, and no others.")
-@click.option("--deny", metavar="NETWORK", multiple=True, help="Refuse peers from here.")
-@click.option("--passwords", metavar="FILE", type=click.Path(), help="PLAIN: ask for those of lines user:password.")
-@click.option("--certificates", metavar="FOLDER", type=click.Path(), help="CURVE: let in those whose *.key is here.")
-@click.option("--server-key", metavar="FILE", type=click.Path(), help="CURVE: our keys, of curve-keygen --file.")
-@click.option("--name", help="What it is called where its numbers are shown [KIND].")
+@click.option("--allow", metavar="NETWORK", multiple=True, help="Accept peers from this network only.")
+@click.option("--deny", metavar="NETWORK", multiple=True, help="Reject peers from this network.")
+@click.option("--passwords", metavar="FILE", type=click.Path(), help="PLAIN: accept the user:password lines of FILE.")
+@click.option("--certificates", metavar="FOLDER", type=click.Path(), help="CURVE: accept the *.key files of FOLDER.")
 @click.option(
-    "--stats", metavar="SECONDS", type=click.FloatRange(min=0.01), help="Show numbers so often [terminal: 1]."
+    "--key-file", "server_key", metavar="FILE", type=click.Path(), help="CURVE: own keys, of curve-keygen --file."
 )
-@click.option("--json", "as_json", is_flag=True, help="Write numbers as JSON, an object a line, and no table.")
-@click.option("--metrics", metavar="HOST:PORT", help="Serve a page, and numbers for Prometheus.")
+@click.option("--name", help="Name in statistics and metrics.", show_default="KIND")
 @click.option(
-    "--token", envvar="ZMQCY_TOKEN", help="What --metrics asks for; better in ZMQCY_TOKEN: ps shows arguments."
+    "--stats",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0.01),
+    help="Interval of statistics.",
+    show_default="1 on a terminal",
 )
+@click.option("--json", "as_json", is_flag=True, help="Write statistics as one JSON object per line.")
+@click.option("--metrics", metavar="HOST:PORT", help="Serve a web page and metrics for Prometheus.")
+@click.option("--token", envvar="ZMQCY_TOKEN", show_envvar=True, help="Bearer token for --metrics; ps shows arguments.")
 @click.option(
     "--drain-timeout",
     "bound",
@@ -480,9 +518,9 @@ Examples:
     type=click.FloatRange(min=0, max=2**30),
     default=10_000,
     show_default=True,
-    help="How long the end may take.",
+    help="Maximum time to drain.",
 )
-@click.option("--io-threads", metavar="N", type=click.IntRange(min=1), help="Threads for connections [1].")
+@click.option("--io-threads", metavar="N", type=click.IntRange(min=1), help="Number of I/O threads.", show_default="1")
 def device(
     kind: Any,
     front: list[str] | None,
@@ -502,32 +540,35 @@ def device(
     bound: float,
     io_threads: int | None,
 ) -> int:
-    """Forward messages between FRONT and BACK until a signal ends it.
+    """Forward messages between FRONT and BACK until a signal.
 
-    KIND is streamer (pull:push), forwarder (sub:pub), queue (router:dealer), or two types of sockets like these.
+    KIND is streamer (pull:push), forwarder (sub:pub), queue (router:dealer), or two socket types such as xsub:xpub.
 
-    FRONT, BACK and --capture are endpoints with commas between them. They are bound, as with @ before them; > before
-    one connects.
+    FRONT, BACK and --capture are endpoints, separated by commas. The device binds them. It connects an endpoint with
+    the prefix >.
 
-    --allow, --deny, --passwords, or --certificates with --server-key say which peers may connect to the sides that
-    bind. Networks are such as 10.0.0.0/8, and ipc.
+    --allow, --deny, --passwords, or --certificates with --key-file control the access to bound sides. A NETWORK is an
+    address, a network such as 10.0.0.0/8, or ipc.
 
-    Ctrl-C, SIGTERM or the end of the terminal drain it: what peers have sent is forwarded, and sent. That takes
-    --drain-timeout at most; a second signal ends it at once. A last line has its numbers; SIGUSR1 prints them at any
-    time. On a terminal a table shows them.
+    Ctrl-C, SIGTERM or a closed terminal drain the device: it forwards and sends the messages that have arrived. The
+    exit code is 1 if --drain-timeout expires before that. A second signal exits immediately.
+
+    A terminal shows a table of statistics. SIGUSR1 writes a line of statistics, and so does the exit.
     """
     formats.stdout()
     if config is not None:
         if kind is not None or capture is not None or io_threads is not None:
-            raise click.UsageError("--config takes the place of KIND, FRONT, BACK, --capture and --io-threads")
+            raise click.UsageError("--config replaces KIND, FRONT, BACK, --capture and --io-threads")
         if any((allow, deny, passwords, certificates, server_key)):
-            raise click.UsageError("--config takes the place of options for authentication: a table authentication")
+            raise click.UsageError(
+                "--config replaces the options for access control: add a table `authentication` to the file"
+            )
         made = _configured(config)
         name = name or os.path.splitext(os.path.basename(config))[0]
     elif kind is None or front is None or back is None:
-        raise click.UsageError("KIND, FRONT and BACK are needed, or --config")
+        raise click.UsageError("missing arguments: KIND, FRONT and BACK, or --config")
     else:
-        # The bound ends it before, and says so. This is for a device that ends by an error.
+        # The timeout is shorter, and is reported. The linger is for a device that fails.
         linger = {"linger": int(bound) + 1000}
         rules, options = _authentication(allow, deny, passwords, certificates, server_key)
         try:

@@ -1,4 +1,4 @@
-"""Messages as lines, frames, raw bytes or JSON: from stdin and files, and to stdout."""
+"""Formats of messages: lines, frames, raw bytes and JSON, from stdin and to stdout."""
 
 import base64
 import binascii
@@ -19,27 +19,27 @@ MORE, LONG = 1, 2  # flags of a frame in ZMTP
 
 
 def stdin() -> BinaryIO:
-    """Return the standard input as bytes."""
+    """Return stdin as a binary file."""
     if sys.stdin is None:
         raise Failure("stdin is closed")
     return sys.stdin.buffer
 
 
 def stdout() -> BinaryIO:
-    """Return the standard output as bytes."""
+    """Return stdout as a binary file."""
     if sys.stdout is None:
         raise Failure("stdout is closed")
     return sys.stdout.buffer
 
 
 def register_reader(poller: zmqcy.Poller) -> None:
-    """Have a poller tell, by POLLERR of 1, when the reader of a pipe at stdout has gone, before more is lost to it."""
+    """Have a poller report by POLLERR of 1 that the reader of a pipe at stdout has closed it."""
     if stat.S_ISFIFO(os.fstat(1).st_mode):
         poller.register(1, zmqcy.POLLERR)
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    """Give what is there, as it comes: what is typed goes out at once, and a large file in large pieces."""
+    """Give available data: typed lines immediately, a large file in large chunks."""
     while chunk := file.read1(CHUNK) if hasattr(file, "read1") else file.read(CHUNK):
         yield chunk
 
@@ -66,7 +66,7 @@ def _frames(file: BinaryIO) -> Iterator[list[Message]]:
     message: Message = []
     while head := file.read(1):
         if head[0] & ~(MORE | LONG):
-            raise Failure(f"stdin: {head[0]:#04x} does not begin a frame")
+            raise Failure(f"stdin: {head[0]:#04x} is not the start of a frame")
         message.append(exactly(int.from_bytes(exactly(8 if head[0] & LONG else 1), "big")))
         if not head[0] & MORE:
             yield [message]
@@ -102,7 +102,7 @@ def _as_json(part: bytes) -> Any:
 
 
 def read(name: str, multipart: bool) -> Iterator[list[Message]]:
-    """Give the messages of stdin in a format, in lists of what came together."""
+    """Give the messages of stdin in a format, in batches."""
     file = stdin()
     if name == "raw":
         yield [[file.read()]]
@@ -112,7 +112,7 @@ def read(name: str, multipart: bool) -> Iterator[list[Message]]:
         number = 0
         for lines in _lines(file):
             if name == "json":
-                for each, line in enumerate(lines, number + 1):  # what stands before an error goes out
+                for each, line in enumerate(lines, number + 1):  # the messages before an error are sent
                     if line.strip():
                         yield [_from_json(line, each)]
             else:
@@ -126,9 +126,9 @@ def counted(number: int, noun: str) -> str:
 
 
 def printable(text: str) -> str:
-    """Return a text without characters that a terminal obeys, or does not show: they are escaped, but for line breaks.
+    """Return a text with control characters and invisible characters escaped, except for line breaks and tabs.
 
-    A peer may have sent them.
+    The text may be from an untrusted peer.
     """
     if text.isprintable():
         return text
@@ -137,13 +137,13 @@ def printable(text: str) -> str:
 
 def _escaped(character: str) -> str:
     number = ord(character)
-    if 0xDC80 <= number <= 0xDCFF:  # of a byte that is no text
+    if 0xDC80 <= number <= 0xDCFF:  # a byte that is not UTF-8
         number -= 0xDC00
     return f"\\x{number:02x}" if number < 0x100 else character.encode("unicode-escape", "replace").decode()
 
 
 def to_json(value: Any) -> str:
-    """Return a value as JSON in one line, in which what a terminal would obey is escaped."""
+    """Return a value as JSON in one line, with control characters escaped."""
     text = json.dumps(value, ensure_ascii=False)
     if text.isprintable():
         return text

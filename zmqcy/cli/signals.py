@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a command, but not between taking a message and writing it out."""
+"""Ctrl-C and SIGTERM exit a command, but not between the receipt and the output of a message."""
 
 import os
 import signal
@@ -9,14 +9,12 @@ from typing import NoReturn
 
 _held = False
 _pending: list[int] = []
-received: list[
-    int
-] = []  # all that came: what `_end` raises is lost where it interrupts a callback, as imports have them
+received: list[int] = []  # all signals: an exception of `_end` is lost in a callback, such as those of imports
 
 
 def install() -> None:
-    """Have Ctrl-C and SIGTERM end the process with 128 and their number, unless they are ignored."""
-    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell ignores it for what runs behind
+    """Have Ctrl-C and SIGTERM exit with 128 plus their number, unless they are ignored."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell ignores it for background jobs
         signal.signal(signal.SIGINT, _end)
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
         signal.signal(signal.SIGTERM, _end)
@@ -24,21 +22,21 @@ def install() -> None:
 
 def _end(number: int, frame: FrameType | None) -> None:
     received.append(number)
-    if _held and not _pending:  # a second one does not wait: what it would wait for may be stuck
+    if _held and not _pending:  # a second signal does not wait: the output may be stuck
         _pending.append(number)
     else:
         raise SystemExit(128 + number)
 
 
 def end_of_output() -> NoReturn:
-    """End because nobody reads our output any more, as after `head`: quietly, with the code that SIGPIPE leaves."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes once more
+    """Exit because the reader of stdout has closed it, as `head` does: quietly, with the exit code of SIGPIPE."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes stdout at exit
     raise SystemExit(128 + signal.SIGPIPE)
 
 
 @contextmanager
 def held() -> Iterator[None]:
-    """Put off the end until the block is done."""
+    """Delay a signal until the block is done."""
     global _held
     _held = True
     try:

@@ -1,32 +1,32 @@
-"""What a service tells systemd, as sd_notify(3) does, where there is one that listens."""
+"""Notifications to systemd, as sd_notify(3) sends them, if systemd listens."""
 
 import os
 import socket
 from contextlib import suppress
 
-PATIENCE = 0.2  # seconds that a reader may take to make room: it may be late, and must not hold the service up
+PATIENCE = 0.2  # seconds to wait for systemd, which must not block the service
 
 
 def listens() -> bool:
-    """Tell whether something wants to be told."""
+    """Tell whether systemd expects notifications."""
     return bool(os.environ.get("NOTIFY_SOCKET"))
 
 
 def notify(*lines: str) -> None:
-    """Send assignments such as ``READY=1``; do nothing where nobody wants them."""
+    """Send assignments such as ``READY=1``; do nothing if systemd expects none."""
     address = os.environ.get("NOTIFY_SOCKET")
     if not address:
         return
     if address[0] == "@":  # a name in the abstract namespace
         address = "\0" + address[1:]
-    # A service goes on without: whoever waits for READY=1 in vain says so himself.
+    # The service continues without: systemd reports a missing READY=1.
     with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
         sender.settimeout(PATIENCE)
         sender.sendto("\n".join(lines).encode(), address)
 
 
 def watchdog() -> float | None:
-    """Return the seconds between two ``WATCHDOG=1``, half of what is allowed; None where none are asked for."""
+    """Return the interval of ``WATCHDOG=1`` in seconds, half of the limit; None: no watchdog."""
     allowed = os.environ.get("WATCHDOG_USEC", "")
     if (
         not allowed.isdecimal()
