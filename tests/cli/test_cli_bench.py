@@ -92,7 +92,7 @@ def test_throughput_between_two_ends(start):
     local, endpoint = start("throughput", "--local", ANY, "--json")
     remote = cli("bench", "throughput", "--remote", endpoint, *FEW, "--batch", 10)
     # A tenth of each run goes before those that are measured.
-    assert remote.stdout == "sent 1,320 messages; the figures are at the other end\n"
+    assert remote.stdout == "sent 1,320 messages; the other end has the results\n"
     assert (remote.returncode, remote.stderr) == (0, "")
     found = json.loads(ended(local).stdout)
     throughput_is_right(found, 10)
@@ -104,7 +104,7 @@ def test_latency_between_two_ends(start):
     remote = cli("bench", "latency", "--remote", endpoint, *FEW, "--json")
     assert (remote.returncode, remote.stderr) == (0, "")
     latency_is_right(json.loads(remote.stdout))
-    assert ended(local).stdout == "answered 1,320 messages; the figures are at the other end\n"
+    assert ended(local).stdout == "answered 1,320 messages; the other end has the results\n"
 
 
 @pytest.mark.slow
@@ -120,7 +120,7 @@ def test_large_messages_after_small_ones_between_two_ends(start):
 def test_table_without_a_terminal():
     lines = cli("bench", "throughput", *FEW).stdout.splitlines()
     assert lines[0] == "PUSH to PULL over tcp, two processes: median of 2 rounds"
-    assert re.fullmatch(r" *size +count +batch +messages/s +\(least - most\) +MB/s", lines[1])
+    assert re.fullmatch(r" *size +count +batch +messages/s +\(min - max\) +MB/s", lines[1])
     assert re.fullmatch(r" +8 B +300 +1 +[\d,]+ +\([\d,]+ - [\d,]+\) +[\d.,]+", lines[2])
     assert lines[4].startswith(f"libzmq {zmqcy.zmq_version()}, zmqcy {zmqcy.__version__}, Python ")
 
@@ -182,7 +182,7 @@ def wait_for_child(process):
 def test_a_process_that_dies(start):
     process = start("throughput", "--count", 10**10, "--size", 8)
     os.kill(wait_for_child(process), signal.SIGKILL)
-    fails(ended(process), "end has died (exit code -9)")
+    fails(ended(process), "end exited (exit code -9)")
 
 
 @pytest.mark.slow
@@ -203,7 +203,7 @@ def test_a_peer_that_is_stuck(start):
     stuck = wait_for_child(remote)
     os.kill(stuck, signal.SIGSTOP)
     try:
-        fails(ended(local), "nothing from the other end for 1000 ms")
+        fails(ended(local), "the other end sent nothing for 1000 ms")
     finally:
         os.kill(stuck, signal.SIGCONT)
 
@@ -221,7 +221,7 @@ def test_nobody_there(socket):
     endpoint = last.last_endpoint
     last.close()
     done = cli("bench", "latency", "--remote", endpoint, "--timeout", 300)
-    fails(done, f"nobody answers at {endpoint} within 300 ms")
+    fails(done, f"no peer answers at {endpoint} within 300 ms")
 
 
 def test_a_taken_address(socket):
@@ -235,15 +235,15 @@ def test_a_taken_address(socket):
     [
         (b"x" * 8, "it sent 8 bytes"),
         (b"[1]", "it sent 3 bytes"),
-        (b'{"zmqcy bench": 2}', "version 2 of the bench, this is 1"),
-        (b'{"zmqcy bench": 1, "work": "latency"}', "does `bench latency`, this is `bench throughput`"),
-        (b'{"zmqcy bench": 1, "work": "throughput", "runs": [8], "rounds": 1}', "a plan that makes no sense"),
-        (b'{"zmqcy bench": 1, "work": "throughput", "runs": [], "rounds": 1e400, "machine": {}}', "makes no sense"),
+        (b'{"zmqcy bench": 2}', "version 2 of the benchmark, this end 1"),
+        (b'{"zmqcy bench": 1, "work": "latency"}', "runs `bench latency`, this end `bench throughput`"),
+        (b'{"zmqcy bench": 1, "work": "throughput", "runs": [8], "rounds": 1}', "an invalid plan"),
+        (b'{"zmqcy bench": 1, "work": "throughput", "runs": [], "rounds": 1e400, "machine": {}}', "an invalid plan"),
         (
             b'{"zmqcy bench": 1, "work": "\\u001b]0;x\\u0007\\nzmqcy: \\u202e"}',
-            r"does `bench \x1b]0;x\x07 zmqcy: \u202e`",
+            r"runs `bench \x1b]0;x\x07 zmqcy: \u202e`",
         ),
-        (b"[" * 100_000, "it sent 100000 bytes"),
+        (b"[" * 100_000, "it sent 100,000 bytes"),
     ],
 )
 def test_local_end_with_a_foreign_peer(start, socket, first, words):
@@ -269,11 +269,11 @@ def test_remote_end_with_a_foreign_peer(start, socket):
     rep = socket(zmqcy.REP)
     rep.bind(ANY)
     # A type that does not fit: libzmq ends the connection.
-    fails(cli("bench", "throughput", "--remote", rep.last_endpoint), "no such bench listens")
+    fails(cli("bench", "throughput", "--remote", rep.last_endpoint), "is not this benchmark")
     # An echo, as libzmq's local_lat is.
     remote = start("latency", "--remote", rep.last_endpoint)
     rep.send(rep.recv())
-    fails(ended(remote), "is no `zmqcy bench latency --local`")
+    fails(ended(remote), "is not `zmqcy bench latency --local`")
 
 
 def test_versions_that_do_not_fit_are_told_at_both_ends(start, socket):
@@ -318,13 +318,13 @@ def test_chart_without_matplotlib(run, tmp_path):
         (["throughput", "--size", "-1"], "sizes are numbers"),
         (["throughput", "--count", "0"], "--count"),
         (["latency", "--batch", "2"], "--batch"),
-        (["latency", "--local", ANY, "--remote", ANY], "either --local or --remote"),
-        (["latency", "--local", ANY, "--transport", "ipc"], "--transport is for both ends here"),
-        (["latency", "--local", ANY, "--count", "5"], "the end with --remote says"),
+        (["latency", "--local", ANY, "--remote", ANY], "use either --local or --remote"),
+        (["latency", "--local", ANY, "--transport", "ipc"], "--transport needs two local ends"),
+        (["latency", "--local", ANY, "--count", "5"], "the end with --remote sets"),
         (["latency", "--local", "inproc://a"], "not over inproc"),
-        (["latency", "--local", ANY, "--json"], "at the other end"),
-        (["throughput", "--remote", "tcp://127.0.0.1:1", "--json"], "at the other end"),
-        (["throughput", "--remote", "5555"], "is no endpoint"),
+        (["latency", "--local", ANY, "--json"], "the other end has the results"),
+        (["throughput", "--remote", "tcp://127.0.0.1:1", "--json"], "the other end has the results"),
+        (["throughput", "--remote", "5555"], "is not an endpoint"),
     ],
 )
 def test_wrong_usage(arguments, words):

@@ -1,4 +1,4 @@
-"""``zmqcy bench``: how fast messages go between two processes, two machines, or two threads."""
+"""``zmqcy bench``: throughput and latency between two processes, two machines, or two threads."""
 
 import os
 import platform
@@ -25,16 +25,16 @@ from zmqcy.cli.sockets import Endpoint, Failure
 
 _F = TypeVar("_F", bound=Callable[..., Any])
 SIZES = {"throughput": (8, 1 << 10, 1 << 16, 1 << 20), "latency": (8, 1 << 10, 1 << 16)}
-MOST = {"throughput": 1_000_000, "latency": 10_000}  # messages, or round trips, of a run that nobody gave a count
+MOST = {"throughput": 1_000_000, "latency": 10_000}  # default number of messages or round trips per run
 TITLES = {"throughput": "PUSH to PULL", "latency": "REQ to REP"}
 HEADS = {
-    "throughput": ["size", "count", "batch", "messages/s", "(least - most)", "MB/s"],
-    "latency": ["size", "count", "min", "p50", "(least - most)", "p99", "max", "one way"],
+    "throughput": ["size", "count", "batch", "messages/s", "(min - max)", "MB/s"],
+    "latency": ["size", "count", "min", "p50", "(min - max)", "p99", "max", "one way"],
 }
 
 
 class Sizes(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
-    """Numbers of bytes with commas between them."""
+    """Numbers of bytes, separated by commas."""
 
     name = "sizes"
 
@@ -43,7 +43,7 @@ class Sizes(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generi
             return value
         sizes = tuple(value.split(","))
         if not all(size.isascii() and size.isdigit() and int(size) < 1 << 31 for size in sizes):
-            self.fail(f"{value!r}: sizes are numbers of bytes, as 8,1024", param, ctx)
+            self.fail(f"{value!r}: sizes are numbers of bytes, such as 8,1024", param, ctx)
         return tuple(map(int, sizes))
 
 
@@ -55,35 +55,61 @@ Examples:
 """
 )
 def bench() -> None:
-    """Measure throughput or latency, here or between two machines."""
+    """Measure throughput or latency, on one machine or between two."""
 
 
 def common(command: _F) -> _F:
-    """Add the options that both works have."""
+    """Add the options of both benchmarks."""
     for option in reversed(
         [
-            click.option("--local", metavar="URL", type=Endpoint(), help="Be the end that binds, here."),
-            click.option("--remote", metavar="URL", type=Endpoint(), help="Be the end that connects, to there."),
-            click.option("--transport", type=click.Choice(["tcp", "ipc", "inproc"]), help="With both ends here [tcp]."),
-            click.option("--size", "sizes", metavar="BYTES,...", type=Sizes(), help="Of the messages."),
-            click.option("--count", metavar="N", type=click.IntRange(min=1), help="Of a run [by size]."),
-            click.option("--rounds", metavar="N", type=click.IntRange(min=1), help="How often to measure each [5]."),
+            click.option("--local", metavar="ENDPOINT", type=Endpoint(), help="Run only the end that binds."),
+            click.option("--remote", metavar="ENDPOINT", type=Endpoint(), help="Run only the end that connects."),
             click.option(
-                "--spin", metavar="US", type=click.FloatRange(min=0), help="As of a context; 0: sleep at once."
+                "--transport",
+                type=click.Choice(["tcp", "ipc", "inproc"]),
+                help="Transport between two local ends.",
+                show_default="tcp",
             ),
-            click.option("--io-threads", metavar="N", type=click.IntRange(min=1), default=1, help="Of each end [1]."),
+            click.option(
+                "--size",
+                "sizes",
+                metavar="BYTES,...",
+                type=Sizes(),
+                help="Message sizes.",
+                show_default="as above",
+            ),
+            click.option(
+                "--count", metavar="N", type=click.IntRange(min=1), help="Messages per run.", show_default="by size"
+            ),
+            click.option("--rounds", metavar="N", type=click.IntRange(min=1), help="Runs per size.", show_default="5"),
+            click.option(
+                "--spin",
+                metavar="US",
+                type=click.FloatRange(min=0),
+                help="Time to poll before a thread sleeps.",
+                show_default="as Context.spin",
+            ),
+            click.option(
+                "--io-threads",
+                metavar="N",
+                type=click.IntRange(min=1),
+                default=1,
+                show_default=True,
+                help="I/O threads per end.",
+            ),
             click.option(
                 "--timeout",
                 metavar="MS",
                 type=click.FloatRange(min=1),
                 default=10_000,
-                help="How long the other end may be silent [10000]; --local waits for it for ever.",
+                show_default=True,
+                help="Maximum silence of the other end.",
             ),
             click.option("--json", "as_json", is_flag=True, help="Write one JSON object."),
             click.option(
-                "--plot", metavar="FILE", type=click.Path(dir_okay=False), help="Draw a chart, as PNG or SVG."
+                "--plot", metavar="FILE", type=click.Path(dir_okay=False), help="Draw a chart (PNG, SVG or PDF)."
             ),
-            click.option("--quiet", "-q", is_flag=True, help="Neither `ready` nor progress on stderr."),
+            click.option("--quiet", "-q", is_flag=True, help="Write no status and no progress to stderr."),
         ]
     ):
         command = option(command)
@@ -100,12 +126,14 @@ Examples:
 """
 )
 @common
-@click.option("--batch", metavar="N", type=click.IntRange(min=1), help="Messages a call, of 1 MB in all at most [1].")
+@click.option(
+    "--batch", metavar="N", type=click.IntRange(min=1), help="Messages per call, up to 1 MB.", show_default="1"
+)
 def throughput(batch: int | None, **given: Any) -> None:
-    """Send from PUSH to PULL, and tell messages a second.
+    """Measure messages per second from PUSH to PULL.
 
-    The end that binds receives and measures; the one that connects says what is sent. Each run begins with a tenth of
-    its messages that do not count, and the clock starts then.
+    The end that binds receives and measures. The end that connects sends, and sets sizes and counts. Each run starts
+    with a warm-up of a tenth of its messages. The default sizes are 8 bytes, 1 KB, 64 KB and 1 MB.
     """
     measure("throughput", batch, **given)
 
@@ -121,10 +149,10 @@ Examples:
 )
 @common
 def latency(**given: Any) -> None:
-    """Ask from REQ to REP, and tell microseconds of a round trip.
+    """Measure the round-trip time from REQ to REP in microseconds.
 
-    The end that connects asks and measures. `one way` is half of the mean, which libzmq's local_lat and remote_lat call
-    the average latency.
+    The end that connects sends requests and measures. `one way` is half of the mean: the "average latency" of libzmq's
+    local_lat and remote_lat. The default sizes are 8 bytes, 1 KB and 64 KB.
     """
     measure("latency", None, **given)
 
@@ -145,18 +173,20 @@ def measure(
     plot: str | None,
     quiet: bool,
 ) -> None:
-    """Start the ends that are wanted here, and show what they measured."""
+    """Start the local ends, and show their results."""
     if local and remote:
-        raise click.UsageError("either --local or --remote; without them both ends are here")
+        raise click.UsageError("use either --local or --remote; without them, both ends are local")
     if (local or remote) and transport:
-        raise click.UsageError("--transport is for both ends here")
+        raise click.UsageError("--transport needs two local ends")
     if local and any(value is not None for value in (batch, sizes, count, rounds)):
-        raise click.UsageError("the end with --remote says sizes, count, batch and rounds")
+        raise click.UsageError("the end with --remote sets --size, --count, --batch and --rounds")
     for name, place, prefix in (("--local", local, False), ("--remote", remote, True)):
         if place and (place[0] is prefix or place[1].startswith("inproc:")):
-            raise click.UsageError(f"{name} {place[1]}: it {'connects' if prefix else 'binds'}, and not over inproc")
+            raise click.UsageError(
+                f"{name} {place[1]}: this end {'connects' if prefix else 'binds'}, and not over inproc"
+            )
     if (remote if work == "throughput" else local) and (as_json or plot):
-        raise click.UsageError("the figures are at the other end: --json and --plot are for that one")
+        raise click.UsageError("the other end has the results: use --json and --plot there")
     if plot:
         able_to_plot(plot)
     runs = [
@@ -175,7 +205,7 @@ def measure(
         elif remote:
             where, starts = f"to {remote[1]}", [[{**given, "end": "remote", "url": remote[1], "plan": plan}]]
         else:
-            # New sockets for each size: how many messages a queue holds depends on it.
+            # New sockets for each size: the high-water mark depends on it.
             plans = [replace(plan, runs=[run]) for run in runs]
             if transport == "inproc":
                 where = "over inproc, two threads"
@@ -191,7 +221,7 @@ def measure(
         found = collect(starts, work, bool(local or remote), quiet)
     if not found["results"]:
         verb = "sent" if work == "throughput" else "answered"
-        click.echo(f"{verb} {found['moved']:,} messages; the figures are at the other end")
+        click.echo(f"{verb} {formats.counted(found['moved'], 'message')}; the other end has the results")
         return
     found = {"bench": work, "where": where, **found}
     if as_json:
@@ -203,7 +233,7 @@ def measure(
 
 
 def machine() -> dict[str, Any]:
-    """Return what the figures depend on."""
+    """Return the facts that the results depend on."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text("utf-8", "replace").splitlines() if cpuinfo.exists() else []
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "")
@@ -221,14 +251,14 @@ def machine() -> dict[str, Any]:
 
 
 def reports(plans: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
-    """Start a process for each end, and give what they say, to their end; the second connects to the first."""
+    """Start a process for each end, and give their reports; the second end connects to the first."""
     spawn = get_context("spawn")
     started: dict[Connection, tuple[SpawnProcess, dict[str, Any]]] = {}
     try:
         for plan in plans:
             ours, theirs = spawn.Pipe()
             process = spawn.Process(target=ends.main, args=(theirs,), daemon=True)
-            # Ctrl-C is for this process, which ends the others; while they start up it would show a traceback.
+            # This process handles Ctrl-C, and ends the others; during their start they would show a traceback.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
                 process.start()
@@ -246,7 +276,7 @@ def reports(plans: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
                 except (EOFError, OSError):
                     process, plan = started[pipe]
                     process.join()
-                    raise Failure(f"bench: the {plan['end']} end has died (exit code {process.exitcode})") from None
+                    raise Failure(f"bench: the {plan['end']} end exited (exit code {process.exitcode})") from None
                 if what[0] is Told.ERROR:
                     raise Failure(f"bench: {what[1]}")
                 if what[0] is Told.DONE:
@@ -263,18 +293,18 @@ def reports(plans: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
 
 
 def collect(starts: list[list[dict[str, Any]]], work: str, alone: bool, quiet: bool) -> dict[str, Any]:
-    """Run the ends of each session; return what was measured, by size, and on what machines.
+    """Run the ends of each session; return the results by size, and the machines.
 
     Parameters
     ----------
     starts : list
-        For each session what its ends are told.
+        The settings of the ends of each session.
     work : str
         ``throughput`` or ``latency``.
     alone : bool
-        Whether the other end is somewhere else.
+        Whether the other end is remote.
     quiet : bool
-        Show nothing meanwhile.
+        Show no progress.
     """
     found: dict[str, Any] = {"machine": machine(), "results": [], "moved": 0}
     known = [plans[0]["plan"] for plans in starts]
@@ -300,7 +330,7 @@ def collect(starts: list[list[dict[str, Any]]], work: str, alone: bool, quiet: b
 
 
 def summary(work: str, run: ends.Run, measured: list[dict[str, float]]) -> dict[str, Any]:
-    """Return the figures of a size over its rounds."""
+    """Return the results of a size over its rounds."""
 
     def of(key: str) -> list[float]:
         return [each[key] for each in measured]
@@ -318,12 +348,12 @@ def summary(work: str, run: ends.Run, measured: list[dict[str, float]]) -> dict[
     return {**found, "rounds": measured}
 
 
-# ---- what is shown
+# ---- output
 
 
 @contextmanager
 def progress(quiet: bool, total: int | None) -> Iterator[Callable[[int, int | None], object]]:
-    """Give the function that makes steps, and sets their number, of a bar on stderr where that is a terminal."""
+    """Give the function that advances a bar, and sets its total: on stderr if that is a terminal."""
     if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield lambda steps, total: None
         return
@@ -331,7 +361,7 @@ def progress(quiet: bool, total: int | None) -> Iterator[Callable[[int, int | No
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    # It is drawn between runs, not beside them: a thread that draws would take its part of a processor.
+    # It is drawn between runs: a thread that draws would use CPU time during runs.
     with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
         task = bar.add_task("", total=total)
         bar.refresh()
@@ -343,7 +373,7 @@ def progress(quiet: bool, total: int | None) -> Iterator[Callable[[int, int | No
 
 
 def bytes_text(size: int) -> str:
-    """Return a number of bytes as a person writes it."""
+    """Return a number of bytes with its unit."""
     for unit, name in ((2**20, "MB"), (2**10, "KB")):
         if size >= unit and size % unit == 0:
             return f"{size // unit} {name}"
@@ -351,12 +381,12 @@ def bytes_text(size: int) -> str:
 
 
 def figure(value: float) -> str:
-    """Return a number with three digits that matter."""
+    """Return a number with three significant digits."""
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def row(work: str, result: dict[str, Any]) -> list[str]:
-    """Return the cells of a size, under HEADS."""
+    """Return the cells of a size, in the order of HEADS."""
     cells = [bytes_text(result["size"]), f"{result['count']:,}"]
     if work == "throughput":
         spread = f"({figure(result['least'])} - {figure(result['most'])})"
@@ -368,10 +398,10 @@ def row(work: str, result: dict[str, Any]) -> list[str]:
 
 
 def words(facts: dict[str, Any]) -> str:
-    """Return a machine as a line."""
+    """Return the description of a machine as a line."""
     text = "libzmq {libzmq}, zmqcy {zmqcy}, Python {python}, {cpu}, {cores} cores, {system}"
     names = ("libzmq", "zmqcy", "python", "cpu", "cores", "system")
-    # The other end may send anything.
+    # The other end is not trusted.
     shown = {name: " ".join(str(facts.get(name, "?"))[:100].split()) for name in names}
     return formats.printable(text.format_map(shown))
 
@@ -384,7 +414,7 @@ def title(work: str, found: dict[str, Any]) -> str:
 
 
 def show(work: str, found: dict[str, Any]) -> None:
-    """Write a table to stdout: by rich on a terminal, plain otherwise."""
+    """Write a table to stdout: with rich on a terminal, otherwise as plain text."""
     rows = [row(work, result) for result in found["results"]]
     lines = [words(found["machine"])]
     if "other_machine" in found:
@@ -413,17 +443,17 @@ def show(work: str, found: dict[str, Any]) -> None:
 
 
 def able_to_plot(path: str) -> None:
-    """Say now, and not after the measurement, what is missing for a chart."""
+    """Check the requirements of a chart before the measurement."""
     if not find_spec("matplotlib"):
         raise Failure("--plot needs matplotlib: pip install zmqcy[plot]")
     if Path(path).suffix.lower() not in (".png", ".svg", ".pdf"):
-        raise click.UsageError(f"--plot {path}: a name that ends in .png, .svg or .pdf")
+        raise click.UsageError(f"--plot {path}: the name must end in .png, .svg or .pdf")
     if not Path(path).absolute().parent.is_dir():
-        raise Failure(f"{path}: there is no such folder")
+        raise Failure(f"{path}: its folder does not exist")
 
 
 def draw(path: str, work: str, found: dict[str, Any]) -> None:
-    """Draw the figures by size."""
+    """Draw the results by size."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
@@ -436,7 +466,7 @@ def draw(path: str, work: str, found: dict[str, Any]) -> None:
     chart = Figure(figsize=(9, 4.6), dpi=150, layout="constrained")
     if work == "throughput":
         left, right = chart.subplots(1, 2)
-        panels = [(left, "messages a second"), (right, "MB a second")]
+        panels = [(left, "messages per second"), (right, "MB per second")]
         megabytes = [size / 1e6 for size in sizes]
         for axes, scale in ((left, [1.0] * len(sizes)), (right, megabytes)):
             values, least, most = (
@@ -449,7 +479,7 @@ def draw(path: str, work: str, found: dict[str, Any]) -> None:
                 label(axes, size, value)
     else:
         axes = chart.subplots()
-        panels = [(axes, "microseconds of a round trip")]
+        panels = [(axes, "round trip in microseconds")]
         axes.fill_between(sizes, of("min_us"), of("p99_us"), color="#0b6e99", alpha=0.12, linewidth=0)
         for key, color, name in (("p99", "#c2571a", "p99"), ("p50", "#0b6e99", "p50"), ("min", "#5a5a5a", "min")):
             axes.plot(sizes, of(f"{key}_us"), color=color, marker="o", label=name)
@@ -466,7 +496,7 @@ def draw(path: str, work: str, found: dict[str, Any]) -> None:
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
         axes.yaxis.set_minor_formatter("")
         axes.set_title(name, loc="left", fontsize=10)
-        axes.set_xlabel("size of a message")
+        axes.set_xlabel("message size")
         axes.margins(0.1, 0.15)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
@@ -476,7 +506,7 @@ def draw(path: str, work: str, found: dict[str, Any]) -> None:
 
 
 def label(axes: Any, size: float, value: float) -> None:
-    """Write a value above its point, over what crosses it."""
+    """Write a value above its point, on a white background."""
     back = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
     axes.annotate(
         short(value), (size, value), (0, 9), textcoords="offset points", ha="center", fontsize=8, bbox=back, zorder=5
@@ -484,7 +514,7 @@ def label(axes: Any, size: float, value: float) -> None:
 
 
 def short(value: float) -> str:
-    """Return a number as the axis of a chart has it."""
+    """Return a number for the axis of a chart."""
     for unit, name in ((1e6, " M"), (1e3, " k")):
         if value >= unit:
             return f"{value / unit:.3g}{name}"

@@ -1,6 +1,8 @@
 """The list of commands, each imported on use, and the reports of their errors."""
 
+import re
 import sys
+from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
@@ -28,6 +30,17 @@ COMMANDS = {  # command: its module
 
 ALIASES = {"topic": "subscribe", "t": "s", "curve-file": "key-file", "server-key": "key-file"}
 """Older names of options, which no help shows."""
+
+
+class Formatter(click.HelpFormatter):
+    """Help in which all defaults look alike: click puts those that are described into parentheses."""
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        rows = [(name, re.sub(r"\[default: \(([^)]*)\)", r"[default: \1", text)) for name, text in rows]
+        super().write_dl(rows, col_max, col_spacing)
+
+
+click.Context.formatter_class = Formatter
 
 
 class Commands(click.Group):

@@ -1,4 +1,4 @@
-"""The two ends of a bench, each in a process of its own: what is agreed, what is measured, and a peer that goes."""
+"""The two ends of a benchmark, each in its own process: plan, measurement, and a peer that disconnects."""
 
 import json
 import os
@@ -14,26 +14,27 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 import zmqcy
+from zmqcy.cli.formats import counted
 from zmqcy.constants import Event
 
-VERSION = 1  # of what the connecting end says first
-STEP = 200  # ms after which an end that waits looks whether the other one is still there
+VERSION = 1  # of the first message of the connecting end
+STEP = 200  # milliseconds between two checks of the other end during a wait
 GREETING = "zmqcy bench"
-KINDS = {"throughput": ("PULL", "PUSH"), "latency": ("REP", "REQ")}  # what binds, and what connects
+KINDS = {"throughput": ("PULL", "PUSH"), "latency": ("REP", "REQ")}  # the type that binds, and the type that connects
 
 
 class Told(Enum):
-    """What a process says: the first of what it sends, before what is named here."""
+    """The kind of a report: its first item. Comments name the other items."""
 
     READY = 1  # its endpoint
-    PLAN = 2  # the machine of the other end, the runs, how many rounds
-    RUN = 3  # its number, and what was measured, or None
+    PLAN = 2  # the machine of the other end, the runs, the number of rounds
+    RUN = 3  # its number, and its results or None
     DONE = 4
-    ERROR = 5  # in words
+    ERROR = 5  # its text
 
 
 class Broken(Exception):
-    """Why a bench came to no end, in words."""
+    """The reason why a benchmark failed."""
 
 
 @dataclass(frozen=True)
@@ -46,18 +47,18 @@ class Run:
 
     @property
     def warm(self) -> int:
-        """How many go before those that are measured."""
+        """int: the number of warm-up messages."""
         return max(1, self.count // 10)
 
     @property
     def held(self) -> int:
-        """How many messages a queue may hold: 64 MB of large ones."""
+        """int: the high-water mark: 64 MB of large messages."""
         return max(4, min(1000, (64 << 20) // max(1, self.size)))
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What the connecting end decides, and tells the other one in its first message."""
+    """The settings of the connecting end, which it sends in its first message."""
 
     work: str
     runs: list[Run]
@@ -69,39 +70,41 @@ class Plan:
 
     @property
     def held(self) -> int:
-        """How many messages a queue may hold. libzmq does not take less once a connection is there, so for all runs."""
+        """int: the high-water mark for all runs: libzmq does not lower that of a connection."""
         return min(run.held for run in self.runs)
 
 
 def said(value: object) -> str:
-    """Return what the other end says for a line of ours."""
+    """Return text of the other end as part of a line."""
     return " ".join(str(value)[:200].split())
 
 
 def read_plan(message: bytes, work: str) -> Plan:
-    """Return the plan of a first message, or say what is wrong with it."""
+    """Return the plan of a first message, or report its fault."""
     try:
         found = json.loads(message)
         version = found.pop(GREETING)
     except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-        raise Broken(f"what has connected is no `zmqcy bench {work} --remote`: it sent {len(message)} bytes") from None
+        raise Broken(
+            f"the peer is not `zmqcy bench {work} --remote`: it sent {counted(len(message), 'byte')}"
+        ) from None
     if version != VERSION:
-        text = f"the other end says version {said(version)} of the bench, this is {VERSION}: install the same zmqcy"
+        text = f"the other end has version {said(version)} of the benchmark, this end {VERSION}: install the same zmqcy"
         raise Broken(text)
     if found.get("work") != work:
-        raise Broken(f"the other end does `bench {said(found.get('work'))}`, this is `bench {work}`")
+        raise Broken(f"the other end runs `bench {said(found.get('work'))}`, this end `bench {work}`")
     try:
         runs = [Run(int(run["size"]), int(run["count"]), int(run["batch"])) for run in found["runs"]]
         plan = Plan(work, runs, int(found["rounds"]), dict(found["machine"]))
         if not runs or plan.rounds < 1 or any(run.size < 0 or run.count < 1 or run.batch < 1 for run in runs):
             raise ValueError
     except (ValueError, KeyError, TypeError, OverflowError):
-        raise Broken("the other end sent a plan that makes no sense: install the same zmqcy") from None
+        raise Broken("the other end sent an invalid plan: install the same zmqcy") from None
     return plan
 
 
 class Link:
-    """A socket, and what its monitor tells of the other end."""
+    """A socket, and the monitor of its connection."""
 
     def __init__(self, context: zmqcy.Context, kind: str, timeout: float, url: str, held: int):
         self.timeout = timeout
@@ -113,35 +116,35 @@ class Link:
         self.peers = 0
 
     def check(self, binds: bool = False) -> None:
-        """Say so if the other end has gone, or is none."""
+        """Fail if the other end has disconnected, or is not a benchmark."""
         while (event := self.monitor.try_recv()) is not None:
             if event.event == Event.HANDSHAKE_SUCCEEDED:
                 self.peers += 1
             elif event.event == Event.DISCONNECTED and self.peers:
-                raise Broken(f"the other end has gone ({event.endpoint}); it may say why")
+                raise Broken(f"the other end disconnected ({event.endpoint}); its output may have the cause")
             elif event.event == Event.DISCONNECTED and not binds:
-                # libzmq 4.3.4 drops a peer of the wrong type without a word.
-                raise Broken(f"no such bench listens at {event.endpoint}: it ends the connection")
+                # libzmq 4.3.4 disconnects a peer of the wrong type without an event.
+                raise Broken(f"the peer at {event.endpoint} is not this benchmark: it closed the connection")
         if self.peers > 1:
-            raise Broken("a second one has connected: the figures would be of both")
+            raise Broken("a second peer has connected: the results would include both")
 
     def wait(self, events: int, binds: bool = False) -> None:
-        """Wait until something can be received or sent; while `binds` nobody need be there yet."""
+        """Wait until a message can be received or sent; with `binds`, also until a peer connects."""
         deadline = time.monotonic() + self.timeout / 1000
         while not self.socket.poll(STEP, events):
             try:
                 self.check(binds)
             except Broken:
-                if self.socket.poll(0, events):  # its last messages have come since
+                if self.socket.poll(0, events):  # its last messages have arrived since
                     return
                 raise
             if binds and not self.peers:
                 deadline = time.monotonic() + self.timeout / 1000
             elif time.monotonic() > deadline:
-                raise Broken(f"nothing from the other end for {self.timeout:g} ms")
+                raise Broken(f"the other end sent nothing for {self.timeout:g} ms")
 
     def in_batches(self, call: Callable[[int], int], number: int, batch: int, events: int) -> None:
-        """Call with how many messages to move until so many have."""
+        """Call with the size of a batch until `number` messages have moved."""
         while number:
             try:
                 number -= call(min(batch, number))
@@ -150,7 +153,7 @@ class Link:
 
 
 def receive(link: Link, run: Run) -> dict[str, float]:
-    """Receive the messages of a run; the clock starts with those after the warm-up."""
+    """Receive the messages of a run; the clock starts after the warm-up."""
     socket = link.socket
     if run.batch > 1:
         last: list[bytes] = []
@@ -173,7 +176,7 @@ def receive(link: Link, run: Run) -> dict[str, float]:
                     for _ in calls:
                         recv()
                     return
-                except zmqcy.Again:  # that call has moved nothing, and is counted already
+                except zmqcy.Again:  # this call moved no message, but is counted
                     link.wait(zmqcy.POLLIN)
                     recv()
 
@@ -184,7 +187,7 @@ def receive(link: Link, run: Run) -> dict[str, float]:
     end = take(link)
     elapsed = time.perf_counter() - begin
     if not len(first) == len(end) == run.size:
-        raise Broken(f"messages of {len(first)} and {len(end)} bytes have come instead of {run.size}")
+        raise Broken(f"messages of {len(first)} and {len(end)} bytes arrived instead of {run.size}")
     return {"rate": run.count / elapsed, "seconds": elapsed}
 
 
@@ -221,13 +224,13 @@ def send(link: Link, run: Run) -> None:
 
 
 def ask(link: Link, run: Run) -> dict[str, float]:
-    """Make the round trips of a run, each timed on its own."""
+    """Make the round trips of a run, and time each."""
     send, recv, clock = link.socket.send, link.socket.recv, time.perf_counter
     data = b"x" * run.size
     for _ in range(run.warm):
         send(data)
         if len(take(link)) != run.size:
-            raise Broken("an answer is not as long as its request")
+            raise Broken("a reply is not as long as its request")
     times = []
     begin = last = clock()
     for _ in repeat(None, run.count):
@@ -300,22 +303,22 @@ def remote(context: zmqcy.Context, url: str, plan: Plan, timeout: float, say: Ca
     for _ in range(plan.rounds):
         for number, run in enumerate(plan.runs):
             say(Told.RUN, number, each(link, run))
-    # That the other end goes now is no failure: it may have got all.
+    # The other end may disconnect now: it may have received all messages.
     close(link, timeout)
 
 
 def await_peer(link: Link, url: str) -> None:
-    """Wait for the handshake: until then a socket takes messages for nobody."""
+    """Wait for the handshake: before it, a socket queues messages without a peer."""
     deadline = time.monotonic() + link.timeout / 1000
     while not link.peers:
         if time.monotonic() > deadline:
-            raise Broken(f"nobody answers at {url} within {link.timeout:g} ms")
+            raise Broken(f"no peer answers at {url} within {link.timeout:g} ms")
         link.monitor.poll(STEP)
         link.check()
 
 
 def greeted(reply: bytes, url: str) -> None:
-    """Look whether the first answer is that of a bench."""
+    """Check that the first reply is from a benchmark."""
     try:
         found = json.loads(reply)
         version, error = found[GREETING], found.get("error")
@@ -323,26 +326,26 @@ def greeted(reply: bytes, url: str) -> None:
         found, version, error = {}, None, None
     if error:
         raise Broken(f"{url}: {said(error)}")
-    # An echo gives our own plan back.
+    # An echo returns our own plan.
     if version != VERSION or "runs" in found:
-        raise Broken(f"what listens at {url} is no `zmqcy bench latency --local`")
+        raise Broken(f"the peer at {url} is not `zmqcy bench latency --local`")
 
 
 def close(link: Link, timeout: float) -> None:
-    """Hand over what is queued, and say so if that does not go."""
+    """Deliver queued messages, or fail."""
     context = link.socket.context
     link.monitor.close()
     link.socket.close(int(timeout))
-    if context is None or link.shared:  # over inproc the messages are at the other end already
+    if context is None or link.shared:  # over inproc, the other end already has the messages
         return
     try:
         context.term(timeout + STEP)
     except zmqcy.TimedOut:
-        raise Broken(f"the other end did not take the last messages within {timeout:g} ms") from None
+        raise Broken(f"the other end did not receive the last messages within {timeout:g} ms") from None
 
 
 def main(pipe: Connection) -> None:
-    """Be what the other side of a pipe says, in a process of its own, until that closes it.
+    """Run the ends that the parent requests over a pipe, in this process, until the parent closes it.
 
     Parameters
     ----------
@@ -350,7 +353,7 @@ def main(pipe: Connection) -> None:
         Brings a dict of `end` (``local``, ``remote`` or ``both``), `work`, `url`, `plan`, `timeout`, `spin` and
         `io_threads`; takes tuples that begin with a `Told`.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent has it too, and ends this process
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it, and ends this process
     zmqcy.exit_linger = 0
     try:
         given = pipe.recv()
@@ -400,7 +403,7 @@ def main(pipe: Connection) -> None:
 
 
 def end_with(pipe: Connection) -> None:
-    """End this process when the parent has closed its side, or is dead."""
+    """End this process when the parent has closed its side, or has died."""
     with suppress(EOFError, OSError):
         pipe.recv()
     os._exit(0)

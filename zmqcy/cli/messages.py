@@ -22,7 +22,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 endpoints_argument = click.argument("endpoints", metavar="ENDPOINT...", nargs=-1, required=True, type=Endpoint())
 bind_option = click.option(
-    "--bind/--connect", default=None, help="Bind or connect endpoints without a prefix.", show_default="by TYPE"
+    "--bind/--connect", default=None, help="Bind or connect endpoints without a prefix.", show_default="by socket type"
 )
 timeout_option = click.option(
     "--timeout", metavar="MS", type=click.FloatRange(min=0), help="Maximum time to wait.", show_default="unlimited"
