@@ -261,6 +261,7 @@ def test_what_a_terminal_would_obey_is_escaped():
 
     facts = {"cpu": "a\x1b[2J\x9b\u202e\x7f\nb", "cores": [1], "more": "\x1b", "system": "x" * 1000}
     assert r"Python ?, a\x1b[2J\x9b\u202e\x7f b, [1] cores" in words(facts)
+    assert "a, 1 core, x" in words({"cpu": "a", "cores": 1, "system": "x"})
     assert words(facts).isprintable() and len(words(facts)) < 400
     assert to_json(facts).isprintable() and json.loads(to_json(facts)) == facts
 

@@ -399,11 +399,12 @@ def row(work: str, result: dict[str, Any]) -> list[str]:
 
 def words(facts: dict[str, Any]) -> str:
     """Return the description of a machine as a line."""
-    text = "libzmq {libzmq}, zmqcy {zmqcy}, Python {python}, {cpu}, {cores} cores, {system}"
+    text = "libzmq {libzmq}, zmqcy {zmqcy}, Python {python}, {cpu}, {cores} {core}, {system}"
     names = ("libzmq", "zmqcy", "python", "cpu", "cores", "system")
     # The other end is not trusted.
     shown = {name: " ".join(str(facts.get(name, "?"))[:100].split()) for name in names}
-    return formats.printable(text.format_map(shown))
+    core = "core" if shown["cores"] == "1" else "cores"
+    return formats.printable(text.format_map({**shown, "core": core}))
 
 
 def title(work: str, found: dict[str, Any]) -> str:

@@ -480,7 +480,7 @@ Examples:
   zmqcy device queue tcp://*:5555 tcp://*:5556
   zmqcy device streamer tcp://*:5555 '>tcp://one:5556,>tcp://two:5556'
   zmqcy device xsub:xpub tcp://*:5557 tcp://*:5558 --capture tcp://*:5559
-  zmqcy device queue tcp://*:5555 tcp://*:5556 --stats 10 --json >> numbers
+  zmqcy device queue tcp://*:5555 tcp://*:5556 --stats 10 --json >> log
   zmqcy device queue tcp://*:5555 ipc:///run/jobs --allow 10.0.0.0/8
   zmqcy device queue tcp://*:5555 tcp://*:5556 --passwords passwords
   zmqcy device --config device.toml --metrics 127.0.0.1:9100

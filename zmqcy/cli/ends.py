@@ -281,7 +281,7 @@ def local(
     if work == "latency":
         link.socket.send(json.dumps({GREETING: VERSION}).encode())
     if known is None:
-        link.socket.rcvhwm = plan.held  # to receive less goes later too
+        link.socket.rcvhwm = plan.held  # libzmq lowers a receive HWM later too
     say(Told.PLAN, plan.machine, plan.runs, plan.rounds)
     each = receive if work == "throughput" else answer
     for _ in range(plan.rounds):

@@ -149,7 +149,7 @@ def send(
         source = given([text.encode() for text in texts], multipart, repeated=count is not None)
     elif files:
         source = given([Path(file).read_bytes() for file in files], multipart, repeated=False)
-    notice = PeerNotice(kind, quiet or (kind == "pub" and not wait))  # a publisher without --wait waits for nobody
+    notice = PeerNotice(kind, quiet or (kind == "pub" and not wait))  # such a publisher needs no peer
     with opened("xpub" if wait else kind, endpoints, bind, before=notice.watch, **options) as (socket, where):
         if any("*" in address for _, address in endpoints):
             ready(where, quiet)

@@ -81,7 +81,7 @@ def curve_options(server: bytes | None, path: str | None) -> dict[str, Any]:
 
 
 def failure(endpoint: str) -> str | None:
-    """Return why nobody can connect to an endpoint, by a connection that is closed at once. libzmq does not report it.
+    """Return why a connection to an endpoint fails. libzmq does not report it, so connect once and close immediately.
 
     None: the connection succeeds, or the reason is unknown.
     """
