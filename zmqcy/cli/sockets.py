@@ -95,12 +95,11 @@ class PeerNotice:
             self.thread.start()
 
     def _run(self, where: str) -> None:
-        try:
-            self.monitor.recv(self.DELAY)
-        except zmqcy.TimedOut:
-            click.echo(f"zmqcy: {self.kind} {where}: waiting for a peer ({in_words(self.peers, 'or')})", err=True)
-        except zmqcy.ZMQError:  # the command has closed its socket
-            pass
+        with suppress(OSError):  # the command has closed its socket, or stderr has no reader
+            try:
+                self.monitor.recv(self.DELAY)
+            except zmqcy.TimedOut:
+                click.echo(f"zmqcy: {self.kind} {where}: waiting for a peer ({in_words(self.peers, 'or')})", err=True)
 
     def wait(self, timeout: float | None) -> None:
         """Wait until a peer is there, or the notice is written: a closed socket has no events."""
