@@ -126,7 +126,7 @@ with pytest.raises(ValueError, match="no message can pass between LATER and PULL
     Device((LATER, PULL), "inproc://a", "inproc://b")
 assert BATON not in CAPTURES
 assert SENDING.choices[-1] == "baton" and "baton" not in RECEIVING.choices
-assert "router or baton" in send.help and "router and baton bind" in send.help
+assert "router or baton" in send.help and "router and baton sockets bind" in send.help
 """
     )
 
