@@ -13,6 +13,8 @@ BIN := .venv/bin
 CORES := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 2)
 # Tests spend half of their time waiting, so use two workers per core.
 PARALLEL = -n $(or $(WORKERS),$(shell echo $$((2 * $(CORES))))) --dist loadfile --no-loadscope-reorder
+# Texts that people read. tools/phrases.txt lists phrases that they avoid, and tools/terms.txt words.
+PROSE := '*.md' zmqcy examples packaging benchmarks tools ':!tools/phrases.txt' setup.py Makefile .github
 TO_SHIP := $(if $(LIBZMQ),--libzmq $(LIBZMQ)) $(if $(LIBSODIUM),--libsodium $(LIBSODIUM))
 
 help:  ## list the targets
@@ -39,7 +41,8 @@ lint: .venv/.lint  ## check style, spelling and the order of imports between mod
 	$(BIN)/ruff format --check
 	PATH="$(BIN):$$PATH" cython-lint zmqcy
 	$(BIN)/clang-format --dry-run -Werror $$(git ls-files '*.c' '*.h')
-	$(BIN)/codespell
+	$(BIN)/codespell -D - -D tools/terms.txt
+	! git grep -nEi -f tools/phrases.txt -- $(PROSE)
 	$(BIN)/lint-imports
 	$(BIN)/yamllint -d "{rules: {key-duplicates: enable}}" .github .pre-commit-config.yaml
 

@@ -46,6 +46,12 @@ COMMANDS = [
 ]  # fmt: skip
 
 
+def test_the_list_of_commands_has_whole_sentences():
+    listed = cli("--help", text=True).stdout.partition("Commands:")[2].partition("Examples:")[0]
+    assert len(listed.split("\n")) > 10
+    assert "..." not in listed
+
+
 @rows("command", COMMANDS)
 def test_help_is_narrow_and_shows_defaults_one_way(command):
     text = cli(*command.split(), "--help", env={**os.environ, "COLUMNS": "200"}, text=True).stdout

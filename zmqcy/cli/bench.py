@@ -55,7 +55,7 @@ Examples:
 """
 )
 def bench() -> None:
-    """Measure throughput or latency, on one machine or between two."""
+    """Measure throughput or latency."""
 
 
 def common(command: _F) -> _F:

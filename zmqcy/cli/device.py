@@ -396,7 +396,7 @@ class End:
         # Started now: a signal handler may interrupt code that holds a lock which a new thread needs.
         threading.Thread(target=self._drain, name="zmqcy drain", daemon=True).start()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) is not signal.SIG_IGN:  # as a shell does for background jobs, and nohup
+            if signal.getsignal(number) is not signal.SIG_IGN:  # SIG_IGN: a background job of a shell, or nohup
                 signal.signal(number, self._on_signal)
         signal.signal(signal.SIGALRM, self._on_alarm)
         signal.signal(signal.SIGUSR1, lambda number, frame: self.reports.asked.put(Asked.NUMBERS))

@@ -75,7 +75,7 @@ Examples:
 )
 @click.option("--json", "as_json", is_flag=True, help="Write one JSON object.")
 def info(as_json: bool) -> None:
-    """Show versions, the path and capabilities of libzmq, and limits."""
+    """Show versions, libzmq's capabilities, and limits."""
     found = collect()
     if as_json:
         click.echo(json.dumps(found))

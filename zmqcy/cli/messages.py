@@ -120,7 +120,9 @@ def send(
     linger: float | None,
     quiet: bool,
 ) -> None:
-    """Send messages from stdin to a socket of TYPE: {types}.
+    """Send messages from stdin.
+
+    TYPE is the type of the socket: {types}.
 
     {binding} sockets bind. Other types connect. A prefix overrides this for one endpoint: @ENDPOINT binds, >ENDPOINT
     connects. For a router, the first part of each message is the routing id of a peer. With --multipart, several
@@ -270,7 +272,9 @@ Examples:
 @quiet_option
 @RECEIVING.describe
 def recv(kind: str, topics: tuple[str, ...], **given: Any) -> None:
-    """Receive messages with a socket of TYPE, and write them to stdout: {types}.
+    """Receive messages, and write them to stdout.
+
+    TYPE is the type of the socket: {types}.
 
     {binding} sockets bind. Other types connect. A prefix overrides this for one endpoint: @ENDPOINT binds, >ENDPOINT
     connects. Without --multipart, each part of a message is a line.

@@ -48,7 +48,9 @@ def req(
     timeout: float | None,
     quiet: bool,
 ) -> None:
-    """Send each TEXT, or each message from stdin, as a request, and write its reply.
+    """Send requests, and write their replies.
+
+    Each TEXT, or each message from stdin, is a request.
 
     --timeout applies to each reply. The peer may have received a request without a reply, so the command does not
     send it again.
@@ -128,7 +130,9 @@ def ping(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Measure round trips to a REP or ROUTER socket, such as `zmqcy echo`.
+    """Measure round trips.
+
+    The peer is a REP or ROUTER socket, such as `zmqcy echo`.
 
     The first request is not measured: it waits for the connection.
     """

@@ -162,7 +162,9 @@ def watch(
     timeout: float | None,
     quiet: bool,
 ) -> None:
-    """Create a socket of TYPE, and write its connection events, until Ctrl-C.
+    """Write the connection events of a socket.
+
+    The command creates a socket of TYPE, and runs until Ctrl-C.
 
     A line contains the time, the event, the endpoint, the meaning of the event's value, and the peer's address if it
     is known. Repeated events are counted: a terminal updates the line, a pipe gets a line at the next other event.
