@@ -10,8 +10,6 @@ cdef class Context(ContextOptions):
     cdef readonly bint _is_shadow
     cdef nsec spin_bound   # default of new sockets
 
-    cdef int warn_open(self) except -1
-
 
 cdef bint has_batch_sizes  # whether libzmq has the options in_batch_size and out_batch_size
 

@@ -180,8 +180,8 @@ cdef class Context(ContextOptions):
         """Terminate the context (graceful shutdown).
 
         The call blocks until all sockets are closed, and their messages are sent or their `linger` has expired.
-        Blocked calls in other threads raise `ContextTerminated`. If sockets are still open after one second, a
-        RuntimeWarning names them. A second call has no effect.
+        Blocked calls in other threads raise `ContextTerminated`. If sockets are still open after one second, or have
+        unsent messages and no `linger`, a RuntimeWarning names them. A second call has no effect.
 
         Parameters
         ----------
@@ -222,12 +222,12 @@ cdef class Context(ContextOptions):
                 ending.abandoned = True
                 raise
             if deadline != FOREVER and now() >= deadline:
-                names = self._name_open()
-                detail = after(timeout, "term") + (f"; close these sockets first: {names}" if names else "")
+                reason = self._explain()
+                detail = after(timeout, "term") + (f"; it waits for {reason}" if reason else "")
                 raise errors.TimedOut(EAGAIN, call="term", detail=detail)
             elif not ending.warned and now() >= warning:
                 ending.warned = True
-                self.warn_open()
+                self._warn("term")
 
     def destroy(self, linger: _Time = None) -> None:
         """Close all sockets of the context, and terminate it.
@@ -304,12 +304,22 @@ cdef class Context(ContextOptions):
             names.append(name)
         return ", ".join(names)
 
-    cdef int warn_open(self) except -1:
-        import warnings
+    def _explain(self):
+        """Describe why the context does not end: open sockets, or unsent messages of sockets without a linger."""
         names = self._name_open()
         if names:
-            warnings.warn(f"Context.term waits for open sockets; close them: {names}", RuntimeWarning, stacklevel=2)
-        return 0
+            return f"open sockets; close them: {names}"
+        if self.handle.ending.unlimited:
+            last = self.handle.ending.last[:].decode("utf-8", "replace")
+            return f"unsent messages: {last}; start the peer, or set linger to the maximum time to wait in milliseconds"
+        return ""
+
+    def _warn(self, call):
+        """Warn that a call does not return, and why."""
+        import warnings
+        reason = self._explain()
+        if reason:
+            warnings.warn(f"Context.{call} waits for {reason}", RuntimeWarning, stacklevel=2)
 
     def __repr__(self):
         state = "closed" if self.closed else f"{len(self._open_sockets())} sockets"

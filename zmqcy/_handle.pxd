@@ -115,6 +115,7 @@ cdef struct Ending:
     void *waker            # 1 + the file descriptor to write to at the end; NULL: none; LATE: the context has ended
     int owners             # number of owners: the ContextHandle and the handles of its sockets
     nsec linger            # maximum `linger` set by the user among the closed sockets
+    bint unlimited         # a socket whose linger was never set was closed: its messages may wait indefinitely
     Link *handles          # handles of the open sockets
     char[256] last         # description of the last closed socket that may have unsent messages
     Ending *next

@@ -791,9 +791,12 @@ cdef void note_last(Handle handle) noexcept nogil:
         endpoint[0] = 0
         <void> zmq_getsockopt(handle.socket, ZMQ_LAST_ENDPOINT, endpoint, &size)
         snprintf(ending.last, sizeof(ending.last), b"%s %s", type_of(handle.type).name, endpoint)
-    if handle.linger_set and ending.linger != FOREVER:  # a linger set by the user is always respected
-        size = sizeof(int)
-        <void> zmq_getsockopt(handle.socket, ZMQ_LINGER, &linger, &size)
+    size = sizeof(int)
+    <void> zmq_getsockopt(handle.socket, ZMQ_LINGER, &linger, &size)
+    if not handle.linger_set:
+        if handle.traits & SENDS and linger == FOREVER:
+            ending.unlimited = True
+    elif ending.linger != FOREVER:  # a linger set by the user is always respected
         ending.linger = FOREVER if linger == FOREVER else max(ending.linger, <nsec> linger * 1000000)
 
 

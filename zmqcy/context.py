@@ -282,8 +282,9 @@ class AsyncContext(Context):
     async def aclose(self, timeout: _Time = None) -> None:
         """Close all sockets of the context, and wait until it has ended. Does not block the event loop.
 
-        The context ends when all messages are sent, or the `linger` of their sockets has expired. If the task is
-        cancelled, a thread continues to send the messages.
+        The context ends when all messages are sent, or the `linger` of their sockets has expired. Without a timeout, a
+        RuntimeWarning after one second names unsent messages without a `linger`. If the task is cancelled, a thread
+        continues to send the messages.
 
         Parameters
         ----------
@@ -311,6 +312,8 @@ class AsyncContext(Context):
         woken = self._end_soon()
         if woken is not None:
             with woken:
+                if seconds is None and not await self._readable(woken, 1):
+                    self._warn("aclose")
                 if not await self._readable(woken, seconds):
                     raise TimedOut(EAGAIN, call="aclose", detail=after(timeout, "aclose"))
             self._has_ended()

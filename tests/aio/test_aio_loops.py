@@ -587,6 +587,20 @@ async def test_aclose_waits_for_a_late_peer(flavour, thread, tmp_path, how):
     assert ctx.closed
 
 
+async def test_aclose_of_a_context_warns_of_unsent_messages_without_a_linger(flavour, tmp_path):
+    ctx = flavour.Context()
+    push = ctx.socket(zmqcy.PUSH, reconnect_ivl=1)
+    push.connect(f"ipc://{tmp_path}/late")
+    await push.send(b"unsent")
+    with pytest.warns(RuntimeWarning, match=f"aclose waits for unsent messages: PUSH ipc://{tmp_path}/late; start"):
+        with anyio.move_on_after(1.5):
+            await ctx.aclose()
+    with zmqcy.Context() as plain, plain.socket(zmqcy.PULL, rcvtimeo=LIMIT) as late:
+        late.bind(f"ipc://{tmp_path}/late")
+        assert late.recv() == b"unsent"
+    await ctx.aclose(LIMIT)
+
+
 @on_each_module("how", ["linger=0", "linger=1", "linger was set", "nothing to send", "closed", "shadow"])
 async def test_aclose_without_a_peer(flavour, socket, tmp_path, how):
     push = socket(zmqcy.PUSH, linger=0 if how == "linger was set" else -1)

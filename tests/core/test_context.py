@@ -106,6 +106,39 @@ def test_the_warning_names_the_line_that_made_a_socket():
     context.term()
 
 
+def test_term_warns_of_unsent_messages_without_a_linger(tmp_path):
+    endpoint = f"ipc://{tmp_path}/late"
+    context = zmqcy.Context()
+    a = context.socket(zmqcy.PUSH, reconnect_ivl=1)
+    a.connect(endpoint)
+    a.send(b"unsent")
+    a.close()
+    with (
+        pytest.warns(RuntimeWarning, match=f"term waits for unsent messages: PUSH {endpoint}; start the peer, or set"),
+        pytest.raises(zmqcy.TimedOut, match=f"after 2000 ms; it waits for unsent messages: PUSH {endpoint}; start"),
+    ):
+        context.term(timeout=2000)
+    with zmqcy.Context() as other, other.socket(zmqcy.PULL, rcvtimeo=10_000) as late:
+        late.bind(endpoint)
+        assert late.recv() == b"unsent"
+    context.term(timeout=10_000)
+
+
+@pytest.mark.parametrize("linger", [-1, 10_000])
+def test_term_does_not_warn_where_the_linger_was_set(tmp_path, linger):
+    context = zmqcy.Context()
+    a = context.socket(zmqcy.PUSH, linger=linger, reconnect_ivl=1)
+    a.connect(f"ipc://{tmp_path}/late")
+    a.send(b"unsent")
+    a.close()
+    with pytest.raises(zmqcy.TimedOut, match="after 1200 ms$"):  # warnings are errors here
+        context.term(timeout=1200)
+    with zmqcy.Context() as other, other.socket(zmqcy.PULL, rcvtimeo=10_000) as late:
+        late.bind(f"ipc://{tmp_path}/late")
+        assert late.recv() == b"unsent"
+    context.term(timeout=10_000)
+
+
 def test_a_warning_that_is_an_error_ends_term():
     context = zmqcy.Context()
     a = context.socket(zmqcy.PUSH)
