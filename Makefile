@@ -24,7 +24,7 @@ help:  ## list the targets
 build: .venv/.installed  ## compile the modules whose sources have changed
 	$(BIN)/python setup.py -q build_ext --inplace
 
-demo: build  ## show an echo, a million messages through a device, and speeds compared with pyzmq
+demo: build  ## show an echo, a million messages through a device, and speeds (compared with pyzmq if it is installed)
 	$(BIN)/python examples/demo.py
 
 check: build .venv/.test  ## run the quick tests

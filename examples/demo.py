@@ -23,6 +23,7 @@ from zmqcy.devices import Device
 ANY_PORT = "tcp://127.0.0.1:*"
 LIMIT = 60  # seconds that a message may take
 TURNS = 5  # of each work with each library
+NAMES = {"zmqcy": "zmqcy", "zmq": "pyzmq"}
 SPAWN = multiprocessing.get_context("spawn")
 NEXT = """
 Next: docs/tutorial.md     sockets and patterns in half an hour
@@ -172,7 +173,7 @@ def compare(count):
     with suppress(ImportError):
         libraries.append(importlib.import_module("zmq"))
     print(f"\nMessages of 8 bytes per second, one per call: median of {TURNS} turns, and ratio (lowest to highest)")
-    print(f"    {'':40}" + "".join(f"{library.__name__:>12}" for library in libraries))
+    print(f"    {'':40}" + "".join(f"{NAMES[library.__name__]:>12}" for library in libraries))
     for text, work, part in [
         ("PUSH to PULL over tcp, two processes", one_way, 5),
         ("REQ to REP over tcp, round trips", round_trips, 500),
@@ -183,7 +184,7 @@ def compare(count):
         ratios = [ours / theirs for ours, *others in turns for theirs in others]
         print(row + (f"  {median(ratios):5.1f} ({min(ratios):.1f} to {max(ratios):.1f})" if ratios else ""), flush=True)
     if len(libraries) == 2:
-        print(f"    zmq is pyzmq {libraries[1].__version__}, libzmq {libraries[1].zmq_version()}")
+        print(f"    pyzmq {libraries[1].__version__} is on libzmq {libraries[1].zmq_version()}")
     else:
         print(f"    To compare with pyzmq, install it and run this again: {sys.executable} -m pip install pyzmq")
 

@@ -31,6 +31,7 @@ quietly() { # quietly TEXT COMMAND ...: print the text, run the command, and sho
 }
 
 command -v "$python" >/dev/null || fail "$python is not there: install Python 3.10 or newer, or name one by PYTHON="
+"$python" -c '' || fail "$python does not start: name another by PYTHON="
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' || fail "$python is older than 3.10: name another by PYTHON="
 
 # ---- what is missing

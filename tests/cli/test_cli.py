@@ -73,7 +73,7 @@ def test_without_the_extra(run, missing):
     """
     done = run(code, missing, check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "zmqcy: the command line needs click and rich: pip install zmqcy[cli]\n"
+    assert done.stderr == "zmqcy: the command line needs click and rich: pip install 'zmqcy[cli]'\n"
 
 
 @pytest.mark.parametrize("kinds", [("push", "PULL"), ("Dealer", "dealer"), ("pair", "pair")])

@@ -308,7 +308,7 @@ def test_chart_without_matplotlib(run, tmp_path):
     """
     done = run(code, "bench", "throughput", "--plot", str(tmp_path / "chart.png"), check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr == "zmqcy: --plot needs matplotlib: pip install zmqcy[plot]\n"
+    assert done.stderr == "zmqcy: --plot needs matplotlib: pip install 'zmqcy[plot]'\n"
 
 
 @rows(

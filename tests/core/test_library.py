@@ -149,13 +149,13 @@ def test_info_tells_the_file_and_why_it_is_that_one():
     found = info.collect()
     assert found["libzmq_origin"] == info.origin_of_libzmq(found["libzmq_path"])
     text = run("import sys; sys.argv = ['zmqcy', 'info']; from zmqcy.cli import main; main()").stdout
-    assert f"libzmq is    {found['libzmq_origin']}\n" in text
+    assert f"origin       {found['libzmq_origin']}\n" in text
 
 
 def test_info_tells_a_library_of_a_prefix_from_one_of_the_system():
     package = os.path.dirname(os.path.realpath(zmqcy.__file__))
     assert info.origin_of_libzmq(None) is None
-    assert info.origin_of_libzmq("/usr/lib/x86_64-linux-gnu/libzmq.so.5.2.4") == "of the system"
+    assert info.origin_of_libzmq("/usr/lib/x86_64-linux-gnu/libzmq.so.5.2.4") == "the system's"
     assert info.origin_of_libzmq(f"{package}.libs/libzmq-1a2b.so.5.2.5") == "bundled with zmqcy"
     assert info.origin_of_libzmq(f"{package}/.dylibs/libzmq.5.dylib") == "bundled with zmqcy"
     assert "ZMQCY_LIBZMQ" in info.origin_of_libzmq("/opt/zmq/lib/libzmq.so.5")
@@ -165,8 +165,8 @@ def test_info_knows_a_prefix_that_the_modules_name_where_systems_have_theirs(tmp
     module = tmp_path / "_library.so"
     monkeypatch.setattr(info, "_library", SimpleNamespace(__file__=str(module)))
     for text, origin in (
-        (b"libc.so.6\0/usr/local/lib\0", "of the prefix that ZMQCY_LIBZMQ named at the build"),
-        (b"libc.so.6\0/usr/local/lib/other\0", "of the system"),
+        (b"libc.so.6\0/usr/local/lib\0", "from the prefix in ZMQCY_LIBZMQ at build time"),
+        (b"libc.so.6\0/usr/local/lib/other\0", "the system's"),
     ):
         module.write_bytes(text)
         assert info.origin_of_libzmq("/usr/local/lib/libzmq.so.5.2.5") == origin

@@ -218,4 +218,4 @@ def test_zmqcy_built_on_it_has_batch_sizes(tmp_path):
     assert after == [65536, 65536]
     assert draft is True
     assert Path(path).parent == (prefix / "lib").resolve()
-    assert origin == "of the prefix that ZMQCY_LIBZMQ named at the build"
+    assert origin == "from the prefix in ZMQCY_LIBZMQ at build time"

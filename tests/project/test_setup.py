@@ -80,3 +80,12 @@ def test_it_asks_for_what_a_build_needs_alone(setup):
         "-m pip install -q pip >= 25.1",
         "-m pip install -q --group build",
     ]
+
+
+def test_a_python_that_does_not_start_is_named(tmp_path):
+    broken = tmp_path / "python3.99"
+    broken.write_text("#!/bin/sh\nexit 127\n")
+    broken.chmod(0o755)
+    done = subprocess.run([ROOT / "tools" / "setup.sh", broken], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"setup: {broken} does not start: name another by PYTHON=\n"

@@ -8,7 +8,7 @@ from typing import NoReturn
 def main() -> NoReturn:
     """Run the command line with the arguments of the process, and exit."""
     if not all(map(find_spec, ("click", "rich"))):  # rich is imported on use
-        sys.exit("zmqcy: the command line needs click and rich: pip install zmqcy[cli]")
+        sys.exit("zmqcy: the command line needs click and rich: pip install 'zmqcy[cli]'")
     from zmqcy.cli import commands, signals
 
     signals.install()

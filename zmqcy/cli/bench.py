@@ -446,7 +446,7 @@ def show(work: str, found: dict[str, Any]) -> None:
 def able_to_plot(path: str) -> None:
     """Check the requirements of a chart before the measurement."""
     if not find_spec("matplotlib"):
-        raise Failure("--plot needs matplotlib: pip install zmqcy[plot]")
+        raise Failure("--plot needs matplotlib: pip install 'zmqcy[plot]'")
     if Path(path).suffix.lower() not in (".png", ".svg", ".pdf"):
         raise click.UsageError(f"--plot {path}: the name must end in .png, .svg or .pdf")
     if not Path(path).absolute().parent.is_dir():

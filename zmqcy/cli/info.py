@@ -36,8 +36,8 @@ def origin_of_libzmq(path: str | None) -> str | None:
     with open(_library.__file__, "rb") as module:
         named = b"\0" + os.fsencode(folder) + b"\0" in module.read()
     if path.startswith(("/lib", "/usr/", "/opt/homebrew/", "/opt/local/")) and not named:
-        return "of the system"
-    return "of the prefix that ZMQCY_LIBZMQ named at the build"
+        return "the system's"
+    return "from the prefix in ZMQCY_LIBZMQ at build time"
 
 
 def collect() -> dict[str, Any]:
@@ -86,9 +86,9 @@ def info(as_json: bool) -> None:
         "python": f"{found['python']} ({found['executable']})",
         "platform": found["platform"],
         "libzmq": f"{found['libzmq']} ({found['libzmq_path'] or 'file unknown'})",
-        "libzmq is": found["libzmq_origin"] or "-",
+        "origin": found["libzmq_origin"] or "-",
         "has": " ".join(name for name in able if able[name]) or "-",
-        "has not": " ".join(name for name in able if not able[name]) or "-",
+        "lacks": " ".join(name for name in able if not able[name]) or "-",
         "tuned": "yes: 96 KiB per read and write" if found["tuned"] else "no: this libzmq has no draft API",
         "transports": " ".join(found["transports"]),
         **{name: "unlimited" if value is None else value for name, value in found["limits"].items()},

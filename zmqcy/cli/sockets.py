@@ -1,6 +1,7 @@
 """Sockets of commands: endpoints with prefixes, the wait for a peer, and errors that name the endpoint."""
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
@@ -179,8 +180,10 @@ def hand_over(socket: zmqcy.Socket, timeout: float | None) -> bool:
     context = socket.context
     assert context is not None
     socket.close()
-    try:
-        context.term(timeout)
-    except zmqcy.TimedOut:
-        return False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # `PeerNotice` has reported the missing peer
+        try:
+            context.term(timeout)
+        except zmqcy.TimedOut:
+            return False
     return True
