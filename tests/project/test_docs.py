@@ -215,6 +215,20 @@ def test_the_application_of_the_page_on_web_frameworks_is_served(tmp_path, with_
         assert server.wait(20) in (0, -signal.SIGTERM)
 
 
+def test_the_two_programs_of_the_tutorial_talk_and_the_client_gives_up_without_a_server(run, with_free_ports):
+    programs = [part for _, part in parts_of("tutorial.md") if ":5555" in part]
+    server, client = map(with_free_ports, programs)
+    alone = run(client.replace("timeout=1000", "timeout=10"), check=False)
+    assert alone.returncode == 1
+    assert alone.stdout == "no reply\n" * 3
+    assert alone.stderr.endswith("ConnectionError: the server does not reply\n")
+    with subprocess.Popen([sys.executable, "-c", server], cwd=ROOT) as process:
+        try:
+            assert run(client.replace("timeout=1000", f"timeout={LIMIT * 1000}")).stdout == "b'HELLO'\n"
+        finally:
+            process.kill()
+
+
 def test_what_is_not_run_says_why():
     reasons = [
         why for page in DOCS.rglob("*.md") for why in re.findall(f"{NOT_RUN}(.*) -->\n\n?```python", page.read_text())
