@@ -1,4 +1,4 @@
-"""The numbers of zmq.h, under their names there: against the header itself, and as enums and plain names."""
+"""Constants: the names and numbers of zmq.h, compared with the header, as enums and as plain names."""
 
 import enum
 import errno
@@ -16,12 +16,12 @@ from zmqcy import constants
 from zmqcy.constants import ENUMS
 
 ERRNO_SECTION = "On Windows platform some of the standard POSIX errnos are not defined"
-# What older headers have otherwise: the value there, and the one since. Drafts may change.
+# Values that differ in older headers: the old and the new value. Drafts may change.
 CORRECTED = {
-    "RECONNECT_STOP_AFTER_DISCONNECT": (0x3, 0x4),  # 4.3.5: a bit of its own, not the other two together
+    "RECONNECT_STOP_AFTER_DISCONNECT": (0x3, 0x4),  # 4.3.5: its own bit instead of the other two combined
     "GROUP_MAX_LENGTH": (15, 255),  # 4.3.3
 }
-# The header's names for one number, old and new.
+# Old name in the header: new name of the same number.
 ALIASES = {
     "XREQ": "DEALER",
     "XREP": "ROUTER",
@@ -35,7 +35,7 @@ ALIASES = {
     "ROUTER_BEHAVIOR": "ROUTER_MANDATORY",
     "EVENT_ALL_V1": "EVENT_ALL",
 }
-# Which sections of the header an enum has its members from.
+# Enum: the sections of the header with its members.
 SECTIONS_OF = {
     "SocketType": ("Socket types", "DRAFT Socket types"),
     "DeviceType": ("Deprecated aliases",),
@@ -73,14 +73,14 @@ def test_constant_of_header(name):
 
 @rows("name", sorted(SECTIONS.get(ERRNO_SECTION, ())))
 def test_errno_of_header(name):
-    """The header makes up a number only where the system has none."""
+    """The header defines an errno only if the system does not."""
     assert getattr(zmqcy, name) == getattr(errno, name, CONSTANTS[name])
 
 
 @with_header
 @rows("name", sorted(SECTIONS_OF))
 def test_enum_has_what_header_has(name):
-    """No member is invented, and none has another name: those that the header lacks are newer than it, or aliases."""
+    """Each member is in the header under its name, except for aliases and members newer than the header."""
     there = {}
     for section in SECTIONS_OF[name]:
         there |= SECTIONS.get(section, {})
@@ -126,7 +126,7 @@ def test_plain_name_is_the_member():
 @rows(("kind", "prefix", "name"), members(), ids=[f"{each.__name__}.{name}" for each, _, name in members()])
 def test_every_member_has_its_plain_name(kind, prefix, name):
     plain = getattr(zmqcy, prefix + name)
-    if kind is zmqcy.ContextOption and name == "IPV6":  # an option of sockets too, with the same number
+    if kind is zmqcy.ContextOption and name == "IPV6":  # also a socket option, with the same number
         kind = zmqcy.SocketOption
     assert plain is kind[name]
 
@@ -197,7 +197,7 @@ def test_dir_lists_everything():
 
 
 def test_dir_in_fresh_process(run):
-    """Constants are listed though none was used yet, and listing them does no harm to those that come."""
+    """dir() lists constants before their first use, and does not change them."""
     done = run("""
         import zmqcy
         names = dir(zmqcy)
@@ -210,7 +210,7 @@ def test_dir_in_fresh_process(run):
 
 
 def test_only_what_users_are_to_see():
-    """Nothing that the module itself imports is exported with its constants."""
+    """The module does not export its own imports."""
     foreign = {
         name
         for name in constants.__all__
@@ -237,7 +237,7 @@ def test_any_name_may_be_the_first(run, order):
 
 
 def run_isolated(code):
-    """Run code in a process without site-packages, in which zmqcy was imported and `loaded` says what came with it."""
+    """Import zmqcy in a process without site-packages, and run code. `loaded` contains the modules that it imported."""
     folder = str(Path(zmqcy.__file__).parent.parent)
     lines = [
         "import sys",
@@ -276,6 +276,6 @@ def test_messages_names_are_text():
 
 
 def test_defaults_of_contexts(ctx):
-    """The defaults that the header names are those of a new context."""
+    """A new context has the defaults of the header."""
     assert ctx.io_threads == zmqcy.IO_THREADS_DFLT
     assert ctx.max_sockets == zmqcy.MAX_SOCKETS_DFLT

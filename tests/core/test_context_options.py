@@ -1,4 +1,4 @@
-"""Options of contexts, and the defaults that contexts have for their sockets."""
+"""Context options, and socket defaults set on a context."""
 
 import os
 import re
@@ -34,7 +34,7 @@ def test_default_of_context(kind, how):
 
 @rows("option", [each for each in options("w", missing=False) if each.id != "ipv6"])
 def test_default_for_the_types_that_have_it(option):
-    """A type that does not have the option goes without; one that has it takes it."""
+    """Socket types with the option get the default. Other types ignore it."""
     value = values(option)[0]
     with zmqcy.Context() as ctx:
         setattr(ctx, option.name, value)
@@ -71,7 +71,7 @@ def test_default_that_is_refused(ctx):
     ("name", "kind"), [("router_mandatory", zmqcy.ROUTER), ("xpub_nodrop", zmqcy.XPUB), ("req_relaxed", zmqcy.REQ)]
 )
 def test_default_that_is_refused_by_the_type_that_has_it(ctx, name, kind):
-    """The other types go without; this one says that the value is wrong."""
+    """Other types ignore the default. The type with the option rejects the value."""
     setattr(ctx, name, -9)
     ctx.socket(zmqcy.PAIR)
     with pytest.raises(zmqcy.InvalidArgument, match=f"{name}=-9"):
@@ -80,7 +80,7 @@ def test_default_that_is_refused_by_the_type_that_has_it(ctx, name, kind):
 
 @pytest.mark.parametrize("value", ["0", None, 1.5])
 def test_default_of_wrong_type(ctx, value):
-    """It is found out when it is set or, at the latest, with the first socket."""
+    """The error is raised when the default is set or, at the latest, for the first socket."""
     with pytest.raises(TypeError, match=f"sndhwm must be an int, not {value!r}"):
         ctx.sndhwm = value
         ctx.socket(zmqcy.PUSH)
@@ -203,7 +203,7 @@ def test_context_option_that_is_only_read(ctx, name):
 
 
 def test_context_option_whose_value_looks_like_an_error(ctx):
-    """zmq_ctx_get returns the value, and -1 for an error."""
+    """zmq_ctx_get returns either the value or -1 for an error."""
     try:
         ctx.thread_name_prefix = -1
     except ValueError:
@@ -269,7 +269,7 @@ def test_ipv6_of_new_sockets(ctx):
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="names of threads are read in /proc")
 def test_thread_name_prefix(run):
-    """The names are given by the threads themselves, once they run."""
+    """libzmq's threads set their names after they have started."""
     done = run("""
         import pathlib, time, zmqcy
         with zmqcy.Context(thread_name_prefix=321) as ctx, ctx.socket(zmqcy.PUSH):

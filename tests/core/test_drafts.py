@@ -1,6 +1,6 @@
-"""Draft sockets, each by what libzmq has: with drafts they work, without them an error says where to get them.
+"""Draft sockets. They work if libzmq has drafts. Otherwise the error says how to get drafts.
 
-`make test-drafts` runs this with a libzmq that has them.
+`make test-drafts` runs these tests with a libzmq that has drafts.
 """
 
 import asyncio
@@ -30,10 +30,10 @@ import zmqcy.asyncio
 DRAFTS = zmqcy.has("draft")
 with_drafts = pytest.mark.skipif(not DRAFTS, reason="this libzmq has no draft sockets")
 without_drafts = pytest.mark.skipif(DRAFTS, reason="this libzmq has draft sockets")
-since_435 = pytest.mark.skipif(zmqcy.zmq_version_info() < (4, 3, 5), reason="libzmq has it since 4.3.5")
+since_435 = pytest.mark.skipif(zmqcy.zmq_version_info() < (4, 3, 5), reason="needs libzmq 4.3.5 or newer")
 TYPES = [kind for kind in zmqcy.SocketType if kind > zmqcy.STREAM]
 SAFE = [kind for kind in TYPES if kind != zmqcy.DGRAM]
-PAIRS = [  # who sends at once, to whom
+PAIRS = [  # sender, receiver
     (zmqcy.CLIENT, zmqcy.SERVER),
     (zmqcy.SCATTER, zmqcy.GATHER),
     (zmqcy.CHANNEL, zmqcy.CHANNEL),
@@ -49,7 +49,7 @@ def name_of(kind):
 
 
 def run_all(functions):
-    """Run functions in threads of their own, and return what they returned or raised."""
+    """Run each function in its own thread; return the return values and exceptions."""
     results = [None] * len(functions)
 
     def run(place, function):
@@ -133,7 +133,7 @@ def batch_sizes(socket):
 @each("kind", [zmqcy.PUSH, zmqcy.SUB, zmqcy.ROUTER, zmqcy.SERVER], ids=name_of)
 @each("module", [zmqcy, zmqcy.asyncio, zmqcy.anyio], ids=lambda module: module.__name__)
 def test_a_context_is_tuned_by_default(module, kind):
-    """An option of the user counts more, of the context and of the socket."""
+    """Options that the user sets on the context or the socket take precedence."""
     with module.Context() as ctx:
         assert ctx.tuned
         shadows = module.Context.shadow(ctx), zmqcy.Context.shadow(ctx.underlying)
@@ -174,7 +174,7 @@ def test_a_context_that_cannot_be_tuned():
 @with_drafts
 @each("tuned", [(False, True), (True, False), (True, True)], ids=str)
 def test_messages_of_any_size_between_tuned_contexts(tuned):
-    """Sizes around those of the batches arrive whole, on both sides of a connection."""
+    """Test message sizes around the batch sizes, with tuning on either side of a connection or on both."""
     around = [8, 1000, 8191, 8192, 8193, 98_303, 98_304, 98_305, 262_144, 1_000_000]
     messages = [bytes([i]) * size for i in range(20) for size in around]
     contexts = [zmqcy.Context(tuned=each_tuned, linger=0, sndhwm=0, rcvtimeo=10_000) for each_tuned in tuned]
@@ -208,7 +208,7 @@ def test_options_that_are_kept(socket, kind, name, value):
 
 @with_drafts
 def test_messages_of_a_connection(socket):
-    """A hello on each connection, and a farewell when it ends."""
+    """A connected peer receives the hello message. A disconnect message arrives when its connection closes."""
     server = socket(zmqcy.SERVER, hello_msg=b"hello", disconnect_msg=b"gone")
     server.bind("tcp://127.0.0.1:*")
     client = socket(zmqcy.CLIENT)
@@ -259,11 +259,11 @@ def test_a_subscriber_gets_the_last_value_alone(near, socket):
     assert first.try_recv() is None
 
 
-# ---- what waits
+# ---- pipe statistics
 
 
 def pipes_when(ask, as_expected):
-    """Ask until the answers are as expected, or a deadline has come; return them."""
+    """Call `ask` until its answers are as expected or the deadline passes; return the last answers."""
     deadline = time.monotonic() + 10
     while not as_expected(pipes := ask()) and time.monotonic() < deadline:
         pass
@@ -284,7 +284,7 @@ def test_what_waits_in_connections(socket, sender, receiver):
     assert (pipe.local, pipe.outbound, pipe.inbound) == (taker.last_endpoint, 0, 1)
     assert re.fullmatch(r"tcp://127\.0\.0\.1:[0-9]+", pipe.remote)
     assert pipe.remote != pipe.local
-    assert giver.pipes_stats(wait=1000) == [("", taker.last_endpoint, 3, 0)]  # it has not been told what was taken
+    assert giver.pipes_stats(wait=1000) == [("", taker.last_endpoint, 3, 0)]  # nothing is acknowledged yet
     assert [taker.recv() for _ in range(3)] == [b"x"] * 3
 
 
@@ -297,7 +297,6 @@ def test_each_connection_answers(socket):
         dealer.connect(router.last_endpoint)
         for _ in range(number):
             dealer.send(b"x")
-    # A router has taken the first message of each, to see from whom it is.
     expected = [1, 2, 3]
     pipes = pipes_when(router.pipes_stats, lambda pipes: sorted(pipe.inbound for pipe in pipes) == expected)
     assert sorted(pipe.inbound for pipe in pipes) == expected
@@ -312,7 +311,7 @@ def test_a_connection_over_inproc_answers_when_its_other_socket_is_used(socket):
     push.send(b"x")
     assert push.pipes_stats() == []
     assert pull.poll(10_000)
-    assert push.events & zmqcy.POLLOUT  # the late answer is taken, and told to nobody
+    assert push.events & zmqcy.POLLOUT  # reads the late answer, and discards it
     assert push.pipes_stats() == []
 
     def ask():
@@ -357,7 +356,7 @@ def test_pipes_stats_refuses(socket):
 
 @with_drafts
 def test_pipes_stats_while_a_thread_waits(near):
-    """libzmq would read its list of connections without the lock that the other thread has."""
+    """libzmq would read its list of connections without the lock that the other thread holds."""
     server, client = near(zmqcy.SERVER, zmqcy.CLIENT)
     waiting = threading.Thread(target=server.recv)
     waiting.start()
@@ -365,7 +364,7 @@ def test_pipes_stats_while_a_thread_waits(near):
         pipes_when(lambda: server.pipes_stats(wait=0), lambda pipes: False)
     client.send(b"x")
     waiting.join(10)
-    with server.watch():  # the monitor of the question that was refused has gone
+    with server.watch():  # the refused call has removed its monitor
         pass
 
 
@@ -496,7 +495,7 @@ def test_groups(socket, pair):
     dish.join("weather")
     deadline = time.monotonic() + 10
     message = None
-    while message is None and time.monotonic() < deadline:  # until the radio knows of the group
+    while message is None and time.monotonic() < deadline:  # until the RADIO has received the subscription to the group
         radio.send(b"dry", group="weather")
         radio.send(b"nobody", group="sports")
         message = dish.recv(copy=False) if dish.poll(20) else None
@@ -526,7 +525,7 @@ def test_groups_by_udp(socket):
     radio.connect(f"udp://127.0.0.1:{port}")
     radio.send(b"b", group="b")
     deadline = time.monotonic() + 10
-    while not dish.poll(20) and time.monotonic() < deadline:  # until a thread of libzmq has bound it
+    while not dish.poll(20) and time.monotonic() < deadline:  # an I/O thread binds it
         radio.send(b"x" * 8190, group="a")
     message = dish.recv(copy=False)
     assert (message.bytes, message.group) == (b"x" * 8190, "a")
@@ -542,7 +541,7 @@ def test_an_endpoint_of_udp_can_be_fed_back(socket):
     with dish.bind(endpoint) as bound, radio.connect(bound.endpoint) as connected:
         assert endpoint == bound.endpoint == dish.last_endpoint == connected.endpoint == radio.last_endpoint
         assert endpoint in repr(dish)
-    with pytest.raises(zmqcy.ZMQError):  # it is left
+    with pytest.raises(zmqcy.ZMQError):  # it is already disconnected
         radio.disconnect(endpoint)
     with pytest.raises(
         zmqcy.NotSupported, match=f"unbind {endpoint} .DISH.: libzmq cannot unbind a udp endpoint; close"
@@ -554,7 +553,7 @@ def test_an_endpoint_of_udp_can_be_fed_back(socket):
 
 @with_drafts
 def test_a_long_group_is_refused_over_udp(socket):
-    """A DISH takes the length of 128 for a negative one, and its process ends."""
+    """A DISH reads the length 128 as a negative number, and its process aborts."""
     endpoint = f"udp://127.0.0.1:{free_udp_port()}"
     dish, radio = socket(zmqcy.DISH), socket(zmqcy.RADIO)
     long, fits = "g" * 128, "g" * 127
@@ -613,7 +612,7 @@ def test_a_dish_that_others_can_reach_warns(socket, endpoint, warns):
 
 @with_drafts
 def test_datagrams_of_ipv6_are_refused(socket):
-    """libzmq ends the process at the first one."""
+    """libzmq aborts at the first IPv6 datagram."""
     one = socket(zmqcy.DGRAM, ipv6=True)
     endpoint = f"udp://127.0.0.1:{free_udp_port()}"
     with pytest.raises(zmqcy.NotSupported, match=f"bind {endpoint} .DGRAM.: with ipv6 .*set ipv6=False"):
@@ -633,7 +632,7 @@ def test_heartbeats_are_refused_where_they_end_connections(ctx, socket, kind):
         ):
             one.heartbeat_ivl = 100
     one.heartbeat_ivl = 0
-    ctx.heartbeat_ivl = 100  # for those that have it
+    ctx.heartbeat_ivl = 100  # a default for the types that support it
     assert socket(kind).heartbeat_ivl == 0
     assert socket(zmqcy.SCATTER).heartbeat_ivl == 100
 
@@ -654,7 +653,7 @@ def test_heartbeats_of_other_types_keep_connections(socket, sender, receiver):
 @with_drafts
 @each("address", ["127.0.0.1", "127.0.0.1;239.0.0.1"])
 def test_two_sockets_on_a_port_of_udp(socket, recwarn, address):
-    """Of an address the last that was bound gets what comes; of multicast each gets what is for the other's group."""
+    """Unicast: only the socket that was bound last receives. Multicast: both receive, also from the other's group."""
     with plain.socket(plain.AF_INET, plain.SOCK_DGRAM) as probe:
         try:
             members = plain.inet_aton("239.0.0.1") + plain.inet_aton("127.0.0.1")
@@ -670,7 +669,7 @@ def test_two_sockets_on_a_port_of_udp(socket, recwarn, address):
     radio = socket(zmqcy.RADIO, multicast_loop=True)
     radio.connect(f"udp://{address}:{port}")
     deadline = time.monotonic() + 10
-    while not second.poll(20):  # it is bound in the background
+    while not second.poll(20):  # an I/O thread binds it
         radio.send(b"x", group="g")
         assert time.monotonic() < deadline
     assert bool(first.poll(1000 if ";" in address else 0)) == (";" in address)
@@ -700,7 +699,7 @@ def test_datagrams(socket):
         other.settimeout(10)
         other.bind(("127.0.0.1", 0))
         deadline = time.monotonic() + 10
-        while not one.poll(20) and time.monotonic() < deadline:  # until a thread of libzmq has bound it
+        while not one.poll(20) and time.monotonic() < deadline:  # an I/O thread binds it
             other.sendto(b"ping", ("127.0.0.1", port))
         address, content = one.recv_multipart()
         assert content == b"ping"
@@ -720,7 +719,7 @@ def test_datagrams(socket):
 
 @with_drafts
 def test_datagrams_without_an_endpoint_wait(socket):
-    """libzmq would abort."""
+    """Without the check, libzmq would abort."""
     one = socket(zmqcy.DGRAM)
     with pytest.raises(zmqcy.Again):
         one.send_multipart([b"127.0.0.1:9", b"x"], zmqcy.DONTWAIT)
@@ -809,7 +808,7 @@ def test_a_send_that_waits(socket, near, sender):
 
 @with_drafts
 def test_a_server_waits_for_room(near):
-    """Its events always say that it can send: to wait for them would be to turn in circles."""
+    """A SERVER always reports POLLOUT, so a wait for POLLOUT would be a busy loop."""
     server, client = near(zmqcy.SERVER, zmqcy.CLIENT, sndhwm=1, rcvhwm=1)
     client.send(b"x")
     peer = server.recv(copy=False).routing_id
@@ -831,7 +830,7 @@ def test_a_server_waits_for_room(near):
 @with_drafts
 @each("call", ["recv", "poll", "recv_many"])
 def test_signals(socket, call):
-    """A handler runs while the call waits; what it raises ends the call, and nothing is lost."""
+    """A signal handler runs while the call blocks. If it raises, the call ends, and no message is lost."""
     server, client = socket(zmqcy.SERVER), socket(zmqcy.CLIENT)
     server.bind("inproc://signals")
     client.connect("inproc://signals")
@@ -897,7 +896,7 @@ def test_poller(socket):
 
 @with_drafts
 def test_a_poller_sleeps(near):
-    """Its descriptor is readable until it is drained: to forget that would be to turn in circles."""
+    """The file descriptor stays readable until it is drained. Without draining, poll would be a busy loop."""
     server, client = near(zmqcy.SERVER, zmqcy.CLIENT)
     poller = zmqcy.Poller()
     poller.register(server, zmqcy.POLLIN)
@@ -911,7 +910,7 @@ def test_a_poller_sleeps(near):
 
 @with_drafts
 def test_two_pollers_in_two_threads(near):
-    """Each has a descriptor of its own, so that none takes the news from the other."""
+    """Each poller has its own file descriptor, so neither misses an event."""
     server, client = near(zmqcy.SERVER, zmqcy.CLIENT)
 
     def wait():
@@ -1003,7 +1002,7 @@ def test_many_threads_in_two_sockets(socket, url):
 
 @with_drafts
 def test_clients_of_one_server_in_threads(near):
-    """Threads share the server, each with requests of its own."""
+    """Several threads serve requests on one SERVER."""
     server, client = near(zmqcy.SERVER, zmqcy.CLIENT)
 
     def serve():
@@ -1132,7 +1131,7 @@ def test_poller_of_asyncio():
     asyncio.run(main())
 
 
-# ---- what is refused
+# ---- rejected calls
 
 
 @with_drafts
@@ -1152,7 +1151,7 @@ def test_shadows(near):
     with pytest.raises(zmqcy.TimedOut):
         shadow.recv(timeout=10)
     assert shadow.fileno() == server.fileno()
-    assert not shadow.events & zmqcy.POLLIN  # the descriptor tells what comes after a look
+    assert not shadow.events & zmqcy.POLLIN  # re-arms the file descriptor for the next message
     client.send(b"y")
     assert select.select([shadow.fileno()], [], [], 10)[0]
     assert shadow.events & zmqcy.POLLIN
@@ -1163,7 +1162,7 @@ def test_shadows(near):
 
 @with_drafts
 def test_the_shadow_of_a_socket_that_is_not_ours_has_no_descriptor(ctx):
-    """Nobody would say when it is closed, which libzmq must not be before the poller that has the descriptor."""
+    """The file descriptor belongs to a poller that must be destroyed before the socket. zmqcy cannot know when."""
     library = ctypes.CDLL(zmqcy._library.__file__)
     library.zmq_socket.restype = ctypes.c_void_p
     address = library.zmq_socket(ctypes.c_void_p(ctx.underlying), zmqcy.SERVER)
@@ -1202,7 +1201,7 @@ def test_a_thread_that_comes_while_the_linger_is_converted_keeps_the_socket_open
 
 @with_drafts
 def test_a_receive_that_ends_lets_nobody_into_a_socket_that_closes(ctx, thread):
-    """The call of another thread has left libzmq, and copies a large message, when the close begins."""
+    """When close begins, the call of another thread has returned from libzmq, and copies a large message."""
     closing, received = threading.Event(), threading.Event()
 
     class Closing(zmqcy.Socket):

@@ -1,4 +1,4 @@
-"""Many threads in the same objects at once, in processes of their own: with a GIL, and on a Python that has none."""
+"""Many threads use the same objects at once, in a new process each, with and without a GIL."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ TAKEN = (zmqcy.ZMQError, zmqcy.NotDone, RuntimeError, ValueError, KeyError, Buff
 wrong = []
 
 def hammer(*functions, threads=4, allowed=TAKEN):
-    # Call the functions in turns from several threads, until the time is over.
+    # Call random functions from several threads until the time limit.
     def run(seed):
         chance = random.Random(seed)
         while time.monotonic() < END and not wrong:
@@ -43,7 +43,7 @@ context = zmqcy.Context()
 a, b = context.socket(zmqcy.PAIR, sndhwm=100), context.socket(zmqcy.PAIR, rcvhwm=100)
 a.bind("inproc://x"); b.connect("inproc://x")
 """
-# every message is taken once, by whichever thread, and those of one call stay together
+# Each message is received once, by any thread. The parts of one message stay together.
 MESSAGES = """
 lock, sent, received = threading.Lock(), [0], []
 def put(how):
@@ -54,7 +54,7 @@ def put(how):
         how(b"%d" % number)
     except zmqcy.ZMQError:
         with lock:
-            sent.append(number)  # did not go
+            sent.append(number)  # was not sent
 def keep(parts):
     if parts:
         assert len(set(parts)) == 1, parts
@@ -133,7 +133,7 @@ hammer(
 )
 context.destroy(0)
 """,
-    # the shadows of a socket that another library made, which is closed by it
+    # shadows of a socket that another library made and closes
     "shadows_of_a_foreign_socket": """
 import ctypes, ctypes.util
 libzmq = ctypes.CDLL(ctypes.util.find_library("zmq"))
@@ -284,7 +284,7 @@ context.destroy(0)
 device.join(30)
 assert not device.is_alive()
 """,
-    # a loop in each thread, and one socket that all of them try
+    # an event loop in each thread, and one socket that all threads try to use
     "asyncio": """
 import asyncio, zmqcy.asyncio
 context = zmqcy.asyncio.Context()
@@ -322,7 +322,7 @@ for each in loops:
 assert not wrong, wrong
 context.destroy(0)
 """,
-    # a task and threads receive from one socket: what one takes the others do not
+    # A task and threads receive from one socket. Each message is received once.
     "asyncio_and_shadow": """
 import asyncio, zmqcy.asyncio
 context = zmqcy.asyncio.Context()
@@ -336,7 +336,7 @@ async def main():
         await a.send(b"%d" % sent[-1])
         try:
             got.append(await b.recv(timeout=2))
-        except (zmqcy.Again, zmqcy.SocketInUse):  # a thread was there
+        except (zmqcy.Again, zmqcy.SocketInUse):  # a thread uses the socket
             pass
 def loop():
     try:

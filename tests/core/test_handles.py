@@ -1,4 +1,4 @@
-"""One handle in the hands of several objects: a socket, its shadows, and those of its context."""
+"""Handles that several objects share: a socket, its shadows, and the shadows of its context."""
 
 import contextlib
 import gc
@@ -21,7 +21,7 @@ LIMIT = 10  # seconds
 
 @pytest.fixture
 def within(thread):
-    """A function that starts a call in a thread, and returns its outcome once another one finds it in the socket."""
+    """Return a function that starts a call in a thread, and waits until that call is in the socket."""
 
     def start(socket, call, *arguments):
         outcome = thread(call, *arguments)
@@ -32,7 +32,7 @@ def within(thread):
 
 
 def holding(pull, push, parts):
-    """Have a socket keep a message that did not fit."""
+    """Make a socket keep a message that did not fit into the buffers."""
     push.send_multipart(parts)
     with pytest.raises(zmqcy.ZMQError) as caught:
         pull.recv_multipart_into([])
@@ -40,7 +40,7 @@ def holding(pull, push, parts):
 
 
 def check_works(socket, peer):
-    """Make the calls that look at a PULL, and receive."""
+    """Check the attributes of a PULL, and receive."""
     assert not socket.closed
     assert "PULL" in repr(socket)
     assert "closed" not in repr(socket)
@@ -65,7 +65,7 @@ def check_closed(socket):
     socket.close()
 
 
-# ---------------------------------------------------------------------------------------------- closed while it is used
+# -------------------------------------------------------------------------------------------------- close during a call
 
 WAITS = {
     "recv": lambda s: s.recv(),
@@ -120,7 +120,7 @@ def test_a_shadow_that_goes_leaves_the_call_of_another_thread_alone(near, within
     check_works(pull, push)
 
 
-# ---------------------------------------------------------------------------------------- two threads in one handle
+# -------------------------------------------------------------------------------------------------- a second thread
 
 USES = {
     "recv": lambda s: s.recv(zmqcy.DONTWAIT),
@@ -166,7 +166,7 @@ def test_a_second_thread_is_refused_whichever_object_it_takes(near, within, plac
     assert b.try_recv() is None
 
 
-# ----------------------------------------------------------------------------------------------- parts that wait
+# ---------------------------------------------------------------------------------------------------- kept parts
 
 
 @rows("places", PLACES)
@@ -192,7 +192,7 @@ def test_parts_that_wait_outlive_the_shadow_whose_receive_failed(near):
     assert pull.recv_multipart() == [b"1", b"2"]
 
 
-# -------------------------------------------------------------------------------------------------- who goes first
+# ----------------------------------------------------------------------------------------------- order of deletion
 
 
 @rows("how", SHADOWS)
@@ -203,13 +203,13 @@ def test_a_handle_lives_as_long_as_one_of_its_objects(near, how):
     kept = [weakref.ref(each, lambda _, name=name: gone.append(name)) for name, each in [("a", pull), ("b", shadow)]]
     del pull
     gc.collect()
-    assert gone == ([] if isinstance(shadow, compat.Socket) else ["a"])  # compat keeps what it is a shadow of
+    assert gone == ([] if isinstance(shadow, compat.Socket) else ["a"])  # a shadow of compat keeps its original
     check_works(shadow, push)
     del shadow
     gc.collect()
     assert sorted(gone) == ["a", "b"]
     del kept
-    until(lambda: push.poll(0, zmqcy.POLLOUT) == 0)  # its peer is closed
+    until(lambda: push.poll(0, zmqcy.POLLOUT) == 0)  # the peer has disconnected
 
 
 @rows("how", SHADOWS)
@@ -267,7 +267,7 @@ GOING = """
     }
     for name, work in WORK.items():
         for how in ("attribute", "weak reference"):
-            for kept in (True, False):  # or the socket goes with its shadow
+            for kept in (True, False):  # False: the socket is deleted with its shadow
                 context = zmqcy.Context()
                 pull = context.socket(zmqcy.PULL)
                 origin = weakref.ref(pull)
@@ -297,11 +297,11 @@ def test_what_runs_while_a_shadow_goes_may_use_its_socket(run):
     assert (done.stdout, done.stderr) == ("the end\n", "")
 
 
-# ---------------------------------------------------------------------------------------- what runs while it closes
+# -------------------------------------------------------------------------------------- code that runs during close
 
 
 class Closing(zmqcy.Socket):
-    """Does something while its handle is being closed: once `act` is set."""
+    """A socket that calls `act` while its handle is being closed."""
 
     act = staticmethod(lambda: None)
 
@@ -386,7 +386,7 @@ def test_a_fork_while_a_socket_closes_leaves_it_to_the_parent(run):
                 socket.close()
                 if Closing.child == 0:
                     del socket
-                    zmqcy.Socket.shadow(address).linger  # where it was closed, there is no socket
+                    zmqcy.Socket.shadow(address).linger  # fails if the child has closed the socket
                     os._exit(0)
                 assert os.waitpid(Closing.child, 0)[1] == 0
         print("the end")
@@ -395,19 +395,19 @@ def test_a_fork_while_a_socket_closes_leaves_it_to_the_parent(run):
 
 
 def test_what_waits_behind_another_one_while_a_socket_closes_ends_too(run):
-    """Its turn never came to find out that the socket is closed."""
+    """The second operation never tried again, so it did not notice the close."""
     done = run("""
         import asyncio
         import zmqcy, zmqcy.asyncio
 
         class Closing(zmqcy.Socket):
             def _leave(self):
-                for _ in range(2000):  # until the loop is to turn before the next operation
+                for _ in range(2000):  # until an operation yields to the event loop first
                     operation = shadow.recv()
                     if not operation.done():
                         break
                     operation.exception()
-                operation.__await__()  # for somebody who does not go on yet
+                operation.__await__()  # as in a task that has not continued yet
                 waiting.extend([operation, shadow.recv()])
 
         async def main():
@@ -429,11 +429,11 @@ def test_what_waits_behind_another_one_while_a_socket_closes_ends_too(run):
     assert (done.stdout, done.stderr) == ("ZMQError recv (PULL): the socket was closed\n", "")
 
 
-# ---------------------------------------------------------------------------------------------- initialised twice
+# ---------------------------------------------------------------------------------------- repeated initialization
 
 
 class Late(zmqcy.Socket):
-    """Is initialised by `zmqcy.Socket.__init__`, later."""
+    """A socket on which the tests call `zmqcy.Socket.__init__` later."""
 
     def __init__(self):
         pass
@@ -460,7 +460,7 @@ def test_a_socket_that_becomes_another_while_it_becomes_a_shadow_is_refused(ctx)
         each.close()
 
 
-# ---------------------------------------------------------------------------------------------------- its monitor
+# ------------------------------------------------------------------------------------------------------- monitors
 
 
 @rows("how", ["the reader goes", "the reader leaves", "the reader outlives it"])
@@ -475,13 +475,13 @@ def test_a_monitor_ends_whose_socket_has_gone_before_its_shadow(ctx, thread, how
     elif how == "the reader leaves":
         reader.disconnect(reader.last_endpoint)
     assert (shadow._feed is None) == (how != "the reader outlives it")
-    thread(shadow.bind, "tcp://127.0.0.1:*")()  # libzmq writes, and would wait for a reader
+    thread(shadow.bind, "tcp://127.0.0.1:*")()  # libzmq writes an event, and must not block without a reader
     if how == "the reader outlives it":
         assert recv_monitor_message(reader)["event"] == zmqcy.Event.LISTENING
     shadow.close()
 
 
-# ------------------------------------------------------------------------------------------------ the end of a context
+# -------------------------------------------------------------------------------------------- termination of a context
 
 
 @rows("how", SHADOWS)

@@ -1,4 +1,4 @@
-"""Hints: programs that go wrong, and what the error says of it."""
+"""Hints: programs that fail, and the advice in the error."""
 
 import errno
 import os
@@ -105,7 +105,7 @@ CASES = [
     (on(zmqcy.PULL, "recv", zmqcy.DONTWAIT), "recv (PULL): Resource temporarily unavailable; no message has arrived"),
     (on(zmqcy.PUSH, "send", b"", zmqcy.DONTWAIT), "no peer is connected, or the peers have reached their high"),
 ]  # fmt: skip
-# What takes another user, or a transport that few builds of libzmq have.
+# These errors need another user, or a transport that few builds of libzmq have.
 OTHERS = [
     (errno.EACCES, "bind", "tcp://127.0.0.1:80", "ports below 1024 need root or CAP_NET_BIND_SERVICE"),
     (errno.EACCES, "bind", "ipc:///root/x", "this user may not create the file /root/x"),
@@ -149,7 +149,7 @@ def test_a_port_that_the_user_may_not_have(run):
 
 
 def test_each_row_is_shown(socket):
-    """None stands behind another one that fits all that it does."""
+    """No earlier row matches every error of a later row."""
     shown = {
         hint_for(zmqcy.ZMQError(number, call=call, detail=detail, socket_type="REP"))
         for number, call, detail, _ in OTHERS

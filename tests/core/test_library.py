@@ -1,4 +1,4 @@
-"""The libzmq that is loaded: a missing or old one, a second one in the process, and what `zmqcy info` says of it."""
+"""Loading libzmq: a missing or old library, a second one in the process, and the report of `zmqcy info`."""
 
 import json
 import os
@@ -15,10 +15,10 @@ import zmqcy
 ROOT = Path(zmqcy.__file__).parent.parent
 info = pytest.importorskip("zmqcy.cli.info", reason="the command line's requirements are not installed here")
 bundled = info.origin_of_libzmq(zmqcy.get_library()) == "bundled with zmqcy"
-# A path in the extension modules (of a wheel, or of ZMQCY_LIBZMQ) that is DT_RUNPATH comes after LD_LIBRARY_PATH, but
-# the library of a wheel has a name of its own, which no other one has.
+# LD_LIBRARY_PATH takes precedence over the DT_RUNPATH of the extension modules (wheels, ZMQCY_LIBZMQ). But the libzmq
+# of a wheel has a unique file name, which LD_LIBRARY_PATH does not contain.
 linux_system = pytest.mark.skipif(
-    sys.platform != "linux" or bundled, reason="needs Linux, and a zmqcy that does not carry its own libzmq"
+    sys.platform != "linux" or bundled, reason="needs Linux, and a zmqcy without its own libzmq"
 )
 
 
@@ -29,7 +29,7 @@ def run(program, *flags, **env):
 
 
 def fake_libzmq(folder, source, name="libzmq.so.5"):
-    """Compile a library that passes for libzmq; return its folder."""
+    """Compile a library with the file name of libzmq; return its folder."""
     folder.mkdir()
     (folder / "fake.c").write_text(source)
     command = ["cc", "-shared", "-fPIC", f"-Wl,-soname,{name}", "-o", str(folder / name), str(folder / "fake.c")]
@@ -42,7 +42,7 @@ IMPORT = "try:\n    import zmqcy\nexcept ImportError as error:\n    print(error.
 
 
 def test_a_sub_interpreter_is_refused_and_the_main_one_goes_on():
-    """Also where it comes first: what it had loaded would refuse the main one for good."""
+    """Also if it imports zmqcy first. A module that it loads would reject the main interpreter from then on."""
     done = run(f"""
 try:
     import _interpreters as interpreters
@@ -89,7 +89,7 @@ def test_an_old_libzmq_is_refused_at_import(tmp_path, variable):
 
 @linux_system
 def test_a_library_that_cannot_be_loaded_is_named_with_what_to_install(tmp_path):
-    """The loader ends its search at a file that it cannot read: as where there is none."""
+    """The loader stops at a file that it cannot read. The error is that of a missing library."""
     (tmp_path / "libzmq.so.5").write_bytes(b"not a library")
     done = run(IMPORT, LD_LIBRARY_PATH=str(tmp_path))
     assert done.returncode == 0, done.stderr
@@ -99,11 +99,11 @@ def test_a_library_that_cannot_be_loaded_is_named_with_what_to_install(tmp_path)
 
 
 def test_an_import_error_of_another_kind_stays_as_it_is(tmp_path):
-    """Only what is said of libzmq gets our advice."""
+    """Only errors about libzmq get the advice."""
     package = tmp_path / "zmqcy"
     package.mkdir()
     (package / "__init__.py").write_text((ROOT / "zmqcy" / "__init__.py").read_text())
-    done = run(IMPORT, "-S", PYTHONPATH=str(tmp_path))  # without what an editable install finds
+    done = run(IMPORT, "-S", PYTHONPATH=str(tmp_path))  # -S: without the modules of an editable install
     assert done.returncode == 0, done.stderr
     assert "_library" in done.stdout
     assert "libzmq 4.2" not in done.stdout
@@ -114,10 +114,10 @@ def test_the_import_leaves_the_flags_of_the_loader_alone():
     assert done.stdout == "True\n", done.stderr
 
 
-@pytest.mark.skipif(find_spec("zmq") is None, reason="pyzmq is not installed here")  # nor imported into this process
+@pytest.mark.skipif(find_spec("zmq") is None, reason="pyzmq is not installed here")  # find_spec does not import it
 @pytest.mark.parametrize("order", [("zmq", "zmqcy"), ("zmqcy", "zmq")])
 def test_pyzmq_with_a_libzmq_of_its_own_in_the_same_process(order):
-    """Each has its own library and contexts; they talk over tcp."""
+    """Each has its own libzmq and contexts. They exchange messages over tcp."""
     program = f"""
 import {order[0]}, {order[1]}, json
 with zmqcy.Context() as ours, zmq.Context() as theirs:
@@ -174,7 +174,7 @@ def test_info_knows_a_prefix_that_the_modules_name_where_systems_have_theirs(tmp
 
 @linux_system
 def test_info_tells_what_pointed_to_a_library_in_another_place(tmp_path):
-    """A copy of the library that is loaded, found by a variable of the environment."""
+    """An environment variable makes the loader find a copy of libzmq."""
     copy = tmp_path / "libzmq.so.5"
     copy.write_bytes(Path(zmqcy.get_library()).read_bytes())
     program = "import json; from zmqcy.cli.info import collect; print(json.dumps(collect()))"

@@ -1,4 +1,4 @@
-"""Who owns a handle, and who may still use it: objects that are about to go, shadows of sockets and of contexts."""
+"""Ownership of handles: objects during deletion, shadows of sockets and of contexts."""
 
 import copy
 import gc
@@ -16,14 +16,14 @@ from zmqcy.compat import core as compat
 MODULES = ["zmqcy", "zmqcy.asyncio", "zmqcy.anyio", "zmqcy.compat.core", "zmqcy.compat.asyncio"]
 
 
-# ----------------------------------------------------------------------------------------- objects that are about to go
+# ---------------------------------------------------------------------------------------------- objects during deletion
 
 
 DYING = """
     import importlib, os, sys, threading, warnings, weakref
     import zmqcy
 
-    warnings.simplefilter("ignore", ResourceWarning)  # of compat
+    warnings.simplefilter("ignore", ResourceWarning)  # compat warns about open sockets
     module = importlib.import_module(sys.argv[1])
 
     class Kept(module.Socket):
@@ -70,13 +70,13 @@ DYING = """
 
 @pytest.mark.parametrize("module", MODULES)
 def test_what_runs_while_a_socket_goes_finds_it_nowhere(run, module):
-    """Its attributes, and callbacks of its weak references, run before it has left the list of its context."""
+    """Finalizers of its attributes and weak reference callbacks run while its context still lists it."""
     done = run(DYING, module, env={"PYTHONMALLOC": "debug", "PYTHONFAULTHANDLER": "1"})
     assert done.stderr == ""
 
 
 def test_what_runs_while_an_asynchronous_shadow_or_an_operation_goes_finds_it_nowhere(run):
-    """Both stand in lists of other sockets, which tell them what is done there."""
+    """Other sockets have both in lists, and notify them of calls."""
     done = run("""
         import asyncio, weakref
         import zmqcy, zmqcy.asyncio
@@ -92,8 +92,8 @@ def test_what_runs_while_an_asynchronous_shadow_or_an_operation_goes_finds_it_no
             shadow = Kept.shadow(plain)
             shadow.going = Going()
             shadow.recv().cancel()
-            await asyncio.sleep(0.01)  # the loop watches it no more
-            operation = shadow.recv()  # by which `plain` tells it of each call
+            await asyncio.sleep(0.01)  # the event loop stops watching it
+            operation = shadow.recv()  # from now on `plain` notifies it of each call
             del operation
             await asyncio.sleep(0.01)
             del shadow
@@ -155,7 +155,7 @@ def use_what_was_closed(how, close):
     shadow = SHADOWS[how](a)
     assert not shadow.closed
     CLOSES[close](a, ctx)
-    # libzmq may give the same memory to the next socket, and the system the same descriptor
+    # The next socket may get the same address from libzmq, and the same file descriptor from the system.
     with others.socket(zmqcy.PULL) as next_one, others.socket(zmqcy.PUSH) as push:
         next_one.bind("inproc://next")
         push.connect("inproc://next")
@@ -204,7 +204,7 @@ async def wait_in_a_shadow(flavour, outside, how, where):
             pull.close()
         else:
             await anyio.to_thread.run_sync(pull.close)
-        other = outside(zmqcy.PULL)  # which may have the same descriptor now
+        other = outside(zmqcy.PULL)  # it may have the same file descriptor
         other.bind(f"inproc://other {how} {where}")
         await until(lambda: all(task.ended for task in tasks))
         other.events  # noqa: B018
@@ -232,7 +232,7 @@ def test_a_socket_is_not_closed_under_a_call_in_a_shadow(socket, how):
     for each in (pull, zmqcy.Socket.shadow(pull)):
         with pytest.raises(zmqcy.SocketInUse, match=r"^close \(PULL\): another thread is in a call"):
             each.close()
-    pull.context.destroy()  # which wakes it
+    pull.context.destroy()  # wakes the blocked thread
     thread.join()
     assert len(errors) == 1
 
@@ -248,7 +248,7 @@ CONTEXTS = {
 
 
 def test_with_leaves_the_context_of_a_shadow_alive(near, ctx):
-    """It closes the sockets that the shadow has made."""
+    """`with` closes only the sockets that the shadow has made."""
     pull, push = near()
     for make in CONTEXTS.values():
         with make(zmqcy.Context, ctx) as shadow:

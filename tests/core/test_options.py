@@ -1,4 +1,4 @@
-"""Options of sockets: every row of the table, how they are set and read, durations."""
+"""Socket options: every row of the table, setting and reading, durations."""
 
 import re
 from datetime import timedelta
@@ -49,7 +49,7 @@ def of_header(*sections):
 @with_header
 def test_socket_options_are_those_of_header():
     header = of_header("Socket options", "DRAFT Socket options", "Deprecated options and aliases")
-    for name in ("BLOCKY", "NOBLOCK"):  # of contexts; of send
+    for name in ("BLOCKY", "NOBLOCK"):  # a context option; a flag of send
         header.pop(name)
     aliases = {alias.upper(): OPTIONS[name].number for alias, name in ALIASES.items()}
     ours = {option.name.upper(): option.number for option in SOCKET_OPTIONS}
@@ -128,7 +128,7 @@ def test_units_of_defaults_of_context():
 
 @rows("option", options("rw", missing=False))
 def test_round_trip(socket, option):
-    """Set as attribute and by number, read as attribute and by number."""
+    """Set and read each option as attribute and by number."""
     for value in values(option):
         one = socket(owner_types(option)[0])
         setattr(one, option.name, value)
@@ -201,7 +201,7 @@ def test_option_of_another_type(socket, option):
 @pytest.mark.skipif(zmqcy.has("draft"), reason="this libzmq has draft sockets")
 @rows("option", [each for each in options(draft=True) if each.id not in NO_DRAFTS_REALLY])
 def test_draft_without_draft(socket, option):
-    """The property is there, and libzmq refuses it."""
+    """The attribute exists, and libzmq rejects it."""
     one = socket(owner_types(option)[0])
     assert option.name in dir(one)
     if "r" in option.access:
@@ -218,7 +218,7 @@ def test_draft_without_draft(socket, option):
 
 
 def test_documentation_of_what_every_build_has():
-    """Who is told to ask has("draft") first would do without options that are there."""
+    """Their documentation must not require has("draft"), because these options need no drafts."""
     misleading = [name for name in sorted(NO_DRAFTS_REALLY) if "has('draft')" in getattr(zmqcy.Socket, name).__doc__]
     assert misleading == []
 
@@ -238,7 +238,7 @@ def test_string_is_unset_by_none(socket, option):
         return
     setattr(one, option.name, values(option)[0])
     setattr(one, option.name, None)
-    if option.name in ("plain_username", "plain_password"):  # libzmq keeps the words, and asks for them no more
+    if option.name in ("plain_username", "plain_password"):  # libzmq keeps the text, but no longer uses PLAIN
         assert one.mechanism == zmqcy.NULL
     elif "r" in option.access:
         assert getattr(one, option.name) == ""
@@ -247,7 +247,7 @@ def test_string_is_unset_by_none(socket, option):
 @rows("option", options("w", {"string"}))
 @rows("value", ["a\0b", b"a\0b", "\0", b"a\0"])
 def test_nul_in_string(socket, option, value):
-    """libzmq would cut the string there."""
+    """libzmq would truncate the string at the NUL."""
     one = socket(owner_types(option)[0])
     with pytest.raises(ValueError, match=f"^set: {option.name} contains a NUL"):
         setattr(one, option.name, value)
@@ -353,7 +353,7 @@ def test_any_integer(socket, name):
 @many
 @given(routing_id=st.binary(min_size=1, max_size=255))
 @example(routing_id=b"\0")
-@example(routing_id=b"abcd")  # of the size of an int
+@example(routing_id=b"abcd")  # as long as an int
 @example(routing_id=b"\0" * 8)
 def test_any_routing_id(ctx, routing_id):
     with ctx.socket(zmqcy.DEALER, linger=0) as dealer:
@@ -402,7 +402,7 @@ def test_duration_for_ever(socket, option, value):
     if option.name in FOR_EVER:
         setattr(push, option.name, value)
         assert getattr(push, option.name) == -1
-    elif option.name == "heartbeat_ttl":  # libzmq counts tenths of a second
+    elif option.name == "heartbeat_ttl":  # libzmq's unit is 0.1 s
         setattr(push, option.name, value)
         assert getattr(push, option.name) == 0
     else:
@@ -438,7 +438,7 @@ def test_duration_that_is_none(socket, value):
 
 @rows("value", [-2, -2.0, -1000])
 def test_negative_duration(socket, value):
-    """-1 alone is for ever, and a float of it."""
+    """Only -1 and -1.0 mean indefinitely."""
     push = socket(zmqcy.PUSH, sndtimeo=5)
     with pytest.raises(ValueError, match=r"^set sndtimeo"):
         push.sndtimeo = value
@@ -447,7 +447,7 @@ def test_negative_duration(socket, value):
     assert push.sndtimeo == -1
 
 
-# ---- calls in addition to the attributes
+# ---- get, set, getsockopt and setsockopt
 
 
 def test_get_and_set(socket):

@@ -1,4 +1,4 @@
-"""What options of sockets do."""
+"""Effects of socket options."""
 
 import os
 import re
@@ -10,7 +10,7 @@ from rows import rows
 
 import zmqcy
 
-# ---- keys
+# ---- CURVE keys
 
 
 @pytest.mark.skipif(not zmqcy.has("curve"), reason="this libzmq has no CURVE")
@@ -41,7 +41,7 @@ def test_keys_carry_messages(pair):
     assert pull.recv() == b"secret"
 
 
-# ---- what options do
+# ---- effects
 
 
 def test_router_mandatory(pair):
@@ -70,7 +70,7 @@ def test_router_handover(socket):
 
 @pytest.mark.parametrize("nodrop", [True, False])
 def test_xpub_nodrop(pair, nodrop):
-    """At the high-water mark it says so instead of dropping."""
+    """At the high-water mark, the socket reports backpressure instead of dropping the message."""
     pub, sub = pair(zmqcy.XPUB, zmqcy.SUB, {"sndhwm": 2, "sndbuf": 4096}, {"rcvhwm": 2, "rcvbuf": 4096})
     pub.xpub_nodrop = nodrop
     sub.subscribe(b"")
@@ -122,7 +122,7 @@ def test_req_correlate(pair):
 
 
 def test_conflate(socket):
-    """Only the newest of those that wait is kept."""
+    """The queue keeps only the newest message."""
     push = socket(zmqcy.PUSH)
     push.bind("inproc://newest")
     pull = socket(zmqcy.PULL, conflate=True)
@@ -152,7 +152,7 @@ def test_xpub_verbose(socket, url, verbose):
 
 @pytest.mark.parametrize("verboser", [True, False])
 def test_xpub_verboser(socket, url, verboser):
-    """Each unsubscription is heard of too, not only the last of a topic."""
+    """XPUB receives each unsubscription, not only the last one of a topic."""
     pub = socket(zmqcy.XPUB, xpub_verboser=verboser)
     pub.bind(url)
     first, second = subs = [socket(zmqcy.SUB), socket(zmqcy.SUB)]
@@ -198,7 +198,7 @@ def test_invert_matching(pair):
 
 
 def test_connect_routing_id(socket):
-    """The peer can be sent to before it has sent anything."""
+    """The ROUTER can send to the peer before it has received a message."""
     dealer = socket(zmqcy.DEALER)
     dealer.bind("tcp://127.0.0.1:*")
     router = socket(zmqcy.ROUTER, router_mandatory=True)
@@ -244,9 +244,9 @@ def test_router_raw(socket):
 
 
 def test_immediate(socket):
-    """Without a complete connection there is nowhere to queue a message; else it waits for one."""
+    """With immediate=True, messages are queued only for completed connections."""
     with sockets.socket() as unheard:
-        unheard.bind(("127.0.0.1", 0))  # and never listens
+        unheard.bind(("127.0.0.1", 0))  # never listens
         endpoint = f"tcp://127.0.0.1:{unheard.getsockname()[1]}"
         queuing = socket(zmqcy.PUSH)
         queuing.connect(endpoint)
@@ -264,7 +264,7 @@ def test_immediate(socket):
 
 
 def test_maxmsgsize(socket):
-    """A peer that sends more is cut off; it connects again, and what fits arrives. (A handshake has to fit too.)"""
+    """A peer that sends a larger message is disconnected. After it reconnects, smaller messages arrive."""
     pull = socket(zmqcy.PULL, maxmsgsize=100)
     pull.bind("tcp://127.0.0.1:*")
     push = socket(zmqcy.PUSH, reconnect_ivl=1)
@@ -293,7 +293,7 @@ def test_ipc_filter_lets_its_own_in(socket, tmp_path, name):
 
 
 def test_use_fd(socket):
-    """The next bind takes a descriptor that listens already."""
+    """The next bind uses this listening file descriptor."""
     with sockets.create_server(("127.0.0.1", 0)) as listener:
         endpoint = f"tcp://127.0.0.1:{listener.getsockname()[1]}"
         pull = socket(zmqcy.PULL, use_fd=os.dup(listener.fileno()))
@@ -305,7 +305,7 @@ def test_use_fd(socket):
 
 
 def test_use_fd_is_closed_by_libzmq(run):
-    """So it is handed over by `detach`: its number may soon be another file's."""
+    """Callers pass ownership with `detach`, because another file may get the same number after the close."""
     run("""
         import errno, os, socket, time, zmqcy
         listener = socket.create_server(("127.0.0.1", 0))
@@ -325,7 +325,7 @@ def test_use_fd_is_closed_by_libzmq(run):
 
 @pytest.mark.parametrize("what", ["nothing", "file", "silent", "local", "taken"])
 def test_use_fd_of_what_does_not_listen(run, what):
-    """libzmq would abort in its thread."""
+    """Without the check, libzmq would abort in its I/O thread."""
     done = run("""
         import os, socket, sys, zmqcy
         listener = socket.create_server(("127.0.0.1", 0))
@@ -356,7 +356,7 @@ def test_use_fd_of_what_does_not_listen(run, what):
 
 
 def test_high_water_marks(socket):
-    """Over inproc the two add up."""
+    """Over inproc, the limit is the sum of both high-water marks."""
     pull = socket(zmqcy.PULL, rcvhwm=3)
     pull.bind("inproc://marks")
     push = socket(zmqcy.PUSH, sndhwm=4)

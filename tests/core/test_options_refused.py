@@ -1,4 +1,4 @@
-"""Values, names and numbers of options that are refused, and what the errors say."""
+"""Rejected values, names and numbers of options, and the texts of the errors."""
 
 import re
 from datetime import timedelta
@@ -9,12 +9,12 @@ from rows import rows
 
 import zmqcy
 
-SECRETS = ["plain_password", "curve_secretkey", "socks_password"]  # texts of errors do not show them
-# Nor these, which a secret may be set to by mistake.
+SECRETS = ["plain_password", "curve_secretkey", "socks_password"]  # error messages do not show their values
+# Error messages do not show these values either: they may be a secret that was set by mistake.
 NOT_SHOWN = [*SECRETS, "curve_server", "plain_server", "curve_publickey", "curve_serverkey", "wss_key_pem"]
 
 
-# ---- values that are refused
+# ---- rejected values
 
 WRONG_TYPES = {
     "int": ["1", b"1", 1.5, None, [], object()],
@@ -39,7 +39,7 @@ def test_wrong_type(socket, option):
         if option.name not in ("subscribe", "unsubscribe"):
             with pytest.raises(TypeError, match=rf"^set:? {option.name}.*{shown}"):
                 setattr(one, option.name, value)
-        elif not isinstance(value, str):  # which the methods take
+        elif not isinstance(value, str):  # the methods accept str
             with pytest.raises(TypeError, match=rf"^{option.name}: .*{shown}"):
                 getattr(one, option.name)(value)
 
@@ -61,7 +61,7 @@ OUT_OF_RANGE = {
 
 @rows("option", options("w", OUT_OF_RANGE.keys()))
 def test_out_of_range(socket, option):
-    """It names call, option and value; OverflowError and struct.error are nothing that a user is to know."""
+    """The error names call, option and value. It is not an OverflowError or struct.error."""
     one = socket(owner_types(option)[0])
     for value in OUT_OF_RANGE[option.kind]:
         for call, act in (
@@ -150,7 +150,7 @@ def test_refused_by_libzmq(socket, name, value):
 @rows("name", SECRETS)
 @rows("value", ["hunter2\0", b"hunter2\0", b"hunter2" * 40, "hunter2" * 40, ["hunter2"]])
 def test_secrets_are_not_shown(socket, name, value):
-    """Texts of errors end up in logs."""
+    """Error messages end up in logs."""
     with pytest.raises((ValueError, TypeError), match=name) as caught:
         setattr(socket(zmqcy.PUSH), name, value)
     assert "hunter2" not in str(caught.value)

@@ -1,6 +1,6 @@
-"""Messages of several parts, sent part by part or at once: each arrives whole, or not at all.
+"""Multipart messages, sent in one call or part by part: each arrives whole, or not at all.
 
-ZMQCY_LONG=1 has the loops make 1,000 rounds each, in place of 20.
+With ZMQCY_LONG=1, each loop runs 1,000 times instead of 20.
 """
 
 import asyncio
@@ -36,7 +36,7 @@ def ready(sender):
 
 @pytest.fixture
 def bound(socket):
-    """A function that makes a bound socket and, as often as it is called, a peer of it, over inproc."""
+    """Return a function that makes a bound socket, and a function that connects another peer to it, over inproc."""
 
     def make(kind, **options):
         sender = socket(getattr(zmqcy, kind), **options)
@@ -51,7 +51,7 @@ def bound(socket):
                     if ready(sender):
                         return other
                     time.sleep(0.001)
-                other.close(0)  # a PAIR refuses a peer before it has done with the last one
+                other.close(0)  # a PAIR rejects a peer until it has disconnected the last one
             raise TimeoutError("no peer")
 
         return sender, peer
@@ -59,7 +59,7 @@ def bound(socket):
     return make
 
 
-# ------------------------------------------------------------------------------------ peers that go between two parts
+# ---------------------------------------------------------------------------- peers that disconnect between two parts
 
 WAYS = {
     "send": lambda s, text, flags: s.send(text.encode(), flags),
@@ -72,7 +72,7 @@ WAYS = {
 
 
 def shake(sender, i):
-    """Have libzmq take note at one of several moments that the peer has gone, or not at all."""
+    """Let libzmq process the disconnection of the peer at one of several moments, or not at all."""
     if i % 3 == 1:
         sender.getsockopt(zmqcy.EVENTS)
     elif i % 3 == 2:
@@ -80,7 +80,7 @@ def shake(sender, i):
 
 
 def notice(sender):
-    """Have libzmq see that a peer has gone; in the middle of a message nothing shows that it has."""
+    """Give libzmq time to process a disconnection, which it does not report in the middle of a message."""
     for _ in range(50):
         ready(sender)
         time.sleep(0.001)
@@ -169,7 +169,7 @@ def test_a_later_part_whose_peer_has_gone_is_no_first_one(bound, kind, way, flag
         WAYS[way](sender, "a1", SNDMORE)
         first.close(0)
         notice(sender)
-        try:  # libzmq drops what follows, or says that the message is lost
+        try:  # libzmq drops the other parts, or the call reports the loss
             WAYS[way](sender, "a2", flags | more)
             if more:
                 WAYS[way](sender, "a3", flags)
@@ -191,7 +191,7 @@ def test_a_task_whose_peer_has_gone_goes_on_with_the_next_message():
             await sender.send(b"a1", SNDMORE)
             peer.close(0)
             notice(sender)
-            with contextlib.suppress(zmqcy.HostUnreachable):  # or libzmq drops it
+            with contextlib.suppress(zmqcy.HostUnreachable):  # libzmq may drop it instead
                 await sender.send(b"a2")
             peer = ctx.socket(zmqcy.DEALER)
             peer.connect("inproc://lost")
@@ -257,7 +257,7 @@ def test_a_type_that_does_not_conflate_sends_several_parts_whatever_the_option_s
     assert b.recv_multipart() == [b"a", b"b"]
 
 
-# ----------------------------------------------------------------------------------------------- XSUB, and its commands
+# ----------------------------------------------------------------------------------- XSUB and its subscription commands
 
 TORN = {
     "send": lambda s, part: (s.send(b"t", SNDMORE), s.send(part)),
@@ -279,7 +279,7 @@ def test_an_xsub_sends_no_part_that_its_libzmq_takes_for_a_subscription(socket, 
     xsub.connect("inproc://xpub")
     with pytest.raises(zmqcy.InvalidArgument, match=r"XSUB.: .*byte 0 or 1.*only_first_subscribe"):
         TORN[way](xsub, part)
-    if xsub.stats.bytes_sent:  # the first part went, and the message goes on
+    if xsub.stats.bytes_sent:  # the first part was sent, so the message continues
         xsub.send(b"end")
         assert xpub.recv_multipart()[-2:] == [b"t", b"end"]
     xsub.send_multipart([b"\2", b"", b"x"])
@@ -322,9 +322,9 @@ def test_a_device_drops_what_its_target_would_tear_and_warns(socket, target):
     assert not end.poll(0)
 
 
-# ---------------------------------------------------------------------------- parts that were not handed over, and wait
+# ------------------------------------------------------------------------------------ parts kept after a failed receive
 
-HOLDS = {  # how many parts are received before, and the call that fails
+HOLDS = {  # number of parts received before the failing call, and that call
     "a part": (0, lambda s: s.recv_into(bytearray(1))),
     "a part, twice": (0, lambda s: [failed(s.recv_into, bytearray(i)) for i in (1, 2)] and s.recv_into(bytearray(1))),
     "a later part": (1, lambda s: s.recv_into(bytearray(1))),
@@ -334,7 +334,7 @@ HOLDS = {  # how many parts are received before, and the call that fails
     "a message, then a part": (0, lambda s: failed(s.recv_multipart_into, []) and s.recv_into(bytearray(1))),
 }
 THREE = [b"first", b"second", b"third"]
-RECEIVES = {  # how to take one message, part by part or at once
+RECEIVES = {  # ways to receive one message, part by part or in one call
     "recv": lambda s: part_by_part(s, s.recv),
     "try_recv": lambda s: part_by_part(s, s.try_recv),
     "frames": lambda s: part_by_part(s, lambda: bytes(s.recv(copy=False))),
@@ -380,7 +380,7 @@ def test_parts_that_wait_are_seen_by_every_look_and_come_first(near, held, recei
     failed(call, pull)
     poller.register(pull, zmqcy.POLLIN)
     for _ in range(2):
-        assert pull.rcvmore == (before > 0)  # as it was before the call that failed
+        assert pull.rcvmore == (before > 0)  # the failed call has not changed it
         assert pull.getsockopt(zmqcy.RCVMORE) == (before > 0)
         assert pull.poll(0) == zmqcy.POLLIN
         assert pull.events & zmqcy.POLLIN
@@ -404,7 +404,7 @@ def test_parts_that_wait_go_with_those_that_follow_them(near):
         push.send_multipart(THREE)
         failed(pull.recv_into, bytearray(1))
         got = pull.recv_many(limit)
-        assert len(got) == {1: 1, 2: 2}.get(limit, 5)  # no message is cut
+        assert len(got) == {1: 1, 2: 2}.get(limit, 5)  # a batch contains whole messages only
         while pull.poll(0):
             got += pull.recv_many(limit)
         assert got == [b"long", b"short", *THREE]
@@ -442,11 +442,11 @@ def test_parts_that_wait_are_let_go_with_their_socket(near):
         assert reference() is None
 
 
-# ------------------------------------------------------------------------------------------------------ any sequence
+# -------------------------------------------------------------------------------------------------- random sequences
 
 
 class Senders(RuleBasedStateMachine):
-    """Parts and messages sent while peers come and go: what arrives was sent, whole, and once."""
+    """Send parts and messages while peers connect and disconnect. Each message arrives whole and at most once."""
 
     @initialize(kind=st.sampled_from([*KINDS, "ROUTER"]), tcp=st.booleans())
     def begin(self, kind, tcp):
@@ -459,7 +459,7 @@ class Senders(RuleBasedStateMachine):
 
     def teardown(self):
         if hasattr(self, "context"):
-            for peer in self.alive:  # libzmq may end the process where parts are on their way: docs/reliability.md
+            for peer in self.alive:  # libzmq may abort if parts are in transit: docs/reliability.md
                 while self.tcp and peer.poll(5):
                     self.receive(peer)
             self.context.destroy(0)
@@ -475,7 +475,7 @@ class Senders(RuleBasedStateMachine):
         return parts
 
     def attempt(self, function, parts, last):
-        """Send parts. What is not refused belongs to the message that is begun, or ends it."""
+        """Send parts. Accepted parts belong to the open message, and may complete it."""
         try:
             function()
         except zmqcy.HostUnreachable:
@@ -497,7 +497,7 @@ class Senders(RuleBasedStateMachine):
 
     @property
     def whole_only(self):
-        """Whether libzmq may tear a message that is sent part by part: docs/reliability.md."""
+        """Whether libzmq may truncate a message that is sent part by part: docs/reliability.md."""
         return self.kind in KINDS and len(self.peers) > 2
 
     @rule()
@@ -540,7 +540,7 @@ class Senders(RuleBasedStateMachine):
 
     @rule(wait=st.booleans())
     def look(self, wait):
-        """Have libzmq see who has come and gone."""
+        """Let libzmq process connections and disconnections."""
         if wait:
             time.sleep(0.002)
         self.sender.getsockopt(zmqcy.EVENTS)

@@ -1,4 +1,4 @@
-"""What docs/process.md says of the process as a whole, and each way to opt out that no other file tests."""
+"""The claims of docs/process.md on process-wide effects, and ways to opt out that no other file tests."""
 
 import sys
 
@@ -12,7 +12,7 @@ def test_the_import_changes_nothing(run):
         import os, signal
 
         def state():
-            # SigQ counts what waits for all processes of the user.
+            # No SigQ: it counts the pending signals of all processes of the user.
             masks = [line for line in open("/proc/self/status") if line.startswith(("SigBlk", "SigIgn", "SigCgt"))]
             handlers = [signal.getsignal(number) for number in signal.valid_signals()]
             return os.listdir("/proc/self/task"), os.listdir("/proc/self/fd"), masks, handlers
@@ -40,9 +40,9 @@ def test_the_import_changes_nothing(run):
     ],
 )
 def test_malloc_keeps_memory_once_a_socket_meets_a_network(run, options, use, env, learns):
-    """Or once it receives a large message. A context that is not tuned leaves malloc alone.
+    """A large message has the same effect. A context with tuned=False does not change malloc.
 
-    A block of 8 MiB comes from the heap once malloc has learnt from a larger one; before, it is mapped.
+    malloc maps a block of 8 MiB at first. After zmqcy has freed a larger block, malloc takes it from the heap.
     """
     done = run("""
         import ctypes, sys, zmqcy
@@ -77,7 +77,7 @@ def test_malloc_keeps_memory_once_a_socket_meets_a_network(run, options, use, en
 @pytest.mark.parametrize("checks", [True, False])
 @pytest.mark.parametrize("by", ["context", "shadow"])
 def test_a_context_that_does_not_check_limits(run, by, checks):
-    """It makes do with fewer file descriptors than the check asks for."""
+    """Without the check, a limit of 64 file descriptors is enough."""
     done = run("""
         import os, resource, sys, zmqcy, zmqcy._base
         by, checks = sys.argv[1], eval(sys.argv[2])

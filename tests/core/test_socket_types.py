@@ -1,4 +1,4 @@
-"""The table of socket types: what its rows say is what libzmq does, and what everything that reads them does."""
+"""The table of socket types: libzmq, and all code that reads the table, behave as its rows describe."""
 
 import pytest
 from paths import ROOT
@@ -64,7 +64,7 @@ def test_docstrings_name_the_types_of_the_table():
     assert f"{in_words(types_with('capture', 'offered'), 'or')}." in Device.__doc__
 
 
-# BATON takes the place of PUSH, whose number libzmq knows; LATER that of XSUB.
+# BATON replaces PUSH, and LATER replaces XSUB: libzmq must know their numbers.
 CHANGED = f"""
 import importlib.util
 import sys

@@ -1,4 +1,4 @@
-"""Spinning before sleeping: it changes no result, can be turned off, and costs an idle thread nothing."""
+"""Spinning before sleeping: results do not change, spin=0 disables it, and an idle thread uses no CPU."""
 
 import itertools
 import signal
@@ -119,10 +119,10 @@ def test_timeouts_of_a_poller(socket, spin):
 
 
 def sleeps():
-    """Return how often this thread has slept so far."""
+    """Return the number of voluntary context switches of this thread."""
     resource = pytest.importorskip("resource")
     if not hasattr(resource, "RUSAGE_THREAD"):
-        pytest.skip("the system does not count for threads")
+        pytest.skip("the system has no counters per thread")
     return resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
 
 
@@ -131,7 +131,7 @@ class Alarm(Exception):
 
 
 def until_the_alarm(socket, spin):
-    """Let a device run for a moment."""
+    """Run a device until an alarm; return how often the thread slept."""
 
     def ring(*_):
         raise Alarm
@@ -153,7 +153,7 @@ numbers = itertools.count()
 
 
 def asking(socket, spin):
-    """Return a socket that has sent something, and may expect an answer."""
+    """Return a socket that has sent a message, so that a wait for the reply may spin."""
     a, b = socket(zmqcy.PAIR, spin=spin), socket(zmqcy.PAIR)
     a.bind(f"inproc://asking-{next(numbers)}")
     b.connect(a.last_endpoint)
@@ -162,7 +162,7 @@ def asking(socket, spin):
 
 
 def a_poll(socket, spin):
-    """Poll two sockets for a moment."""
+    """Poll two sockets until a timeout; return how often the thread slept."""
     poller = zmqcy.Poller()
     poller.register(asking(socket, 0), zmqcy.POLLIN)
     poller.register(asking(socket, spin), zmqcy.POLLIN)
@@ -188,13 +188,13 @@ def a_receive(socket, spin):
 
 @pytest.mark.parametrize("wait", [a_receive, a_poll, a_poll_of_one, until_the_alarm])
 def test_who_spins_and_who_sleeps(socket, wait):
-    """The first wait spins, for as long as the largest spin of the sockets says; 0 turns it off."""
+    """The first wait spins for the largest `spin` of the sockets. 0 disables spinning."""
     assert min(wait(socket, 1_000_000) for _ in range(3)) == 0
     assert min(wait(socket, 0) for _ in range(3)) > 0
 
 
 def test_where_no_answer_is_expected_nobody_spins(socket):
-    """Who waits for what streams in, or for room, leaves the processor to libzmq's threads."""
+    """A wait for a stream of messages, or at the high-water mark, leaves the CPU to libzmq's threads."""
     pull, push = socket(zmqcy.PULL, spin=1_000_000), socket(zmqcy.PUSH, spin=1_000_000)
     poller = zmqcy.Poller()
     poller.register(pull, zmqcy.POLLIN)
@@ -268,8 +268,8 @@ IDLE = """
 
 @pytest.mark.parametrize(("what", "others"), [("recv", 0), ("poller", 0), ("poller", 100), ("device", 0)])
 def test_an_idle_process_uses_no_cpu(run, what, others):
-    """A wait of 1 s spins once at the most, for 20 ms, and sleeps then."""
-    assert float(run(IDLE, what, others).stdout) < 0.1  # s of a processor
+    """A wait of 1 s spins once at most, for 20 ms, and then sleeps."""
+    assert float(run(IDLE, what, others).stdout) < 0.1  # s of CPU time
 
 
 @pytest.mark.parametrize("call", [lambda s: s.recv(), lambda s: s.poll(), lambda s: s.recv_multipart()])

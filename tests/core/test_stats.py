@@ -1,4 +1,4 @@
-"""stats: what a socket sent, received and waited for, to the message and to the byte."""
+"""`stats`: exact counts of the messages, bytes and waits of a socket."""
 
 import threading
 import time
@@ -183,7 +183,7 @@ def test_a_wait_that_ends_well_counts_as_a_wait_alone(near, receive):
     thread = threading.Thread(target=receive, args=[pull])
     thread.start()
     deadline = time.monotonic() + 10
-    while pull.stats.waits == 0:  # stats may be read while another thread is in a call
+    while pull.stats.waits == 0:  # `stats` is readable while another thread is in a call
         assert time.monotonic() < deadline
     push.send(b"x")
     thread.join()
@@ -227,7 +227,7 @@ def test_would_blocks(socket):
 
 @pytest.mark.parametrize("how", [{"flags": zmqcy.DONTWAIT}, {"timeout": 5}])
 def test_a_batch_that_ended_short_would_have_had_to_wait(socket, how):
-    """Such a call is counted too."""
+    """A batch that stops early counts as a call that would block."""
     pull, push = socket(zmqcy.PULL, rcvhwm=2), socket(zmqcy.PUSH, sndhwm=2)
     pull.bind("inproc://short")
     push.connect("inproc://short")
