@@ -22,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("flavour", "ctx")
 on_asyncio = pytest.mark.parametrize("flavour", ASYNCIO, indirect=True)
 
 
-# ------------------------------------------------------------------------------------------------ one state machine
+# --------------------------------------------------------------------- tasks, shadows and plain calls on one socket
 
 DISTURBANCES = {
     "events": lambda s, _: s.events,
@@ -323,7 +323,7 @@ async def test_reader_goes_with_the_last_who_waits(counting, near, how):
     assert loop.removed == [fd]
 
 
-# ------------------------------------------------------------------------------------------------------------ loops
+# ------------------------------------------------------------------------------------------------------ event loops
 
 CALLS = {
     "send": lambda s: s.send(b"x"),
@@ -473,7 +473,7 @@ def test_loops_in_threads_share_a_context(flavour, ctx, thread):
         assert outcome() == [b"%d" % i for i in range(3) for _ in range(100)]
 
 
-# ------------------------------------------------------------------------------------------------------------- ends
+# -------------------------------------------------------------------------------------------- close and termination
 
 
 async def all_waiting(group, pull, push):
@@ -727,7 +727,7 @@ async def test_a_port_is_free_after_aclose(flavour, socket):
         await one.aclose(0)
 
 
-# ---- sockets for which no task waits
+# ---- sockets without a waiting task
 
 
 def has_news(socket):

@@ -83,7 +83,7 @@ def timers(loop):
     return [handle for handle in loop._scheduled if not handle.cancelled() and "_tick" not in repr(handle)]
 
 
-# ---------------------------------------------------------------------------------------- a model, and random histories
+# -------------------------------------------------------------------------------- a model and random sequences of calls
 
 
 class Started:
@@ -475,7 +475,7 @@ def test_many_tasks_of_anyio_share_a_socket(backend):
         anyio.run(main, seed, backend=backend)
 
 
-# ------------------------------------------------------------------------------------------------------------- the soak
+# ----------------------------------------------------------------------------------------------------------------- soak
 
 
 @pytest.mark.slow
@@ -489,7 +489,7 @@ def test_soak(loop):
     assert " messages " in done.stdout
 
 
-# ----------------------------------------------------------------------------------------------------------- no leaks
+# -------------------------------------------------------------------------------------------------------------- leaks
 
 
 GROWTH = 4_000_000
@@ -723,7 +723,7 @@ def test_who_was_woken_and_cancelled_leaves_the_message_to_the_next(pair_of):
     asyncio.run(main())
 
 
-# ---------------------------------------------------------------------------------------------- nothing blocks the loop
+# ---------------------------------------------------------------------------------------- no call blocks the event loop
 
 
 def test_a_context_with_a_message_that_cannot_be_sent_is_dropped_without_blocking(run):
@@ -790,7 +790,7 @@ def test_an_end_that_waits_for_a_linger_lets_others_run(module):
     anyio.run(main)
 
 
-# ------------------------------------------------------------------------------------------------ the end of a process
+# -------------------------------------------------------------------------------------------------------- process exit
 
 ENDS = {
     "pending, loop closed": "asyncio.run(wait_for_a_while())",

@@ -64,7 +64,7 @@ def fill(buffer, size, seed):
     return view, zlib.crc32(view)
 
 
-# ---- the engine: a thread that receives, one that works, one that sends
+# ---- the engine: threads that receive, process and send
 
 
 def receive(context, addresses, work):
@@ -240,7 +240,7 @@ async def front(transport, folder, command):
     return found
 
 
-# ---- what a tracker says
+# ---- trackers
 
 
 def trackers(transport, folder):

@@ -412,7 +412,7 @@ def test_a_generator_that_closes_the_socket(pair):
     assert caught.value.sent == 0
 
 
-# ---- sockets that cannot
+# ---- sockets that cannot send or receive
 
 
 BATCHES = {
@@ -504,7 +504,7 @@ def test_a_peer_that_no_one_knows(pair, good):
     assert got == [*(b"%d" % i for i in range(good)), END]
 
 
-# ---- the count is exact
+# ---- counts of sent messages
 
 
 @pytest.mark.parametrize("call", SENDS)
@@ -844,7 +844,7 @@ def test_a_peer_that_goes_in_the_middle_tears_no_message(ctx, kind):
     assert 3 < len(got) <= sum(counts) + 20  # the last batch may have ended without an answer
 
 
-# ---- the same by every way
+# ---- equal results of all methods
 
 
 WAYS = {

@@ -77,7 +77,7 @@ def test_numbers_of_libzmq():
     assert [number - HAUSNUMERO for number in (EFSM, ENOCOMPATPROTO, ETERM, EMTHREAD)] == [51, 52, 53, 54]
 
 
-# ---- what they say
+# ---- messages
 
 
 def test_text_names_call_endpoint_and_type(socket):
@@ -196,7 +196,7 @@ def test_endpoint_that_is_no_text(socket):
         socket(zmqcy.PUSH).bind(b"\xff\xfe")
 
 
-# ---- made by hand
+# ---- errors that users create
 
 
 @by_name
@@ -281,7 +281,7 @@ def test_pickle_of_one_that_was_raised(socket):
     assert str(again) == str(caught.value)
 
 
-# ---- numbers in words
+# ---- strerror and errno
 
 
 @rows("number", zmqcy.Errno, ids=lambda number: number.name)
@@ -318,7 +318,7 @@ def test_errno(name):
         assert number > HAUSNUMERO
 
 
-# ---- the library
+# ---- versions and capabilities
 
 
 def test_version():

@@ -54,7 +54,7 @@ def wait_for_drop(data):
         time.sleep(0)  # releases the GIL, after which the main thread makes pending calls
 
 
-# ---- a buffer
+# ---- buffer protocol
 
 
 def test_a_frame_is_a_buffer(pair):
@@ -369,7 +369,7 @@ def test_memory_is_flat(tcp):
     assert resident() - before < 8_000_000
 
 
-# ---- who may write
+# ---- writable frames
 
 
 @pytest.mark.parametrize("size", [1, VSM, VSM + 1, 8193, BIG])
@@ -681,7 +681,7 @@ def test_a_frame_that_another_thread_releases_while_it_is_copied(run, use):
     assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
 
 
-# ---- into buffers
+# ---- receiving into buffers
 
 
 def test_recv_into_fits(pair):

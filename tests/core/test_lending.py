@@ -74,7 +74,7 @@ def unraisable(monkeypatch):
     return caught
 
 
-# ---- what is lent
+# ---- zero-copy sends
 
 
 def test_big_bytes_are_lent_until_the_socket_is_closed(waiting):
@@ -243,7 +243,7 @@ def test_who_asks_trackers_meanwhile_swallows_no_pending_call(socket):
             time.sleep(0)  # gives the GIL away
 
 
-# ---- the threshold
+# ---- threshold
 
 
 def test_the_threshold_of_a_socket(waiting):
@@ -410,7 +410,7 @@ def test_a_scattered_buffer(near, copy, track):
     assert pull.recv() == b"next"
 
 
-# ---- nothing leaks
+# ---- leaks
 
 
 def failing_sends(socket):
@@ -541,7 +541,7 @@ def test_a_finalizer_may_use_zmqcy(pair):
     assert pull.recv() == b"from the finalizer"
 
 
-# ---- the end of the process, and fork
+# ---- process exit and fork
 
 
 HEAD = """

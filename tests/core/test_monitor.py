@@ -930,7 +930,7 @@ def test_what_is_read_of_a_watched_socket_has_libzmq_forget_the_peer(socket):
                 break
 
 
-# ---- connections to itself
+# ---- connections of a socket to itself
 
 
 def own_port():

@@ -151,7 +151,7 @@ def test_poll_of_closed_socket(socket):
     assert caught.value.errno == zmqcy.ENOTSOCK
 
 
-# ---- what is registered
+# ---- registration
 
 
 def test_empty_poller(poller):

@@ -98,7 +98,7 @@ def test_stream_speaks_plain_tcp(socket):
         assert plain.recv(10) == b"back"
 
 
-# ---- one message
+# ---- single-part messages
 
 
 def test_sizes_are_exact(pair):
@@ -191,7 +191,7 @@ def test_flags_of_a_wrong_type(socket):
         socket(zmqcy.PUSH).send(b"", "x")
 
 
-# ---- waiting, or not
+# ---- timeouts and non-blocking calls
 
 
 def test_again_without_waiting(pair):
@@ -335,7 +335,7 @@ def test_types_that_do_not(socket):
         socket(zmqcy.PULL).send(b"")
 
 
-# ---- several parts
+# ---- multipart messages
 
 
 @pytest.mark.parametrize("kind", [list, tuple, iter, lambda parts: (part for part in parts)])
@@ -483,7 +483,7 @@ def test_a_peer_that_goes_in_the_middle_costs_no_message(ctx, kind):
     pytest.fail("the second peer never got the message")
 
 
-# ---- into a buffer
+# ---- receiving into a buffer
 
 
 def test_recv_into_part_of_a_buffer(pair):
@@ -539,7 +539,7 @@ def test_nbytes_out_of_range(socket, nbytes):
         socket(zmqcy.PULL).recv_into(bytearray(8), nbytes=nbytes)
 
 
-# ---- text and values
+# ---- text, JSON and serialized objects
 
 
 def test_strings(pair):
@@ -783,7 +783,7 @@ def test_random_ports(socket):
         b.bind_to_random_port("tcp://127.0.0.1", min_port=5, max_port=5)
 
 
-# ---- the socket itself
+# ---- close, options and file descriptor
 
 
 def test_close_is_idempotent_and_ends_all(socket):

@@ -215,7 +215,7 @@ def test_a_capture_that_is_full_holds_the_rest_up_and_loses_nothing(device, sock
     assert [listener.recv(), listener.recv()] == [b"1", b"2"]
 
 
-# ---- the end
+# ---- shutdown
 
 
 @pytest.mark.parametrize("end", ["shutdown", "term"])
@@ -415,7 +415,7 @@ def test_what_is_no_socket(ctx, bad):
             function(*arguments)
 
 
-# ---- steering
+# ---- control socket
 
 
 @pytest.fixture(params=[zmqcy.REP, zmqcy.PAIR])

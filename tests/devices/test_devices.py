@@ -164,7 +164,7 @@ def test_capture(run_in, started, peers, socket):
     assert pull.recv() == listener.recv() == b"x"
 
 
-# ---- numbers
+# ---- statistics
 
 
 def test_statistics(run_in, started, peers):
@@ -316,7 +316,7 @@ def test_pause_from_many_threads(run_in, started, peers):
     assert numbers(pull, 500) == list(range(500))
 
 
-# ---- the end
+# ---- shutdown
 
 
 @pytest.fixture
@@ -553,7 +553,7 @@ def test_a_program_that_forgets_its_device_ends(run):
     assert (done.stdout, done.stderr) == ("started\n", "")
 
 
-# ---- a process
+# ---- devices in a process
 
 
 def killed(pid):
@@ -768,7 +768,7 @@ def test_a_probe_tells_that_subscriptions_have_arrived(chain, socket):
         subscriber.close()
 
 
-# ---- what is wrong
+# ---- rejected configurations
 
 
 @pytest.mark.parametrize("side", ["front", "back", "capture"])
@@ -1023,7 +1023,7 @@ def test_a_filter_that_is_not_there(run_in, make, filters, path, error, text):
         device.start()
 
 
-# ---- from a file
+# ---- connections and events
 
 
 def names(device, side):
@@ -1293,7 +1293,7 @@ def test_a_device_is_made_once(run_in):
         assert device.statistics().state == "running"
 
 
-# ------------------------------------------------------------------------------------------------------ who may connect
+# ------------------------------------------------------------------------------------------------------- authentication
 
 
 def test_the_authenticator_of_a_device(started, run_in, socket):

@@ -92,7 +92,7 @@ def same(direction, messages):
     return messages
 
 
-# ---- what a filter does
+# ---- forwarding
 
 
 def test_the_same_list_is_forwarded_in_order(filtered):

@@ -1,8 +1,10 @@
-/* Preloaded, it makes calls of zmqcy's own modules fail on demand: shim_arm says which, after how many, with what
- * errno. Or has something done before one of them, which then is made: shim_before, and shim_signal for a signal. While
- * shim_counting is 1, calls_NAME counts the calls of each function.
+/* A library to preload. It makes calls of zmqcy's extension modules fail, or interrupts them:
  *
- * Only calls that come from an extension module of zmqcy count, for libzmq itself aborts where malloc gives nothing.
+ * - shim_arm makes calls of one function fail with an errno, after a number of calls that succeed.
+ * - shim_before runs a function before a call, and shim_signal raises a signal. The call then continues.
+ * - While shim_counting is 1, calls_NAME counts the calls of each function.
+ *
+ * It ignores calls by libzmq itself, which aborts if malloc fails.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -16,9 +18,9 @@
 #include <zmq.h>
 
 static struct {
-    char name[64]; /* of the function; empty: none */
-    long after;    /* calls that succeed before */
-    long times;    /* calls that fail then; -1: all */
+    char name[64]; /* name of the function; empty: none */
+    long after;    /* number of calls that succeed first */
+    long times;    /* number of calls that fail then; -1: all */
     int error;
     long calls, failed;
     void (*before)(void);
@@ -47,8 +49,8 @@ void shim_before(const char *name, long after, void (*call)(void)) { arm_before(
 static int signal_number;
 static void strike(void) { raise(signal_number); }
 
-/* A signal comes before the call, which then fails if there is an errno. In a callback of Python its own handler would
- * run at once, and not in the call that is tested. */
+/* Raise a signal before the call, which then fails unless error is 0. A Python callback could not do this: Python would
+ * run the signal handler in the callback, before the tested call. */
 void shim_signal(const char *name, long after, int number, int error) {
     signal_number = number;
     arm_before(name, after, strike, error);
@@ -72,7 +74,7 @@ static int fails(const char *name, void *caller) {
     error = armed.error;
     if (armed.before) {
         armed.name[0] = 0;
-        armed.before(); /* which may arm it again */
+        armed.before(); /* may call shim_arm again */
         if (!error) return 0;
     } else {
         __sync_fetch_and_add(&armed.failed, 1);
@@ -81,7 +83,7 @@ static int fails(const char *name, void *caller) {
     return 1;
 }
 
-/* WRAP(what is returned, its value where the call fails, name, parameters, arguments) */
+/* WRAP(return type, return value of a failed call, name, parameters, arguments) */
 #define WRAP(type, bad, name, parameters, arguments)                                  \
     long calls_##name;                                                                \
     type name parameters {                                                            \
@@ -121,13 +123,13 @@ WRAP(int, -1, poll, (struct pollfd * f, nfds_t n, int t), (f, n, t))
 WRAP(int, -1, epoll_create1, (int f), (f))
 WRAP(int, -1, epoll_ctl, (int e, int o, int f, struct epoll_event *v), (e, o, f, v))
 WRAP(int, -1, epoll_wait, (int e, struct epoll_event *v, int n, int t), (e, v, n, t))
-#ifdef ZMQ_HAVE_POLLER /* a libzmq with drafts */
+#ifdef ZMQ_HAVE_POLLER /* libzmq has drafts */
 WRAP(void *, NULL, zmq_poller_new, (void), ())
 WRAP(int, -1, zmq_poller_add, (void *p, void *s, void *u, short e), (p, s, u, e))
 WRAP(int, -1, zmq_poller_fd, (void *p, zmq_fd_t *f), (p, f))
 #endif
 
-/* malloc and its kin may not call dlsym, which calls them. */
+/* malloc, calloc and realloc must not call dlsym, which calls them. */
 extern void *__libc_malloc(size_t), *__libc_calloc(size_t, size_t), *__libc_realloc(void *, size_t);
 void *malloc(size_t n) { return fails("malloc", __builtin_return_address(0)) ? NULL : __libc_malloc(n); }
 void *calloc(size_t k, size_t n) { return fails("calloc", __builtin_return_address(0)) ? NULL : __libc_calloc(k, n); }

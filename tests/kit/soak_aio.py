@@ -59,7 +59,7 @@ class Missed(Exception):
         self.sent = sent
 
 
-# ------------------------------------------------------------------------------- an operation, ended early or not
+# ----------------------------------------------------------------------------------------------------- operations
 
 
 async def by_future(start, chance, patient, tally):

@@ -1,4 +1,4 @@
-"""The benchmarks: their arithmetic, what is cut off, each work over real sockets, the report, and the plan."""
+"""The benchmarks: arithmetic, failing programs, each measured program over real sockets, the plan, the report."""
 
 import importlib
 import importlib.util
@@ -76,7 +76,7 @@ def test_label_of_others():
     assert common.label(1, "sockets") == "1 socket"
 
 
-# ---- what is cut off
+# ---- programs that hang or fail
 
 
 def hanging():
@@ -105,7 +105,7 @@ def test_what_hangs_or_dies_is_cut_off_and_reported(capsys):
 @pytest.mark.slow
 @pytest.mark.parametrize(("transport", "loop"), [("inproc", ""), ("ipc", "asyncio"), ("tcp", "")])
 def test_what_loses_messages_is_reported(transport, loop, tmp_path, monkeypatch):
-    """A rival that is real but for one message, which it does not send."""
+    """The measured library skips one message."""
     script = tmp_path / "lossy.py"
     script.write_text(
         textwrap.dedent(f"""
@@ -148,7 +148,7 @@ def test_why_an_other_end_fails():
         common.between(zmqcy, zmqcy, ("pull", "no such work"), "tcp://127.0.0.1:*")
 
 
-# ---- works
+# ---- measured programs
 
 
 def installed(name):
@@ -285,7 +285,7 @@ def test_calls_by_pyperf():
     assert set(bench_calls.by_pyperf("zmqcy")) == set(bench_calls.CALLS)
 
 
-# ---- what says ``import zmq``
+# ---- programs that import zmq
 
 
 @pytest.mark.slow
@@ -309,7 +309,7 @@ def test_frameworks_on_compat_and_on_pyzmq(framework, needs, trips):
         assert run()["rate"] > 0
 
 
-# ---- works in an event loop
+# ---- coroutines
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -443,7 +443,7 @@ def test_a_kernel(side):
 @pytest.mark.parametrize("name", ["zmqcy", "pyzmq", "pyomq"])
 @pytest.mark.parametrize(("group", "works", "plan", "axis", "unit"), bench_scale.KINDS)
 def test_servers_of_many_clients(name, group, works, plan, axis, unit, monkeypatch):
-    """In two processes, which have not the same number of them."""
+    """The clients run in two processes, with different numbers of clients."""
     monkeypatch.setattr(bench_scale, "MOST", 15)
     measured = bench_scale.serve(installed(name), 29, works, **plan, **TINY)
     assert measured["rate"] > 0
@@ -456,7 +456,7 @@ def test_servers_of_many_clients(name, group, works, plan, axis, unit, monkeypat
 @pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process is read from /proc")
 @pytest.mark.parametrize("untuned", [0, 1])
 def test_memory_of_connections(untuned, monkeypatch):
-    """In two processes, which do not use all of them."""
+    """Two processes open the connections, and use only some of them."""
     monkeypatch.setattr(bench_scale, "MOST", 15)
     monkeypatch.setattr(bench_scale, "USED", 5)
     measured = bench_scale.serve(installed("zmqcy"), 20, mode="memory", untuned=untuned, **TINY)
@@ -485,7 +485,7 @@ def fake(path, *lines):
 
 @pytest.fixture
 def bench(tmp_path):
-    """Return a function that runs tools/bench.sh until it sets the environment up, and returns what that is."""
+    """Return a function that runs tools/bench.sh up to the call of setup.sh, and returns the settings of that call."""
     fake(tmp_path / "tools" / "setup.sh", 'echo "$VENV $1 $ZMQCY_LIBZMQ ${TOOLS:-}${PYTHONPATH:-}"', "exit 1")
     shutil.copy(ROOT / "tools" / "bench.sh", tmp_path / "tools")
     path = f"{tmp_path / 'bin'}:/usr/bin:/bin"
@@ -501,7 +501,7 @@ def bench(tmp_path):
 
 def test_the_newest_python_is_taken_of_path_and_pyenv(bench, tmp_path):
     for name in ("python3.14", "python3.13", "python3"):
-        fake(tmp_path / "bin" / name, "exit 1")  # as the shims of pyenv do
+        fake(tmp_path / "bin" / name, "exit 1")  # as pyenv's shims do for versions that are not selected
     old = fake(tmp_path / "bin" / "python3.12", f"echo {tmp_path}/bin/python3.12")
     prefix = str(tmp_path / "build" / "libzmq-drafts")
     assert bench() == ["build/bench", str(old), prefix, "g++"]
@@ -524,7 +524,7 @@ def all_installed(monkeypatch):
 
 
 def planned(options):
-    """Return all cells of the benchmarks that have some."""
+    """Return the cells of all benchmarks."""
     names = sorted(file.stem for file in BENCHMARKS.glob("bench_*.py"))
     modules = [importlib.import_module(name) for name in names]
     return [cell for module in modules if hasattr(module, "cells") for cell in module.cells(options)]
@@ -561,7 +561,7 @@ def test_batches_are_compared_with_one_per_call_and_the_default_with_untuned(all
 
 @pytest.fixture
 def results(tmp_path, monkeypatch):
-    """A folder with the results of a small run: two points of a curve, a rival that was cut off, and plain rows."""
+    """A folder with the results of a small run: two points of a curve, a library that was stopped, and plain rows."""
     monkeypatch.setattr(common, "RESULTS", tmp_path)
     monkeypatch.setattr(report, "RESULTS", tmp_path)
     tables = {}
@@ -693,7 +693,7 @@ def test_the_page_and_the_docs(results, tmp_path, monkeypatch, sentence):
     [plot] = [line for line in throughput.splitlines() if line.startswith("![")]
     assert (docs.parent / "performance" / plot.split("(")[1].removesuffix(")")).is_file()
     assert "| messages/s | zmqcy | C |" not in throughput
-    assert "zmqcy | C |" in (docs.parent / "performance" / "network.md").read_text()  # where it is all there is
+    assert "zmqcy | C |" in (docs.parent / "performance" / "network.md").read_text()  # network.md compares only with C
     assert "2 messages/s | 0.50 (0.50 - 0.50) |" in (docs.parent / "performance" / "c.md").read_text().replace(
         " (2 - 2)", ""
     )

@@ -85,7 +85,7 @@ def taken(port):
         yield
 
 
-# ----------------------------------------------------------------------------------------------------------- the echo
+# --------------------------------------------------------------------------------------------------------------- echo
 
 
 def test_echo_pair_answers_ten_messages_over_two_ports():
@@ -155,7 +155,7 @@ def test_pubsub_shows_its_roles_when_it_does_not_know_one():
         assert "pubsub.py forwarder FRONTEND BACKEND" in errors
 
 
-# ------------------------------------------------------------------------------------------------- pipelines, queues
+# ---------------------------------------------------------------------------------------------- pipelines and queues
 
 
 @pytest.mark.parametrize(("limit", "chunks", "primes"), [(100_000, 20, 9592), (1, 1, 0), (5_001, 2, 669)])
@@ -173,7 +173,7 @@ def test_workers_answer_each_request_of_each_client_once():
     assert {line.partition(": ")[2] for line in lines} <= {f"answered by worker {number}" for number in range(3)}
 
 
-# ------------------------------------------------------------------------------------------------------ asynchronous
+# ----------------------------------------------------------------------------------------------------------- asyncio
 
 
 RPC = [
@@ -329,7 +329,7 @@ def test_news_end_with_their_readers(number):
         assert ended(process) == []
 
 
-# ----------------------------------------------------------------------------------------------------------- the demo
+# --------------------------------------------------------------------------------------------------------------- demo
 
 
 FIGURE = r" +[\d,]+"
@@ -434,7 +434,7 @@ def test_wrong_arguments_are_an_error_without_docstrings_too(monkeypatch):
             assert ended(process, 1, "wrong arguments: see the top of this file\n") == []
 
 
-# ----------------------------------------------------------------------------------------------- examples with a folder
+# -------------------------------------------------------------------------------------------------- examples in folders
 
 
 def endpoints(process):

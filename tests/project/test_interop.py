@@ -94,7 +94,7 @@ def test_a_peer_of_zmtp_1_0(raw):
     connection.sendall(b"\x01\x00" + b"\x01\x01" + b"\x06\x00hello")  # lengths include the byte of flags
     assert rep.recv() == b"hello"
     rep.send(b"world!")
-    assert read(connection, 10) == b"\xff" + bytes(7) + b"\x01\x7f"  # a frame with a length of 8 bytes: flags alone
+    assert read(connection, 10) == b"\xff" + bytes(7) + b"\x01\x7f"  # an empty frame: 8-byte length, flags
     assert read(connection, 10) == b"\x01\x01" + b"\x07\x00world!"
 
 
@@ -225,7 +225,7 @@ def test_a_socket_of_the_other(run):
 
 
 def test_the_context_of_another_libzmq_is_refused(run):
-    """If pyzmq has its own libzmq: by object and address; new, used, asynchronous. zmqcy's contexts are accepted."""
+    """Each form of a pyzmq context is rejected if pyzmq has its own libzmq. Each form of zmqcy's is accepted."""
     if importlib.util.find_spec("zmq") is None:
         pytest.skip("pyzmq is not installed")
     done = run("""

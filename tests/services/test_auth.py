@@ -145,7 +145,7 @@ class Tap:
             end.close()
 
 
-# ------------------------------------------------------------------------------------------------- two lines to be safe
+# ----------------------------------------------------------------------------------------- two lines for CURVE or PLAIN
 
 
 def test_two_lines(socket):
@@ -241,7 +241,7 @@ def test_the_options_are_as_they_were(socket):
     assert each.plain_server is True and each.mechanism == zmqcy.PLAIN
 
 
-# ------------------------------------------------------------------------------------------------ right and wrong peers
+# ------------------------------------------------------------------------------------------ accepted and rejected peers
 
 
 def test_a_wrong_server_key(serve):
@@ -338,7 +338,7 @@ def test_replay(ctx, serve, socket):
         server.serves(curve_client(FRIEND))
 
 
-# ----------------------------------------------------------------------------------------- no handler, or one that dies
+# ------------------------------------------------------------------------------------------ missing and failed handlers
 
 
 def test_no_handler(ctx, serve, socket):
@@ -428,7 +428,7 @@ def test_ctrl_c_in_a_function_is_for_the_loop_whose_it_is():
             loop.run_until_complete(task)
 
 
-# ------------------------------------------------------------------------------------------- the table of the page
+# -------------------------------------------------------------------------------------------------- table of rules
 
 
 class Loop:
@@ -609,7 +609,7 @@ def test_the_handler_of_a_context_does_not_keep_it():
     assert not thread.is_alive()
 
 
-# ------------------------------------------------------------------------------------------------------ who says who
+# ---------------------------------------------------------------------------------------------------------- user ids
 
 
 def test_a_peer_cannot_name_its_user(run):
@@ -919,7 +919,7 @@ def outlasting(ctx, socket):
         yield question
 
 
-# -------------------------------------------------------------------------------------------------------- start and end
+# ------------------------------------------------------------------------------------------------------- start and stop
 
 
 def test_one_handler_a_context(ctx, ask):
@@ -1154,7 +1154,7 @@ def test_many_at_once(ctx, serve, socket):
         assert served == 10 and refused >= 1
 
 
-# ---------------------------------------------------------------------------------------- nothing executes what arrives
+# ---------------------------------------------------------------------------------------- received data is not executed
 
 
 def test_nothing_executes_what_arrives():

@@ -49,12 +49,12 @@ PROGRAMS = {
     "workflow": ("parsl", ["parsl==2026.10.26"]),
     "documents": ("bluesky", ["bluesky==1.15.1"]),
 }
-"""By script of this folder: the name of its environment, and the packages in it."""
+"""Each script of this folder, with the name and the packages of its environment."""
 SUITES = {
     "jupyter_client": ("jupyter", JUPYTER, "jupyter_client==8.10.0", ["-p", "no:asyncio"]),  # its tests use anyio
     "ipykernel": ("jupyter", JUPYTER, "ipykernel==7.4.0", ["-o", "asyncio_default_fixture_loop_scope=function"]),
 }
-"""By name: the same, then the distribution that has the tests, and options of pytest."""
+"""Each test suite: the name and the packages of its environment, the distribution with its tests, options of pytest."""
 
 
 def pip(python, *arguments):

@@ -33,7 +33,7 @@ public class Peer {
     private static void sendAll(List<byte[]> parts) {
         for (int i = 0; i < parts.size(); i++)
             if (!socket.send(parts.get(i), i < parts.size() - 1 ? ZMQ.SNDMORE : 0))
-                throw new IllegalStateException("no room to send");
+                throw new IllegalStateException("timed out while sending");
     }
 
     private static List<byte[]> receiveAll() {
@@ -99,7 +99,7 @@ public class Peer {
             for (int left = Integer.parseInt(words[1]); left > 0; left--) {
                 List<byte[]> parts = receiveAll();
                 if (parts == null)
-                    throw new IllegalStateException("nothing came to echo");
+                    throw new IllegalStateException("timed out while receiving");
                 sendAll(parts);
             }
             return "ok";

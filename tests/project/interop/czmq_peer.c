@@ -133,7 +133,7 @@ int main(void) {
     zmq_version(&major, &minor, &patch);
     printf("hello czmq %d.%d.%d (libzmq-%d.%d.%d) knows tcp ipc plain plain-server", CZMQ_VERSION_MAJOR,
            CZMQ_VERSION_MINOR, CZMQ_VERSION_PATCH, major, minor, patch);
-    printf("%s%s\n", zmq_has("curve") ? " curve" : "", zmq_has("WS") ? " ws" : ""); /* WS in capitals alone */
+    printf("%s%s\n", zmq_has("curve") ? " curve" : "", zmq_has("WS") ? " ws" : ""); /* libzmq: in capitals only */
     fflush(stdout);
     zsys_handler_set(NULL);
     zsys_init();

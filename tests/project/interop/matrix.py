@@ -63,7 +63,7 @@ class Failed(Exception):
 
 
 def parts_of(message):
-    """Return the parts of a message that is written in the protocol."""
+    """Return the parts of a message in the notation of the protocol."""
     parts = []
     for spec in message.split(","):
         if spec[0] == "=":
@@ -379,7 +379,7 @@ def outcome(peer, row):
             meet(peer, row, ours, theirs, we_bind)
         except (Failed, zmqcy.ZMQError) as error:
             said = str(error)
-            with suppress(queue.Empty):  # the error that the peer reports is nearer to the cause
+            with suppress(queue.Empty):  # the error that the peer reports is more precise
                 said = peer.lines.get_nowait().removeprefix("error ")
             peer.process.kill()  # its socket is in an unknown state
             peer.stop()

@@ -7,8 +7,8 @@
 #include <string.h>
 #include <zmq.h>
 
-#define MOST 16    /* words in a line */
-#define PARTS 4096 /* in a message that is sent back */
+#define MOST 16    /* max words per line */
+#define PARTS 4096 /* max parts of an echoed message */
 
 static const char *const NAMES[] = {"PAIR",   "PUB",  "SUB",  "REQ",  "REP", "DEALER",
                                     "ROUTER", "PULL", "PUSH", "XPUB", "XSUB"};
@@ -25,7 +25,7 @@ static uint32_t crc32_of(uint32_t crc, const unsigned char *data, size_t size) {
 
 static void fail(void) { printf("error %s\n", zmq_strerror(zmq_errno())); }
 
-/* The handler of ZAP: lets in who has the name and the password. */
+/* The ZAP handler. It accepts peers with this user name and password. */
 static void *handle(void *unused) {
     for (;;) {
         char parts[8][256] = {{0}};
@@ -110,7 +110,7 @@ static void send_messages(char *specs) {
     puts("ok");
 }
 
-/* Send back so many messages. All parts come before the first goes: a REP has it so. */
+/* Echo messages. A REP must receive all parts of a message before it sends. */
 static void echo(int count, int milliseconds) {
     static zmq_msg_t parts[PARTS];
     zmq_setsockopt(peer, ZMQ_RCVTIMEO, &milliseconds, sizeof milliseconds);
@@ -181,7 +181,7 @@ int main(void) {
     printf("hello C libzmq-%d.%d.%d knows tcp plain plain-server", major, minor, patch);
     for (const char *const *each = (const char *const[]){"ipc", "curve", NULL}; *each; each++)
         if (zmq_has(*each)) printf(" %s", *each);
-    puts(zmq_has("WS") ? " ws" : ""); /* libzmq knows that word in capitals alone */
+    puts(zmq_has("WS") ? " ws" : ""); /* libzmq lists WS in capitals only */
     fflush(stdout);
     context = zmq_ctx_new();
     while (fgets(line, sizeof line, stdin)) {

@@ -37,7 +37,7 @@ function message(spec) {
 
 let socket, handler
 
-// The handler of ZAP: lets in who has the name and the password.
+// The ZAP handler. It accepts peers with this user name and password.
 async function handle(username, password) {
   for await (const [version, id, domain, address, identity, mechanism, name, word] of handler) {
     const good = name.toString() === username && word.toString() === password
@@ -105,7 +105,7 @@ const verbs = {
 async function main() {
   const known = ["tcp", "plain", "plain-server", ...["ipc", "curve"].filter(each => zmq.capability[each])]
   const probe = new zmq.Pull()
-  await probe.bind("ws://127.0.0.1:*").then(() => known.push("ws"), () => {}) // `capability` does not have it
+  await probe.bind("ws://127.0.0.1:*").then(() => known.push("ws"), () => {}) // `capability` does not list ws
   probe.close()
   const version = require_there("zeromq/package.json").version
   console.log(`hello zeromq.js ${version} (libzmq-${zmq.version}) knows ${known.join(" ")}`)

@@ -22,7 +22,7 @@ def message(spec):
 
 
 def binds(url):
-    """Tell whether the library knows a transport; `has` does not, for libzmq knows WS in capitals alone."""
+    """Return whether the library supports a transport. Not `has`: libzmq lists WS in capitals only."""
     with zmq.Context() as context, context.socket(zmq.PULL) as socket:
         try:
             socket.bind(url)
