@@ -11,7 +11,7 @@ cdef enum:
     FOREVER = -1
     EXPIRED = 0           # a deadline that has passed: do not wait
     SECOND = 1000000000   # nanoseconds
-    SLICE = 500           # ms between checks for signals in a wait: a signal can arrive before it, or in another thread
+    SLICE = 500           # max ms without a check for signals: one may arrive before the wait, or in another thread
     SIGNAL_CHECK = 100000000  # nanoseconds after which a call that never waits checks for signals too
 
 cdef enum:                # traits of socket types: see TRAITS in socket_types.py

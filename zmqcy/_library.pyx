@@ -75,7 +75,7 @@ cdef int fill_types() except -1:
 fill_types()
 
 
-# ------------------------------------------------------------------------------------------------- arguments and times
+# ---------------------------------------------------------------------------------------------- arguments and timeouts
 
 cdef object to_integer(object value, str call, str name, object low, object high):
     """Convert an argument to an int between two bounds, or raise an error that names the call and the argument."""
@@ -186,7 +186,7 @@ cdef int slice_of(nsec deadline) noexcept nogil:
 
 
 cdef bytes c_string(object text, str call, str name):
-    """Encode a string for libzmq. Refuse NUL characters, which would end it early. Errors do not show keys."""
+    """Encode a string for libzmq. Reject NUL characters, which would truncate it. Errors do not show keys."""
     cdef bint is_key = call.startswith(("curve_", "z85_"))
     if isinstance(text, str):
         text = text.encode()
@@ -407,7 +407,7 @@ def z85_encode(data: Buffer) -> bytes:
     >>> zmqcy.z85_encode(b"\\x86\\x4f\\xd2\\x6f\\xb5\\x59\\xf7\\x5b")
     b'HelloWorld'
     """
-    if not PyObject_CheckBuffer(data):  # it may be a key, and is not shown
+    if not PyObject_CheckBuffer(data):  # it may be a key: do not show it
         raise TypeError(f"z85_encode: a bytes-like object is required, not {type(data).__name__}")
     cdef bytes source = bytes(to_buffer(data, "z85_encode", None))
     cdef size_t size = len(source)

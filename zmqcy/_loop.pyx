@@ -26,7 +26,7 @@ cdef enum:
 
 cdef double ATTENTION = 1  # seconds between two reads of the events of a socket that no task waits for
 cdef object running_loop = None  # asyncio._get_running_loop, once asyncio is imported
-cdef object loops = weakref.WeakValueDictionary()  # Loops by the id of their event loop, to which each has a reference
+cdef object loops = weakref.WeakValueDictionary()  # Loops by the id of their event loop, which they reference
 
 
 cdef object current_loop():
@@ -88,7 +88,7 @@ cdef class Loop:
                 function, argument = self.after_turn.popleft()
                 function(argument)
         finally:
-            if left:  # Ctrl-C
+            if left:  # interrupted by Ctrl-C
                 self.loop.call_soon(self._turned)
 
     cdef int add_reader(self, int fd, object callback) except -1:

@@ -246,10 +246,11 @@ cdef class Operation:  # no freelist: Python does not call __del__ again for a r
         cdef QueuedSocket socket = self.socket
         cdef nsec deadline = self.deadline()
         if self.timeout is not None and type(self.timeout) is not int and type(self.timeout) is not float:
-            if self.state >= FINISHED:  # to convert the timeout may run any code, which may have ended this,
+            # Converting the timeout may have run any code: it may have ended the operation or closed the socket.
+            if self.state >= FINISHED:
                 return 0
-            enter(socket, self.call)  # closed the socket,
-            socket.soon()  # or consumed the event of the file descriptor
+            enter(socket, self.call)
+            socket.soon()  # that code may have consumed the event of the file descriptor
         self.start = now()
         if deadline == EXPIRED:
             return self.give_up()
@@ -438,7 +439,7 @@ cdef class Operation:  # no freelist: Python does not call __del__ again for a r
         state = {FINISHED: "done", FAILED: "failed", CANCELLED: "cancelled"}.get(self.state, "pending")
         return f"<Operation {self.call} {state}>"
 
-    # ---- for other event loops, whose tasks wait in their own way
+    # ---- for event loops other than asyncio
 
     def _wait_by(self, waker):
         """Call a function when the operation can continue or has ended."""
@@ -611,7 +612,7 @@ cdef int send_to_operation(PyObject *itself, PyObject *value, PyObject **result)
                 waker.socket = operation.socket
                 waker.operation = &operation.node
                 operation.waker = waker
-            if waker.blocking:  # a task resets it; iteration in C would get the waker endlessly, without signals
+            if waker.blocking:  # a task resets it, but list(operation) would loop endlessly, without signals
                 raise RuntimeError(f"{operation.call}: the operation was iterated over; use await")
             waker.blocking = True
             given = waker
@@ -869,7 +870,7 @@ cdef class QueuedSocket(NativeSocket):
         if number:
             self.end_all(number, None)
             return False
-        if self.handle.remembered >= 0 and events[0] != self.handle.remembered:  # or two watchers wake each other
+        if self.handle.remembered >= 0 and events[0] != self.handle.remembered:  # else two watchers wake each other
             self.handle.forget()
         if self.handle.held is not NULL:
             events[0] |= ZMQ_POLLIN
@@ -913,7 +914,7 @@ cdef class QueuedSocket(NativeSocket):
                             self.loop.loop.call_later(self.patience, self._look)
                         break
         except BaseException:
-            self.soon()  # for the other operations
+            self.soon()  # the other operations must continue
             raise
         finally:
             with critical_section(lock_of(self)):
@@ -1020,7 +1021,7 @@ cdef class QueuedSocket(NativeSocket):
     def _keep_end(self, end):
         self.handle.context.keep_end(end)
 
-    # ---- for other event loops
+    # ---- for event loops other than asyncio
 
     def _take_home(self, schedule, Operation operation):
         """Use `schedule`, a thread-safe function of the event loop, to schedule `_look`."""

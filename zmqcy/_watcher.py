@@ -49,7 +49,7 @@ class _Watched:
 
         self.loop = loop
         self.callbacks: dict[int, Callable[[], object]] = {}
-        # The file descriptors that the thread polls. One with a scheduled callback is not in it until that has run.
+        # The file descriptors that the thread polls. Those with a scheduled callback are added again when it has run.
         self.armed: set[int] = set()
         self.running = True
         self.woken, self.waker = socket.socketpair()

@@ -27,14 +27,14 @@ def get_library() -> str | None:
     Returns
     -------
     str or None
-        The path of the system's libzmq, of ``ZMQCY_LIBZMQ``, or of the one in zmqcy's wheel. None: the system cannot
-        find it out.
+        The path of the system's libzmq, of ``ZMQCY_LIBZMQ``, or of the one in zmqcy's wheel. None: the path
+        cannot be determined.
     """
     import ctypes
 
     try:
         function = ctypes.CDLL(_library.__file__).zmq_version
-        place = (ctypes.c_void_p * 4)()  # Dl_info: the file's name first
+        place = (ctypes.c_void_p * 4)()  # Dl_info; its first field is the file name
         if not ctypes.CDLL(None).dladdr(ctypes.cast(function, ctypes.c_void_p), ctypes.byref(place)):
             return None
     except (AttributeError, OSError):

@@ -216,7 +216,7 @@ class Authenticator:
         raise NotImplementedError("start: use a ThreadAuthenticator or an AsyncioAuthenticator")
 
     def stop(self) -> None:
-        """Answer no longer."""
+        """Stop answering authentication requests."""
 
     def allow(self, *addresses: str) -> None:
         """Accept peers from these addresses only.
@@ -352,7 +352,7 @@ class ThreadAuthenticator(Authenticator):
         return self._handler and self._handler._gate and self._handler._gate.thread
 
     def start(self) -> None:
-        """Answer from now on."""
+        """Start answering authentication requests."""
         handler = _Handler(self)
         handler.start()
         self._handler = handler
@@ -386,13 +386,13 @@ class AsyncioAuthenticator(Authenticator):
         self.loop = loop
 
     def start(self) -> None:
-        """Answer from now on."""
+        """Start answering authentication requests."""
         handler: Any = _Handler(self)
         handler._begin(self.loop or asyncio.get_running_loop())
         self._handler = handler
 
     def stop(self) -> None:
-        """Answer no longer."""
+        """Stop answering authentication requests."""
         if self._handler is not None:
             self._handler.stop()
             self._handler = None

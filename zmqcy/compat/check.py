@@ -93,7 +93,7 @@ def _what_of(name: str) -> str | None:
     try:
         if attribute in names_of(module):
             return None
-    except ImportError:  # tornado is not installed, all of whose names one of pyzmq's modules re-exports
+    except ImportError:  # tornado is not installed. One of pyzmq's modules re-exports all its names.
         return None
     return f"zmqcy.compat has no {name}"
 

@@ -635,7 +635,7 @@ for _option in (*SOCKET_OPTIONS, *CONTEXT_OPTIONS):
 Context.IDENTITY = zmqcy.Context.identity
 
 
-# ------------------------------------------------------------------------------------------- messages, polls, the clock
+# ----------------------------------------------------------------------------------------- messages, polling, stopwatch
 
 
 class Frame(zmqcy.Frame):
@@ -853,7 +853,7 @@ class Stopwatch:
     _since: float | None = None
 
     def start(self) -> None:
-        """Begin."""
+        """Start the watch."""
         self._since = time.perf_counter()
 
     def stop(self) -> int:

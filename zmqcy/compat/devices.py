@@ -178,7 +178,7 @@ class Device:
             self.done = True
 
     def start(self) -> None:
-        """Run it."""
+        """Run the device."""
         self.run()
 
     def join(self, timeout: float | None = None) -> None:
@@ -195,7 +195,7 @@ class BackgroundDevice(Device):
     launcher: Any = None
 
     def start(self) -> None:
-        """Start it."""
+        """Start the device."""
         self.launcher = self._launch_class(target=self.run, daemon=self.daemon)
         self.launcher.start()
 

@@ -93,7 +93,7 @@ class ZMQStream:
         self.on_recv(None if callback is None else lambda message: callback(self, message), copy)
 
     def stop_on_recv(self) -> None:
-        """Receive no more."""
+        """Stop receiving."""
         self.on_recv(None)
 
     def on_send(self, callback: Callable[[list[Any], Any], Any] | None) -> None:

@@ -1,4 +1,4 @@
-"""What pyzmq's modules have besides their own names, because they import it. Programs take some of it from there."""
+"""Names that pyzmq's modules import and therefore also export. Some programs import them from these modules."""
 
 import __future__
 
