@@ -62,7 +62,7 @@ async def test_no_use_of_the_socket_hides_a_message(near, name):
             assert task.result == b"%d" % i
 
 
-@on_each_module("name", [name for name in DISTURBANCES if name != "plain send"])  # which takes the room
+@on_each_module("name", [name for name in DISTURBANCES if name != "plain send"])  # it fills the queue
 async def test_no_use_of_the_socket_hides_room(near, name):
     a, b = near(zmqcy.DEALER, zmqcy.DEALER, sndhwm=1, rcvhwm=1)
     plain = zmqcy.Socket.shadow(a)

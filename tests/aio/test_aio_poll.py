@@ -124,7 +124,7 @@ async def test_poller_changes(flavour, near):
 
 
 async def test_poller_while_another_task_uses_the_socket(flavour, near):
-    """A message that the other task receives is gone; others are still there."""
+    """The poller does not report a message that the other task has received. It reports later messages."""
     pull, push = near()
     poller = flavour.Poller()
     poller.register(pull)

@@ -307,7 +307,7 @@ class Histories(RuleBasedStateMachine):
             except zmqcy.Again:
                 await asyncio.sleep(0)
         self.wanted, self.received = wanted, received
-        await self.left.send(b"the last")  # and nothing comes before it
+        await self.left.send(b"the last")  # no other message arrives before it
         self.last = await self.right.recv_multipart()
         self.closed = self.right.recv(), self.right.poll()
         self.right.close()
@@ -863,7 +863,7 @@ def test_the_end_of_a_context_closes_what_told_of_it(run):
     done = run("""
         import asyncio, zmqcy.asyncio
         async def main():
-            for _ in range(300):  # where it has ended before it is waited for
+            for _ in range(300):  # sometimes it has ended before the wait
                 async with zmqcy.asyncio.Context() as context:
                     context.socket(zmqcy.PULL)
         asyncio.run(main())
@@ -1344,7 +1344,7 @@ def test_a_cancelled_aclose_leaves_the_threads_of_libzmq_at_work(name):
         other.connect(endpoint)
         await other.send(b"x")
         with anyio.fail_after(LIMIT):
-            await other.aclose()  # by the same thread of libzmq
+            await other.aclose()  # closed by the same libzmq thread
         taker.close()
         context.term(timeout=LIMIT * 1000)
 

@@ -187,7 +187,7 @@ async def front(transport, folder, command):
     async def ask():
         for number in range(REQUESTS):
             await room.acquire()
-            # The largest part last: pyzmq's tracker is that of the last part, and small ones are copied.
+            # The largest part last: pyzmq tracks only the last part, and copies small parts.
             sizes = sorted(SIZES[(number + i) % len(SIZES)] for i in range(1 + number % 3))
             buffer = buffers.take()
             views, start = [], 0
@@ -252,7 +252,7 @@ def trackers(transport, folder):
     pull.bind(f"ipc://{folder}/held" if transport == "ipc" else "tcp://127.0.0.1:*")
     address = pull.last_endpoint.decode()
     pull.unbind(address)
-    push.connect(address)  # where nobody is
+    push.connect(address)  # no socket is bound there
     buffer = bytearray(b"x" * 100_000)
     tracker = push.send_multipart([b"head", buffer], copy=False, track=True)
     held = [tracker.done]

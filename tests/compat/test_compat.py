@@ -631,7 +631,7 @@ def test_green_sockets_heed_their_timeouts(run):
         sending = gevent.spawn(lambda: [left.send(b"%d" % number) for number in range(20)])
         assert [right.recv() for _ in range(20)] == [b"%d" % number for number in range(20)]
         sending.get(timeout=10)
-        left.rcvtimeo = -1  # for ever: until somebody ends it
+        left.rcvtimeo = -1  # wait indefinitely
         waiting = gevent.spawn(left.recv)
         gevent.sleep(0.05)
         assert not waiting.ready()
@@ -872,7 +872,7 @@ def end(device, *sockets):
 
 
 def subscribed(sub, send, receive):
-    while not sub.poll(20):  # what is sent before the subscription is there goes to nobody
+    while not sub.poll(20):  # messages that are sent before the subscription arrives are dropped
         send()
         receive()
     return sub.recv_multipart()
@@ -896,7 +896,7 @@ def main(ctx):
     assert subscribed(sub, lambda: push.send_multipart([b"1", b"2"]), pull.recv_multipart) == [b"1", b"2"]
     push.send(b"now")
     assert pull.recv() == b"now"
-    while sub.recv_multipart() != [b"now"]:  # copies of what went before
+    while sub.recv_multipart() != [b"now"]:  # copies of earlier messages
         pass
     for number in range(200):
         push.send(b"%d" % number)

@@ -96,7 +96,7 @@ def test_an_ended_wait_takes_no_message(greenlets, spin):
     greenlets(f"""
     left, right = pair(zmq.DEALER)
     left.spin = {spin}
-    left.send(b"question")  # after which it spins
+    left.send(b"question")  # the next wait spins
     waiting = [gevent.spawn(left.recv) for _ in range(6)]
     gevent.sleep(0)
     assert bool(sleeps) == ({spin} == 0)
@@ -146,7 +146,7 @@ def test_who_waits_for_an_answer_spins(greenlets, who):
     gevent.spawn(answer)
     assert receive() and len(turns) == 20 and not sleeps
     gevent.spawn(answer)
-    assert receive() and sleeps == [{who}]  # which nothing asked for
+    assert receive() and sleeps == [{who}]  # not a reply, so it does not spin
     del sleeps[:]
     left.spin = 0.1
     left.send(b"question")

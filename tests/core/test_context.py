@@ -331,7 +331,7 @@ def test_threads_that_ask_at_once_get_one_instance(module):
             made.append(self)
             if len(made) > 1:
                 second.set()
-            second.wait(0.2)  # which is not to come
+            second.wait(0.2)  # it must not be set
             super().__init__(*arguments)
 
     got = []
@@ -540,7 +540,7 @@ def test_what_libzmq_could_not_start_its_threads_with(run, call):
 
 
 def test_no_threads_left(run):
-    """The user may have no more threads, or the system."""
+    """The limit of threads is reached, for the user or the system."""
     done = run("""
         import os, resource
         import zmqcy._aio, zmqcy._socket
@@ -749,7 +749,7 @@ def test_many_contexts_in_many_threads():
 
 
 def test_the_first_socket_while_another_thread_ends_the_context(run):
-    """Either it is created, and `term` waits for it, or the context had ended. libzmq's freed memory is not used."""
+    """Either the socket is created, and `term` waits for it, or the call fails. Freed memory of libzmq is not used."""
     run(
         """
         import threading, zmqcy

@@ -228,7 +228,7 @@ def test_text(words, text):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="errno is found as glibc and musl have it")
 def test_without_arguments():
-    """It is for libzmq's last error in this thread, which is C's errno."""
+    """Without arguments, the error is libzmq's last error in this thread, C's errno."""
     library = ctypes.CDLL(None)
     library.__errno_location.restype = ctypes.POINTER(ctypes.c_int)
     library.__errno_location()[0] = errno.EADDRINUSE

@@ -852,7 +852,7 @@ def test_callbacks(socket, unraisable):
             tracker.add_done_callback(wrong)
     assert called == []
     pull.recv()
-    until(lambda: called)  # a pending call comes
+    until(lambda: called)  # a pending call runs
     assert called == ["first", "inner", "failed", tracker]
     tracker.add_done_callback(lambda each: called.append("late"))
     assert called[-1] == "late"

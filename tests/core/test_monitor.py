@@ -529,7 +529,7 @@ def test_a_forked_child(socket, run):
 
 
 def test_more_events_than_are_read_at_a_time(socket, monkeypatch):
-    """A monitor whose event is behind many others is woken again, although the PAIR's descriptor is not readable."""
+    """A monitor with an event behind many others wakes again, although the PAIR's file descriptor is not readable."""
     monkeypatch.setattr("zmqcy.monitor._MOST", 5)
     server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH)
     monitors = [server.watch(Event.ACCEPTED) for _ in range(3)]

@@ -148,7 +148,7 @@ def test_socket_in_two_crowded_pollers(ctx, pair, poller):
 
 
 def test_socket_that_goes_from_thread_to_thread(ctx, pair, poller, pool):
-    """The next poll notices calls of another thread, as it does its own."""
+    """The next poll notices calls of other threads, as well as those of its own thread."""
     bound, connected = pair(zmqcy.PAIR, zmqcy.PAIR)
     poller.register(bound, POLLIN)
     crowd(poller, ctx)

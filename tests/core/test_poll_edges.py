@@ -1,4 +1,4 @@
-"""The events that a poller remembers are those of the socket, although its file descriptor is edge-triggered."""
+"""A poller caches correct events, although the file descriptor of a socket is edge-triggered."""
 
 import random
 import select
@@ -178,7 +178,7 @@ def test_shadow_behind_the_back(ctx, pairs, early, crowded):
     for _ in range(5):
         connected.send(b"first")
         connected.send(b"second")
-        assert shadow.poll(LIMIT) == POLLIN  # the edge is gone
+        assert shadow.poll(LIMIT) == POLLIN  # consumes the edge
         assert poller.poll(0) == [(bound, POLLIN)]
         assert shadow.recv(timeout=LIMIT) == b"first"
         assert poller.poll(LIMIT) == [(bound, POLLIN)]

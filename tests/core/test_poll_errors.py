@@ -317,7 +317,7 @@ def test_handler_that_receives_one_of_two(socket, poller, alarms):
 
 def test_handler_that_polls_what_a_device_has_in_hand(socket, poller, alarms):
     """The device has the message when the handler polls its socket, and returns it afterwards."""
-    pull, push = socket(zmqcy.PULL), socket(zmqcy.PUSH)  # which has no peer
+    pull, push = socket(zmqcy.PULL), socket(zmqcy.PUSH)  # without a peer
     pull.bind("inproc://hand")
     sender = socket(zmqcy.PUSH)
     sender.connect("inproc://hand")

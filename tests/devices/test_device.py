@@ -208,7 +208,7 @@ def test_a_capture_that_is_full_holds_the_rest_up_and_loses_nothing(device, sock
     pull, push = connected(socket, zmqcy.PULL, back), connected(socket, zmqcy.PUSH, front)
     push.send(b"1")
     with pytest.raises(zmqcy.TimedOut):
-        pull.recv(timeout=100)  # nobody captures yet
+        pull.recv(timeout=100)  # the capture has no peer yet
     listener = connected(socket, zmqcy.PULL, copy)
     push.send(b"2")
     assert [pull.recv(), pull.recv()] == [b"1", b"2"]

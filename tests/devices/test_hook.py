@@ -273,7 +273,7 @@ def test_a_message_without_room_is_seen_once_and_goes_back_whole(device):
     run = device()
     push, pull = run.peers
     pull.close()
-    while run.back.poll(0, zmqcy.POLLOUT):  # until there is no room
+    while run.back.poll(0, zmqcy.POLLOUT):  # until libzmq reports no POLLOUT
         pass
     push.send_multipart([b"c", b"x", b"y"])
     push.send(b"2")

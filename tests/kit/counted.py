@@ -48,7 +48,7 @@ def counts_of(call):
 
 
 def once_it_waits(socket, act):
-    """Call a function, whose calls do not count, while another call waits in a socket."""
+    """Call a function in a thread once another call waits in the socket. Its own calls are not counted."""
 
     def run():
         deadline = time.monotonic() + 10

@@ -52,7 +52,7 @@ def step(call, *arguments, **options):
 
 
 def again(call, *arguments, **options):
-    """Repeat a call until libzmq has closed the socket that had the endpoint before."""
+    """Repeat a call until libzmq has closed the previous socket on its endpoint."""
     deadline = time.monotonic() + 5
     while True:
         try:

@@ -57,7 +57,7 @@ LEFT_OUT = {
     "__setstate_cython__": "the interpreter's",
     "__pyx_vtable__": "an address",
 }
-# Other numbers than those of `Pool.descriptor` may be file descriptors that the process needs: only set the attribute.
+# Set only as attributes, from `Pool.descriptor`: other numbers may be file descriptors that the process needs.
 NUMBERS_LEFT_OUT = {zmqcy.SocketOption.USE_FD}
 
 

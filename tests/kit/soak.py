@@ -47,7 +47,7 @@ GROWTH = {"resident": 64_000_000, "descriptors": 40, "threads": 10}  # max growt
 
 
 class Wrong(Exception):
-    """What must not be."""
+    """A violated guarantee."""
 
 
 # ---------------------------------------------------------------------------------------------------------- messages

@@ -235,7 +235,7 @@ async def made(module):
 
 
 def loop_closed(fuzzer, module):
-    """Call everything of objects whose event loop is closed: without a loop, and in another one."""
+    """Call all methods of objects with a closed event loop: without a running loop, and in a new loop."""
     family = asyncio.run(made(module))
     for label, thing in (family.things() | family.made).items():
         for name in names_of(thing):

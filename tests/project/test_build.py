@@ -82,7 +82,7 @@ def test_without_libzmq_the_build_says_what_to_install(tmp_path, env, reason):
 
 @pytest.mark.slow
 def test_an_old_libzmq_is_refused(tmp_path):
-    assert "libzmq 4.2 or newer" in (ROOT / "zmqcy" / "__init__.py").read_text()  # the import says the same
+    assert "libzmq 4.2 or newer" in (ROOT / "zmqcy" / "__init__.py").read_text()  # the import names the same version
     (tmp_path / "libzmq.pc").write_text("Name: libzmq\nDescription: old\nVersion: 4.1.9\nLibs: -lzmq\n")
     done = build(tmp_path, "build_ext", env={"PKG_CONFIG_LIBDIR": str(tmp_path)})
     assert done.returncode != 0
@@ -214,7 +214,7 @@ def test_what_a_wheel_has(tmp_path):
     assert build(tmp_path, "--version", env={}).returncode == 0  # which copies the sources
     done = build(tmp_path, "bdist_wheel", "--dist-dir", str(tmp_path), env={"ZMQCY_DEBUG": "1"})
     assert done.returncode == 0, done.stderr
-    assert "Cannot find any files for the given pattern" not in done.stderr  # of licences of what a wheel carries
+    assert "Cannot find any files for the given pattern" not in done.stderr  # about licences of bundled libraries
     [wheel] = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         names = {Path(name).name.split(".cpython")[0] for name in archive.namelist() if name.startswith("zmqcy/")}
@@ -223,7 +223,7 @@ def test_what_a_wheel_has(tmp_path):
     expected = {path.name for path in (source / "zmqcy").rglob("*") if path.suffix in kinds}
     assert {"__init__.pyi", "_socket.pyi", "socket.pyi", "constants.pyi"} <= expected  # which the build has written
     assert names == expected | {path.stem for path in (source / "zmqcy").glob("*.pyx")}
-    assert f"\nVersion: {zmqcy.__version__}\n" in metadata  # which has one place, zmqcy/__init__.py
+    assert f"\nVersion: {zmqcy.__version__}\n" in metadata  # defined only in zmqcy/__init__.py
     required = [line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "extra ==" not in line]
     assert required == []
 

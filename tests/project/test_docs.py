@@ -71,7 +71,7 @@ def is_program(part):
 LIMIT = 30  # max seconds of the service
 PROGRAMS = {"uvloop": "b'hello'\n", "anyio": "b'not lost'\n"}
 
-# Pages whose Python has tests of its own, here or elsewhere; of all others every part is run as in a console.
+# Pages with their own tests, here or elsewhere. The Python blocks of all other pages run as in a console.
 TESTED_ELSEWHERE = {
     "asyncio.md",
     "devices.md",
@@ -88,7 +88,7 @@ OTHERS = sorted(
     if page.name not in TESTED_ELSEWHERE and "_build" not in page.parts and "```python" in page.read_text()
 )
 
-# What a page takes for granted.
+# Code that runs before the blocks of a page.
 GIVEN = {
     "guide.md": """
 import zmqcy
@@ -296,7 +296,7 @@ def test_the_page_on_testing_is_a_file_of_tests_that_pass(tmp_path):
     assert f"{tests + 1} passed" in done.stdout, done.stdout + done.stderr  # one of them over two transports
 
 
-# What gozmq exports, with each of its build tags, and the methods of its Socket.
+# The exports of gozmq, with each of its build tags, and the methods of its Socket.
 GOZMQ = """
 AFFINITY BACKLOG BoolSocketOption CONFLATE CURVE_PUBLICKEY CURVE_SECRETKEY CURVE_SERVER CURVE_SERVERKEY Context
 Context.Close Context.IOThreads Context.MaxSockets Context.NewSocket Context.SetIOThreads Context.SetMaxSockets

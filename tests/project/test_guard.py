@@ -42,7 +42,7 @@ def test_counts_repeat_and_a_call_that_has_grown_is_seen(tmp_path, capsys):
     assert guard.report([(WORK, base, again)], limit=2) == []
     assert guard.report([(WORK, base, now)], limit=2) == [WORK]
     assert "%  <\n" in capsys.readouterr().out
-    assert now.own == pytest.approx(base.own, rel=0.001)  # what was added is Python
+    assert now.own == pytest.approx(base.own, rel=0.001)  # only Python code was added
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ def pyright():
     def check(path):
         _, output = run("-m", "pyright", "--outputjson", "--pythonpath", sys.executable, path)
         errors = {}
-        for each in json.JSONDecoder().raw_decode(output)[0]["generalDiagnostics"]:  # before what Node.js may say
+        for each in json.JSONDecoder().raw_decode(output)[0]["generalDiagnostics"]:  # Node.js may print more after it
             assert Path(each["file"]).samefile(path), each
             errors.setdefault(each["range"]["start"]["line"] + 1, []).append(each["message"])
         return errors

@@ -210,7 +210,7 @@ def see(address):
         ctypes.c_void_p(address), int(zmqcy.EVENTS), ctypes.byref(events), ctypes.byref(size)) == 0
 
 def goes_before(function, calls, peer, sender):
-    # Between two parts of a message, so that `sender` knows of it when it sends the next one.
+    # Disconnect between two parts of a message, so that `sender` notices it when it sends the next part.
     descriptor, address = sender.fileno(), sender.underlying
     def go():
         while select.select([descriptor], [], [], 0)[0]:
@@ -281,7 +281,7 @@ def test_nothing_of_a_message_whose_peer_goes_after_its_first_part_is_in_the_nex
         goes_before(b"zmq_send", 1, connected(sender, kind, "inproc://x"), sender)
         try:
             sender.send_multipart([b"1", b"2", b"3", b"4"], timeout=0)
-        except zmqcy.Again:  # or libzmq has taken and dropped it, as when the peer goes a moment later
+        except zmqcy.Again:  # otherwise libzmq has accepted and dropped it, as if the peer disconnects a moment later
             pass
         assert gone
         peer = connected(sender, kind, "inproc://x")
@@ -304,7 +304,7 @@ def test_a_signal_while_the_rest_of_a_message_is_dropped_loses_nothing_of_the_me
 
             def goes_and_signals():
                 goes()
-                shim.shim_arm(b"zmq_send", 1, 1, errno.EINTR)  # the last of the two parts that end what is dropped
+                shim.shim_arm(b"zmq_send", 1, 1, errno.EINTR)  # the last part of the dropped message
 
             kept = Call(goes_and_signals)
             shim.shim_before(b"zmq_send", 1, kept)

@@ -82,7 +82,7 @@ def test_xpub_nodrop_says_that_there_is_no_room(near):
 
 
 def test_immediate_queues_for_peers_that_are_there_alone(socket):
-    """Without it a connect creates a peer at once, whose queue holds messages."""
+    """Without `immediate`, a connect creates a queue for messages at once."""
     assert socket(zmqcy.PUSH).connect("tcp://127.0.0.1:1").endpoint
     queued, refused = socket(zmqcy.PUSH), socket(zmqcy.PUSH, immediate=True)
     for each in (queued, refused):

@@ -33,7 +33,7 @@ which = st.integers(0, 5)
 
 
 class Pipe:
-    """One direction of a connection: a queue of messages, whose writer is informed of every so many reads."""
+    """One direction of a connection: a queue of messages. The writer learns of reads in groups."""
 
     def __init__(self, room):
         self.queue = deque()
@@ -506,7 +506,7 @@ class Spread(Threaded):
         self.hub = self.context.socket(source, sndhwm=hwm, sndtimeo=1)
         self.hub.bind(f"inproc://spread{next(names)}" if self.exact else "tcp://127.0.0.1:*")
         self.sinks = []
-        self.flying = {}  # message: who may have it
+        self.flying = {}  # the sinks that may have each message
         self.order = {}
         self.connect()
 
@@ -657,7 +657,7 @@ class Asking(Threaded):
         options = {"req_relaxed": True, "req_correlate": True} if self.relaxed else {}
         socket = self.context.socket(zmqcy.REQ, rcvtimeo=1, sndtimeo=1, **options)
         self.call(socket.connect, self.rep.last_endpoint)
-        # requests under way; the request whose answer each awaits; answers under way, each with its request
+        # requests in transit; the request that awaits its answer; answers in transit, each with its request
         self.clients.append({"socket": socket, "requests": deque(), "open": None, "answers": deque()})
 
     def client(self, index):

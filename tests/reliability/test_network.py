@@ -167,7 +167,7 @@ def test_a_pull_that_is_bound_reads_the_old_and_the_new_connection_of_a_peer_in_
         connection = shaken(pull.last_endpoint, "PUSH")
         connection.sendall(frame(name + b" 1") + frame(name + b" 2"))
         connection.shutdown(SHUT_WR)
-        assert closed_by_peer(connection)  # who has read to the end
+        assert closed_by_peer(connection)  # it has read all data
         connection.close()
     assert pull.poll(LIMIT)  # it processes both here: `recv` does not process commands while there are messages
     received = [pull.recv() for _ in range(4)]
@@ -199,7 +199,7 @@ def test_subscriptions_come_back_and_what_was_published_meanwhile_is_lost(throug
         assert sub.recv() == b"a%d" % turn
         proxy.refuse = True
         proxy.cut()
-        assert pub.recv() == b"\x00a"  # its connection has gone
+        assert pub.recv() == b"\x00a"  # the connection is closed
         pub.send(b"a: lost")
         proxy.refuse = False
         assert pub.poll(200) == 0

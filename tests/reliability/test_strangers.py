@@ -208,7 +208,7 @@ def test_who_resets_at_the_high_water_mark(options):
     with Host(["PUSH"], ["NULL"], **{"rcvhwm": 1, **options}) as host:  # which never receives
         connection = shaken(host.endpoints["PUSH NULL"], "PULL")
         connection.sendall(frame(b"x" * 200) * 20)
-        assert b"tick" in connection.recv(1000)  # it has had time to read them
+        assert b"tick" in connection.recv(1000)  # it had time to read the messages
         reset(connection)
         other = shaken(host.endpoints["PUSH NULL"], "PULL")
         ticks = 0

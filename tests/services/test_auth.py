@@ -510,7 +510,7 @@ def test_who_gets_in(ctx, serve, caplog, row):
     """The table in the docs is correct."""
     cells = []
     for handler in HANDLERS:
-        with zmqcy.Context(linger=0) as own:  # a context that had a handler keeps one until it ends
+        with zmqcy.Context(linger=0) as own:  # a new one: a context cannot lose its handler
 
             def make(kind, **options):
                 return own.socket(kind, rcvtimeo=LIMIT, sndtimeo=LIMIT, **options)
@@ -559,7 +559,7 @@ def test_what_expects_a_handler_is_refused_without_one(ctx, socket, secure, atta
         ):
             getattr(late, attach)(endpoint)
         assert late.last_endpoint == ""
-        late.bind("inproc://none")  # where nobody is asked
+        late.bind("inproc://none")  # inproc connections need no authentication
         late.unbind("inproc://none")
         with Authenticator(zmqcy.Context.shadow(ctx)):  # a shadow of the context counts as the same context
             getattr(late, attach)(endpoint)
@@ -664,7 +664,7 @@ def test_a_slow_function_holds_up_nobody(ctx, serve):
     async def decide(key):
         if key == STRANGER.public:
             asked.set()
-            await asyncio.get_running_loop().create_future()  # for ever
+            await asyncio.get_running_loop().create_future()  # indefinitely
         return "a friend"
 
     asked = threading.Event()

@@ -1,4 +1,4 @@
-"""Programs that are right: what each call takes and gives. mypy reads this file; nothing runs it."""
+"""Correct programs, with the types of arguments and results. mypy checks this file; it is never run."""
 
 import asyncio
 import mmap
