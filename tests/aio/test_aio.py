@@ -247,7 +247,7 @@ async def test_bytearray_that_waits_is_sent_as_it_is_then(narrow):
     async with anyio.create_task_group() as group:
         await waiting(group, push, push.send, data)
         with pytest.raises(BufferError):
-            data.append(1)  # which would move the memory
+            data.append(1)  # it would move the memory
         assert [await pull.recv() for _ in sent] == sent
         assert await pull.recv() == b"before"
     data.append(1)
@@ -993,7 +993,7 @@ async def test_two_ready_sockets_let_the_loop_turn(near):
 
 
 async def test_sends_alone_let_the_loop_turn(socket):
-    pub = socket(zmqcy.PUB)  # which drops messages that no peer receives
+    pub = socket(zmqcy.PUB)  # a PUB drops messages without subscribers
     await ticks_beside(lambda: pub.send(b"x"))
 
 

@@ -1269,7 +1269,7 @@ def test_a_loop_sleeps_while_a_router_waits_for_room_for_one_peer():
             for task in [waiting, *sending]:
                 task.cancel()
             ended = await asyncio.gather(waiting, *sending, return_exceptions=True)
-            assert isinstance(ended[-1], asyncio.CancelledError)  # it waited
+            assert isinstance(ended[-1], asyncio.CancelledError)  # the task had to wait
             assert ended[0] is True
 
     asyncio.run(main())
@@ -1310,7 +1310,7 @@ def test_who_leaves_before_its_try_lets_the_next_one_have_its_turn(pair_of):
             assert first.cancel()
 
         for _ in range(100):  # now the end of the iteration is scheduled: before it leaves
-            a.recv()  # it is dropped, and receives nothing
+            a.recv()  # the dropped operation receives nothing
         first = a.recv()
         while not first._yielding:
             first = a.recv()

@@ -268,7 +268,7 @@ def trackers(transport, folder):
     pull.close()
     push.close()
     context.term()
-    good = view == b"x" * 100_000 == body.bytes and bytes(head) == b"head"  # which outlive the context
+    good = view == b"x" * 100_000 == body.bytes and bytes(head) == b"head"  # the frames outlive the context
     return [*held, tracker.done, good, len(view), head.more, body.more]
 
 

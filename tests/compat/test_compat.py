@@ -785,7 +785,7 @@ def test_objects_of_zmqcy_and_of_compat_shadow_each_other(run):
             shadow = make(one)
             assert type(shadow) is kind and shadow.underlying == one.underlying and not shadow.closed
             back_and_forth(one, other, shadow)
-            del shadow  # which leaves it open
+            del shadow  # `one` stays open
             assert not one.closed
             again = make(one)
             one.close(0)

@@ -84,7 +84,7 @@ def test_what_one_greenlet_swallows_another_gets(greenlets, swallow):
     poller.register(left, zmq.POLLOUT)
     waiting = asleep(left.recv)
     for _ in range(2):
-        zmqcy.Socket.send(right, b"news")  # and no turn for the loop before it is swallowed
+        zmqcy.Socket.send(right, b"news")  # the event loop does not run before the next line
     {swallow}
     assert waiting.get(timeout=10) == b"news"
     """)

@@ -206,7 +206,7 @@ def test_a_message_that_is_longer_than_the_limit_and_the_room(pair):
 @pytest.mark.parametrize("max_bytes", [1, 3000, 3001, 10_000])
 def test_a_batch_ends_with_the_message_that_has_the_last_of_its_bytes(pair, max_bytes):
     pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
-    messages = [[b"%03d" % i * 500, b"%03d" % i * 500] for i in range(30)]  # of 3000 bytes
+    messages = [[b"%03d" % i * 500, b"%03d" % i * 500] for i in range(30)]  # 3,000 bytes each
     for nested in (True, False):
         push.send_multipart_many(messages)
         got = []

@@ -18,7 +18,7 @@ def in_child(function):
     """Run a function in a forked child. Return its output and exit code."""
     reader, writer = os.pipe()
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python warns about forks with threads
         child = os.fork()
     if child == 0:
         code = 1

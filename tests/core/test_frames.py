@@ -664,7 +664,7 @@ def test_a_frame_that_another_thread_releases_while_it_is_copied(run, use):
                 try:
                     {use}
                 except ValueError:
-                    pass  # it was released before
+                    pass  # another thread has released the frame
             thread = threading.Thread(target=work)
             thread.start()
             started.wait()

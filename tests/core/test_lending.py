@@ -887,7 +887,7 @@ def test_a_callback_that_raises_what_is_no_exception(socket, unraisable, error):
         tracker.add_done_callback(fail)
         tracker.add_done_callback(called.append)
 
-    def take():  # and collect all three at once, in a thread that makes no pending calls
+    def take():  # release all three at once, in a thread that runs no pending calls
         pull.recv_many()
         with contextlib.suppress(error):
             assert trackers[0].done

@@ -57,7 +57,7 @@ def test_a_thousand_sockets(thousand, poller):
             thousand[number][1].send(b"%d" % number)
         if round % 3 == 0:
             for number in some[::2]:
-                assert thousand[number][0].getsockopt(zmqcy.EVENTS) & POLLIN  # which takes the edge
+                assert thousand[number][0].getsockopt(zmqcy.EVENTS) & POLLIN  # this consumes the edge
         expected = [(thousand[number][0], POLLIN) for number in some]
         assert poller.poll(LIMIT) == expected
         assert poller.poll(0) == expected

@@ -101,7 +101,7 @@ def test_a_handler_that_raises_ends_the_call(socket, storm, call):
             "send_multipart": lambda: push.send_multipart([b"x", b"y"]),
             "send_big": lambda: push.send(b"x" * 100_000),
         }[call]()
-    # both are as they were
+    # both sockets are unchanged
     sender, receiver = socket(zmqcy.PUSH), socket(zmqcy.PULL)
     sender.connect("inproc://late")
     receiver.connect("inproc://later")

@@ -448,7 +448,7 @@ def test_a_peer_that_goes_in_the_middle_costs_no_message(ctx, kind):
 
     def send():
         if processors:
-            os.sched_setaffinity(0, processors[-1:])  # of this thread
+            os.sched_setaffinity(0, processors[-1:])  # affects only this thread
         sender.send_multipart(parts)
 
     for size in (400_000, 800_000, *[1_600_000] * 4):  # until there is time to go while it is sent
@@ -712,7 +712,7 @@ def test_another_user_may_connect_over_ipc_where_the_mode_of_the_path_lets_it(so
         os.chmod(folder, 0o755)
         one = socket(zmqcy.PULL)
         one.bind(f"ipc://{folder}/place")
-        os.chmod(f"{folder}/place", 0o755)  # as the usual umask has it
+        os.chmod(f"{folder}/place", 0o755)  # as with the usual umask
         assert "PermissionError" in run(code, f"{folder}/place", check=False).stderr
         os.chmod(f"{folder}/place", 0o666)
         run(code, f"{folder}/place")

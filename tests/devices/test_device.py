@@ -365,7 +365,7 @@ def test_closed_sockets(ctx):
         with pytest.raises(zmqcy.ZMQError, match="proxy .*the socket is closed") as caught:
             zmqcy.proxy(*arguments)
         assert caught.value.errno == zmqcy.ENOTSOCK
-    assert a.poll(0) == 0  # it is free again
+    assert a.poll(0) == 0  # no thread uses the socket any more
 
 
 def test_the_sockets_of_a_device_are_in_use(device):
@@ -531,7 +531,7 @@ def test_the_control_words_are_those_of_libzmq(device, socket, control):
         if control != zmqcy.REP:  # libzmq does not answer these, and then accepts no other command
             command.send(b"PAUSE")
             deadline = time.monotonic() + 10
-            while pass_on(b"word"):  # that arrived before PAUSE was executed
+            while pass_on(b"word"):  # messages that arrived before PAUSE was executed
                 assert time.monotonic() < deadline
             command.send(b"RESUME")
             seen.append(worker.recv_multipart())

@@ -234,7 +234,7 @@ def test_pause_under_load(run_in, started, peers):
     assert device.statistics().state == "paused"
     taken = device.statistics().front_to_back.messages_in
     previous = -1
-    while previous != len(sent):  # until the sender is held up
+    while previous != len(sent):  # until the sender is blocked
         previous = len(sent)
         pause.wait(0.3)
     assert len(sent) < 3000
@@ -515,7 +515,7 @@ def test_a_signal_handler_within_a_call(run_in, started):
 def test_a_forked_child_has_no_part_in_it(run_in, started):
     device = started(zmqcy.STREAMER, ANY, ANY)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of forking with threads
+        warnings.simplefilter("ignore", DeprecationWarning)  # Python warns about forks with threads
         child = os.fork()
     if child == 0:
         refused = 0
@@ -676,7 +676,7 @@ def test_a_child_of_the_parent_does_not_keep_the_process_alive():
     command = [sys.executable, "-W", "ignore", "-c", code, "forks"]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         pid = int(parent.stdout.readline())
-        until(lambda: killed(pid))  # and the child waits still
+        until(lambda: killed(pid))  # while the child still waits
         parent.stdin.close()
 
 

@@ -75,7 +75,7 @@ def site(tmp_path_factory):
     site = tmp_path_factory.mktemp("site")
     source = shutil.ignore_patterns("*.pyx", "*.c", "__pycache__")
     shutil.copytree(Path(zmqcy.__file__).parent, site / "zmqcy", ignore=source)
-    libraries = Path(zmqcy.__file__).parents[1] / "zmqcy.libs"  # of a wheel
+    libraries = Path(zmqcy.__file__).parents[1] / "zmqcy.libs"  # a wheel has this folder
     if libraries.is_dir():
         shutil.copytree(libraries, site / "zmqcy.libs")
     return site

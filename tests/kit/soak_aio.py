@@ -271,7 +271,7 @@ class Soak:
             right.router_mandatory = True
             left.routing_id = IDENTITY
         left.connect(right.last_endpoint)
-        if router:  # it can send when it knows its peer
+        if router:  # a ROUTER must know its peer before it can send
             await left.send(b"here")
             if await right.recv_multipart() != [IDENTITY, b"here"]:
                 raise AssertionError("no greeting")

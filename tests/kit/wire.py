@@ -193,7 +193,7 @@ class Pair:
     """Two connections that a proxy joins."""
 
     def __init__(self, client, server):
-        self.ends = {UP: client, DOWN: server}  # by the direction of the data that is read there
+        self.ends = {UP: client, DOWN: server}  # direction: the connection to read its data from
         self.waiting = {UP: [], DOWN: []}  # pieces of data, with the times when they are due
         for end in self.ends.values():
             end.setblocking(False)

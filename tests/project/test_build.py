@@ -180,7 +180,7 @@ def test_what_has_changed_is_compiled_again(tmp_path):
         return set(re.findall(r"^from zmqcy\.(\w+) cimport", path.read_text(), re.M))
 
     package = tmp_path / "source" / "zmqcy"
-    assert build(tmp_path, "--version", env={}).returncode == 0  # which copies the sources
+    assert build(tmp_path, "--version", env={}).returncode == 0  # this copies the sources
     sources = [*package.glob("*.pyx"), *package.glob("*.pxd")]
     modules = {path.stem for path in package.glob("*.pyx")}
     assert compiled() == modules
@@ -211,7 +211,7 @@ def test_an_import_in_the_source_tree_says_what_to_do(tmp_path, words):
 def test_what_a_wheel_has(tmp_path):
     """The modules, types, and declarations for other Cython projects; no generated C, and no files of other builds."""
     source = tmp_path / "source"
-    assert build(tmp_path, "--version", env={}).returncode == 0  # which copies the sources
+    assert build(tmp_path, "--version", env={}).returncode == 0  # this copies the sources
     done = build(tmp_path, "bdist_wheel", "--dist-dir", str(tmp_path), env={"ZMQCY_DEBUG": "1"})
     assert done.returncode == 0, done.stderr
     assert "Cannot find any files for the given pattern" not in done.stderr  # about licences of bundled libraries
@@ -221,7 +221,7 @@ def test_what_a_wheel_has(tmp_path):
         metadata = archive.read(next(name for name in archive.namelist() if name.endswith("/METADATA"))).decode()
     kinds = {".py", ".pyi", ".pxd", ".typed", ".html"}
     expected = {path.name for path in (source / "zmqcy").rglob("*") if path.suffix in kinds}
-    assert {"__init__.pyi", "_socket.pyi", "socket.pyi", "constants.pyi"} <= expected  # which the build has written
+    assert {"__init__.pyi", "_socket.pyi", "socket.pyi", "constants.pyi"} <= expected  # written by the build
     assert names == expected | {path.stem for path in (source / "zmqcy").glob("*.pyx")}
     assert f"\nVersion: {zmqcy.__version__}\n" in metadata  # defined only in zmqcy/__init__.py
     required = [line for line in metadata.splitlines() if line.startswith("Requires-Dist") and "extra ==" not in line]

@@ -179,7 +179,7 @@ def test_the_application_of_the_page_on_web_frameworks_is_served(tmp_path, with_
         ThreadPoolExecutor(1) as pool,
     ):
         late = threading.Timer(60, server.kill)
-        late.daemon = True  # of a test that has failed
+        late.daemon = True  # daemon, in case the test fails
         late.start()
         changes.bind(changes_at)
         prices.bind(prices_at)
@@ -293,7 +293,7 @@ def test_the_page_on_testing_is_a_file_of_tests_that_pass(tmp_path):
     command = [sys.executable, "-m", "pytest", "-q", "-W", "error", "-p", "no:cacheprovider", "test_page.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     tests = len(re.findall(r"^(?:async )?def test_", code, re.M))
-    assert f"{tests + 1} passed" in done.stdout, done.stdout + done.stderr  # one of them over two transports
+    assert f"{tests + 1} passed" in done.stdout, done.stdout + done.stderr  # one test runs over two transports
 
 
 # The exports of gozmq, with each of its build tags, and the methods of its Socket.

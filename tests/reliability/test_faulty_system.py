@@ -327,7 +327,7 @@ def test_a_request_whose_peer_goes_after_its_first_part_counts_as_sent(parted):
         assert gone and sender.stats.messages_sent == 1
         try:
             sender.recv(timeout=0)
-        except zmqcy.Again:  # it awaits the reply
+        except zmqcy.Again:  # the REQ awaits its reply
             pass
         else:
             raise AssertionError("a reply of nobody")

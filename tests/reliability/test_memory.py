@@ -159,4 +159,4 @@ def test_large_messages_find_their_pages_again(run):
         work(100)
         print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     """)
-    assert int(done.stdout) < 1_000  # of 25,600 that are written to
+    assert int(done.stdout) < 1_000  # of the 25,600 pages that are written

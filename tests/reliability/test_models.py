@@ -460,7 +460,7 @@ class Star(Threaded):
         ended = [task.result(20) for task in tasks]
         for message in (m for _, got in ended for m in got):
             queue = peer.outward.queue
-            found = next(i for i, m in enumerate(queue) if message in (m, m[-1]))  # else it came from nowhere
+            found = next(i for i, m in enumerate(queue) if message in (m, m[-1]))  # fails if it was never sent
             queue.rotate(-found)
             peer.outward.take()
             queue.rotate(found)

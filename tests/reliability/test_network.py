@@ -21,7 +21,7 @@ from wire import DOWN, UP, Proxy, closed_by_peer, frame, reset, shaken
 import zmqcy
 from zmqcy import Event
 
-SECONDS = 60 if "ZMQCY_LONG" in os.environ else 1.5  # of each storm
+SECONDS = 60 if "ZMQCY_LONG" in os.environ else 1.5  # duration of each storm
 LIMIT = 10_000
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(60 + SECONDS)]
 QUICK = {"reconnect_ivl": 1, "linger": 0}

@@ -332,7 +332,7 @@ def test_replay(ctx, serve, socket):
                 event = server.events.recv(LIMIT)
                 assert event.name == "HANDSHAKE_FAILED_PROTOCOL" and event.reason.startswith("zmtp")
                 with contextlib.suppress(ConnectionResetError):
-                    while raw.recv(4096):  # and then it is hung up on
+                    while raw.recv(4096):  # until the connection is closed
                         pass
             assert server.socket.try_recv() is None
         server.serves(curve_client(FRIEND))
@@ -861,7 +861,7 @@ def test_what_is_no_policy(ctx, rules, error, text):
     for make in (Policy, lambda **rules: Authenticator(ctx, **rules)):
         with pytest.raises(error, match=text):
             make(**rules)
-    with pytest.raises(TypeError, match="domains must map str to Policy, not 'd' to dict$"):  # it may have passwords
+    with pytest.raises(TypeError, match="domains must map str to Policy, not 'd' to dict$"):  # it may contain passwords
         Authenticator(ctx, domains={"d": rules})
 
 

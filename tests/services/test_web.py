@@ -732,7 +732,7 @@ def test_the_command(command):
     assert "<title>zmqcy device</title>" in ask(server, "GET", "/").text
     assert ask(server, "POST", "/pause", BEARER).status == 403
     with connected(server) as connection:
-        connection.sendall(b"no request\r\n\r\n")  # and writes nothing to stderr
+        connection.sendall(b"no request\r\n\r\n")  # the server must not write to stderr
         assert b" 400 " in connection.recv(1000)
     stream = events(server)
     first = next(stream)

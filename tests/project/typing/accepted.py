@@ -339,7 +339,7 @@ async def asynchronous_messages(socket: zmqcy.asyncio.Socket, copy: bool, track:
     assert_type(await socket.send_multipart(parts, 0, None, True), zmqcy.MessageTracker)
     assert_type(await socket.send_many([b"a", bytearray(b"b")]), int)
     assert_type(await socket.send_multipart_many([[b"a", b"b"], (b"c",)]), int)
-    assert_type(socket.try_send(b""), bool)  # these two have nothing to await
+    assert_type(socket.try_send(b""), bool)  # try_send and try_recv are not awaited
     assert_type(socket.try_recv(), bytes | None)
     assert_type(await socket.poll(SECOND, zmqcy.POLLOUT), int)
     async for message in socket:

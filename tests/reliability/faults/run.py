@@ -33,7 +33,7 @@ def run(name, module):
     try:
         out, errors = process.communicate(timeout=TIME)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # and its children
+        os.killpg(process.pid, signal.SIGKILL)  # also kill its children
         process.communicate()
         return "hangs"
     last = errors.strip().rpartition("\n")[2][:100]
