@@ -205,7 +205,7 @@ async def test_operation_that_two_tasks_await(near):
 
 @on_asyncio
 async def test_one_of_two_tasks_that_await_an_operation_is_cancelled(near):
-    """As with any future: either it is cancelled, or the other gets the message; none is lost."""
+    """Either the operation is cancelled, or the other task gets the message. No message is lost."""
     pull, push = near()
     operation = pull.recv()
 

@@ -739,7 +739,7 @@ def has_news(socket):
 
 @pytest.mark.parametrize("flavour", ["asyncio", "anyio-asyncio", "anyio-trio"], indirect=True)
 async def test_socket_that_nobody_calls_is_looked_at_now_and_then(flavour, socket, outside):
-    """Otherwise libzmq keeps 12 KB for each peer that has disconnected. Sockets with another watcher are left to it."""
+    """Unless events are read, libzmq keeps 12 KB per disconnected peer. Sockets with another watcher are not read."""
     left, watched, handed_out = (socket(zmqcy.PUB) for _ in range(3))
     assert watched.fileno() >= 0
     assert handed_out.underlying
@@ -756,7 +756,7 @@ async def test_socket_that_nobody_calls_is_looked_at_now_and_then(flavour, socke
 
 @pytest.mark.parametrize("flavour", ["asyncio", "anyio-asyncio", "anyio-trio"], indirect=True)
 def test_looking_now_and_then_keeps_nothing_alive(flavour, ctx):
-    """Neither the socket, nor the loop, which ends at once, nor its helper objects."""
+    """The socket, the loop and its helper objects are freed. The loop exits at once."""
     kept = []
 
     async def main():

@@ -438,7 +438,7 @@ def test_cancelled_sends_and_receives_of_anyio(backend, sends, receives):
 @pytest.mark.slow
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_many_tasks_of_anyio_share_a_socket(backend):
-    """They wake each other, and are cancelled at any checkpoint. Each message arrives once, in order per sender."""
+    """The tasks wake each other, and are cancelled at any checkpoint. Messages arrive once, in order per sender."""
 
     async def main(seed):
         chance = random.Random(seed)
@@ -1295,7 +1295,7 @@ def test_the_end_of_a_context_leaves_no_descriptor():
 
 
 def test_who_leaves_before_its_try_lets_the_next_one_have_its_turn(pair_of):
-    """It was the head of the queue when a message arrived, and was to be tried after an event-loop iteration."""
+    """The cancelled operation was at the head of the queue, and was to be tried in the next event-loop iteration."""
     a, b = pair_of(zmqcy.asyncio)
 
     async def main():

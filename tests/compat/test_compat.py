@@ -128,7 +128,7 @@ def test_install_after_pyzmq_is_refused(run):
 
 
 def test_install_in_a_thread_after_pyzmq_is_refused_too(run):
-    """It changes nothing: pyzmq still works."""
+    """The failed call of `install` changes nothing: pyzmq still works."""
     if importlib.util.find_spec("zmq") is None:
         pytest.skip("pyzmq is not installed")
     run("""
@@ -378,7 +378,7 @@ def test_exit_waits_for_a_second_at_most(run):
 
 
 def test_a_stream_drops_what_cannot_be_sent(run):
-    """It continues with the next message, and logs that once."""
+    """The stream continues with the next message, and logs the loss once."""
     pytest.importorskip("tornado")
     run("""
     import asyncio, logging, zmqcy.compat
@@ -416,7 +416,7 @@ def test_a_stream_drops_what_cannot_be_sent(run):
 
 
 def test_a_handler_leaves_the_record_to_others_as_it_was(run):
-    """It publishes from any thread, also with an asynchronous socket. A forked child drops records, and warns once."""
+    """Any thread may log, also with an asynchronous socket. A forked child warns once and drops records."""
     run("""
     import logging, os, threading, warnings, zmqcy.compat
     zmqcy.compat.install()
@@ -532,7 +532,7 @@ def test_a_cancelled_receive_takes_nothing(run):
 
 
 def test_a_closed_socket_does_not_end_the_poll_of_the_others(run):
-    """It is closed before and during the poll; in a poller of asyncio, in `select` and `zmq_poll`."""
+    """The socket is closed before or during the poll, in an asyncio poller, `select` and `zmq_poll`."""
     run("""
     import asyncio, zmqcy.compat
     zmqcy.compat.install()
@@ -647,7 +647,7 @@ def test_green_sockets_heed_their_timeouts(run):
 
 
 def test_a_green_router_whose_peer_is_full_waits_for_it_alone(run):
-    """It reports that it can send, to other peers. The other greenlets run meanwhile."""
+    """The ROUTER reports POLLOUT because of its other peers. Other greenlets run meanwhile."""
     pytest.importorskip("gevent")
     run("""
     import zmqcy.compat
@@ -694,7 +694,7 @@ def test_a_green_router_whose_peer_is_full_waits_for_it_alone(run):
 
 
 def test_a_stream_answers(run):
-    """For a REP socket, which must send before it receives, and a ROUTER with many requests at once."""
+    """Test a REP, which must send before it receives, and a ROUTER with many requests at once."""
     pytest.importorskip("tornado")
     done = run("""
     import asyncio, threading, zmqcy.compat

@@ -92,7 +92,7 @@ def test_what_one_greenlet_swallows_another_gets(greenlets, swallow):
 
 @pytest.mark.parametrize("spin", [0, 1_000_000])
 def test_an_ended_wait_takes_no_message(greenlets, spin):
-    """By a kill or a timeout of gevent, before the wait is woken, or between that and its continuation."""
+    """gevent ends the wait, with a kill or a timeout, before it is woken or after that and before it continues."""
     greenlets(f"""
     left, right = pair(zmq.DEALER)
     left.spin = {spin}
@@ -123,7 +123,7 @@ def test_an_ended_wait_takes_no_message(greenlets, spin):
 
 @pytest.mark.parametrize("who", ["left", "poller"])
 def test_who_waits_for_an_answer_spins(greenlets, who):
-    """It receives an early answer without sleep, while others run. It sleeps for late or unrequested messages."""
+    """A wait for an early reply does not sleep, and others run. Waits for late or unrequested messages sleep."""
     greenlets(f"""
     left, right = pair(zmq.DEALER)
     poller = zmq.Poller()
@@ -165,7 +165,7 @@ def test_who_waits_for_an_answer_spins(greenlets, who):
 
 @pytest.mark.parametrize("close", ["greenlet", "thread", "context", "swallowed"])
 def test_close_ends_all_waits(greenlets, close):
-    """Whether a greenlet or another thread closes the socket, or the context ends."""
+    """A greenlet or another thread closes the socket, or the context ends."""
     greenlets(f"""
     gevent.get_hub().exception_stream = None
     left, right = pair()

@@ -346,7 +346,7 @@ def test_threads_that_ask_at_once_get_one_instance(module):
 
 @pytest.mark.parametrize("module", ["", ".compat.core"])
 def test_an_instance_that_is_being_made_stops_no_other(run, module):
-    """Neither recursion in its own constructor, nor a fork meanwhile."""
+    """The constructor may call `instance` of another class, and the process may fork meanwhile."""
     run(f"""
         import importlib, os, signal, threading, warnings
         Context = importlib.import_module("zmqcy{module}").Context
@@ -520,7 +520,7 @@ REFUSED = {
 @pytest.mark.skipif(sys.platform != "linux", reason="priorities are another system's")
 @pytest.mark.parametrize("call", REFUSED)
 def test_what_libzmq_could_not_start_its_threads_with(run, call):
-    """It would abort in a new thread, possibly long after the option was set."""
+    """Without the checks, libzmq would abort in a new thread, possibly long after the option was set."""
     done = run("""
         import resource, sys, zmqcy
         from zmqcy import Context

@@ -526,7 +526,7 @@ def test_buffers_released_from_other_threads(pair):
 
 
 def test_a_finalizer_may_use_zmqcy(pair):
-    """It runs where the reference is dropped: in a pending call, or in a call of zmqcy."""
+    """The finalizer runs when the reference is dropped: in a pending call, or in a call of zmqcy."""
     pull, push = pair(zmqcy.PULL, zmqcy.PUSH)
     gone = []
 
@@ -604,7 +604,7 @@ def test_an_exit_with_buffers_in_flight(run, end):
 
 
 def test_an_exit_while_libzmq_lets_go(run, socket):
-    """Its threads request pending calls until the last moment."""
+    """libzmq's threads request pending calls until the last moment."""
     pull = socket(zmqcy.PULL, rcvhwm=0)
     pull.bind("tcp://127.0.0.1:*")
     for _ in range(5):

@@ -42,7 +42,7 @@ IMPORT = "try:\n    import zmqcy\nexcept ImportError as error:\n    print(error.
 
 
 def test_a_sub_interpreter_is_refused_and_the_main_one_goes_on():
-    """Also if it imports zmqcy first. A module that it loads would reject the main interpreter from then on."""
+    """A sub-interpreter may be the first to import zmqcy. It must not load modules that reject the main interpreter."""
     done = run(f"""
 try:
     import _interpreters as interpreters

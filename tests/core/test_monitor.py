@@ -340,7 +340,7 @@ def test_the_monitor_socket(socket, url):
 
 
 def test_a_reader_that_goes(ctx, socket):
-    """Neither `bind`, nor connections, nor the end of the socket wait for the reader."""
+    """`bind`, connections and close do not wait for the reader."""
     server, client = socket(zmqcy.PULL), socket(zmqcy.PUSH)
     server.get_monitor_socket().close()
     server.bind("tcp://127.0.0.1:*")
@@ -913,7 +913,7 @@ async def test_a_watcher_of_tasks_is_made_once(flavour, ctx):
 
 
 def test_what_is_read_of_a_watched_socket_has_libzmq_forget_the_peer(socket):
-    """Otherwise it keeps 12 KB for each peer that has disconnected, until a call uses the socket."""
+    """Unless the events are read, libzmq keeps 12 KB per disconnected peer until the next call on the socket."""
     pub = socket(zmqcy.PUB)
     pub.bind("tcp://127.0.0.1:*")
     waits = select.poll()

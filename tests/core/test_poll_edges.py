@@ -123,7 +123,7 @@ def test_second_part_of_a_message(pair, poller):
 
 
 def test_message_that_did_not_fit(pair, poller):
-    """It is held in the socket, where libzmq does not see it."""
+    """zmqcy keeps the message, so libzmq does not report it."""
     bound, connected = pair(zmqcy.PULL, zmqcy.PUSH)
     poller.register(bound, POLLIN)
     assert poller.poll(0) == []

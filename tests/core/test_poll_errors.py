@@ -241,7 +241,7 @@ def stop(*_):
 
 @rows("timeout", [None, LIMIT])
 def test_handler_that_raises(near, alarms, timeout):
-    """It ends the poll, and the poller can be used again."""
+    """The exception ends the poll. The poller can be used again."""
     bound, connected = near(zmqcy.PULL, zmqcy.PUSH)
     poller = zmqcy.Poller()
     poller.register(bound, POLLIN)
@@ -295,7 +295,7 @@ def test_handler_that_sends(pair, poller, alarms):
 
 
 def test_handler_that_receives_one_of_two(socket, poller, alarms):
-    """It consumes the edges of both; the poll still finds the second message."""
+    """The handler consumes both edges. The poll still finds the second message."""
     pull = socket(zmqcy.PULL)
     pull.bind("inproc://handler")
     push = socket(zmqcy.PUSH)

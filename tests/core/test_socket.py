@@ -955,7 +955,7 @@ def test_arguments_that_send_and_recv_do_not_take(socket, call):
 
 @pytest.mark.parametrize("arguments", ["flags=zmqcy.DONTWAIT", "timeout=0"])
 def test_a_call_that_fails_is_in_its_traceback_once(run, arguments):
-    """In a new process: after other errors Cython may show a line of an included file under this file's name."""
+    """Run in a new process: after other errors Cython may show a line of an included file under this file's name."""
     done = run(f"""
         import traceback, zmqcy
         with zmqcy.Context() as ctx:

@@ -254,7 +254,7 @@ def test_pause_under_load(run_in, started, peers):
 @pytest.mark.slow
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="no /proc")
 def test_pause_under_load_takes_no_memory(make, socket):
-    """For five seconds, with the maximum load of all senders. Then it continues."""
+    """Pause for five seconds under the maximum load of all senders, then resume."""
     device = make(zmqcy.STREAMER, ANY, ANY, front_options=NARROW, back_options=NARROW, run_in="process")
     device.start()
     pull = socket(zmqcy.PULL, **NARROW)
@@ -1297,7 +1297,7 @@ def test_a_device_is_made_once(run_in):
 
 
 def test_the_authenticator_of_a_device(started, run_in, socket):
-    """It runs with the device, also in its process. Without it, a side with a domain cannot be bound."""
+    """The authenticator runs with the device, also in its process. A side with a domain needs it to bind."""
     options = {"front_options": {"zap_domain": "d"}}
     with pytest.raises(zmqcy.StateError, match="front: bind .*no Authenticator is running"):
         started((zmqcy.PULL, zmqcy.PUSH), ANY, ANY, **options)

@@ -254,7 +254,7 @@ def test_drain_forwards_what_is_in_the_filters_hand(filtered):
 
 
 def test_terminate_leaves_what_found_no_room_to_the_next_receives(filtered):
-    """In order: first messages that the filter has returned, with their parts, then those that it has not seen."""
+    """Messages that the filter has returned come first, with all parts. Messages that it has not seen follow."""
     seen = []
 
     def edit(direction, messages):
@@ -281,7 +281,7 @@ def test_terminate_leaves_what_found_no_room_to_the_next_receives(filtered):
 
 
 def test_a_device_goes_on_with_what_the_last_one_left(filtered, socket):
-    """Also without a filter: several held messages stay separate."""
+    """Several held messages stay separate, with and without a filter."""
     run = filtered(lambda direction, messages: [[*parts, b"1"] for parts in messages], later=True)
     push, _ = run.peers
     leave_no_room(run)

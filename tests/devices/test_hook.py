@@ -111,7 +111,7 @@ def test_the_example(tmp_path, site):
 
 
 def test_a_hook_has_the_libzmq_that_zmqcy_has(tmp_path, site):
-    """Its functions are the loaded ones, also if another libzmq is installed."""
+    """A hook calls the libzmq that zmqcy has loaded, even if another one is installed."""
     (tmp_path / "version.pyx").write_text(VERSION)
     (tmp_path / "setup.py").write_text((EXAMPLE / "setup.py").read_text().replace("guard", "version"))
     env = build(tmp_path, site)
@@ -227,7 +227,7 @@ def test_directions_and_routing_ids(device):
 
 
 def test_many_that_are_dropped(device):
-    """They count as part of the burst, so that commands are executed between them."""
+    """Dropped messages count as part of the burst, so the device executes commands between them."""
     run = device()
     push, pull = run.peers
     for _ in range(900):

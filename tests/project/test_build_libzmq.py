@@ -155,7 +155,7 @@ def symbols(library):
     reason="ZMQCY_LIBZMQ_ARCHIVE (and ZMQCY_LIBSODIUM_ARCHIVE) name no archive that is pinned in the script",
 )
 def test_a_libzmq_to_ship(tmp_path):
-    """It has everything that a wheel needs, its licences, no build path, and identical bytes in two builds."""
+    """The library contains all that a wheel needs, with licences, without build paths. Two builds are identical."""
     words = ["--archive", os.environ["ZMQCY_LIBZMQ_ARCHIVE"]]
     sodium = os.environ.get("ZMQCY_LIBSODIUM_ARCHIVE")
     if sodium:

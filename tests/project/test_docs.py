@@ -164,7 +164,7 @@ def test_the_python_of_a_page_runs_and_prints_what_it_says(run, page, tmp_path, 
 
 @pytest.mark.slow
 def test_the_application_of_the_page_on_web_frameworks_is_served(tmp_path, with_free_ports):
-    """By uvicorn: a service that does not answer, a browser that disconnects, and a SIGTERM while a stream is open."""
+    """Test uvicorn with a service that does not answer, a browser that disconnects, and SIGTERM during a stream."""
     for module in ("fastapi", "uvicorn"):
         pytest.importorskip(module, reason=f"{module} is not installed")
     code = with_free_ports("".join(part for _, part in parts_of("web-frameworks.md")[:4]))
@@ -490,7 +490,7 @@ def test_links_lead_somewhere():
 
 
 def test_every_page_is_in_the_index():
-    """Those that a page of their own lists stand there: patterns, and the reference."""
+    """Patterns, performance and the reference have their own index pages."""
     listed = set()
     for index in (DOCS / name for name in ("index.md", "performance.md", "patterns/index.md", "api/index.md")):
         for names in re.findall(r"```{toctree}\n(.*?)```", index.read_text(), re.S):

@@ -365,7 +365,7 @@ Next: docs/tutorial.md     .*
 
 
 def test_demo_compares_with_pyzmq(monkeypatch):
-    """Also without docstrings and asserts: `python -OO`, and so all child processes."""
+    """Run the demo, and so its child processes, without docstrings and asserts (`python -OO`)."""
     pytest.importorskip("zmq", reason="pyzmq is not installed")
     monkeypatch.setenv("PYTHONOPTIMIZE", "2")
     lines = run("demo", "--messages", "1000")

@@ -109,7 +109,7 @@ def test_three_stubs_say_the_same():
 
 
 def test_asyncio_takes_operations_for_futures():
-    """As the stubs declare: asyncio's functions treat them as asyncio.Future."""
+    """asyncio's functions treat operations as asyncio.Future, as the stubs declare."""
 
     async def main():
         async with zmqcy.asyncio.Context(linger=0) as ctx:

@@ -100,7 +100,7 @@ def test_conflate_keeps_the_last_alone(near):
 
 @pytest.mark.parametrize(("bound", "connected"), [(zmqcy.PAIR, zmqcy.PAIR), (zmqcy.ROUTER, zmqcy.DEALER)])
 def test_a_second_peer_is_kept_out_until_it_connects_anew(socket, bound, connected):
-    """It has completed the handshake and counts as connected, but is not served, even after the first is closed."""
+    """The second peer counts as connected, but is not served, even after the first peer has closed."""
     one = socket(bound)
     endpoint = one.bind("tcp://127.0.0.1:*").endpoint
     with one.watch(zmqcy.Event.DISCONNECTED) as monitor:

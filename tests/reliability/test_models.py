@@ -736,7 +736,7 @@ class Asking(Threaded):
     @precondition(lambda self: len(self.clients) > 1)
     @rule(index=which)
     def leave(self, index):
-        """Its request may still be received; the answer is dropped."""
+        """Close a client. The REP may still receive its request; the answer is dropped."""
         client = self.client(index)
         if not client["requests"]:
             self.call(client["socket"].close)

@@ -191,7 +191,7 @@ def test_what_push_has_queued_survives_a_cut(through):
 
 
 def test_subscriptions_come_back_and_what_was_published_meanwhile_is_lost(through):
-    """And only when the SUB is called: its own thread sends them again, within recv or poll."""
+    """The SUB sends its subscriptions again only within a call such as recv or poll."""
     pub, sub, proxy = through(zmqcy.XPUB, zmqcy.SUB, {"xpub_verbose": True}, {"subscribe": b"a"})
     assert pub.recv() == b"\x01a"
     for turn in range(5):
@@ -259,7 +259,7 @@ def test_an_address_that_changes(socket, through):
 
 @pytest.mark.parametrize("order", [*itertools.product(["bound", "connected"], repeat=3)], ids="-".join)
 def test_either_side_starts_again(socket, order):
-    """In either order: messages arrive that are sent after both are started."""
+    """The sides restart in any order. Messages that are sent after both have started arrive."""
     pull = socket(zmqcy.PULL, **QUICK)
     pull.bind("tcp://127.0.0.1:*")
     endpoint = pull.last_endpoint

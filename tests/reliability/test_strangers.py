@@ -296,7 +296,7 @@ def websocket_frame(opcode, body, final=True, masked=True):
     ids=["binary", "ping", "text", "fragments", "unmasked", "empty"],
 )
 def test_a_frame_of_websocket_that_libzmq_cannot_read_ends_what_it_reads(socket, frames, is_read):
-    """It and all later data on the connection are dropped, without an event."""
+    """libzmq drops the frame and all later data of the connection, without an event."""
     pull, good = socket(zmqcy.PULL), socket(zmqcy.PUSH)
     pull.bind("ws://127.0.0.1:*")
     with pull.watch() as monitor:

@@ -196,7 +196,7 @@ def test_too_late(socket, attach, call, arguments):
 
 @rows("wrong", [b"", b"short", "x" * 41, "~" * 40, b"\xff" * 40, "ü" * 40])
 def test_what_is_no_key(socket, wrong):
-    """It is refused before any option is set, and not shown. The socket is unchanged."""
+    """A wrong key is rejected before any option is set. The error does not show it, and the socket is unchanged."""
     each = socket(zmqcy.PULL)
     for call in (
         lambda: each.serve_curve(wrong),
@@ -351,7 +351,7 @@ def test_no_handler(ctx, serve, socket):
 
 
 def test_a_handler_that_dies(ctx, serve, socket):
-    """It receives a request and is closed: this peer is refused, and then served by the next handler."""
+    """The handler closes after it has received a request. The peer is rejected, and accepted by the next handler."""
     handler = socket(zmqcy.REP)
     handler.bind(ZAP)
     server = serve(curve_server, handshake_ivl=300)
@@ -408,7 +408,7 @@ def test_whatever_a_function_raises_is_a_refusal(ctx, serve, caplog, kind, form)
 
 
 def test_ctrl_c_in_a_function_is_for_the_loop_whose_it_is():
-    """It is a refusal, and still ends the program's loop."""
+    """Ctrl-C rejects the peer, and still ends the program's loop."""
     loop = asyncio.new_event_loop()
     with zmqcy.Context() as ctx, contextlib.closing(loop):
         question = ctx.socket(zmqcy.DEALER, rcvtimeo=LIMIT, linger=0)
@@ -577,7 +577,7 @@ def test_clients_expect_no_handler(socket):
 
 
 def test_only_what_libzmq_can_ask_may_be_a_handler(socket):
-    """libzmq would abort the process at the next peer."""
+    """With another socket as handler, libzmq would abort the process at the next peer."""
     for kind in (zmqcy.PULL, zmqcy.PAIR, zmqcy.DEALER):
         with pytest.raises(
             zmqcy.InvalidArgument, match=r"bind inproc://zeromq.zap.01 .*only a REP, ROUTER or SERVER socket can be"
@@ -696,7 +696,7 @@ def test_nothing_secret_is_logged(ctx, serve, caplog):
 
 
 def test_a_folder(ctx, serve, tmp_path, caplog):
-    """It is read again when it has changed: new peers are accepted, removed or replaced ones refused."""
+    """A changed folder is read again: new peers are accepted, removed or replaced peers rejected."""
     with pytest.raises(FileNotFoundError):
         Policy(curve=tmp_path / "none")
     Certificate(FRIEND.public).save(tmp_path / "friend.key")
