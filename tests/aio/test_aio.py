@@ -607,7 +607,7 @@ async def test_cancelled_send_sends_nothing(narrow, name):
 
 @pytest.mark.parametrize("between", range(6))
 async def test_message_and_cancellation_together(near, between):
-    """However many event-loop iterations lie between the two, the message is received or still queued."""
+    """The message is received or stays queued, with any number of event-loop iterations before the cancellation."""
     await message_and_cancellation(near, "recv", between)
 
 
@@ -667,7 +667,7 @@ async def test_the_next_gets_what_a_cancelled_one_was_woken_for(near, between):
 
 @pytest.mark.parametrize("between", range(6))
 async def test_those_behind_a_cancelled_one_get_theirs(near, between):
-    """The second is cancelled about when the first ends, and the second should watch the file descriptor next."""
+    """The second operation is cancelled about when the first ends, and would watch the file descriptor next."""
     pull, push = near()
     async with anyio.create_task_group() as group:
         tasks = [await waiting(group, pull, pull.recv) for _ in range(4)]
@@ -1050,7 +1050,7 @@ async def test_peers_that_answer_each_other_let_the_loop_turn(near):
 
 
 async def test_a_socket_ends_after_a_shutdown_of_its_context(flavour):
-    """No socket can be created that would receive its last event."""
+    """After a shutdown, no socket can be created to receive the last event of the monitor."""
     context = flavour.Context()
     pull = context.socket(zmqcy.PULL)
     pull.bind("tcp://127.0.0.1:*")

@@ -91,7 +91,7 @@ async def test_message_of_a_cancellation(near):
 @on_asyncio
 @pytest.mark.parametrize("waits", [False, True], ids=["Done", "Operation"])
 async def test_callbacks(near, waits):
-    """The loop calls them later, with the object, in the order and context in which they were added."""
+    """The loop calls them later with the operation, in the order and with the context of their registration."""
     pull, push = near()
     if not waits:
         await push.send(b"x")

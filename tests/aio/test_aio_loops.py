@@ -708,7 +708,7 @@ async def test_aclose_of_a_context_ends_those_who_wait(flavour):
 
 
 def test_socket_and_context_are_dropped(flavour):
-    """With a waiting operation behind them: nothing is left or reported."""
+    """An operation still waits when both are dropped. Nothing is leaked or logged."""
 
     async def use():
         ctx = flavour.Context()

@@ -181,7 +181,7 @@ def receives_that_wait(ctx):
 
 
 def closed_sockets_in_a_poller(ctx):
-    """The others are polled."""
+    """A poller with closed sockets polls the other sockets."""
     closed, last = ctx.socket(zmq.SUB), ctx.socket(zmq.SUB)
     pull, push = pair(ctx)
     poller = zmq.Poller()

@@ -354,7 +354,7 @@ def test_modules_that_python_runs():
 
 
 def test_exit_waits_for_a_second_at_most(run):
-    """Without a warning, as pyzmq does not wait at all. A program can set a longer time before or after."""
+    """No warning is printed, because pyzmq does not wait. A program can set a longer time before or after."""
     done = run("""
     import warnings
     warnings.simplefilter("ignore", ResourceWarning)
@@ -588,7 +588,7 @@ def test_a_name_is_bound_to_by_any_libzmq(run):
 
 
 def test_green_sockets_heed_their_timeouts(run):
-    """pyzmq's do not. Other greenlets run meanwhile, and a message that arrives in time is received."""
+    """Timeouts work, unlike in pyzmq. Other greenlets run meanwhile. A message that arrives in time is received."""
     pytest.importorskip("gevent")
     run("""
     import time, zmqcy.compat
@@ -824,7 +824,7 @@ def test_objects_of_zmqcy_and_of_compat_shadow_each_other(run):
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_devices_in_processes(tmp_path, method):
-    """However Python starts them. Their process ends them."""
+    """Devices run with each start method of multiprocessing, and end with their process."""
     (tmp_path / "devices.py").write_text(PROGRAM_WITH_DEVICES)
     command = [sys.executable, "-W", "error", "devices.py", method]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=50)

@@ -218,7 +218,7 @@ def test_close_ends_a_poll(greenlets):
 
 
 def test_a_socket_goes_from_thread_to_thread(greenlets):
-    """Each has its own event loop."""
+    """Each thread has its own event loop."""
     greenlets("""
     left, right = pair()
 
@@ -239,7 +239,7 @@ def test_a_socket_goes_from_thread_to_thread(greenlets):
 
 
 def test_the_loop_ends_when_nobody_waits(greenlets):
-    """A socket that was waited for does not keep it alive."""
+    """A socket with an earlier wait does not keep the loop running."""
     greenlets("""
     left, right = pair()
     waiting = asleep(left.recv)

@@ -117,7 +117,7 @@ def test_the_import_leaves_the_flags_of_the_loader_alone():
 @pytest.mark.skipif(find_spec("zmq") is None, reason="pyzmq is not installed here")  # find_spec does not import it
 @pytest.mark.parametrize("order", [("zmq", "zmqcy"), ("zmqcy", "zmq")])
 def test_pyzmq_with_a_libzmq_of_its_own_in_the_same_process(order):
-    """Each has its own libzmq and contexts. They exchange messages over tcp."""
+    """Each binding has its own libzmq and contexts. They exchange messages over tcp."""
     program = f"""
 import {order[0]}, {order[1]}, json
 with zmqcy.Context() as ours, zmq.Context() as theirs:

@@ -286,7 +286,7 @@ def test_what_leaves_the_set_while_a_child_has_its_descriptors(run, how):
 
 @linux
 def test_shared_socket_is_in_no_set(ctx, socket, poller):
-    """Other owners may close it without notice."""
+    """Other owners may close a shared socket without notice."""
     pull = socket(zmqcy.PULL)
     number = pull.fileno()
     shadow = zmqcy.Socket.shadow(pull.underlying)

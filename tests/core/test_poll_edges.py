@@ -351,7 +351,7 @@ class Polling(RuleBasedStateMachine):
 
 
 class PollingInCrowd(Polling):
-    """The same among many idle sockets: in the epoll set, in the array, and alternately in both."""
+    """Polling among many idle sockets: in the epoll set, in the array, and alternately in both."""
 
     def __init__(self):
         super().__init__()

@@ -264,7 +264,7 @@ class Star(Threaded):
     @precondition(lambda self: self.alive)
     @rule(index=which, copy=st.booleans(), bad=st.sampled_from([None, 7, "text"]))
     def send_what_is_wrong(self, index, copy, bad):
-        """No part of it is sent."""
+        """No part of a rejected message is sent."""
         peer = self.alive[index % len(self.alive)]
         with pytest.raises(TypeError):
             self.call(peer.socket.send_multipart, [b"lost", b"x" * 30_000, bad], copy=copy)

@@ -160,7 +160,7 @@ def test_what_push_sends_comes_whole_and_once_at_most_in_the_order_of_its_connec
 
 
 def test_a_pull_that_is_bound_reads_the_old_and_the_new_connection_of_a_peer_in_turn(socket):
-    """The rest of the old connection does not come first: there is no order across a reconnect."""
+    """Messages of the old connection do not all arrive first: there is no order across a reconnect."""
     pull = socket(zmqcy.PULL)
     pull.bind("tcp://127.0.0.1:*")
     for name in (b"old", b"new"):

@@ -168,7 +168,7 @@ def test_maxmsgsize_ends_the_connection_at_the_length(ctx, seen):
 
 
 def test_without_maxmsgsize_a_stranger_can_fill_the_memory(seen):
-    """Why docs/guarantees.md recommends it: parts of an incomplete message stay in memory."""
+    """docs/guarantees.md recommends `maxmsgsize`, because parts of an incomplete message stay in memory."""
     size = 64 << 20
     with Host(["PULL"], ["NULL"]) as host:
         before = host.memory()
@@ -220,7 +220,7 @@ def test_who_resets_at_the_high_water_mark(options):
 
 
 def test_connections_that_say_nothing(ctx, seen):
-    """Each holds a file descriptor until `handshake_ivl` has passed. Well-behaved peers are served meanwhile."""
+    """Each silent connection holds a file descriptor until `handshake_ivl`. Well-behaved peers are served meanwhile."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wave, waves = (5000, 20) if LONG else (300, 1)
     if hard < wave * 2 + 100:
@@ -250,7 +250,7 @@ def test_connections_that_say_nothing(ctx, seen):
 
 
 def test_out_of_descriptors_good_peers_are_served_again_afterwards(ctx):
-    """Without a monitor: libzmq retries accept without a pause meanwhile, and reports each attempt."""
+    """No monitor is used, because libzmq retries accept without a pause, and reports each attempt."""
     with Host(["REP"], ["NULL"], watch=False) as host:
         assert is_served(ctx, host, "REP NULL")
         most = host.descriptors() + 20
@@ -323,6 +323,6 @@ def test_a_frame_of_websocket_that_libzmq_cannot_read_ends_what_it_reads(socket,
 
 @pytest.mark.slow
 def test_fuzzed_bytes_against_every_type_and_mechanism(ctx):
-    """A failure shows the seed. tests/kit/fuzz_wire.py runs it again, or other seeds for longer."""
+    """A failure shows the seed. tests/kit/fuzz_wire.py runs a seed again, or other seeds for longer."""
     with Host() as host:
         Wire(ctx, host, seed=1).run(conversations=600)

@@ -613,7 +613,7 @@ def test_the_handler_of_a_context_does_not_keep_it():
 
 
 def test_a_peer_cannot_name_its_user(run):
-    """Except if the program has its own handler: then zmqcy cannot know which peers it was asked about."""
+    """If the program has its own handler, zmqcy cannot know which peers were authenticated, and trusts User-Id."""
     run("""
         import sys
         sys.path.insert(0, sys.argv[1])
