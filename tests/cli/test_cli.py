@@ -10,6 +10,7 @@ import signal
 import socket as sockets
 import stat
 import subprocess
+import time
 
 import pytest
 from commands import ANY, COMMAND, LIMIT, cli, closed, fails, read
@@ -207,6 +208,33 @@ def test_a_command_without_a_peer_names_the_peer_once(nowhere, arguments, peers)
 
 
 KINDS = {"req": "req", "ping": "req"}
+
+
+def test_echo_without_a_peer(nowhere, start):
+    server, _ = start("echo", f">{nowhere}")
+    assert server.stderr.readline().decode() == f"zmqcy: rep {nowhere}: waiting for a peer (REQ or DEALER)\n"
+
+
+def test_events_of_a_command_that_waits_use_no_memory(ctx, nowhere):
+    """libzmq keeps events until they are read."""
+    from zmqcy.cli.sockets import PeerNotice
+
+    notice = PeerNotice("push", quiet=False)
+    with ctx.socket(zmqcy.PUSH, reconnect_ivl=1, linger=0) as push:
+        notice.watch(push)
+        with push.watch(zmqcy.Event.CONNECT_RETRIED) as retries:
+            notice.begin(nowhere)
+            push.connect(nowhere)
+            for _ in range(5):
+                retries.recv(LIMIT * 1000)
+        notice.wait(None)
+        assert notice.decided.wait(LIMIT)
+        reading = notice.monitor._hub.pair
+        deadline = time.monotonic() + LIMIT
+        before = reading.stats.messages_received
+        while reading.stats.messages_received < before + 100:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
 
 
 def test_a_command_that_waits_goes_on_with_the_peer(nowhere):

@@ -18,7 +18,7 @@ from zmqcy.cli.messages import (
     ready,
     timeout_option,
 )
-from zmqcy.cli.sockets import Endpoint, Failure, PeerNotice, hand_over, opened, within
+from zmqcy.cli.sockets import Endpoint, Failure, PeerNotice, binds, hand_over, opened, within
 
 LINGER = 1000  # milliseconds to deliver the last reply
 PLACES = tuple[tuple[bool | None, str], ...]
@@ -88,8 +88,10 @@ def echo(endpoints: PLACES, bind: bool | None, count: int | None, quiet: bool) -
 
     The command binds. It writes `ready` and the endpoints to stderr when it listens.
     """
-    with opened("rep", endpoints, bind) as (socket, where):
+    notice = PeerNotice("rep", quiet or all(binds("rep", prefix, bind) for prefix, _ in endpoints))
+    with opened("rep", endpoints, bind, before=notice.watch) as (socket, where):
         ready(where, quiet)
+        notice.begin(where)
         for _ in itertools.count() if count is None else range(count):
             socket.send_multipart(socket.recv_multipart())
         if not hand_over(socket, LINGER):

@@ -82,7 +82,7 @@ class PeerNotice:
         self.kind = kind
         self.quiet = quiet
         self.peers = next(row.partners for row in SOCKET_TYPES if row.name == kind.upper())
-        self.thread: threading.Thread | None = None
+        self.decided = threading.Event()  # there is a peer, or the notice is written
 
     def watch(self, socket: zmqcy.Socket) -> None:
         """Watch a socket that is not yet bound or connected."""
@@ -92,8 +92,7 @@ class PeerNotice:
     def begin(self, where: str) -> None:
         """Start to wait."""
         if not self.quiet:
-            self.thread = threading.Thread(target=self._run, args=(where,), name="zmqcy peer notice", daemon=True)
-            self.thread.start()
+            threading.Thread(target=self._run, args=(where,), name="zmqcy peer notice", daemon=True).start()
 
     def _run(self, where: str) -> None:
         with suppress(OSError):  # the command has closed its socket, or stderr has no reader
@@ -101,11 +100,15 @@ class PeerNotice:
                 self.monitor.recv(self.DELAY)
             except zmqcy.TimedOut:
                 click.echo(f"zmqcy: {self.kind} {where}: waiting for a peer ({in_words(self.peers, 'or')})", err=True)
+        self.decided.set()
+        for _ in self.monitor:  # events that are not read would use more and more memory
+            pass
 
     def wait(self, timeout: float | None) -> None:
-        """Wait until a peer is there, or the notice is written: a closed socket has no events."""
-        if self.thread is not None:
-            self.thread.join(self.DELAY if timeout is None else timeout / 1000)
+        """Wait until there is a peer, or the notice is written. A closed socket has no events."""
+        if not self.quiet:
+            limit = 2 * self.DELAY  # the thread takes a little longer than DELAY
+            self.decided.wait((limit if timeout is None else min(limit, timeout)) / 1000)
 
 
 def binds(kind: str, prefix: bool | None, bind: bool | None) -> bool:
