@@ -334,11 +334,6 @@ def test_wrong_usage(arguments, words):
     assert words in " ".join(done.stderr.split()) and "Usage: zmqcy bench" in done.stderr
 
 
-@rows("command", ["bench", "bench throughput", "bench latency"])
-def test_help_has_examples(command):
-    assert re.search(r"Examples:\n +zmqcy bench", cli(*command.split(), "--help").stdout)
-
-
 @pytest.mark.parametrize(
     ("line", "words"),
     [("zmqcy bench t", {"throughput"}), ("zmqcy bench latency --transport i", {"ipc", "inproc"})],

@@ -975,7 +975,3 @@ def test_completion_of_kinds(word, names):
     words = {"COMP_WORDS": f"zmqcy device {word}", "COMP_CWORD": "2", "_ZMQCY_COMPLETE": "bash_complete"}
     done = cli(env={**os.environ, **words})
     assert done.stdout.decode().split() == [f"plain,{name}" for name in names.split()]
-
-
-def test_help_has_examples():
-    assert re.search(rb"Examples:\n[^\n]*zmqcy device", cli("device", "--help").stdout)

@@ -58,6 +58,14 @@ def bench() -> None:
     """Measure throughput or latency."""
 
 
+def size_option(work: str) -> Callable[[_F], _F]:
+    """Return the option for message sizes."""
+    default = ",".join(map(str, SIZES[work]))
+    return click.option(
+        "--size", "sizes", metavar="BYTES,...", type=Sizes(), help="Message sizes.", show_default=default
+    )
+
+
 def common(command: _F) -> _F:
     """Add the options of both benchmarks."""
     for option in reversed(
@@ -71,14 +79,6 @@ def common(command: _F) -> _F:
                 show_default="tcp",
             ),
             click.option(
-                "--size",
-                "sizes",
-                metavar="BYTES,...",
-                type=Sizes(),
-                help="Message sizes.",
-                show_default="as above",
-            ),
-            click.option(
                 "--count", metavar="N", type=click.IntRange(min=1), help="Messages per run.", show_default="by size"
             ),
             click.option("--rounds", metavar="N", type=click.IntRange(min=1), help="Runs per size.", show_default="5"),
@@ -87,7 +87,7 @@ def common(command: _F) -> _F:
                 metavar="US",
                 type=click.FloatRange(min=0),
                 help="Time to poll before a thread sleeps.",
-                show_default="as Context.spin",
+                show_default="Context.spin",
             ),
             click.option(
                 "--io-threads",
@@ -126,6 +126,7 @@ Examples:
 """
 )
 @common
+@size_option("throughput")
 @click.option(
     "--batch", metavar="N", type=click.IntRange(min=1), help="Messages per call, up to 1 MB.", show_default="1"
 )
@@ -133,7 +134,7 @@ def throughput(batch: int | None, **given: Any) -> None:
     """Measure messages per second from PUSH to PULL.
 
     The end that binds receives and measures. The end that connects sends, and sets sizes and counts. Each run starts
-    with a warm-up of a tenth of its messages. The default sizes are 8 bytes, 1 KB, 64 KB and 1 MB.
+    with a warm-up of a tenth of its messages.
     """
     measure("throughput", batch, **given)
 
@@ -148,11 +149,12 @@ Examples:
 """
 )
 @common
+@size_option("latency")
 def latency(**given: Any) -> None:
     """Measure the round-trip time from REQ to REP in microseconds.
 
     The end that connects sends requests and measures. `one way` is half of the mean: the "average latency" of libzmq's
-    local_lat and remote_lat. The default sizes are 8 bytes, 1 KB and 64 KB.
+    local_lat and remote_lat.
     """
     measure("latency", None, **given)
 

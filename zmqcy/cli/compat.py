@@ -35,15 +35,28 @@ def compat() -> None:
     """Run code that imports `zmq` on zmqcy."""
 
 
-@compat.command()
+@compat.command(
+    epilog="""\b
+Example:
+  zmqcy compat enable && ZMQCY_AS_ZMQ=1 python program.py
+"""
+)
 def enable() -> None:
-    """Let ZMQCY_AS_ZMQ=1 replace `zmq` by zmqcy in this virtual environment."""
+    """Let ZMQCY_AS_ZMQ=1 replace `zmq` by zmqcy.
+
+    It applies to this virtual environment.
+    """
     place = _place()
     place.write_text(LINE, encoding="ascii")
     click.echo(f"{place}: written; set ZMQCY_AS_ZMQ=1 in the environment of a program to use it")
 
 
-@compat.command()
+@compat.command(
+    epilog="""\b
+Example:
+  zmqcy compat disable
+"""
+)
 def disable() -> None:
     """Revert `enable`."""
     place = _place()
@@ -52,14 +65,20 @@ def disable() -> None:
     click.echo(f"{place}: {'removed' if there else 'did not exist'}")
 
 
-@compat.command()
+@compat.command(
+    epilog="""\b
+Example:
+  zmqcy compat check src/
+"""
+)
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.pass_context
 def check(ctx: click.Context, path: Path) -> None:
-    """List the names at PATH that zmqcy.compat lacks, or that behave differently.
+    """List differences between pyzmq and zmqcy in code.
 
-    PATH is a Python file or a folder. The command reads the code and does not run it. It writes the numbers of files
-    and names that it has checked to stderr. The exit code is 1 if it finds a difference.
+    PATH is a Python file or a folder. The command lists the names that zmqcy.compat lacks, or that behave differently.
+    It reads the code and does not run it. It writes the numbers of files and names that it has checked to stderr. The
+    exit code is 1 if it finds a difference.
     """
     from zmqcy.compat.check import survey
 

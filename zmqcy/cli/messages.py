@@ -53,7 +53,7 @@ def format_options(command: _F) -> _F:
         type=click.Choice(formats.FORMATS),
         default="lines",
         show_default=True,
-        help="Format of messages; docs/cli.md describes each.",
+        help="lines: one message per line. json: a list of parts per line. frames: ZMTP frames. raw: plain bytes.",
     )(command)
 
 
