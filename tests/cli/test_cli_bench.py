@@ -53,7 +53,7 @@ def throughput_is_right(found, batch):
         (1000, 300, batch),
     ]
     for each in found["results"]:
-        assert 0 < each["least"] <= each["messages_per_second"] <= each["most"]
+        assert 0 < each["messages_per_second_min"] <= each["messages_per_second"] <= each["messages_per_second_max"]
         assert len(each["rounds"]) == 2
         assert each["megabytes_per_second"] == pytest.approx(each["messages_per_second"] * each["size"] / 1e6)
         for measured in each["rounds"]:

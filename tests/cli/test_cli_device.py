@@ -140,8 +140,8 @@ def test_a_queue(start, socket):
         assert req.recv() == word.upper()
     (line,), _ = device.stop(signal.SIGINT)
     assert re.fullmatch(
-        r"queue ended: front to back 2 messages, 0\.000 MB, \d+ times? full; "
-        r"back to front 2 messages, 0\.000 MB, \d+ times? full; \d+ waits?",
+        r"queue ended: front to back 2 messages, 0\.000 MB, \d+ blocked attempts?; "
+        r"back to front 2 messages, 0\.000 MB, \d+ blocked attempts?; \d+ idle wake-ups?",
         line,
     )
 
@@ -397,7 +397,8 @@ def test_lines_of_numbers(start, socket):
     while b" 100 messages, 0.100 MB, " not in (line := device.process.stdout.readline()):
         assert time.monotonic() < deadline, line
     assert re.match(
-        rb"jobs running: front to back 100 messages, 0\.100 MB, [\d,]+/s, \d+\.\d{3} MB/s, \d+ times? full; ", line
+        rb"jobs running: front to back 100 messages, 0\.100 MB, [\d,]+/s, \d+\.\d{3} MB/s, \d+ blocked attempts?; ",
+        line,
     )
     device.send(signal.SIGTERM)
     lines, _ = device.ended()
@@ -471,7 +472,7 @@ def shown(start, terminal, *arguments, **options):
 def test_a_table(start, terminal, socket):
     device, screen, endpoints = shown(start, terminal, "streamer", ANY, ANY, "--name", "[jobs]", "--stats", 0.05)
     before = termios.tcgetattr(screen.slave)
-    screen.until(rb"direction.*messages/s.*MB/s.*messages.*MB.*full")
+    screen.until(rb"direction.*messages/s.*MB/s.*messages.*MB.*blocked")
     assert screen.until(rb"\x1b\[\?25l")  # no cursor
     give(endpoints[0], [b"x" * 10_000] * 1000)
     pull = connected(socket, zmqcy.PULL, endpoints[1])
@@ -480,7 +481,7 @@ def test_a_table(start, terminal, socket):
     screen.until(rb"\[jobs\]: running")
     screen.until(rb"front to back[^\r]*[^\d,]1,000 [^\r]* 10\.0 ")
     screen.until(rb"back to front[^\r]* 0 [^\r]* 0\.0 ")
-    screen.until(rb"\d waits?")
+    screen.until(rb"\d idle wake-ups?")
     screen.until(rb"front: " + endpoints[0].encode())
     device.send(signal.SIGUSR1)
     screen.until(rb"\[jobs\] running: front to back 1,000 messages")

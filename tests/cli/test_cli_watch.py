@@ -46,7 +46,7 @@ def test_lines(start, socket):
     accepted, succeeded = watcher.stdout.readline(), watcher.stdout.readline()
     place = re.escape(endpoint)
     time = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}"
-    assert re.fullmatch(rf"{time} accepted +{place} \(descriptor \d+\) peer 127\.0\.0\.1:\d+\n", accepted)
+    assert re.fullmatch(rf"{time} accepted +{place} \(file descriptor \d+\) peer 127\.0\.0\.1:\d+\n", accepted)
     assert re.fullmatch(rf"{time} handshake_succeeded {place}\n", succeeded)
     push.close()
     assert "disconnected" in watcher.stdout.readline()
@@ -64,7 +64,7 @@ def test_json_and_some_events_only(start, socket):
     first = json.loads(watcher.stdout.readline())
     assert (first["event"], first["endpoint"]) == ("connected", push.last_endpoint)
     assert f"tcp://{first['peer']}" == push.last_endpoint
-    assert first["meaning"] == f"descriptor {first['value']}"
+    assert first["meaning"] == f"file descriptor {first['value']}"
     push.close()
     second = json.loads(watcher.stdout.readline())
     assert (second["event"], second["peer"]) == ("disconnected", None)
@@ -138,7 +138,9 @@ def test_repeats_are_counted_in_place_on_a_terminal(nowhere):
 def test_a_connection_to_itself_is_told(nowhere):
     source = nowhere.removeprefix("tcp://")
     done = cli("watch", "dealer", f"{nowhere};{source}", "--events", "connected", "--count", 1, "--timeout", 10_000)
-    assert re.search(r"connected .*\(descriptor \d+; connected to itself: nothing listens at this port", done.stdout)
+    assert re.search(
+        r"connected .*\(file descriptor \d+; connected to itself: nothing listens at this port", done.stdout
+    )
 
 
 def test_sub_subscribes(start, socket):

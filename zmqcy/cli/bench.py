@@ -20,7 +20,7 @@ import click
 
 import zmqcy
 from zmqcy.cli import ends, formats
-from zmqcy.cli.ends import Told
+from zmqcy.cli.ends import Report
 from zmqcy.cli.sockets import Endpoint, Failure
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -279,12 +279,12 @@ def reports(plans: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
                     process, plan = started[pipe]
                     process.join()
                     raise Failure(f"bench: the {plan['end']} end exited (exit code {process.exitcode})") from None
-                if what[0] is Told.ERROR:
+                if what[0] is Report.ERROR:
                     raise Failure(f"bench: {what[1]}")
-                if what[0] is Told.DONE:
+                if what[0] is Report.DONE:
                     left.discard(pipe)
                     continue
-                if what[0] is Told.READY and others:
+                if what[0] is Report.READY and others:
                     others[0].send({**plans[1], "url": what[1]})
                 yield what
     finally:
@@ -315,12 +315,12 @@ def collect(starts: list[list[dict[str, Any]]], work: str, alone: bool, quiet: b
             runs = plans[0]["plan"].runs if plans[0]["plan"] else []
             figures: dict[int, list[dict[str, float]]] = {}
             for what in reports(plans):
-                if what[0] is Told.READY and alone and not quiet:
+                if what[0] is Report.READY and alone and not quiet:
                     click.echo(f"ready {what[1]}", err=True)
-                elif what[0] is Told.PLAN and alone:
+                elif what[0] is Report.PLAN and alone:
                     _, found["other_machine"], runs, rounds = what
                     advance(0, rounds * len(runs))
-                elif what[0] is Told.RUN:
+                elif what[0] is Report.RUN:
                     _, number, measured = what
                     if measured or alone:
                         advance(1, None)
@@ -340,11 +340,12 @@ def summary(work: str, run: ends.Run, measured: list[dict[str, float]]) -> dict[
     found: dict[str, Any] = {"size": run.size, "count": run.count}
     if work == "throughput":
         rate = statistics.median(of("rate"))
-        found |= {"batch": run.batch, "messages_per_second": rate, "least": min(of("rate")), "most": max(of("rate"))}
+        found |= {"batch": run.batch, "messages_per_second": rate, "messages_per_second_min": min(of("rate"))}
+        found["messages_per_second_max"] = max(of("rate"))
         found["megabytes_per_second"] = rate * run.size / 1e6
     else:
         found |= {"min_us": min(of("min_us")), "p50_us": statistics.median(of("p50_us"))}
-        found |= {"least_p50_us": min(of("p50_us")), "most_p50_us": max(of("p50_us"))}
+        found |= {"p50_min_us": min(of("p50_us")), "p50_max_us": max(of("p50_us"))}
         found |= {"p99_us": statistics.median(of("p99_us")), "max_us": max(of("max_us"))}
         found |= {"round_trip_us": (mean := statistics.median(of("mean_us"))), "one_way_us": mean / 2}
     return {**found, "rounds": measured}
@@ -391,10 +392,10 @@ def row(work: str, result: dict[str, Any]) -> list[str]:
     """Return the cells of a size, in the order of HEADS."""
     cells = [bytes_text(result["size"]), f"{result['count']:,}"]
     if work == "throughput":
-        spread = f"({figure(result['least'])} - {figure(result['most'])})"
+        spread = f"({figure(result['messages_per_second_min'])} - {figure(result['messages_per_second_max'])})"
         rates = figure(result["messages_per_second"]), spread, figure(result["megabytes_per_second"])
         return [*cells, f"{result['batch']:,}", *rates]
-    spread = f"({figure(result['least_p50_us'])} - {figure(result['most_p50_us'])})"
+    spread = f"({figure(result['p50_min_us'])} - {figure(result['p50_max_us'])})"
     first, p50, *rest = (figure(result[f"{key}_us"]) for key in ("min", "p50", "p99", "max", "one_way"))
     return [*cells, first, p50, spread, *rest]
 
@@ -472,11 +473,11 @@ def draw(path: str, work: str, found: dict[str, Any]) -> None:
         panels = [(left, "messages per second"), (right, "MB per second")]
         megabytes = [size / 1e6 for size in sizes]
         for axes, scale in ((left, [1.0] * len(sizes)), (right, megabytes)):
-            values, least, most = (
+            values, low, high = (
                 [value * each for value, each in zip(of(key), scale, strict=True)]
-                for key in ("messages_per_second", "least", "most")
+                for key in ("messages_per_second", "messages_per_second_min", "messages_per_second_max")
             )
-            axes.fill_between(sizes, least, most, color="#0b6e99", alpha=0.2, linewidth=0)
+            axes.fill_between(sizes, low, high, color="#0b6e99", alpha=0.2, linewidth=0)
             axes.plot(sizes, values, color="#0b6e99", marker="o")
             for size, value in zip(sizes, values, strict=True):
                 label(axes, size, value)
@@ -494,8 +495,8 @@ def draw(path: str, work: str, found: dict[str, Any]) -> None:
         axes.set_yscale("log")
         axes.set_xticks(sizes, [bytes_text(result["size"]) for result in results])
         axes.xaxis.set_minor_locator(NullLocator())
-        least, most = axes.get_ylim()
-        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7) if most < 20 * least else (1,)))
+        low, high = axes.get_ylim()
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 3, 5, 7) if high < 20 * low else (1,)))
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: short(value)))
         axes.yaxis.set_minor_formatter("")
         axes.set_title(name, loc="left", fontsize=10)

@@ -171,9 +171,9 @@ def _in_words(name: str, numbers: Statistics, rates: list[tuple[float, float]] |
         rate = f", {rates[place][0]:,.0f}/s, {rates[place][1] / 1e6:,.3f} MB/s" if rates else ""
         parts.append(
             f"{words} {formats.counted(flow.messages_out, 'message')}, {flow.bytes_out / 1e6:,.3f} MB{rate}, "
-            f"{formats.counted(flow.full, 'time')} full"
+            f"{formats.counted(flow.full, 'blocked attempt')}"
         )
-    return f"{name} {numbers.state}: {'; '.join(parts)}; {formats.counted(numbers.waits, 'wait')}"
+    return f"{name} {numbers.state}: {'; '.join(parts)}; {formats.counted(numbers.waits, 'idle wake-up')}"
 
 
 def _as_json(name: str, numbers: Statistics) -> str:
@@ -214,10 +214,10 @@ class Table:
         from rich.table import Table
         from rich.text import Text
 
-        caption = Text(f"{formats.counted(numbers.waits, 'wait')}\n{self.places}")
+        caption = Text(f"{formats.counted(numbers.waits, 'idle wake-up')}\n{self.places}")
         table = Table(title=Text(f"{self.name}: {numbers.state}"), caption=caption, caption_justify="left")
         table.add_column("direction")
-        for column in ("messages/s", "MB/s", "messages", "MB", "full"):
+        for column in ("messages/s", "MB/s", "messages", "MB", "blocked"):
             table.add_column(column, justify="right")
         for (words, attribute), (messages, octets) in zip(DIRECTIONS.items(), rates, strict=True):
             flow: Flow = getattr(numbers, attribute)

@@ -23,7 +23,7 @@ GREETING = "zmqcy bench"
 KINDS = {"throughput": ("PULL", "PUSH"), "latency": ("REP", "REQ")}  # the type that binds, and the type that connects
 
 
-class Told(Enum):
+class Report(Enum):
     """The kind of a report: its first item. Comments name the other items."""
 
     READY = 1  # its endpoint
@@ -268,7 +268,7 @@ def local(
 ) -> None:
     """Be the end that binds: PULL measures, REP answers."""
     link = Link(context, KINDS[work][0], timeout, url, known.held if known else 1000)
-    say(Told.READY, link.socket.bind(url).endpoint)
+    say(Report.READY, link.socket.bind(url).endpoint)
     link.wait(zmqcy.POLLIN, binds=True)
     message = take(link)
     try:
@@ -282,11 +282,11 @@ def local(
         link.socket.send(json.dumps({GREETING: VERSION}).encode())
     if known is None:
         link.socket.rcvhwm = plan.held  # libzmq lowers a receive HWM later too
-    say(Told.PLAN, plan.machine, plan.runs, plan.rounds)
+    say(Report.PLAN, plan.machine, plan.runs, plan.rounds)
     each = receive if work == "throughput" else answer
     for _ in range(plan.rounds):
         for number, run in enumerate(plan.runs):
-            say(Told.RUN, number, each(link, run))
+            say(Report.RUN, number, each(link, run))
     close(link, timeout)
 
 
@@ -302,7 +302,7 @@ def remote(context: zmqcy.Context, url: str, plan: Plan, timeout: float, say: Ca
     each = send if plan.work == "throughput" else ask
     for _ in range(plan.rounds):
         for number, run in enumerate(plan.runs):
-            say(Told.RUN, number, each(link, run))
+            say(Report.RUN, number, each(link, run))
     # The other end may disconnect now: it may have received all messages.
     close(link, timeout)
 
@@ -351,7 +351,7 @@ def main(pipe: Connection) -> None:
     ----------
     pipe : Connection
         Brings a dict of `end` (``local``, ``remote`` or ``both``), `work`, `url`, `plan`, `timeout`, `spin` and
-        `io_threads`; takes tuples that begin with a `Told`.
+        `io_threads`; takes tuples that begin with a `Report`.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles it, and ends this process
     zmqcy.exit_linger = 0
@@ -370,7 +370,7 @@ def main(pipe: Connection) -> None:
         try:
             call(*arguments)
         except (Broken, OSError) as error:
-            say(Told.ERROR, str(error))
+            say(Report.ERROR, str(error))
             os._exit(1)
 
     context = zmqcy.Context(given["io_threads"])
@@ -387,9 +387,9 @@ def main(pipe: Connection) -> None:
 
         def of(reports: bool) -> Callable[..., None]:
             def each(*what: object) -> None:
-                if what[0] is Told.READY:
+                if what[0] is Report.READY:
                     bound.set()
-                if reports and what[0] is Told.RUN:
+                if reports and what[0] is Report.RUN:
                     say(*what)
 
             return each
@@ -399,7 +399,7 @@ def main(pipe: Connection) -> None:
         if bound.wait(timeout / 1000):
             guarded(remote, context, url, plan, timeout, of(not measures))
         first.join()
-    say(Told.DONE)
+    say(Report.DONE)
 
 
 def end_with(pipe: Connection) -> None:

@@ -109,7 +109,7 @@ def words(event: SocketEvent, cause: str | None = None) -> str:
     if event.event & Event.CONNECT_DELAYED:
         return zmqcy.strerror(event.value)
     if event.event & DESCRIPTORS:
-        return f"descriptor {event.value}" + (f"; {event.note}" if event.note else "")
+        return f"file descriptor {event.value}" + (f"; {event.note}" if event.note else "")
     return event.reason or ""
 
 
