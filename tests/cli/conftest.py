@@ -1,4 +1,4 @@
-"""A fixture that starts commands."""
+"""A fixture to start commands."""
 
 import subprocess
 
@@ -8,9 +8,9 @@ from commands import COMMAND
 
 @pytest.fixture
 def start():
-    """A function that starts a command and waits until it is ready; gives the process and its first endpoint.
+    """A function that starts a command and waits for `ready`. It returns the process and the first endpoint.
 
-    With `ready=False` it does not wait, and gives the process alone.
+    With `ready=False` it does not wait, and returns only the process.
     """
     processes = []
 

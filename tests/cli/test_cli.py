@@ -14,6 +14,7 @@ import time
 
 import pytest
 from commands import ANY, COMMAND, LIMIT, cli, closed, fails, read
+from paths import ROOT
 from rows import rows
 
 import zmqcy
@@ -59,6 +60,25 @@ def test_help_is_narrow_and_shows_defaults_one_way(command):
     assert "default: (" not in text
 
 
+def options_of(command):
+    """Return the options of a command and its subcommands."""
+    found = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    for name in command.list_commands(None) if hasattr(command, "list_commands") else ():
+        found |= options_of(command.get_command(None, name))
+    return found
+
+
+def test_the_page_has_an_example_of_each_command_and_names_only_options_that_exist():
+    from zmqcy.cli.commands import ALIASES, group
+
+    page = (ROOT / "docs" / "cli.md").read_text()
+    examples = re.findall(r"^    (?:.*\| )?zmqcy (.*)", page, re.M)
+    for command in COMMANDS[1:]:
+        assert [example for example in examples if example.startswith(command)], command
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", page))
+    assert named - options_of(group) - {f"--{alias}" for alias in ALIASES} == {"--help"}
+
+
 @pytest.mark.parametrize("missing", ["click", "rich"])
 def test_without_the_extra(run, missing):
     code = """
@@ -81,7 +101,7 @@ def test_lines(start, kinds):
     assert receiver.returncode == 0
 
 
-def test_a_line_goes_as_soon_as_it_is_there(start):
+def test_a_line_is_sent_immediately(start):
     receiver, endpoint = start("recv", "pull", ANY)
     sender = subprocess.Popen([*COMMAND, "send", "push", endpoint], stdin=subprocess.PIPE)
     for line in (b"one\n", b"\n", b"two\n"):
@@ -98,8 +118,8 @@ BINARY = bytes(range(256)) * 40
 
 
 @pytest.mark.parametrize("name", ["frames", "json"])
-def test_any_bytes_come_through(start, name):
-    """What recv writes, send reads: binary data, empty parts, several parts, more than 255 bytes."""
+def test_any_bytes_arrive_unchanged(start, name):
+    """send reads the output of recv: binary data, empty parts, several parts, more than 255 bytes."""
     messages = [[b""], [b"a", b"", b"b\n\t"], [BINARY, b"\x00"], ["\u00fc".encode()]]
     first, endpoint = start("recv", "pull", ANY, "--format", name, "--count", len(messages))
     with zmqcy.Context() as ctx:
@@ -131,7 +151,7 @@ def test_router_and_multipart(start):
 
 
 def test_publisher_waits_for_subscriptions(start):
-    """From then on nothing is lost, more than the high-water marks of both ends included."""
+    """No message is lost after --wait, even beyond the high-water marks of both ends."""
     with zmqcy.Context() as ctx:
         port = ctx.socket(zmqcy.PULL)
         port.bind(ANY)
@@ -144,15 +164,15 @@ def test_publisher_waits_for_subscriptions(start):
     assert subscriber.communicate(timeout=LIMIT)[0] == wanted
 
 
-def test_messages_again_and_again_at_a_rate(start):
+def test_repeated_messages_at_a_rate(start):
     receiver, endpoint = start("recv", "pull", ANY, "--count", 5)
     done = cli("send", "push", endpoint, "-m", "x", "-m", "y", "--count", 5, "--rate", 1000)
     assert done.returncode == 0
     assert receiver.communicate(timeout=LIMIT)[0] == b"x\ny\nx\ny\nx\n"
 
 
-def test_what_was_not_handed_over_is_told():
-    with zmqcy.Context() as ctx:  # a port that nobody listens on any more
+def test_unsent_messages_and_missing_replies_are_reported():
+    with zmqcy.Context() as ctx:  # a port without a listener
         socket = ctx.socket(zmqcy.PULL)
         socket.bind(ANY)
         endpoint = socket.last_endpoint
@@ -233,7 +253,7 @@ def test_events_of_a_command_that_waits_use_no_memory(ctx, nowhere):
 
 
 def test_a_command_that_waits_goes_on_with_the_peer(nowhere):
-    """And a peer that connects in time is not reported as missing; nor is one that a publisher does not need."""
+    """A peer that connects in time is not reported, and a publisher without --wait needs no peer."""
     sender = subprocess.Popen([*COMMAND, "send", "push", nowhere, "-m", "late"], stderr=subprocess.PIPE)
     assert b"waiting for a peer (PULL)" in sender.stderr.readline()
     assert cli("recv", "pull", nowhere, "--count", 1).stdout == b"late\n"
@@ -248,7 +268,7 @@ def test_a_server_does_not_report_that_it_has_no_peer():
 
 def test_an_echo_whose_last_reply_is_not_delivered_fails(start):
     server, endpoint = start("echo", ANY, "--count", 1)
-    request = b"x" * 50_000_000  # more than the buffers of the system take
+    request = b"x" * 50_000_000  # more than the buffers of the system hold
     with sockets.create_connection(endpoint.removeprefix("tcp://").split(":")) as peer:
         peer.sendall(GREETING + b"\x04\x19\x05READY\x0bSocket-Type\0\0\0\x03REQ")
         peer.sendall(b"\x01\0\x02" + len(request).to_bytes(8, "big") + request)
@@ -273,7 +293,7 @@ def test_requests(start):
     assert server.returncode == 130
 
 
-def test_echo_ends_after_the_last_answer(start):
+def test_echo_exits_after_the_last_reply(start):
     server, endpoint = start("echo", ANY, "--count", 1)
     assert cli("req", endpoint, "hello").stdout == b"hello\n"
     assert server.wait(LIMIT) == 0
@@ -295,13 +315,14 @@ def test_a_signal_ends_recv(start, number, code):
 def test_ctrl_c_ends_a_send_that_waits():
     sender = subprocess.Popen([*COMMAND, "send", "push", f"@{ANY}", "-m", "x"], stderr=subprocess.PIPE)
     assert sender.stderr.readline().startswith(b"ready ")
+    assert b"waiting for a peer" in sender.stderr.readline()
     sender.send_signal(signal.SIGINT)
     assert sender.communicate(timeout=LIMIT) == (None, b"")
     assert sender.returncode == 130
 
 
-def test_recv_ends_when_its_reader_has_gone(start):
-    """It sees that without a message, which would be lost."""
+def test_recv_exits_when_its_reader_closes_the_pipe(start):
+    """It notices this without a message, which would be lost."""
     receiver, _ = start("recv", "pull", ANY)
     receiver.stdout.close()
     assert receiver.wait(LIMIT) == 141
@@ -337,7 +358,7 @@ def test_bad_input(data, name, words):
         pull = ctx.socket(zmqcy.PULL, rcvtimeo=LIMIT * 1000)
         pull.bind(ANY)
         fails(cli("send", "push", pull.last_endpoint, "--format", name, input=data), 1, words)
-        if data[:1] == b'"':  # what stands before the error went
+        if data[:1] == b'"':  # messages before the error are sent
             assert pull.recv() == b"a"
 
 
@@ -353,7 +374,7 @@ def test_failures(tmp_path):
     assert b"Traceback" not in cli("recv", "pull", "nowhere://x", "--", "--debug").stderr
 
 
-def test_a_command_that_is_not_spelt_right():
+def test_a_misspelt_command():
     done = cli("devise", "queue")
     assert done.returncode == 2
     assert b"No such command 'devise'. Did you mean 'device'?" in done.stderr
@@ -405,8 +426,8 @@ EVIL = b"a\x1b]0;b\x07c\xc2\x9b\xe2\x80\xae\x7f\xff\r\tz \xe2\x82\xac"
 SHOWN = b"a\\x1b]0;b\\x07c\\x9b\\u202e\\x7f\\xff\\r\tz \xe2\x82\xac"
 
 
-def test_what_a_terminal_would_obey_is_escaped_there(socket):
-    """And only there; JSON has it escaped everywhere, and raw never."""
+def test_control_characters_are_escaped(socket):
+    """lines are escaped only on a terminal, JSON everywhere, raw never."""
     push = socket(zmqcy.PUSH)
     push.bind(ANY)
     json_ = b'["a\\u001b\\u0080\\u202e\\u007f \xe2\x82\xac"]'
@@ -451,6 +472,17 @@ def test_progress_on_a_terminal_only(start):
     assert receiver.communicate(timeout=LIMIT) == (b"a\nb\nc\n", b"")
 
 
-def test_completion():
-    words = {"COMP_WORDS": "zmqcy recv p", "COMP_CWORD": "2", "_ZMQCY_COMPLETE": "bash_complete"}
-    assert cli(env={**os.environ, **words}).stdout.split() == [b"plain,pair", b"plain,pull"]
+@rows(
+    ("shell", "line", "shown"),
+    [
+        ("bash", "zmqcy recv p", "plain,pair plain,pull"),
+        ("bash", "zmqcy device ", "plain,streamer plain,forwarder plain,queue"),
+        ("zsh", "zmqcy device ", "plain streamer _ plain forwarder _ plain queue _"),
+        ("fish", "zmqcy device ", "plain,streamer plain,forwarder plain,queue"),
+    ],
+)
+def test_completion(shell, line, shown):
+    *before, last = line.split(" ")
+    settings = {"COMP_WORDS": line, "COMP_CWORD": last if shell == "fish" else str(len(before))}
+    done = cli(env={**os.environ, **settings, "_ZMQCY_COMPLETE": f"{shell}_complete"}, text=True)
+    assert done.stdout.split()[: len(shown.split())] == shown.split()

@@ -1,4 +1,4 @@
-"""`zmqcy bench` in real processes: both ends here, an end on its own, terminals, charts, foreign peers, wrong usage."""
+"""`zmqcy bench` in real processes: two local ends, single ends, terminals, charts, foreign peers, wrong usage."""
 
 import json
 import os
@@ -20,7 +20,7 @@ import zmqcy
 pytest.importorskip("click", reason="the extra [cli] is not installed")
 
 pytestmark = pytest.mark.slow
-linux = pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="processes are watched by /proc")
+linux = pytest.mark.skipif(not os.path.exists("/proc/self/stat"), reason="needs /proc")
 FEW = ["--size", "8,1000", "--count", 300, "--rounds", 2]
 
 
@@ -29,12 +29,12 @@ cli = partial(commands.cli, text=True)
 
 @pytest.fixture
 def start(start):
-    """A function that starts `zmqcy bench`; with --local it waits until that is ready, and gives the endpoint too."""
+    """A function that starts `zmqcy bench`. With --local it waits for `ready`, and also returns the endpoint."""
     return lambda *arguments: start("bench", *arguments, ready="--local" in arguments, text=True)
 
 
 def fails(done, *words):
-    """Assert that a command ended with 1 and one line that has all of the words."""
+    """Assert that a command exited with 1, and wrote one line that contains all words."""
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("zmqcy: "), done.stderr
     for word in words:
@@ -42,7 +42,7 @@ def fails(done, *words):
 
 
 def ended(process):
-    """Return a process that has come to its end by itself, as `cli` does."""
+    """Wait for the exit of a process. Return its result, as `cli` does."""
     output, errors = process.communicate(timeout=LIMIT)
     return subprocess.CompletedProcess(process.args, process.returncode, output, errors)
 
@@ -91,7 +91,7 @@ def test_latency(transport):
 def test_throughput_between_two_ends(start):
     local, endpoint = start("throughput", "--local", ANY, "--json")
     remote = cli("bench", "throughput", "--remote", endpoint, *FEW, "--batch", 10)
-    # A tenth of each run goes before those that are measured.
+    # The warm-up is a tenth of each run.
     assert remote.stdout == "sent 1,320 messages; the other end has the results\n"
     assert (remote.returncode, remote.stderr) == (0, "")
     found = json.loads(ended(local).stdout)
@@ -109,7 +109,7 @@ def test_latency_between_two_ends(start):
 
 @pytest.mark.slow
 def test_large_messages_after_small_ones_between_two_ends(start):
-    """The queues hold fewer of them, which libzmq does not learn while a connection is there."""
+    """Large messages need a lower high-water mark, which libzmq does not apply to existing connections."""
     local, endpoint = start("throughput", "--local", ANY, "--json")
     words = ["--size", "8,4000000,8", "--count", 400, "--rounds", 2, "--batch", 100]
     assert cli("bench", "throughput", "--remote", endpoint, *words).returncode == 0
@@ -144,8 +144,8 @@ def test_bar_and_table_on_a_terminal():
 @pytest.mark.slow
 @linux
 @pytest.mark.parametrize(("work", "gone"), [("throughput", "local"), ("throughput", "remote"), ("latency", "remote")])
-def test_a_peer_that_goes_in_the_middle(start, work, gone):
-    """It is told long before the end, which would be in hours."""
+def test_a_peer_disconnects_during_a_run(start, work, gone):
+    """The command fails soon. The run would take hours."""
     local, endpoint = start(work, "--local", ANY, "--timeout", 2000)
     remote = start(work, "--remote", endpoint, "--count", 10**10, "--size", 8, "--timeout", 2000)
     victim, other = (local, remote) if gone == "local" else (remote, local)
@@ -162,7 +162,7 @@ def children(process):
 
 
 def wait_for_child(process):
-    """Wait until a child has used half a second, and so measures; return its id."""
+    """Wait until a child has used half a second of processor time, so it measures. Return its id."""
     deadline = time.monotonic() + LIMIT
     while time.monotonic() < deadline:
         for child in children(process):
@@ -170,16 +170,16 @@ def wait_for_child(process):
             with (
                 suppress(OSError),
                 open(f"/proc/{child}/stat") as file,
-            ):  # one of those that ask for the machine has gone
+            ):  # a short-lived child has exited
                 used = sum(map(int, file.read().rpartition(")")[2].split()[11:13]))
             if used > os.sysconf("SC_CLK_TCK") / 2:
                 return child
-    pytest.fail("it does not begin")
+    pytest.fail("no child measures")
 
 
 @pytest.mark.slow
 @linux
-def test_a_process_that_dies(start):
+def test_a_child_is_killed(start):
     process = start("throughput", "--count", 10**10, "--size", 8)
     os.kill(wait_for_child(process), signal.SIGKILL)
     fails(ended(process), "end exited (exit code -9)")
@@ -191,13 +191,13 @@ def test_no_process_is_left_behind(start):
     process = start("throughput", "--count", 10**10, "--size", 8)
     wait_for_child(process)
     process.kill()
-    # All of them have our end of its stdout: it is at its end once they are.
+    # All children inherit the stdout: it is closed when they have exited.
     assert ended(process).returncode == -signal.SIGKILL
 
 
 @pytest.mark.slow
 @linux
-def test_a_peer_that_is_stuck(start):
+def test_a_peer_is_silent(start):
     local, endpoint = start("throughput", "--local", ANY, "--timeout", 1000)
     remote = start("throughput", "--remote", endpoint, "--count", 10**10, "--size", 8)
     stuck = wait_for_child(remote)
@@ -215,7 +215,7 @@ def test_ctrl_c_while_it_waits_for_a_peer(start):
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
 
 
-def test_nobody_there(socket):
+def test_no_peer(socket):
     last = socket(zmqcy.PULL)
     last.bind(ANY)
     endpoint = last.last_endpoint
@@ -224,7 +224,7 @@ def test_nobody_there(socket):
     fails(done, f"no peer answers at {endpoint} within 300 ms")
 
 
-def test_a_taken_address(socket):
+def test_address_in_use(socket):
     taken = socket(zmqcy.PULL)
     taken.bind(ANY)
     fails(cli("bench", "throughput", "--local", taken.last_endpoint), taken.last_endpoint, "Address already in use")
@@ -254,8 +254,8 @@ def test_local_end_with_a_foreign_peer(start, socket, first, words):
     fails(ended(local), words)
 
 
-def test_what_a_terminal_would_obey_is_escaped():
-    """What the other end says of its machine is shown."""
+def test_control_characters_are_escaped():
+    """The facts that the other end sends about its machine are escaped."""
     from zmqcy.cli.bench import words
     from zmqcy.cli.formats import to_json
 
@@ -269,15 +269,15 @@ def test_what_a_terminal_would_obey_is_escaped():
 def test_remote_end_with_a_foreign_peer(start, socket):
     rep = socket(zmqcy.REP)
     rep.bind(ANY)
-    # A type that does not fit: libzmq ends the connection.
+    # An incompatible type: libzmq closes the connection.
     fails(cli("bench", "throughput", "--remote", rep.last_endpoint), "is not this benchmark")
-    # An echo, as libzmq's local_lat is.
+    # An echo server, such as libzmq's local_lat.
     remote = start("latency", "--remote", rep.last_endpoint)
     rep.send(rep.recv())
     fails(ended(remote), "is not `zmqcy bench latency --local`")
 
 
-def test_versions_that_do_not_fit_are_told_at_both_ends(start, socket):
+def test_both_ends_report_incompatible_versions(start, socket):
     local, endpoint = start("latency", "--local", ANY)
     req = socket(zmqcy.REQ)
     req.connect(endpoint)

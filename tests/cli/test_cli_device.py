@@ -1,4 +1,4 @@
-"""``zmqcy device``, in real processes and terminals: signals, numbers, systemd, peers that come and go, errors."""
+"""``zmqcy device``, in real processes and terminals: signals, metrics, systemd, reconnecting peers, errors."""
 
 import configparser
 import json
@@ -34,7 +34,7 @@ ENDS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 class Running:
-    """A device in a process of its own."""
+    """A device in its own process."""
 
     def __init__(self, arguments, options):
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
@@ -52,7 +52,7 @@ class Running:
         self.process.send_signal(number)
 
     def numbers(self):
-        """Ask for the numbers of a device that writes JSON."""
+        """Request the metrics of a device that writes JSON."""
         self.send(signal.SIGUSR1)
         return json.loads(self.process.stdout.readline())
 
@@ -63,7 +63,7 @@ class Running:
         return numbers
 
     def ended(self, code=0):
-        """Wait for its end; return the lines that it wrote to stdout, and to stderr."""
+        """Wait for its exit. Return the lines of stdout and stderr."""
         out, err = self.process.communicate(timeout=LIMIT)
         assert self.process.returncode == code, err
         return out.decode().splitlines(), err.decode().splitlines()
@@ -75,7 +75,7 @@ class Running:
 
 @pytest.fixture(autouse=True)
 def hangups_count():
-    """A device keeps to what it inherits, and under nohup that is to ignore SIGHUP."""
+    """A device inherits the handling of SIGHUP, and nohup ignores it."""
     before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
     yield
     signal.signal(signal.SIGHUP, before)
@@ -83,7 +83,7 @@ def hangups_count():
 
 @pytest.fixture
 def start():
-    """A function that starts a device, and waits until it is ready; it is killed at the end."""
+    """A function that starts a device and waits for `ready`. The device is killed at the end."""
     running = []
 
     def start(*arguments, **options):
@@ -103,14 +103,14 @@ def connected(socket, socket_type, endpoint, **options):
 
 
 def give(endpoint, messages):
-    """Send messages, and return when the system has them all."""
+    """Send messages. Return when the operating system has all of them."""
     with zmqcy.Context() as ctx:
         push = ctx.socket(zmqcy.PUSH, linger=-1)
         push.connect(endpoint)
         push.send_many(messages)
 
 
-# -------------------------------------------------------------------------------------------------------- what goes by
+# ----------------------------------------------------------------------------------------------------------- forwarding
 
 
 @pytest.mark.parametrize("kind", ["streamer", "Streamer", "pull:PUSH"])
@@ -153,7 +153,7 @@ def test_a_forwarder(start, socket, kind):
     sub = connected(socket, zmqcy.SUB, device.endpoints[1])
     sub.subscribe(b"news")
     deadline = time.monotonic() + LIMIT
-    while not sub.poll(20):  # a publisher drops what nobody has subscribed to yet
+    while not sub.poll(20):  # a publisher drops messages without a subscriber
         assert time.monotonic() < deadline
         pub.send(b"news")
     assert sub.recv() == b"news"
@@ -180,7 +180,7 @@ def test_capture(start, socket):
     sub = connected(socket, zmqcy.SUB, device.endpoints[2])
     sub.subscribe(b"")
     deadline = time.monotonic() + LIMIT
-    while not sub.poll(20):  # the subscription is on its way
+    while not sub.poll(20):  # the subscription has not arrived yet
         assert time.monotonic() < deadline
         req.send(b"question")
         rep.send(rep.recv() + b" answered")
@@ -214,11 +214,11 @@ def test_config(start, socket, tmp_path):
     fails(cli("device", "--config", tmp_path / "none"), 1, str(tmp_path / "none"), "No such file")
 
 
-# ------------------------------------------------------------------------------------------------------ who may connect
+# ------------------------------------------------------------------------------------------------------- access control
 
 
 def enters(socket, endpoint, secure=lambda push: None, source="127.0.0.1", kind=zmqcy.PUSH):
-    """Tell whether a peer is let in."""
+    """Return whether a peer may connect."""
     push = socket(kind, reconnect_ivl=-1, linger=0)
     secure(push)
     with push.watch(zmqcy.Event.HANDSHAKE_SUCCEEDED | zmqcy.Event.DISCONNECTED) as events:
@@ -227,7 +227,7 @@ def enters(socket, endpoint, secure=lambda push: None, source="127.0.0.1", kind=
 
 
 @pytest.mark.skipif(not zmqcy.has("curve"), reason="this libzmq has no CURVE")
-def test_only_some_may_connect(start, socket, tmp_path):
+def test_access_control(start, socket, tmp_path):
     device = start("streamer", ANY, ANY, "--allow", "127.0.0.0/30", "--deny", "127.0.0.2")
     assert [enters(socket, device.endpoints[0], source=f"127.0.0.{i}") for i in (1, 2, 9)] == [True, False, False]
     passwords = tmp_path / "passwords"
@@ -288,10 +288,10 @@ def test_a_config_with_a_domain_needs_rules(start, socket, tmp_path):
 
 
 def filled(start, *options):
-    """Start a streamer that has messages and nobody who takes them."""
+    """Start a streamer with messages and without a receiver."""
     device = start("streamer", ANY, ANY, "--json", *options)
     give(device.endpoints[0], [b"%d" % i for i in range(100)])
-    device.until(lambda numbers: numbers["front_to_back"]["messages_in"] == 1)  # the one in hand; the rest is queued
+    device.until(lambda numbers: numbers["front_to_back"]["messages_in"] == 1)  # the rest is in the queue of the socket
     return device
 
 
@@ -308,7 +308,7 @@ def test_a_signal_drains(start, socket, number):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_second_signal_ends_at_once(start, number):
+def test_a_second_signal_exits_immediately(start, number):
     device = filled(start, "--drain-timeout", 1e9)
     device.send(signal.SIGTERM)
     device.until(lambda numbers: numbers["state"] == "draining")
@@ -317,7 +317,7 @@ def test_a_second_signal_ends_at_once(start, number):
     assert errors == []
 
 
-def test_a_second_signal_ends_the_wait_for_what_is_unsent(start):
+def test_a_second_signal_ends_the_wait_for_unsent_messages(start):
     device = start("streamer", ANY, ">tcp://127.0.0.1:1", "--json", "--drain-timeout", 1e9)
     give(device.endpoints[0], [b"x"])
     device.until(lambda numbers: numbers["front_to_back"]["messages_out"] == 1)
@@ -337,8 +337,8 @@ def test_a_second_hangup_changes_nothing(start, socket):
 
 
 @pytest.mark.parametrize("back", [ANY, ">tcp://127.0.0.1:1"])
-def test_the_end_is_bounded(start, back):
-    """Where nobody takes a message, and where nobody is there to whom it could be sent."""
+def test_the_drain_timeout(start, back):
+    """--drain-timeout limits the drain without a receiver: at a side that binds, and at one that connects."""
     device = start("streamer", ANY, back, "--json", "--drain-timeout", 100)
     give(device.endpoints[0], [b"x"])
     device.until(lambda numbers: numbers["front_to_back"]["messages_in"] == 1)
@@ -368,12 +368,12 @@ def test_a_signal_before_it_is_ready_or_just_then(delay):
             _, errors = process.communicate(timeout=LIMIT)
         finally:
             process.kill()
-    assert process.returncode in (0, 143)  # 143 as long as it does not know that it will be a device
+    assert process.returncode in (0, 143)  # 143 before the command is loaded
     assert b"Traceback" not in errors
 
 
 def test_ctrl_c_stays_ignored(start):
-    """As a shell has it for what runs behind."""
+    """Shells ignore SIGINT for background jobs."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         device = start("queue", ANY, ANY, "--json")
@@ -384,10 +384,10 @@ def test_ctrl_c_stays_ignored(start):
     device.stop()
 
 
-# ------------------------------------------------------------------------------------------------ numbers and terminals
+# ------------------------------------------------------------------------------------------------ metrics and terminals
 
 
-def test_lines_of_numbers(start, socket):
+def test_lines_of_metrics(start, socket):
     device = start("streamer", ANY, ANY, "--stats", 0.05, "--name", "jobs")
     give(device.endpoints[0], [b"x" * 1000] * 100)
     pull = connected(socket, zmqcy.PULL, device.endpoints[1])
@@ -412,7 +412,7 @@ def test_lines_of_json(start):
     device.stop()
 
 
-def test_no_line_where_none_is_asked_for(start):
+def test_no_line_without_stats(start):
     device = start("queue", ANY, ANY)
     device.send(signal.SIGUSR1)
     assert device.process.stdout.readline().startswith(b"queue running: ")
@@ -422,14 +422,14 @@ def test_no_line_where_none_is_asked_for(start):
 
 
 class Terminal:
-    """A terminal, and what is shown on it."""
+    """A terminal, and its output so far."""
 
     def __init__(self):
         self.master, self.slave = pty.openpty()
         self.shown = b""
 
     def until(self, words):
-        """Read until a pattern is shown; return the match."""
+        """Read until the output matches a pattern. Return the match."""
         deadline = time.monotonic() + LIMIT
         while not (found := re.search(words, self.shown)):
             assert time.monotonic() < deadline, self.shown
@@ -446,7 +446,7 @@ class Terminal:
 
 @pytest.fixture
 def terminal():
-    """A function that makes a terminal."""
+    """A function that creates a terminal."""
     terminals = []
 
     def terminal():
@@ -462,7 +462,7 @@ TERM = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100", "LINES": "40"}
 
 
 def shown(start, terminal, *arguments, **options):
-    """Start a device with its output on a terminal; return both, and its endpoints."""
+    """Start a device with its output on a terminal. Return both, and the endpoints."""
     screen = terminal()
     streams = {"stdout": screen.slave, "stderr": screen.slave, "stdin": screen.slave}
     device = start(*arguments, env=TERM, **{**streams, **options})
@@ -473,7 +473,7 @@ def test_a_table(start, terminal, socket):
     device, screen, endpoints = shown(start, terminal, "streamer", ANY, ANY, "--name", "[jobs]", "--stats", 0.05)
     before = termios.tcgetattr(screen.slave)
     screen.until(rb"direction.*messages/s.*MB/s.*messages.*MB.*blocked")
-    assert screen.until(rb"\x1b\[\?25l")  # no cursor
+    assert screen.until(rb"\x1b\[\?25l")  # the cursor is hidden
     give(endpoints[0], [b"x" * 10_000] * 1000)
     pull = connected(socket, zmqcy.PULL, endpoints[1])
     for _ in range(1000):
@@ -488,13 +488,13 @@ def test_a_table(start, terminal, socket):
     assert b"\x1b[?25h" not in screen.shown
     device.send(signal.SIGINT)
     screen.until(rb"\[jobs\] ended: front to back 1,000 messages")
-    screen.until(rb"\x1b\[\?25h")  # the cursor is back
+    screen.until(rb"\x1b\[\?25h")  # the cursor is visible
     assert device.process.wait(LIMIT) == 0
     assert termios.tcgetattr(screen.slave) == before
 
 
 def test_ctrl_c_on_a_terminal(start, terminal):
-    """The key, and not the signal."""
+    """The terminal sends the signal."""
     screen = terminal()
     command = [sys.executable, "-c", CONTROLLED, *COMMAND, "device", "queue", ANY, ANY]
     streams = {"stdin": screen.slave, "stdout": screen.slave, "stderr": screen.slave}
@@ -507,14 +507,14 @@ def test_ctrl_c_on_a_terminal(start, terminal):
 
 CONTROLLED = """
 import fcntl, os, sys, termios
-fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # signals of this terminal are for us
+fcntl.ioctl(0, termios.TIOCSCTTY, 0)  # this process receives the signals of the terminal
 os.execv(sys.argv[1], sys.argv[1:])
 """
 
 
 @pytest.mark.parametrize("controlling", [True, False])
-def test_the_terminal_goes_away(terminal, socket, controlling):
-    """With SIGHUP, and without one: then the next look at the table finds it out. It drains as ever."""
+def test_a_closed_terminal(terminal, socket, controlling):
+    """A device drains when its terminal is closed. Without SIGHUP, the next update of the table notices it."""
     screen = terminal()
     command = [*COMMAND, "device", "streamer", ANY, ANY, "--stats", "0.05"]
     if controlling:
@@ -525,7 +525,7 @@ def test_the_terminal_goes_away(terminal, socket, controlling):
             front, back = screen.until(rb"ready (\S+) (\S+)").groups()
             screen.until(rb"front to back")
             give(front.decode(), [b"one", b"two"])
-            # Both are at the device; how many wait in its socket nobody can see, but the first is in its hand.
+            # The device has received both, and read at least the first.
             screen.until(rb"front to back[^\r]* [1-9]\d* \S*\r")
             screen.close()
             pull = connected(socket, zmqcy.PULL, back.decode())
@@ -536,7 +536,7 @@ def test_the_terminal_goes_away(terminal, socket, controlling):
 
 
 def test_two_terminals(start, terminal, socket):
-    """Two devices in a row, each on a terminal of its own, and each with its own table."""
+    """Two chained devices on two terminals, each with its own table."""
     second, below, inner = shown(start, terminal, "streamer", ANY, ANY, "--name", "second", "--stats", 0.05)
     first, above, outer = shown(start, terminal, "streamer", ANY, f">{inner[0]}", "--name", "first", "--stats", 0.05)
     pull = connected(socket, zmqcy.PULL, inner[1])
@@ -564,7 +564,7 @@ def test_no_table_on_a_dumb_terminal_or_with_json(start, terminal, options):
 
 
 def test_stdout_without_a_reader(start, socket):
-    """It drains, and says why it ends."""
+    """The device drains, and reports the broken pipe."""
     device = start("streamer", ANY, ANY, "--stats", 0.05)
     device.process.stdout.close()
     device.process.wait(LIMIT)
@@ -572,8 +572,8 @@ def test_stdout_without_a_reader(start, socket):
     assert device.process.stderr.read() == b"zmqcy: stdout: Broken pipe\n"
 
 
-def test_stdout_that_nobody_reads(start, socket):
-    """Messages go on all the same, and so does the end."""
+def test_stdout_with_a_stuck_reader(start, socket):
+    """The device continues to forward, and exits on a signal."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     with suppress(BlockingIOError):
@@ -617,7 +617,7 @@ def test_closed_streams(start, socket):
 
 
 class Notified:
-    """What is at the other end of NOTIFY_SOCKET."""
+    """The receiver of NOTIFY_SOCKET."""
 
     def __init__(self, address):
         self.address = address
@@ -627,14 +627,14 @@ class Notified:
         self.told = []
 
     def until(self, line):
-        """Receive until a line comes; return the message that has it, as a list of lines."""
+        """Receive until a message contains a line. Return the lines of the message."""
         while True:
             self.told.append(self.socket.recv(65536).decode().split("\n"))
             if line in self.told[-1]:
                 return self.told[-1]
 
     def rest(self):
-        """Receive what is there; return all that ever came."""
+        """Receive all pending messages. Return all messages so far."""
         while select.select([self.socket], [], [], 0)[0]:
             self.told.append(self.socket.recv(65536).decode().split("\n"))
         return self.told
@@ -649,7 +649,7 @@ def systemd(request, tmp_path):
     notified.socket.close()
 
 
-def test_systemd_is_told(start, systemd):
+def test_notifications(start, systemd):
     device = start("queue", ANY, ANY, "--json", env={**os.environ, "NOTIFY_SOCKET": systemd.address})
     where = " ".join(device.endpoints)
     assert systemd.until("READY=1") == ["READY=1", f"STATUS=forwarding: {where}"]
@@ -668,28 +668,28 @@ def test_the_watchdog(start, systemd):
     device.stop()
 
 
-def test_a_systemd_that_does_not_read_holds_nothing_up(start, systemd):
+def test_a_stuck_systemd_does_not_block_the_device(start, systemd):
     watched = {**os.environ, "NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "1000"}
     device = start("queue", ANY, ANY, "--json", env=watched)
     systemd.until("READY=1")
-    device.until(lambda numbers: numbers["waits"] > 5)  # its queue is full since long
+    device.until(lambda numbers: numbers["waits"] > 5)  # its queue is full
     device.stop()
 
 
-def test_the_watchdog_goes_on_until_all_is_sent(start, systemd):
+def test_the_watchdog_while_the_device_drains(start, systemd):
     watched = {**os.environ, "NOTIFY_SOCKET": systemd.address, "WATCHDOG_USEC": "100000"}
     device = start("streamer", ANY, ">tcp://127.0.0.1:1", "--json", "--drain-timeout", 1e9, env=watched)
     give(device.endpoints[0], [b"x"])
     device.until(lambda numbers: numbers["front_to_back"]["messages_out"] == 1)
     device.send(signal.SIGTERM)
     systemd.until("STOPPING=1")
-    for _ in range(60):  # longer than the numbers may stand still
+    for _ in range(60):  # longer than counters of a live loop may stay unchanged
         systemd.until("WATCHDOG=1")
     device.stop(code=143)
 
 
-def test_the_watchdog_is_not_told_of_a_loop_that_stands_still(systemd, monkeypatch):
-    """Here it has ended, and nobody says that this is meant."""
+def test_the_watchdog_of_a_stuck_loop(systemd, monkeypatch):
+    """The loop has ended, but the device is not marked as stopping."""
     from zmqcy.cli.device import Reports
 
     monkeypatch.setenv("NOTIFY_SOCKET", systemd.address)
@@ -712,7 +712,7 @@ def test_the_watchdog_is_not_told_of_a_loop_that_stands_still(systemd, monkeypat
 
 @pytest.mark.parametrize("settings", [{"WATCHDOG_PID": "1"}, {"WATCHDOG_USEC": "0"}, {"WATCHDOG_USEC": "soon"}])
 def test_no_watchdog(start, tmp_path, settings):
-    """One for another process, one that is off, and nonsense."""
+    """A watchdog of another process, a disabled one, and an invalid timeout."""
     notified = Notified(str(tmp_path / "notify"))
     watched = {**os.environ, "NOTIFY_SOCKET": notified.address, "WATCHDOG_USEC": "1000", **settings}
     device = start("queue", ANY, ANY, "--stats", 0.05, "--json", env=watched)
@@ -723,7 +723,7 @@ def test_no_watchdog(start, tmp_path, settings):
     notified.socket.close()
 
 
-def test_a_notify_socket_that_is_not_there(start, tmp_path):
+def test_a_missing_notify_socket(start, tmp_path):
     start("queue", ANY, ANY, env={**os.environ, "NOTIFY_SOCKET": str(tmp_path / "none")}).stop()
 
 
@@ -759,11 +759,11 @@ def test_the_unit_as_systemd_reads_it(tmp_path):
     assert (done.returncode, lines) == (0, []), done.stderr
 
 
-# -------------------------------------------------------------------------------------------- peers that come and go
+# --------------------------------------------------------------------------------------------------- reconnecting peers
 
 
 class Worker(threading.Thread):
-    """Answers requests, and remembers them."""
+    """A thread that replies to requests and records them."""
 
     def __init__(self, rep):
         super().__init__()
@@ -780,7 +780,7 @@ class Worker(threading.Thread):
 
 
 class Client(threading.Thread):
-    """Sends requests, each again until it is answered."""
+    """A thread that sends requests, and repeats each until the reply."""
 
     def __init__(self, req, total):
         super().__init__()
@@ -818,7 +818,7 @@ class Client(threading.Thread):
 RETRYING = {"req_relaxed": True, "req_correlate": True, "reconnect_ivl": 10, "sndtimeo": LIMIT * 1000}
 
 
-def test_a_killed_device_is_started_again_between_live_peers(start, socket):
+def test_a_killed_device_is_restarted_between_live_peers(start, socket):
     device = start("queue", ANY, ANY)
     front, back = device.endpoints
     worker = Worker(connected(socket, zmqcy.REP, back, reconnect_ivl=10))
@@ -840,8 +840,8 @@ def test_a_killed_device_is_started_again_between_live_peers(start, socket):
     device.stop()
 
 
-def test_a_worker_that_dies_and_comes_back(start, socket):
-    """A process of its own, that is killed with a request in its hand or without one."""
+def test_a_killed_worker_is_restarted(start, socket):
+    """The worker process is killed, with or without a pending request."""
     device = start("queue", ANY, ANY, "--json")
     client = Client(connected(socket, zmqcy.REQ, device.endpoints[0], **RETRYING), 400)
     client.start()
@@ -856,8 +856,8 @@ def test_a_worker_that_dies_and_comes_back(start, socket):
     assert json.loads(line)["back_to_front"]["messages_out"] >= 400
 
 
-def test_a_sink_that_dies_and_comes_back(start, socket):
-    """What comes while nobody is there is kept."""
+def test_a_killed_receiver_is_restarted(start, socket):
+    """The device keeps messages while there is no receiver."""
     device = start("streamer", ANY, ANY)
     push = connected(socket, zmqcy.PUSH, device.endpoints[0])
     for i in range(3):
@@ -875,7 +875,7 @@ def test_a_sink_that_dies_and_comes_back(start, socket):
 # -------------------------------------------------------------------------------------------------------------- errors
 
 
-def test_an_endpoint_that_is_taken(start):
+def test_address_in_use(start):
     device = start("queue", ANY, ANY)
     free = "tcp://127.0.0.1:*"
     for side, arguments in {
@@ -949,10 +949,10 @@ def test_wrong_usage(arguments, words):
     )
 
 
-def test_metrics_without_what_they_need(run):
+def test_metrics_without_their_extra(run):
     code = """
         import sys
-        sys.modules["prometheus_client"] = None  # as if it was not installed
+        sys.modules["prometheus_client"] = None  # as if it were not installed
         from zmqcy.cli import main
         main()
     """

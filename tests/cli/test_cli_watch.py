@@ -24,13 +24,13 @@ cli = partial(commands.cli, text=True)
 
 @pytest.fixture
 def start(start):
-    """A function that starts `zmqcy watch` and waits until it is ready; gives the process and its first endpoint."""
+    """A function that starts `zmqcy watch` and waits for `ready`. It returns the process and the first endpoint."""
     return lambda *arguments: start("watch", *arguments, text=True)
 
 
 @pytest.fixture
 def nowhere(socket):
-    """An endpoint that nobody listens on."""
+    """An endpoint without a listener."""
     last = socket(zmqcy.PULL)
     last.bind(ANY)
     endpoint = last.last_endpoint
@@ -72,7 +72,7 @@ def test_json_and_some_events_only(start, socket):
     assert watcher.wait(LIMIT) == 0
 
 
-def test_retries_and_a_time_without_events(nowhere):
+def test_retries_and_timeout(nowhere):
     done = cli("watch", "dealer", nowhere, "--events", "connect_retried,closed", "--count", 2)
     assert done.returncode == 0
     assert re.search(r"connect_retried .*\(Connection refused; next try in \d+ ms\)", done.stdout)
@@ -99,10 +99,10 @@ def test_a_lost_connection_has_no_cause(start, socket):
 
 
 def test_repeats_are_counted_in_a_pipe(start, nowhere, socket):
-    """A line for the first, and one for all at the next other event."""
+    """The first event is a line, and the count of all is a line at the next other event."""
     watcher, _ = start("dealer", nowhere, "--events", "connect_retried,connected")
     assert "connect_retried" in watcher.stdout.readline()
-    server = cli("watch", "dealer", nowhere, "--events", "connect_retried", "--count", 3)  # which takes some time
+    server = cli("watch", "dealer", nowhere, "--events", "connect_retried", "--count", 3)  # takes some time
     first, second = server.stdout.splitlines()
     assert "times" not in first and second.endswith(" (3 times)")
     router = socket(zmqcy.ROUTER)
@@ -135,7 +135,7 @@ def test_repeats_are_counted_in_place_on_a_terminal(nowhere):
     assert shown.count("\x1b[2A") == 4
 
 
-def test_a_connection_to_itself_is_told(nowhere):
+def test_a_connection_to_itself_is_reported(nowhere):
     source = nowhere.removeprefix("tcp://")
     done = cli("watch", "dealer", f"{nowhere};{source}", "--events", "connected", "--count", 1, "--timeout", 10_000)
     assert re.search(
@@ -163,7 +163,7 @@ def test_curve(socket, tmp_path):
     (tmp_path / "client").chmod(0o640)
     done = cli(*words, "--curve-server", public.decode(), "--curve-file", tmp_path / "client")
     assert done.returncode == 1 and "other users can open this secret key (mode 0640)" in done.stderr
-    done = cli(*words, "--curve-server", secret.decode() + "x")  # the wrong one, and mistyped
+    done = cli(*words, "--curve-server", secret.decode() + "x")  # a mistyped key
     assert (
         done.returncode == 2
         and "a key has 40 characters in Z85, not these 41" in done.stderr
@@ -177,7 +177,7 @@ def test_curve(socket, tmp_path):
     assert (done.returncode, done.stderr) == (1, f"zmqcy: {tmp_path / 'none'}: No such file or directory\n")
 
 
-def test_ends_when_its_reader_has_gone(start):
+def test_watch_exits_when_its_reader_closes_the_pipe(start):
     watcher, _ = start("pull", ANY, "--events", "accepted")
     watcher.stdout.close()
     assert watcher.wait(LIMIT) == 141
@@ -201,7 +201,7 @@ def test_wrong_usage(arguments, words):
     assert words in done.stderr and "Usage: zmqcy watch" in done.stderr
 
 
-def test_a_taken_address_is_told(socket):
+def test_address_in_use(socket):
     taken = socket(zmqcy.PULL)
     taken.bind(ANY)
     done = cli("watch", "pull", taken.last_endpoint)
@@ -227,7 +227,7 @@ def test_completion(line, words):
 
 
 def test_completion_by_bash_itself(tmp_path):
-    """The script of `bash_source`, in a bash that has `zmqcy` as a command."""
+    """bash runs the script of `bash_source`, with `zmqcy` as a command."""
     command = tmp_path / "zmqcy"
     command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m zmqcy "$@"\n')
     command.chmod(0o755)
