@@ -183,7 +183,7 @@ def test_unsent_messages_and_missing_replies_are_reported():
     done = cli("send", "push", f"@{endpoint}", "-m", "hello", "--timeout", 100)
     fails(done, 1, endpoint, "message 1 was not sent", "100 ms")
     done = cli("send", "pub", endpoint, "-m", "hello", "--wait", "1", "--timeout", 100)
-    fails(done, 1, endpoint, "0 of 1 subscription ", "100 ms")
+    fails(done, 1, endpoint, "received 0 of 1 subscription within 100 ms")
     fails(cli("send", "router", endpoint, "-m", "x", "-m", "y", "--multipart", "--timeout", 100), 1, endpoint)
     fails(cli("recv", "pull", endpoint, "--timeout", 100), 1, endpoint, "no message within 100 ms")
     fails(cli("req", endpoint, "hello", "--timeout", 100), 1, endpoint, "no reply to request 1")
@@ -349,7 +349,7 @@ def test_closed_streams():
         (b"[]", "json", "at least one part"),
         (b"[1]", "json", "not 1"),
         (b"\x00\x05ab", "frames", "within a frame"),
-        (b"\x01\x01a", "frames", "within a message"),
+        (b"\x01\x01a", "frames", "within a multipart message"),
         (b"\x77", "frames", "0x77"),
     ],
 )

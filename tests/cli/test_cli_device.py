@@ -236,7 +236,7 @@ def test_access_control(start, socket, tmp_path):
     plain = {word: lambda push, word=word: push.use_plain("friend", word) for word in ("right", "wrong")}
     device = start("streamer", ANY, f">{device.endpoints[0]}", "--passwords", passwords)
     assert [enters(socket, device.endpoints[0], secure) for secure in plain.values()] == [True, False]
-    server, friend, stranger = (Certificate.generate() for _ in range(3))
+    server, friend, unknown = (Certificate.generate() for _ in range(3))
     server.save_secret(tmp_path / "server.key_secret")
     (tmp_path / "clients").mkdir()
     Certificate(friend.public).save(tmp_path / "clients" / "friend.key")
@@ -244,7 +244,7 @@ def test_access_control(start, socket, tmp_path):
         "streamer", ANY, ANY, "--certificates", tmp_path / "clients", "--key-file", tmp_path / "server.key_secret"
     )
     for endpoint, kind in zip(device.endpoints, (zmqcy.PUSH, zmqcy.PULL), strict=True):
-        for keys, arrives in ((friend, True), (stranger, False)):
+        for keys, arrives in ((friend, True), (unknown, False)):
             assert enters(socket, endpoint, lambda push: push.use_curve(server, keys), kind=kind) is arrives  # noqa: B023
     fails(cli("device", "streamer", ANY, ANY, "--passwords", tmp_path / "none"), 1, str(tmp_path / "none"), "No such")
     fails(cli("device", "streamer", ANY, ANY, "--allow", "me"), 1, "authentication", "allow", "'me'")

@@ -166,7 +166,7 @@ def test_curve(socket, tmp_path):
     done = cli(*words, "--curve-server", secret.decode() + "x")  # a mistyped key
     assert (
         done.returncode == 2
-        and "a key has 40 characters in Z85, not these 41" in done.stderr
+        and "not a key: a key has 40 characters of Z85, this has 41" in done.stderr
         and secret.decode() not in done.stderr
     )
     (tmp_path / "empty").write_text("")
@@ -191,7 +191,7 @@ def test_watch_exits_when_its_reader_closes_the_pipe(start):
         (["pull"], "ENDPOINT"),
         (["pull", ANY, "--events", "accepted,arrived"], "'arrived' is not an event; the events are connected,"),
         (["pull", ANY, "--subscribe", "a"], "--subscribe needs the type sub"),
-        (["pull", ANY, "--curve-server", "short"], "not these 5"),
+        (["pull", ANY, "--curve-server", "short"], "not a key: a key has 40 characters of Z85, this has 5"),
         (["pull", ANY, "--curve-file", "file"], "--key-file needs --curve-server"),
     ],
 )

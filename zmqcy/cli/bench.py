@@ -253,14 +253,14 @@ def machine() -> dict[str, Any]:
 
 
 def reports(plans: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
-    """Start a process for each end, and give their reports; the second end connects to the first."""
+    """Start a process for each end, and yield their reports. The second end connects to the first."""
     spawn = get_context("spawn")
     started: dict[Connection, tuple[SpawnProcess, dict[str, Any]]] = {}
     try:
         for plan in plans:
             ours, theirs = spawn.Pipe()
             process = spawn.Process(target=ends.main, args=(theirs,), daemon=True)
-            # This process handles Ctrl-C, and ends the others; during their start they would show a traceback.
+            # This process handles Ctrl-C, and kills the others: during their start they would show a traceback.
             before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
             try:
                 process.start()
@@ -295,7 +295,7 @@ def reports(plans: list[dict[str, Any]]) -> Iterator[tuple[Any, ...]]:
 
 
 def collect(starts: list[list[dict[str, Any]]], work: str, alone: bool, quiet: bool) -> dict[str, Any]:
-    """Run the ends of each session; return the results by size, and the machines.
+    """Run the ends of each session. Return the results by size, and the machines.
 
     Parameters
     ----------
@@ -356,7 +356,7 @@ def summary(work: str, run: ends.Run, measured: list[dict[str, float]]) -> dict[
 
 @contextmanager
 def progress(quiet: bool, total: int | None) -> Iterator[Callable[[int, int | None], object]]:
-    """Give the function that advances a bar, and sets its total: on stderr if that is a terminal."""
+    """Yield a function that advances a bar and sets its total. The bar is on stderr, if that is a terminal."""
     if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield lambda steps, total: None
         return
@@ -364,7 +364,7 @@ def progress(quiet: bool, total: int | None) -> Iterator[Callable[[int, int | No
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    # It is drawn between runs: a thread that draws would use CPU time during runs.
+    # Drawn between runs: a drawing thread would use CPU time during a run.
     with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as bar:
         task = bar.add_task("", total=total)
         bar.refresh()

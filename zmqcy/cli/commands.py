@@ -1,4 +1,4 @@
-"""The list of commands, each imported on use, and the reports of their errors."""
+"""The list of commands, which are imported on use, and the reports of their errors."""
 
 import re
 import sys
@@ -33,7 +33,7 @@ ALIASES = {"topic": "subscribe", "t": "s", "curve-file": "key-file", "server-key
 
 
 class Formatter(click.HelpFormatter):
-    """Help in which all defaults look alike: click puts those that are described into parentheses."""
+    """Help with one form of defaults: click puts descriptions of defaults in parentheses."""
 
     def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
         rows = [(name, re.sub(r"\[default: \(([^)]*)\)", r"[default: \1", text)) for name, text in rows]
@@ -67,7 +67,7 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except BrokenPipeError:  # click would make it 1
+        except BrokenPipeError:  # click would exit with 1
             signals.end_of_output()
 
 
@@ -105,7 +105,7 @@ def run() -> Any:
     int or None
         The exit code.
     """
-    zmqcy.exit_linger = 0  # a command waits for its messages itself, and reports those that it gives up
+    zmqcy.exit_linger = 0  # commands wait for their unsent messages themselves, and report dropped messages
     arguments = sys.argv[1:]
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     debugging = "--debug" in options

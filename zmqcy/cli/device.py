@@ -30,7 +30,7 @@ from zmqcy.devices import Device, Flow, Statistics
 
 STATUS = 5  # seconds between two lines of status for systemd
 STUCK = 5  # seconds to wait for a reader of stdout at exit
-ALIVE = 2  # seconds in which the statistics of a loop change: it wakes twice per second, and counts that
+ALIVE = 2  # seconds: a running loop wakes twice per second, and counts each wake-up
 DIRECTIONS = {"front to back": "front_to_back", "back to front": "back_to_front"}
 
 
@@ -59,7 +59,7 @@ class Kind(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic
 
     @staticmethod
     def instead(types: set[SocketType]) -> str:
-        """Return what to use instead of two types that no device forwards between."""
+        """Return a suggestion for two types that cannot form a device."""
         kinds = {
             "queue (router:dealer) between REQ and REP sockets": {SocketType.REQ, SocketType.REP},
             "streamer (pull:push) between PUSH and PULL sockets": {SocketType.PUSH, SocketType.PULL},
@@ -183,7 +183,7 @@ def _as_json(name: str, numbers: Statistics) -> str:
 
 
 def _write(descriptor: int, text: str) -> None:
-    """Write a line without Python's buffers, which keep a line that was not written, and fail again at exit."""
+    """Write a line without Python's buffers: after a failed write they would fail again at exit."""
     data = text.encode(errors="replace") + b"\n"
     while data:
         data = data[os.write(descriptor, data) :]
@@ -271,7 +271,7 @@ class Reports:
         self.thread.start()
 
     def end(self) -> None:
-        """Have the thread write the statistics a last time, and exit."""
+        """Let the thread write the statistics a last time, and exit."""
         if self.thread.ident is None:  # the device did not start
             return
         self.asked.put(Asked.END)
@@ -393,7 +393,7 @@ class End:
         self.drains: queue.SimpleQueue[None] = queue.SimpleQueue()
 
     def install(self) -> None:
-        # Started now: a signal handler may interrupt code that holds a lock which a new thread needs.
+        # Started now: a signal handler may interrupt code that holds a lock, and a new thread needs this lock.
         threading.Thread(target=self._drain, name="zmqcy drain", daemon=True).start()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if signal.getsignal(number) is not signal.SIG_IGN:  # SIG_IGN: a background job of a shell, or nohup

@@ -52,7 +52,7 @@ class Run:
 
     @property
     def held(self) -> int:
-        """int: the high-water mark: 64 MB of large messages."""
+        """int: the high-water mark: 1,000 messages, or 64 MB of large messages."""
         return max(4, min(1000, (64 << 20) // max(1, self.size)))
 
 
@@ -70,7 +70,7 @@ class Plan:
 
     @property
     def held(self) -> int:
-        """int: the high-water mark for all runs: libzmq does not lower that of a connection."""
+        """int: the high-water mark for all runs. libzmq does not lower it for an existing connection."""
         return min(run.held for run in self.runs)
 
 
@@ -109,7 +109,7 @@ class Link:
     def __init__(self, context: zmqcy.Context, kind: str, timeout: float, url: str, held: int):
         self.timeout = timeout
         self.shared = url.startswith("inproc:")  # both ends are in one context
-        # 4,096 for the backlog: as in benchmarks/.
+        # The same backlog as in benchmarks/.
         options: dict[str, Any] = {"sndhwm": held, "rcvhwm": held, "rcvtimeo": STEP, "sndtimeo": STEP, "backlog": 4096}
         self.socket = context.socket(getattr(zmqcy, kind), **options)
         self.monitor = self.socket.watch(Event.HANDSHAKE_SUCCEEDED | Event.DISCONNECTED)
@@ -121,7 +121,7 @@ class Link:
             if event.event == Event.HANDSHAKE_SUCCEEDED:
                 self.peers += 1
             elif event.event == Event.DISCONNECTED and self.peers:
-                raise Broken(f"the other end disconnected ({event.endpoint}); its output may have the cause")
+                raise Broken(f"the other end disconnected ({event.endpoint}); its output may show the cause")
             elif event.event == Event.DISCONNECTED and not binds:
                 # libzmq 4.3.4 disconnects a peer of the wrong type without an event.
                 raise Broken(f"the peer at {event.endpoint} is not this benchmark: it closed the connection")
@@ -187,7 +187,7 @@ def receive(link: Link, run: Run) -> dict[str, float]:
     end = take(link)
     elapsed = time.perf_counter() - begin
     if not len(first) == len(end) == run.size:
-        raise Broken(f"messages of {len(first)} and {len(end)} bytes arrived instead of {run.size}")
+        raise Broken(f"received {len(first)} and {counted(len(end), 'byte')} instead of {run.size}")
     return {"rate": run.count / elapsed, "seconds": elapsed}
 
 
@@ -230,7 +230,7 @@ def ask(link: Link, run: Run) -> dict[str, float]:
     for _ in range(run.warm):
         send(data)
         if len(take(link)) != run.size:
-            raise Broken("a reply is not as long as its request")
+            raise Broken("a reply does not have the size of its request")
     times = []
     begin = last = clock()
     for _ in repeat(None, run.count):
@@ -266,7 +266,7 @@ def answer(link: Link, run: Run) -> None:
 def local(
     context: zmqcy.Context, work: str, url: str, known: Plan | None, timeout: float, say: Callable[..., object]
 ) -> None:
-    """Be the end that binds: PULL measures, REP answers."""
+    """Run the end that binds: PULL measures, REP replies."""
     link = Link(context, KINDS[work][0], timeout, url, known.held if known else 1000)
     say(Report.READY, link.socket.bind(url).endpoint)
     link.wait(zmqcy.POLLIN, binds=True)
@@ -291,7 +291,7 @@ def local(
 
 
 def remote(context: zmqcy.Context, url: str, plan: Plan, timeout: float, say: Callable[..., object]) -> None:
-    """Be the end that connects: PUSH sends, REQ measures."""
+    """Run the end that connects: PUSH sends, REQ measures."""
     link = Link(context, KINDS[plan.work][1], timeout, url, plan.held)
     link.socket.connect(url)
     if not link.shared:

@@ -15,7 +15,7 @@ from zmqcy.cli.sockets import Failure
 Message = list[bytes]
 FORMATS = ["lines", "frames", "raw", "json"]
 CHUNK = 1 << 16
-MORE, LONG = 1, 2  # flags of a frame in ZMTP
+MORE, LONG = 1, 2  # flags of a ZMTP frame
 
 
 def stdin() -> BinaryIO:
@@ -33,13 +33,13 @@ def stdout() -> BinaryIO:
 
 
 def register_reader(poller: zmqcy.Poller) -> None:
-    """Have a poller report by POLLERR of 1 that the reader of a pipe at stdout has closed it."""
+    """Register stdout with a poller, if it is a pipe. POLLERR of 1 reports that the reader has closed it."""
     if stat.S_ISFIFO(os.fstat(1).st_mode):
         poller.register(1, zmqcy.POLLERR)
 
 
 def _chunks(file: BinaryIO) -> Iterator[bytes]:
-    """Give available data: typed lines immediately, a large file in large chunks."""
+    """Yield available data: typed lines immediately, a large file in large chunks."""
     while chunk := file.read1(CHUNK) if hasattr(file, "read1") else file.read(CHUNK):
         yield chunk
 
@@ -72,7 +72,7 @@ def _frames(file: BinaryIO) -> Iterator[list[Message]]:
             yield [message]
             message = []
     if message:
-        raise Failure("stdin ends within a message of several parts")
+        raise Failure("stdin ends within a multipart message")
 
 
 def _from_json(line: bytes, number: int) -> Message:
@@ -102,7 +102,7 @@ def _as_json(part: bytes) -> Any:
 
 
 def read(name: str, multipart: bool) -> Iterator[list[Message]]:
-    """Give the messages of stdin in a format, in batches."""
+    """Yield the messages of stdin in a format, in batches."""
     file = stdin()
     if name == "raw":
         yield [[file.read()]]

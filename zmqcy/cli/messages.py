@@ -34,7 +34,7 @@ quiet_option = click.option("--quiet", "-q", is_flag=True, help="Write no status
 
 
 def subscribe_option(default: str) -> Callable[[_F], _F]:
-    """Return the option that names topics."""
+    """Return the option for topics."""
     return click.option(
         "--subscribe", "-s", "topics", metavar="TOPIC", multiple=True, help="Subscribe to a topic prefix (sub).",
         show_default=default,
@@ -143,7 +143,7 @@ def send(
     if kind == "pub":
         options["xpub_nodrop"] = True
     if wait:
-        options["xpub_verbose"] = True  # a second subscriber to the same topic counts too
+        options["xpub_verbose"] = True  # also counts a second subscription to a topic
     if kind == "router":
         options["router_mandatory"] = True
     source = formats.read("json" if as_json else name, multipart)
@@ -151,7 +151,7 @@ def send(
         source = given([text.encode() for text in texts], multipart, repeated=count is not None)
     elif files:
         source = given([Path(file).read_bytes() for file in files], multipart, repeated=False)
-    notice = PeerNotice(kind, quiet or (kind == "pub" and not wait))  # such a publisher needs no peer
+    notice = PeerNotice(kind, quiet or (kind == "pub" and not wait))  # a publisher without --wait needs no peer
     with opened("xpub" if wait else kind, endpoints, bind, before=notice.watch, **options) as (socket, where):
         if any("*" in address for _, address in endpoints):
             ready(where, quiet)
@@ -172,7 +172,7 @@ def send(
             failure = f"{kind} {where}: message {sent + 1} was not sent{within(timeout)}; is a peer connected?"
         except Failure as error:
             failure = error.message
-        # The messages before a failure are delivered too.
+        # Messages before a failure are still delivered.
         last = timeout if linger is None else linger
         if sent:
             notice.wait(last)
@@ -191,7 +191,7 @@ def undelivered(sent: int) -> str:
 
 
 def given(parts: list[bytes], multipart: bool, repeated: bool) -> Iterator[list[list[bytes]]]:
-    """Give the messages of the command line, once or repeatedly."""
+    """Yield the messages of the command line, once or repeatedly."""
     messages = [parts] if multipart else [[part] for part in parts]
     if not repeated:
         yield messages
@@ -202,7 +202,7 @@ def given(parts: list[bytes], multipart: bool, repeated: bool) -> Iterator[list[
 
 
 def limited(source: Iterable[list[list[bytes]]], count: int | None) -> Iterator[list[list[bytes]]]:
-    """Give the first `count` messages, and read no more."""
+    """Yield the first `count` messages. Do not read further."""
     if count is None:
         yield from source
         return
@@ -214,7 +214,7 @@ def limited(source: Iterable[list[list[bytes]]], count: int | None) -> Iterator[
 
 
 def paced(source: Iterable[list[list[bytes]]], rate: float | None) -> Iterator[list[list[bytes]]]:
-    """Give messages one by one at a rate, or as they arrive."""
+    """Yield messages one by one at a rate, or as they arrive."""
     if rate is None:
         yield from source
         return
@@ -228,7 +228,7 @@ def paced(source: Iterable[list[list[bytes]]], rate: float | None) -> Iterator[l
 
 
 def send_batch(socket: zmqcy.Socket, batch: list[list[bytes]], timeout: float | None) -> int:
-    """Send as many messages as possible before the timeout, and return their number; a ROUTER waits for its peer."""
+    """Send as many messages as possible before the timeout. Return their number. A ROUTER waits for its peer."""
     deadline = None if timeout is None else time.monotonic() + timeout / 1000
     while True:
         try:
@@ -250,7 +250,8 @@ def await_subscriptions(socket: zmqcy.Socket, number: int, timeout: float | None
         try:
             got += socket.recv(timeout=left)[:1] == b"\x01"
         except zmqcy.TimedOut:
-            raise Failure(f"pub {where}: {got} of {formats.counted(number, 'subscription')}{within(timeout)}") from None
+            wanted = formats.counted(number, "subscription")
+            raise Failure(f"pub {where}: received {got} of {wanted}{within(timeout)}") from None
 
 
 @click.command(
@@ -283,9 +284,9 @@ def recv(kind: str, topics: tuple[str, ...], **given: Any) -> None:
     dealer socket keeps its messages until it can deliver them. A publisher drops messages until the subscription has
     arrived, shortly after `ready`; `zmqcy send pub --wait 1` waits for it.
 
-    The command exits after --count messages, or when the reader of stdout closes. It exits with code 1 if no message
-    arrives for --timeout. Ctrl-C and SIGTERM lose no message that the command has received. Messages that libzmq has
-    received beyond --count are lost.
+    The command exits after --count messages, or when the reader of stdout closes the pipe. It exits with code 1 if no
+    message arrives for --timeout. Ctrl-C and SIGTERM lose no message that the command has received. Messages that
+    libzmq has received beyond --count are lost.
     """
     if topics and not subscribes(kind):
         raise click.UsageError("--subscribe needs the type sub")
@@ -326,9 +327,9 @@ def receive(
     timeout: float | None,
     quiet: bool,
 ) -> None:
-    """Write messages to stdout until `count` have arrived, a timeout, or the reader of stdout closes."""
+    """Write messages to stdout until `count` have arrived, a timeout, or the reader of stdout closes the pipe."""
     write = formats.writer("json" if as_json else name, multipart)
-    # A socket that only binds is a server: to wait is its work.
+    # A socket that only binds is a server, and a server may wait.
     notice = PeerNotice(kind, quiet or all(binds(kind, prefix, bind) for prefix, _ in endpoints))
     with opened(kind, endpoints, bind, topics or ("",), notice.watch) as (socket, where):
         ready(where, quiet)

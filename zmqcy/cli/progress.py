@@ -1,4 +1,4 @@
-"""The number of messages, on a terminal."""
+"""A progress bar on stderr, if stderr is a terminal."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -8,16 +8,16 @@ from typing import TextIO
 
 @contextmanager
 def counting(verb: str, data: TextIO | None, quiet: bool, total: int | None) -> Iterator[Callable[[int], object]]:
-    """Give the function that counts messages: on stderr if that is a terminal, and `data` is not.
+    """Yield a function that advances the bar. There is no bar if `data` is a terminal too.
 
-    After the last message the bar is full, also if there were fewer than `total`.
+    After the last message the bar is full, even if there were fewer than `total`.
 
     Parameters
     ----------
     verb : str
         What happens to the messages.
     data : file, optional
-        The source or target of the messages: on a terminal they would be mixed with the count.
+        The source or target of the messages. A terminal would show them mixed with the bar.
     quiet : bool
         Show nothing.
     total : int, optional

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM exit a command, but not between the receipt and the output of a message."""
+"""Ctrl-C and SIGTERM end a command, but not between the receive and the write of a message."""
 
 import os
 import signal
@@ -9,11 +9,11 @@ from typing import NoReturn
 
 _held = False
 _pending: list[int] = []
-received: list[int] = []  # all signals: an exception of `_end` is lost in a callback, such as those of imports
+received: list[int] = []  # all signals: an exception of `_end` is lost if it interrupts a callback
 
 
 def install() -> None:
-    """Have Ctrl-C and SIGTERM exit with 128 plus their number, unless they are ignored."""
+    """Exit with 128 plus the signal number on Ctrl-C and SIGTERM, unless they are ignored."""
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # a shell ignores it for background jobs
         signal.signal(signal.SIGINT, _end)
     if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
@@ -29,7 +29,7 @@ def _end(number: int, frame: FrameType | None) -> None:
 
 
 def end_of_output() -> NoReturn:
-    """Exit because the reader of stdout has closed it, as `head` does: quietly, with the exit code of SIGPIPE."""
+    """Exit because the reader of stdout has closed the pipe: silently, with the exit code of SIGPIPE."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # the interpreter flushes stdout at exit
     raise SystemExit(128 + signal.SIGPIPE)
 

@@ -17,7 +17,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 
 class Endpoint(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
-    """An address, with ``@`` before it to bind and ``>`` to connect."""
+    """An endpoint with an optional prefix: ``@`` binds, ``>`` connects."""
 
     name = "endpoint"
 
@@ -33,7 +33,7 @@ class Endpoint(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # gen
 
 
 class Type(click.Choice):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.2 on
-    """A type of socket."""
+    """The name of a socket type."""
 
     def __init__(self, names: list[str]):
         super().__init__([name.lower() for name in names], case_sensitive=False)
@@ -46,7 +46,7 @@ class Type(click.Choice):  # type: ignore[type-arg, unused-ignore]  # generic fr
 
 
 def subscribes(kind: str) -> bool:
-    """Tell whether sockets of a type, in small letters, have `subscribe`."""
+    """Return whether sockets of a type, in lower case, have `subscribe`."""
     return kind.upper() in OWNERS[zmqcy.SUBSCRIBE]
 
 
@@ -71,7 +71,7 @@ class PeerNotice:
     Parameters
     ----------
     kind : str
-        The type of the socket, in small letters.
+        The type of the socket, in lower case.
     quiet : bool
         Report nothing.
     """
@@ -90,7 +90,7 @@ class PeerNotice:
             self.monitor = socket.watch(Event.HANDSHAKE_SUCCEEDED)
 
     def begin(self, where: str) -> None:
-        """Start to wait."""
+        """Start the delay."""
         if not self.quiet:
             threading.Thread(target=self._run, args=(where,), name="zmqcy peer notice", daemon=True).start()
 
@@ -101,7 +101,7 @@ class PeerNotice:
             except zmqcy.TimedOut:
                 click.echo(f"zmqcy: {self.kind} {where}: waiting for a peer ({in_words(self.peers, 'or')})", err=True)
         self.decided.set()
-        for _ in self.monitor:  # events that are not read would use more and more memory
+        for _ in self.monitor:  # unread events use memory
             pass
 
     def wait(self, timeout: float | None) -> None:
@@ -112,7 +112,7 @@ class PeerNotice:
 
 
 def binds(kind: str, prefix: bool | None, bind: bool | None) -> bool:
-    """Tell whether an endpoint is bound: by its prefix, the option, or the type of socket."""
+    """Return whether to bind an endpoint: by its prefix, the option, or the socket type."""
     return next((each for each in (prefix, bind) if each is not None), kind.upper() in types_with("binds"))
 
 
@@ -130,7 +130,7 @@ def opened(
     before: Callable[[zmqcy.Socket], object] = lambda socket: None,
     **options: Any,
 ) -> Iterator[tuple[zmqcy.Socket, str]]:
-    """Give a socket that is bound and connected to its endpoints, and the endpoints; drop unsent messages at the end.
+    """Yield a socket that is bound and connected to its endpoints, and the endpoints. Drop unsent messages at the end.
 
     The endpoints are those of libzmq, with wildcards resolved.
 
@@ -173,7 +173,7 @@ def opened(
 
 
 def hand_over(socket: zmqcy.Socket, timeout: float | None) -> bool:
-    """Close a socket, and wait until libzmq has passed all messages to the operating system, or to an inproc peer.
+    """Close a socket. Wait until libzmq has passed all messages to the operating system, or to an inproc peer.
 
     Returns
     -------

@@ -8,7 +8,7 @@ PATIENCE = 0.2  # seconds to wait for systemd, which must not block the service
 
 
 def listens() -> bool:
-    """Tell whether systemd expects notifications."""
+    """Return whether systemd expects notifications."""
     return bool(os.environ.get("NOTIFY_SOCKET"))
 
 

@@ -22,7 +22,7 @@ from zmqcy.monitor import Monitor, SocketEvent
 from zmqcy.socket_types import SOCKET_TYPES
 
 TYPES = Type([row.name for row in SOCKET_TYPES if "draft" not in row.traits])
-NAMES = {  # events of one bit
+NAMES = {  # single events
     event.name.lower(): event
     for event in Event
     if event.name and event & Event.ALL == event and not event & (event - 1)
@@ -30,12 +30,12 @@ NAMES = {  # events of one bit
 DESCRIPTORS = Event.CONNECTED | Event.LISTENING | Event.ACCEPTED | Event.CLOSED | Event.DISCONNECTED
 FAILED = Event.HANDSHAKE_FAILED_NO_DETAIL | Event.HANDSHAKE_FAILED_PROTOCOL | Event.HANDSHAKE_FAILED_AUTH
 REPEATED = Event.CONNECT_DELAYED | Event.CONNECT_RETRIED | Event.CLOSED | Event.ACCEPT_FAILED | FAILED
-"""Events that a socket without a peer reports again and again."""
-PROBE = 0.2  # seconds
+"""Events that a socket without a peer repeats."""
+PROBE = 0.2  # seconds to wait for a connection
 
 
 class Events(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
-    """Names of events with commas between them."""
+    """Event names, separated by commas."""
 
     name = "events"
 
@@ -67,7 +67,7 @@ class Key(click.ParamType):  # type: ignore[type-arg, unused-ignore]
                 return str(value).encode()
         except (ValueError, zmqcy.ZMQError):
             pass
-        self.fail(f"a key has 40 characters in Z85, not these {len(value)}", param, ctx)  # it may be a secret
+        self.fail(f"not a key: a key has 40 characters of Z85, this has {len(value)}", param, ctx)  # it may be a secret
 
 
 def curve_options(server: bytes | None, path: str | None) -> dict[str, Any]:
@@ -197,7 +197,7 @@ def watch(
         lines = stack.enter_context(Lines(file, as_json))
         while count is None or got < count:
             event = monitors[0].try_recv()
-            if event is None:  # an event of another kind wakes the poller too
+            if event is None:  # other events wake the poller too
                 left = None if timeout is None else timeout - (time.monotonic() - last) * 1000
                 if left is not None and left < 0:
                     raise Failure(f"{kind} {where}: no event{within(timeout)}")
@@ -231,7 +231,7 @@ class Lines:
             self.end()
 
     def failed(self, event: SocketEvent) -> bool:
-        """Tell whether a connection to the event's endpoint failed, and was not lost later."""
+        """Return whether the last connection attempt failed. False: a connection was lost later."""
         return not self.last.get(event.endpoint, Event(0)) & Event.DISCONNECTED
 
     def write(self, event: SocketEvent, cause: str | None) -> None:
@@ -270,7 +270,7 @@ class Lines:
             yield self._cropped(text, f" ({times:,} times)" if times > 1 else "")
 
     def _cropped(self, text: str, count: str = "") -> str:
-        """Return a line; one that is replaced on a terminal must not wrap."""
+        """Return a line. A line that is replaced on a terminal must not wrap."""
         return (text[: shutil.get_terminal_size().columns - len(count)] if self.place else text) + count
 
     def _put(self, text: str) -> None:
