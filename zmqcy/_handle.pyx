@@ -13,7 +13,7 @@ from libc.errno cimport EBUSY, ECHILD, EINTR, ENOMEM, ENOTSOCK
 from libc.limits cimport INT_MAX
 from libc.stdio cimport fprintf, snprintf, stderr
 from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcpy
+from libc.string cimport memcpy, strncmp
 
 from zmqcy._library cimport (
     COMMANDS, DATAGRAMS, FOREVER, NO_TYPE, SECOND, SENDS, THREAD_SAFE, check, error, to_milliseconds, type_of)
@@ -787,9 +787,11 @@ cdef void note_last(Handle handle) noexcept nogil:
     cdef int linger = 0
     if ending is NULL:
         return
+    endpoint[0] = 0
+    <void> zmq_getsockopt(handle.socket, ZMQ_LAST_ENDPOINT, endpoint, &size)
+    if strncmp(endpoint, b"inproc://zmqcy.monitor.", 23) == 0:  # a monitor's own socket sends nothing
+        return
     if handle.traits & SENDS:
-        endpoint[0] = 0
-        <void> zmq_getsockopt(handle.socket, ZMQ_LAST_ENDPOINT, endpoint, &size)
         snprintf(ending.last, sizeof(ending.last), b"%s %s", type_of(handle.type).name, endpoint)
     size = sizeof(int)
     <void> zmq_getsockopt(handle.socket, ZMQ_LINGER, &linger, &size)

@@ -88,6 +88,22 @@ def test_causes_of_failed_connections(nowhere, tmp_path):
         assert found["meaning"] == f"{cause}; next try in {found['value']} ms"
 
 
+def test_the_cause_is_looked_up_seldom(monkeypatch, tmp_path):
+    """libzmq tries ten times a second."""
+    from zmqcy.cli import watch
+
+    attempts = []
+    monkeypatch.setattr(watch, "failure", lambda endpoint: attempts.append(endpoint) or "refused")
+    event = zmqcy.monitor.SocketEvent(zmqcy.Event.CONNECT_RETRIED, 100, "tcp://127.0.0.1:1")
+    with open(tmp_path / "out", "wb") as file:
+        lines = watch.Lines(file, as_json=True)
+        assert {lines.cause(event) for _ in range(100)} == {"refused"}
+        assert attempts == [event.endpoint]
+        monkeypatch.setattr(watch, "FRESH", -1)
+        lines.cause(event)
+    assert attempts == [event.endpoint] * 2
+
+
 def test_a_lost_connection_has_no_cause(start, socket):
     push = socket(zmqcy.PUSH)
     push.bind(ANY)

@@ -110,9 +110,10 @@ def test_term_warns_of_unsent_messages_without_a_linger(tmp_path):
     endpoint = f"ipc://{tmp_path}/late"
     context = zmqcy.Context()
     a = context.socket(zmqcy.PUSH, reconnect_ivl=1)
-    a.connect(endpoint)
-    a.send(b"unsent")
-    a.close()
+    with a.watch():  # has a socket of its own, which is closed later
+        a.connect(endpoint)
+        a.send(b"unsent")
+        a.close()
     with (
         pytest.warns(RuntimeWarning, match=f"term waits for unsent messages: PUSH {endpoint}; start the peer, or set"),
         pytest.raises(zmqcy.TimedOut, match=f"after 2000 ms; it waits for unsent messages: PUSH {endpoint}; start"),

@@ -32,6 +32,7 @@ FAILED = Event.HANDSHAKE_FAILED_NO_DETAIL | Event.HANDSHAKE_FAILED_PROTOCOL | Ev
 REPEATED = Event.CONNECT_DELAYED | Event.CONNECT_RETRIED | Event.CLOSED | Event.ACCEPT_FAILED | FAILED
 """Events that a socket without a peer repeats."""
 PROBE = 0.2  # seconds to wait for a connection
+FRESH = 5  # seconds after which the cause of failed connections is looked up again
 
 
 class Events(click.ParamType):  # type: ignore[type-arg, unused-ignore]  # generic from click 8.4 on
@@ -205,7 +206,7 @@ def watch(
                 if 1 in found:
                     raise BrokenPipeError
                 continue
-            cause = failure(event.endpoint) if event.event & Event.CONNECT_RETRIED and lines.failed(event) else None
+            cause = lines.cause(event)
             with signals.held():
                 lines.write(event, cause)
             got += 1
@@ -219,7 +220,8 @@ class Lines:
         self.file = file
         self.as_json = as_json
         self.place = file.isatty() and os.environ.get("TERM", "dumb") != "dumb"
-        self.last: dict[str, Event] = {}  # of each endpoint
+        self.last: dict[str, Event] = {}  # by endpoint
+        self.causes: dict[str, tuple[float, str | None]] = {}  # by endpoint: when, and why its connection failed
         self.block: dict[tuple[Event, str, str | None], tuple[str, int]] = {}  # lines, and how often since
         self.unwritten: set[tuple[Event, str, str | None]] = set()
 
@@ -230,9 +232,14 @@ class Lines:
         with suppress(OSError):
             self.end()
 
-    def failed(self, event: SocketEvent) -> bool:
-        """Return whether the last connection attempt failed. False: a connection was lost later."""
-        return not self.last.get(event.endpoint, Event(0)) & Event.DISCONNECTED
+    def cause(self, event: SocketEvent) -> str | None:
+        """Return why a connection attempt failed, as of the last `FRESH` seconds. None: a connection was lost later."""
+        endpoint, now = event.endpoint, time.monotonic()
+        if not event.event & Event.CONNECT_RETRIED or self.last.get(endpoint, Event(0)) & Event.DISCONNECTED:
+            return None
+        if endpoint not in self.causes or now - self.causes[endpoint][0] > FRESH:
+            self.causes[endpoint] = now, failure(endpoint)
+        return self.causes[endpoint][1]
 
     def write(self, event: SocketEvent, cause: str | None) -> None:
         """Write an event, or count it."""
