@@ -221,12 +221,15 @@ cdef int set_attribute(object owner, object name, object value) except -1:
 
 
 cdef object unknown_attribute(object owner, str name):
-    """Return the AttributeError for an unknown attribute. It suggests the most similar known name."""
+    """Return the AttributeError for an unknown attribute. It suggests the most similar known name.
+
+    It has no `obj`: with it, Python would add a suggestion of its own to tracebacks.
+    """
     import difflib
     names = [known for known in dir(type(owner)) if not known.startswith("_")]
     near = difflib.get_close_matches(name.lower(), names, 1)
     hint = f"; did you mean {near[0]!r}?" if near else ""
-    return AttributeError(f"{type(owner).__name__} has no attribute {name!r}{hint}", name=name, obj=owner)
+    return AttributeError(f"{type(owner).__name__} has no attribute {name!r}{hint}", name=name)
 
 
 # -------------------------------------------------------------------------------- functions that need no context

@@ -345,7 +345,7 @@ class _Default:
             return context._defaults[self.number]
         except KeyError:
             text = f"{self.name} has no default on this Context; set it first"
-            raise AttributeError(text, name=self.name, obj=context) from None
+            raise AttributeError(text, name=self.name) from None  # without `obj`, so that Python suggests no other name
 
     def __set__(self, context, value):
         context._defaults[self.number] = value

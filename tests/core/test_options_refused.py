@@ -216,7 +216,6 @@ def test_setting_an_unknown_attribute(socket, name, nearest):
     if nearest != "recv":
         assert f"{nearest!r}" in str(caught.value)
     assert caught.value.name == name
-    assert caught.value.obj is push
     with pytest.raises(AttributeError):
         getattr(push, name)
 
@@ -252,6 +251,21 @@ def test_traceback_of_unknown_attribute_suggests_the_nearest(run):
     assert done.returncode == 1
     assert "AttributeError: 'Socket' object has no attribute 'rcvhmw'" in done.stderr
     assert "Did you mean: 'rcvhwm'?" in done.stderr
+
+
+@rows(
+    ("statement", "ending"),
+    [
+        ("push.Linger = 0", "Socket has no attribute 'Linger'; did you mean 'linger'?"),
+        ("ctx.Linger = 0", "Context has no attribute 'Linger'; did you mean 'linger'?"),
+        ("ctx.max_socket", "Context has no attribute 'max_socket'; did you mean 'max_sockets'?"),
+        ("ctx.rcvtimeo", "rcvtimeo has no default on this Context; set it first"),
+    ],
+)
+def test_traceback_has_one_suggestion(run, statement, ending):
+    """Python suggests a name too, after the text of the error, if the error has `obj`."""
+    code = f"import zmqcy\nwith zmqcy.Context() as ctx, ctx.socket(zmqcy.PUSH, linger=0) as push:\n    {statement}"
+    assert run(code, check=False).stderr.endswith(f"\nAttributeError: {ending}\n")
 
 
 @rows("name", ["linger", "router_mandatory"])
