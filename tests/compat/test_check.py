@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from paths import ROOT
 
+from zmqcy.compat.check import check
+
 pytest.importorskip("click")
 pytest.importorskip("rich")
 USED = """\
@@ -41,6 +43,7 @@ FOUND = {
     2: "zmqcy.compat has no module zmq.auth.nowhere",
     3: "zmq.get_includes returns an empty list",
     4: "zmqcy.compat has no module zmq.nothing",
+    5: "zmq.utils.garbage does nothing",
     12: "send does not support routing_id=",
     13: "zmqcy.compat has no zmq.nothing_at_all",
     14: "zmqcy.compat has no zmq.asyncio.nor_this",
@@ -74,6 +77,67 @@ def test_check(tmp_path):
     assert lines.keys() == FOUND.keys(), done.stdout
     for number, text in FOUND.items():
         assert text in lines[number]
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("ctx.socket(zmq.PUSH).Linger = 0", "has no attribute Linger: use linger or LINGER"),
+        ("s = self.s = ctx.socket(zmq.PUSH)\nself.s.RcvTimeo = 0", "use rcvtimeo or RCVTIMEO"),
+        ("with zmq.Context() as c: c.Linger", "use linger or LINGER"),
+        ("with ctx.socket(zmq.PUB) as s: s.Identity = b''", "use identity or IDENTITY"),
+        ("def use(s: zmq.Socket): s.Type", "use type or TYPE"),
+        ("c: zmq.Context = make()\nc.Linger = 0", "use linger or LINGER"),
+        ("c = zmq.Context.instance()\nc.Max_Sockets = 5", "use max_sockets or MAX_SOCKETS"),
+        ("message = any.recv_pyobj()", "recv_pyobj warns once"),
+        ("frame.tracker_event", "no Frame.tracker_event"),
+        ("auth.handle_zap_message(b'')", "no Authenticator.handle_zap_message"),
+        ("auth.pipe_endpoint", "no ThreadAuthenticator.pipe_endpoint"),
+        ("ctx.shadow_pyczmq(5)", "no Context.shadow_pyczmq"),
+        ("import zmq.utils.garbage", "zmq.utils.garbage does nothing"),
+        ("from zmq.utils import win32", "zmq.utils.win32 does nothing"),
+        ("from zmq.utils.garbage import GarbageCollectorThread", "does nothing"),
+        ("frame.get('User-Id')", "User-Id is set only if"),
+        ("frame['User-Id']", "User-Id is set only if"),
+        ("s = ctx.socket(zmq.DISH)\ns.join('group')", "join raises NotSupported"),
+        ("with zmq.Context.shadow(ctx): pass", "closes only the sockets"),
+        ("from importlib import metadata\nmetadata.version('pyzmq')", "use zmq.__version__"),
+        ("from importlib.metadata import version\nversion('pyzmq')", "use zmq.__version__"),
+        ("import zmq.green as green\ns.setsockopt(green.RCVTIMEO, 5)", "green sockets apply RCVTIMEO"),
+        ("import zmq.green\ns.sndtimeo = 5", "green sockets apply sndtimeo"),
+        ("from zmq import ssh\nssh.tunnel_connection(s, a, b, paramiko=True)", "ignores paramiko="),
+        ("try: pass\nexcept socket.error: pass\nexcept zmq.ContextTerminated: pass", "`except socket.error` comes"),
+        (
+            "try: pass\nexcept KeyError: pass\nexcept NotImplementedError: pass\nexcept zmq.ZMQError: pass",
+            "comes first",
+        ),
+        ("try: pass\nexcept TimeoutError: pass\nexcept zmq.NotDone: pass", "comes first"),
+    ],
+)
+def test_check_finds(tmp_path, code, text):
+    (tmp_path / "used.py").write_text(f"import zmq\n{code}\n")
+    [(_, line, found)] = check(tmp_path)
+    assert text in found and line > 1
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import threading\nthread.join()\n', '.join(names)",
+        "event.Type, node.Identity, headers.get('Id')",
+        "s = ctx.socket(zmq.PUSH)\ns.linger = s.LINGER",
+        "import socket\ns = socket.socket(socket.AF_INET)\ns.Type",
+        "with zmq.Context() as ctx: pass",
+        "try: pass\nexcept ValueError: pass\nexcept zmq.Again: pass",
+        "try: pass\nexcept InterruptedError: pass\nexcept zmq.ZMQError: pass",
+        "try: pass\nexcept zmq.ZMQError: pass\nexcept OSError: pass",
+        "s.setsockopt(zmq.RCVTIMEO, 5)\ns.rcvtimeo = 5",
+        "version('zmq')",
+    ],
+)
+def test_check_reports_only_differences(tmp_path, code):
+    (tmp_path / "used.py").write_text(f"import zmq\n{code}\n")
+    assert check(tmp_path) == []
 
 
 def test_check_finds_nothing(tmp_path):
