@@ -1,5 +1,6 @@
 """Sockets of commands: endpoints with prefixes, the wait for a peer, and errors that name the endpoint."""
 
+import os
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -99,7 +100,8 @@ class PeerNotice:
             try:
                 self.monitor.recv(self.DELAY)
             except zmqcy.TimedOut:
-                click.echo(f"zmqcy: {self.kind} {where}: waiting for a peer ({in_words(self.peers, 'or')})", err=True)
+                text = f"zmqcy: {self.kind} {where}: waiting for a peer ({in_words(self.peers, 'or')})\n"
+                os.write(2, text.encode())  # not sys.stderr: its lock, held by this thread at exit, aborts Python
         self.decided.set()
         for _ in self.monitor:  # unread events use memory
             pass
