@@ -693,6 +693,29 @@ def test_a_green_router_whose_peer_is_full_waits_for_it_alone(run):
     """)
 
 
+def test_a_stream_of_a_closed_socket_warns_as_in_pyzmq(run):
+    pytest.importorskip("tornado")
+    done = run("""
+    import asyncio, warnings, zmqcy.compat
+    zmqcy.compat.install()
+    import zmq
+    from zmq.eventloop.zmqstream import ZMQStream
+
+    async def main():
+        with zmq.Context() as ctx:
+            stream = ZMQStream(ctx.socket(zmq.PUSH))
+            stream.socket.close()
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                assert stream.closed()
+            print(*[f"{each.category.__name__}: {each.message}" for each in caught])
+
+    asyncio.run(main())
+    """)
+    assert done.stdout.startswith("UserWarning: ZMQStream: file descriptor ")
+    assert "after closing socket;" in done.stdout  # pyzmq's words, which its own test expects
+
+
 def test_a_stream_answers(run):
     """Test a REP, which must send before it receives, and a ROUTER with many requests at once."""
     pytest.importorskip("tornado")

@@ -188,7 +188,7 @@ class ZMQStream:
     def closed(self) -> bool:
         """Return whether the stream, or its socket, was closed."""
         if self.socket is not None and self.socket.closed:
-            text = f"ZMQStream: file descriptor {self._fd} is used after closing the socket; close the stream instead"
+            text = f"ZMQStream: file descriptor {self._fd} is used after closing socket; close the stream instead"
             warnings.warn(text, UserWarning, stacklevel=2)
             gen_log.warning("ZMQStream: events of a closed socket")
             self._end()
