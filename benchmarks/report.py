@@ -491,8 +491,8 @@ def readme(runs: dict) -> str:
     text = (
         "**Faster, with no option to set.** 1 KB messages one at a time: {} times as fast as pyzmq over tcp, {} times "
         "over ipc (sockets of one machine). 8-byte messages: {} and {} times. Round trips (REQ to REP): {} times, and "
-        "{} times in asyncio. Messages one way in asyncio: {} times over tcp, {} times between tasks. "
-        "A [`Poller`](docs/glossary.md) with 1,000 sockets: {} times. (With a libzmq that has the draft API: see below.)"
+        "{} times in asyncio. Messages one way in asyncio: {} times over tcp, {} times between tasks. A "
+        "[`Poller`](docs/glossary.md) with 1,000 sockets: {} times. (With a libzmq that has the draft API: see below.)"
     ).format(*times)
     return textwrap.fill(text, 140, break_on_hyphens=False)
 
