@@ -252,7 +252,7 @@ class Reports:
         self.as_json = as_json
         self.every = every
         self.terminal = sys.stdout is not None and sys.stdout.isatty()
-        self.shows = self.terminal and not as_json and os.environ.get("TERM", "dumb") != "dumb"
+        self.shows = self.terminal and not as_json and formats.redraws()
         self.ended: Callable[[], object] = lambda: None  # called if this thread cannot continue
         self.error: Exception | None = None
         self.asked: queue.SimpleQueue[Asked] = queue.SimpleQueue()  # safe in a signal handler

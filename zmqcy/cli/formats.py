@@ -120,6 +120,11 @@ def read(name: str, multipart: bool) -> Iterator[list[Message]]:
             number += len(lines)
 
 
+def redraws() -> bool:
+    """Return whether the terminal can move the cursor."""
+    return os.environ.get("TERM", "dumb") != "dumb"
+
+
 def counted(number: int, noun: str) -> str:
     """Return a number with its noun: ``1 message``, ``2 messages``."""
     return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"

@@ -124,8 +124,7 @@ def send(
 
     TYPE is the type of the socket: {types}.
 
-    {binding} sockets bind. Other types connect. A prefix overrides this for one endpoint: @ENDPOINT binds, >ENDPOINT
-    connects. For a router, the first part of each message is the routing id of a peer. With --multipart, several
+    {binding} For a router, the first part of each message is the routing id of a peer. With --multipart, several
     --message or --file options are the parts of one message.
 
     The command exits when libzmq has passed all messages to the operating system. It waits for a peer indefinitely.
@@ -152,10 +151,9 @@ def send(
     elif files:
         source = given([Path(file).read_bytes() for file in files], multipart, repeated=False)
     notice = PeerNotice(kind, quiet or (kind == "pub" and not wait))  # a publisher without --wait needs no peer
-    with opened("xpub" if wait else kind, endpoints, bind, before=notice.watch, **options) as (socket, where):
+    with opened("xpub" if wait else kind, endpoints, bind, notice=notice, **options) as (socket, where):
         if any("*" in address for _, address in endpoints):
             ready(where, quiet)
-        notice.begin(where)
         if wait:
             await_subscriptions(socket, wait, timeout, where)
         sent = 0
@@ -277,8 +275,7 @@ def recv(kind: str, topics: tuple[str, ...], **given: Any) -> None:
 
     TYPE is the type of the socket: {types}.
 
-    {binding} sockets bind. Other types connect. A prefix overrides this for one endpoint: @ENDPOINT binds, >ENDPOINT
-    connects. Without --multipart, each part of a message is a line.
+    {binding} Without --multipart, each part of a message is a line.
 
     `ready` and the endpoints on stderr mean that the socket is bound, or connecting. From then on a push, pair or
     dealer socket keeps its messages until it can deliver them. A publisher drops messages until the subscription has
@@ -331,9 +328,8 @@ def receive(
     write = formats.writer("json" if as_json else name, multipart)
     # A socket that only binds is a server, and a server may wait.
     notice = PeerNotice(kind, quiet or all(binds(kind, prefix, bind) for prefix, _ in endpoints))
-    with opened(kind, endpoints, bind, topics or ("",), notice.watch) as (socket, where):
+    with opened(kind, endpoints, bind, topics or ("",), notice=notice) as (socket, where):
         ready(where, quiet)
-        notice.begin(where)
         poller = zmqcy.Poller()
         poller.register(socket, zmqcy.POLLIN)
         formats.register_reader(poller)

@@ -60,9 +60,7 @@ def req(
     if texts:
         source = iter([[[text.encode()] for text in texts]])
     write = formats.writer(name, multipart)
-    notice = PeerNotice("req", quiet)
-    with opened("req", (endpoint,), bind, before=notice.watch) as (socket, where):
-        notice.begin(where)
+    with opened("req", (endpoint,), bind, notice=PeerNotice("req", quiet)) as (socket, _):
         for number, request in enumerate(itertools.chain.from_iterable(source), 1):
             try:
                 socket.send_multipart(request, timeout=timeout)
@@ -89,9 +87,8 @@ def echo(endpoints: PLACES, bind: bool | None, count: int | None, quiet: bool) -
     The command binds. It writes `ready` and the endpoints to stderr when it listens.
     """
     notice = PeerNotice("rep", quiet or all(binds("rep", prefix, bind) for prefix, _ in endpoints))
-    with opened("rep", endpoints, bind, before=notice.watch) as (socket, where):
+    with opened("rep", endpoints, bind, notice=notice) as (socket, where):
         ready(where, quiet)
-        notice.begin(where)
         for _ in itertools.count() if count is None else range(count):
             socket.send_multipart(socket.recv_multipart())
         if not hand_over(socket, LINGER):
@@ -140,9 +137,7 @@ def ping(
     """
     times: list[float] = []
     request = bytes(size)
-    notice = PeerNotice("req", quiet)
-    with opened("req", (endpoint,), bind, before=notice.watch) as (socket, where):
-        notice.begin(where)
+    with opened("req", (endpoint,), bind, notice=PeerNotice("req", quiet)) as (socket, _):
         for number in range(count + 1):
             begin = time.perf_counter_ns()
             try:

@@ -40,9 +40,12 @@ class Type(click.Choice):  # type: ignore[type-arg, unused-ignore]  # generic fr
         super().__init__([name.lower() for name in names], case_sensitive=False)
 
     def describe(self, command: _F) -> _F:
-        """Fill in {types} and {binding}, the types that bind, in the help of a command."""
-        binding = [name for name in self.choices if name.upper() in types_with("binds")]
-        command.__doc__ = (command.__doc__ or "").format(types=in_words(self.choices, "or"), binding=in_words(binding))
+        """Fill in {types}, and {binding}, which types bind and what overrides it, in the help of a command."""
+        binding = (
+            f"{in_words([name for name in self.choices if name.upper() in types_with('binds')])} sockets bind. Other "
+            "types connect. A prefix overrides this for one endpoint: @ENDPOINT binds, >ENDPOINT connects."
+        )
+        command.__doc__ = (command.__doc__ or "").format(types=in_words(self.choices, "or"), binding=binding)
         return command
 
 
@@ -130,6 +133,7 @@ def opened(
     bind: bool | None,
     topics: tuple[str, ...] = (),
     before: Callable[[zmqcy.Socket], object] = lambda socket: None,
+    notice: PeerNotice | None = None,
     **options: Any,
 ) -> Iterator[tuple[zmqcy.Socket, str]]:
     """Yield a socket that is bound and connected to its endpoints, and the endpoints. Drop unsent messages at the end.
@@ -148,6 +152,8 @@ def opened(
         The topics of a SUB.
     before : callable
         A function to call with the socket before it is bound or connected.
+    notice : PeerNotice, optional
+        The report of a missing peer, whose delay begins when the socket is bound and connected.
     **options
         Options of the socket.
     """
@@ -159,11 +165,15 @@ def opened(
         for topic in topics if subscribes(kind) else ():
             socket.subscribe(topic)
         before(socket)
+        if notice is not None:
+            notice.watch(socket)
         names = [
             (socket.bind if binds(kind, prefix, bind) else socket.connect)(address).endpoint
             for prefix, address in endpoints
         ]
         where = " ".join(names)
+        if notice is not None:
+            notice.begin(where)
         yield socket, where
     except zmqcy.ZMQError as error:
         text = str(error)

@@ -1,7 +1,6 @@
 """``zmqcy watch``: the events of the connections of a socket."""
 
 import json
-import os
 import shutil
 import socket as sockets
 import time
@@ -170,8 +169,7 @@ def watch(
     A line contains the time, the event, the endpoint, the meaning of the event's value, and the peer's address if it
     is known. Repeated events are counted: a terminal updates the line, a pipe gets a line at the next other event.
 
-    {binding} sockets bind. Other types connect. A prefix overrides this for one endpoint: @ENDPOINT binds, >ENDPOINT
-    connects.
+    {binding}
 
     The socket is a real socket: peers may send messages to it, and these are lost. Its high-water mark is 1. After a
     failed connection, the command connects once more itself to find the cause.
@@ -219,7 +217,7 @@ class Lines:
     def __init__(self, file: BinaryIO, as_json: bool):
         self.file = file
         self.as_json = as_json
-        self.place = file.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self.place = file.isatty() and formats.redraws()
         self.last: dict[str, Event] = {}  # by endpoint
         self.causes: dict[str, tuple[float, str | None]] = {}  # by endpoint: when, and why its connection failed
         self.block: dict[tuple[Event, str, str | None], tuple[str, int]] = {}  # lines, and how often since
