@@ -255,7 +255,7 @@ cdef int take_rest(Way *way) noexcept nogil:
 
 
 cdef int take_for_filter(Way *way) noexcept nogil:
-    """Receive a batch of queued messages. Return 0 or an errno; EAGAIN if there is none."""
+    """Receive a batch of queued messages. Return 0 or an errno. EAGAIN: no message is queued."""
     cdef uint64_t size = 0
     cdef int number = 0
     while way.taken.message_end < BATCH and size < BATCH_BYTES:

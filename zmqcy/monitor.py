@@ -500,7 +500,7 @@ class _Watcher:
             self._waker = None
 
     def _take(self):
-        """Return the next event. None: there is none, or none of the wanted kinds among the next `_MOST` events."""
+        """Return the next event, or None if the next `_MOST` events include none of the wanted kinds."""
         with _lock:
             self._look()
             event = self._queue.popleft() if self._queue else None
