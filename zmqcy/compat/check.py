@@ -180,14 +180,12 @@ class _Reader(ast.NodeVisitor):
         """Return whether an expression certainly is a socket or a context of pyzmq."""
         if not isinstance(node, ast.Call):
             return ast.unparse(node) in self.objects
-        function = node.func
-        made = self.dotted(function) or ""
-        if isinstance(function, ast.Attribute) and function.attr in ("instance", "shadow"):
-            made = self.dotted(function.value) or ""
-        if made.startswith("zmq.") and made.rpartition(".")[2] in ("Context", "Socket"):
-            return True
-        method = function.attr if isinstance(function, ast.Attribute) else None
-        return method == "socket" and any(self.dotted(each) for each in node.args[:1])
+        function, method = node.func, None
+        if isinstance(function, ast.Attribute):
+            method = function.attr
+            if method in ("instance", "shadow"):
+                function = function.value
+        return self.is_class(function) or (method == "socket" and any(self.dotted(each) for each in node.args[:1]))
 
     def visit_Assign(self, node: ast.Assign) -> None:
         if self.is_object(node.value):
@@ -195,16 +193,17 @@ class _Reader(ast.NodeVisitor):
         self.generic_visit(node)
 
     def visit_AnnAssign(self, node: ast.AnnAssign) -> None:
-        if self.is_annotation(node.annotation) or (node.value and self.is_object(node.value)):
+        if self.is_class(node.annotation) or (node.value and self.is_object(node.value)):
             self.objects.add(ast.unparse(node.target))
         self.generic_visit(node)
 
     def visit_arg(self, node: ast.arg) -> None:
-        if node.annotation and self.is_annotation(node.annotation):
+        if node.annotation and self.is_class(node.annotation):
             self.objects.add(node.arg)
         self.generic_visit(node)
 
-    def is_annotation(self, node: ast.AST) -> bool:
+    def is_class(self, node: ast.AST) -> bool:
+        """Return whether an expression names a class of contexts or sockets of pyzmq."""
         name = self.dotted(node) or ""
         return name.startswith("zmq.") and name.rpartition(".")[2] in ("Context", "Socket")
 
