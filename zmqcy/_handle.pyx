@@ -787,11 +787,11 @@ cdef void note_last(Handle handle) noexcept nogil:
     cdef int linger = 0
     if ending is NULL:
         return
+    endpoint[0] = 0
+    <void> zmq_getsockopt(handle.socket, ZMQ_LAST_ENDPOINT, endpoint, &size)
+    if strncmp(endpoint, b"inproc://zmqcy.monitor.", 23) == 0:  # a monitor's own socket sends nothing
+        return
     if handle.traits & SENDS:
-        endpoint[0] = 0
-        <void> zmq_getsockopt(handle.socket, ZMQ_LAST_ENDPOINT, endpoint, &size)
-        if strncmp(endpoint, b"inproc://zmqcy.monitor.", 23) == 0:  # a monitor's own socket sends nothing
-            return
         snprintf(ending.last, sizeof(ending.last), b"%s %s", type_of(handle.type).name, endpoint)
     size = sizeof(int)
     <void> zmq_getsockopt(handle.socket, ZMQ_LINGER, &linger, &size)
